@@ -1,0 +1,87 @@
+"""Events of invoicing about invoices and credit notes. One aggregate, one version, four topics."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from contracts.envelope import StateEvent
+from contracts.fields import BasisPoints, Code, Currency, Date, Document, Minor, PositiveMinor, Text
+
+InvoiceKind = Literal["invoice", "credit_note", "deposit"]
+Origin = Literal["issued", "opening", "history"]
+
+
+class Instalment(Struct, frozen=True, kw_only=True, gc=False):
+    """A part of the payable amount with its own due date; `number` counts from 1. Each ages on its own."""
+
+    number: Annotated[int, Meta(ge=1)]
+    due_date: Date
+    amount_minor: PositiveMinor
+
+
+class DiscountTerm(Struct, frozen=True, kw_only=True, gc=False):
+    """An agreed discount for early payment: `percent_bp` of the payable amount when the value date is `until` or before."""
+
+    until: Date
+    percent_bp: BasisPoints
+
+
+class InvoiceState(StateEvent, frozen=True, kw_only=True, gc=False):
+    """An invoice or credit note as it stands. All amounts are positive; `kind` gives the direction.
+
+    total = net + tax; payable = total - prepaid, and payable opens the item. The sum of the instalments is payable.
+    `origin`: `issued` in the normal course; `opening` taken over on go-live with `opening_open_minor` still open and the
+    reminder level reached; `history` for scoring and reporting only (opens nothing; `paid_on` says when it was paid).
+    `source_version` is the ERP's own version of its id: the same id with a higher one is a change, not a duplicate.
+    `payment_reference` is what the invoice prints (BT-83), or ours where it prints none; `payment_account` likewise (BT-84).
+    """
+
+    invoice_id: UUID
+    source_system: Code
+    source_id: Text
+    source_version: Annotated[int, Meta(ge=1)]
+    invoice_number: Text
+    kind: InvoiceKind
+    origin: Origin
+    status: Literal["issued", "cancelled"]
+    customer_id: UUID
+    customer_number: Text
+    issue_date: Date
+    currency: Currency
+    total_minor: PositiveMinor
+    tax_minor: Minor
+    prepaid_minor: Minor
+    payable_minor: PositiveMinor
+    instalments: list[Instalment]
+    payment_reference: str | None = None
+    payment_account: str | None = None
+    payee_name: str | None = None
+    means_of_payment: str | None = None
+    references: list[str] = []
+    order_numbers: list[str] = []
+    discounts: list[DiscountTerm] = []
+    deposit_invoice_ids: list[UUID] = []
+    credited_invoice_id: UUID | None = None
+    credit_check_id: UUID | None = None
+    opening_open_minor: PositiveMinor | None = None
+    reminder_level: int | None = None
+    last_reminder_on: Date | None = None
+    paid_on: Date | None = None
+    documents: list[Document] = []
+
+
+class InvoiceIssued(InvoiceState, frozen=True, kw_only=True, gc=False):
+    """An invoice exists; it opens an item unless its origin is `history`."""
+
+
+class InvoiceChanged(InvoiceState, frozen=True, kw_only=True, gc=False):
+    """The source sent a higher version of an invoice: due dates, terms, references, payee."""
+
+
+class InvoiceCancelled(InvoiceState, frozen=True, kw_only=True, gc=False):
+    """The source withdrew an invoice; nothing is owed on it any more."""
+
+
+class CreditNoteIssued(InvoiceState, frozen=True, kw_only=True, gc=False):
+    """A credit note exists: tied to an invoice (`credited_invoice_id`) or free."""

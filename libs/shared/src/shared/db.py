@@ -1,0 +1,119 @@
+"""The database edge: the only place that begins, scopes and commits a transaction.
+
+Invariants:
+- application code never commits; `Database.transaction` does, once, at its end;
+- a transaction sees the tenants it names and no others: row-level security reads `app.tenants`, whose default is none;
+- writing is set-wise: arrays in, one statement a batch (`unnest`).
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, TextClause, event, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from shared.clock import machine_now
+
+SERVER_SETTINGS = {
+    "jit": "off",
+    "lock_timeout": "10s",
+    "statement_timeout": "120s",
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+}
+
+
+def async_url(url: str) -> str:
+    """A PostgreSQL URL for SQLAlchemy's asyncpg dialect."""
+    return "postgresql+asyncpg://" + url.split("://", 1)[1]
+
+
+@cache
+def sql(statement: str) -> TextClause:
+    """A textual statement, parsed once per process."""
+    return text(statement)
+
+
+async def fetch(conn: AsyncConnection, statement: str, /, **values: Any) -> Sequence[Row[Any]]:
+    """The rows of one statement."""
+    return (await conn.execute(sql(statement), values)).fetchall()
+
+
+async def run(conn: AsyncConnection, statement: str, /, **values: Any) -> int:
+    """Executes one statement and returns how many rows it touched."""
+    return (await conn.execute(sql(statement), values)).rowcount
+
+
+def unnest(columns: Mapping[str, str], alias: str = "t") -> str:
+    """A FROM item that turns one array parameter per column into rows: `unnest({"id": "uuid"})`.
+
+    Array parameters have the columns' names. A column whose type is not an array's element type by itself (jsonb) is
+    passed as text and cast where it is used.
+    """
+    arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in columns.items())
+    return f"unnest({arrays}) AS {alias}({', '.join(columns)})"
+
+
+def arrays(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> dict[str, list[Any]]:
+    """The array parameters for `unnest`: rows (in the order of `columns`) turned into one list per column."""
+    lists: list[list[Any]] = [list(values) for values in zip(*rows, strict=True)]
+    return dict(zip(columns, lists, strict=True)) if lists else {name: [] for name in columns}
+
+
+class Database:
+    """A service's database, as one of its roles."""
+
+    def __init__(self, url: str, *, application_name: str, pool_max: int = 8) -> None:
+        self.engine: AsyncEngine = create_async_engine(
+            async_url(url),
+            pool_size=pool_max,
+            max_overflow=0,
+            pool_timeout=15,
+            hide_parameters=True,  # errors end in logs and dead letters: no values in them
+            connect_args={"server_settings": {**SERVER_SETTINGS, "application_name": application_name}, "timeout": 10},
+        )
+        self.statements = 0
+        """Statements executed so far: what performance tests count."""
+        self.after_commit: list[Callable[[], None]] = []
+        """Called after every commit: the relay of this process is woken by it."""
+        self._seen: set[UUID] = set()
+        event.listen(self.engine.sync_engine, "before_cursor_execute", self._count)
+
+    def _count(self, *_: object) -> None:
+        self.statements += 1
+
+    @asynccontextmanager
+    async def transaction(self, *tenants: UUID) -> AsyncIterator[AsyncConnection]:
+        """One transaction in the scope of some tenants; it commits at its end and rolls back on any exception."""
+        async with self.engine.begin() as conn:
+            await conn.execute(sql("SELECT set_config('app.tenants', :scope, true)"), {"scope": _array(tenants)})
+            if unseen := [tenant for tenant in dict.fromkeys(tenants) if tenant not in self._seen]:
+                await conn.execute(
+                    sql("INSERT INTO tenant (tenant_id, since) SELECT unnest(CAST(:ids AS uuid[])), :now ON CONFLICT DO NOTHING"),
+                    {"ids": sorted(unseen), "now": machine_now()},
+                )
+            yield conn
+        self._seen.update(tenants)
+        for wake in self.after_commit:
+            wake()
+
+    async def tenants(self) -> list[UUID]:
+        """Every tenant that this service has seen: what scheduled work goes through."""
+        async with self.engine.begin() as conn:
+            return [row.tenant_id for row in await fetch(conn, "SELECT tenant_id FROM tenant ORDER BY tenant_id")]
+
+    async def ping(self) -> None:
+        """Raises when the database does not answer."""
+        async with self.engine.connect() as conn:
+            await conn.execute(sql("SELECT 1"))
+
+    async def close(self) -> None:
+        """Closes the pool."""
+        await self.engine.dispose()
+
+
+def _array(tenants: Iterable[UUID]) -> str:
+    return "{" + ",".join(sorted({str(tenant) for tenant in tenants})) + "}"

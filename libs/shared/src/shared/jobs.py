@@ -1,0 +1,121 @@
+"""Scheduled work of a worker: in one process of a service at a time, tenant by tenant, in slices.
+
+Invariants: the process that runs the jobs holds an advisory lock on a connection of its own and stops them when that
+breaks; a round that fails is logged, counted and tried again; a job is told `now` (the business clock) and commits through
+Database.transaction only. A job tolerates a second runner for a moment (a lost connection): its own row locks decide.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared import metrics
+from shared.clock import BusinessClock, monotonic
+from shared.db import Database, fetch
+from shared.failures import is_unavailable
+from shared.kafka import Offsets
+from shared.logging import log
+
+STOP_SECONDS = 20.0
+_LOCK = 0x6A6F6273  # "jobs": one scheduler per database
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What a job may use: its database, the business moment, the topics' offsets under the configured prefix."""
+
+    database: Database
+    now: datetime
+    offsets: Offsets
+    topic_prefix: str
+    consumer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work that is done every `every_seconds` for each tenant that the service has seen."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[JobContext, UUID], Awaitable[None]]
+
+
+class Scheduler:
+    """Runs a service's jobs until told to stop."""
+
+    def __init__(
+        self, service: str, database: Database, jobs: tuple[Job, ...], *, clock: BusinessClock, bootstrap_servers: str, topic_prefix: str
+    ) -> None:
+        self._service = service
+        self._database = database
+        self._jobs = jobs
+        self._clock = clock
+        self._offsets = Offsets(bootstrap_servers)
+        self._prefix = topic_prefix
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Finish the rounds in hand and leave."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Runs all jobs until `stop`, in whichever process of the service holds the lock."""
+        while not self._stop.is_set():
+            try:
+                async with self._database.engine.connect() as raw:
+                    conn = await raw.execution_options(isolation_level="AUTOCOMMIT")
+                    try:
+                        if (await fetch(conn, "SELECT pg_try_advisory_lock(:lock) AS held", lock=_LOCK))[0].held:
+                            await self._lead(conn)
+                    finally:
+                        await raw.invalidate()  # the session goes, and the lock with it
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                log.warning("scheduler_waits", why=type(error).__name__)
+            await self._sleep(2.0)
+        await self._offsets.close()
+
+    async def _lead(self, conn: AsyncConnection) -> None:
+        """Runs the jobs for as long as the connection that holds the lock answers."""
+        rounds = [asyncio.create_task(self._loop(job), name=job.name) for job in self._jobs]
+        try:
+            while not self._stop.is_set():
+                await fetch(conn, "SELECT 1")
+                await self._sleep(2.0)
+            await asyncio.wait(rounds or [asyncio.create_task(asyncio.sleep(0))], timeout=STOP_SECONDS)
+        finally:
+            for task in rounds:
+                task.cancel()
+            await asyncio.gather(*rounds, return_exceptions=True)
+
+    async def _loop(self, job: Job) -> None:
+        while not self._stop.is_set():
+            started = monotonic()
+            try:
+                await self._round(job)
+            except Exception as error:  # noqa: BLE001 - a job that fails is told of and tried again; it takes nothing down
+                metrics.JOB_FAILURES.labels(job.name).inc()
+                if is_unavailable(error):
+                    log.warning("job_waits", job=job.name, why=type(error).__name__, detail=str(error)[:200])
+                else:
+                    log.error("job_failed", job=job.name, exc_info=error)
+            metrics.JOB_SECONDS.labels(job.name).observe(monotonic() - started)
+            await self._sleep(job.every_seconds)
+
+    async def _round(self, job: Job) -> None:
+        for tenant in await self._database.tenants():
+            if self._stop.is_set():
+                return
+            context = JobContext(self._database, self._clock.now(), self._offsets, self._prefix, self._prefix + self._service)
+            await job.run(context, tenant)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._stop.wait(), seconds)
+        except TimeoutError:
+            return

@@ -1,0 +1,192 @@
+"""Kafka, as everything of ours meets it: the client's settings, the producer, topics and offsets.
+
+Invariants: aiokafka's defaults are wrong for money and none is left to chance: no automatic commits, an idempotent
+producer that waits for all replicas, `read_committed`, and no automatic reset of a lost offset.
+"""
+
+from collections.abc import Iterable, Sequence
+from zlib import crc32
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from contracts.catalogue import topics
+
+from shared.failures import UnavailableError
+
+__all__ = ["AIOKafkaConsumer", "KafkaError", "Offsets", "Producer", "Record", "TopicPartition", "consumer", "create_topics"]
+
+SESSION_TIMEOUT_MS = 10_000
+Record = tuple[str, bytes, bytes, list[tuple[str, bytes]]]
+"""Topic, key, value, headers."""
+
+
+def consumer(bootstrap_servers: str, group: str, *, client_id: str) -> AIOKafkaConsumer:
+    """A group consumer with dynamic membership; it never commits by itself and never resets an offset by itself."""
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers,
+        group_id=group,
+        client_id=client_id,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed",
+        session_timeout_ms=SESSION_TIMEOUT_MS,
+        heartbeat_interval_ms=2_000,
+        max_poll_interval_ms=300_000,
+        fetch_max_wait_ms=250,
+        max_partition_fetch_bytes=1 << 20,
+        request_timeout_ms=30_000,
+        retry_backoff_ms=200,
+        metadata_max_age_ms=30_000,
+    )
+
+
+class Producer:
+    """An idempotent producer that publishes in batches built per partition, and waits for every acknowledgement."""
+
+    def __init__(self, bootstrap_servers: str, *, client_id: str) -> None:
+        self._servers = bootstrap_servers
+        self._client_id = client_id
+        self._producer: AIOKafkaProducer | None = None
+        self._partitions: dict[str, int] = {}
+
+    async def _started(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._servers,
+                client_id=self._client_id,
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=0,
+                max_batch_size=256 * 1024,
+                max_request_size=1 << 20,
+                request_timeout_ms=20_000,
+                retry_backoff_ms=200,
+                metadata_max_age_ms=30_000,
+            )
+            try:
+                await producer.start()
+            except BaseException:
+                await producer.stop()
+                raise
+            self._producer = producer
+        return self._producer
+
+    async def send(self, records: Sequence[Record]) -> None:
+        """Publishes records in their order per key and returns when the broker has acknowledged all of them.
+
+        Raises UnavailableError when that failed: some may have been stored. The producer is thrown away then, for
+        its sequence numbers are in doubt; the caller sends the same records again in the same order.
+        """
+        try:
+            producer = await self._started()
+            await self._send(producer, records)
+        except (KafkaError, OSError) as error:
+            await self.close()
+            raise UnavailableError(f"Kafka: {type(error).__name__}") from error
+
+    async def _send(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
+        # crc32 and not Kafka's murmur2: in Python the latter takes longer than all the rest; only we write these topics
+        lanes: dict[tuple[str, int], list[Record]] = {}
+        for record in records:
+            topic, key = record[0], record[1]
+            count = self._partitions.get(topic)
+            if count is None:
+                count = self._partitions[topic] = len(await producer.partitions_for(topic))
+            lanes.setdefault((topic, crc32(key) % count), []).append(record)
+        waiting = []
+        for (topic, partition), lane in lanes.items():
+            batch = producer.create_batch()
+            for _, key, value, record_headers in lane:
+                if batch.append(key=key, value=value, timestamp=None, headers=record_headers) is None:
+                    waiting.append(await producer.send_batch(batch, topic, partition=partition))
+                    batch = producer.create_batch()
+                    if batch.append(key=key, value=value, timestamp=None, headers=record_headers) is None:
+                        raise UnavailableError(f"a record of topic {topic} does not fit into an empty batch")
+            waiting.append(await producer.send_batch(batch, topic, partition=partition))
+        for future in waiting:
+            await future
+
+    async def close(self) -> None:
+        """Closes the connection; the next `send` opens a new one."""
+        producer, self._producer = self._producer, None
+        self._partitions.clear()
+        if producer is not None:
+            await producer.stop()
+
+
+async def create_topics(bootstrap_servers: str, *, prefix: str, replication: int) -> list[str]:
+    """Creates what the catalogue lists and the cluster lacks; returns the names of the new ones.
+
+    Retention is for ever unless the topic's YAML says otherwise.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, client_id="encours-topics")
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        new = []
+        for topic in topics().values():
+            if prefix + topic.name in existing:
+                continue
+            settings = {"min.insync.replicas": str(max(1, replication - 1)), "max.message.bytes": str(1 << 20)}
+            if topic.retention == "compacted":
+                settings["cleanup.policy"] = "compact"
+            else:
+                days = topic.retention
+                settings["retention.ms"] = "-1" if days == "forever" else str(int(days) * 86_400_000)
+                settings["retention.bytes"] = "-1"
+            new.append(NewTopic(prefix + topic.name, topic.partitions, replication, topic_configs=settings))
+        if new:
+            try:
+                response = await admin.create_topics(new)
+            except TopicAlreadyExistsError:
+                return []
+            for name, code, *rest in response.topic_errors:
+                if code not in (0, TopicAlreadyExistsError.errno):
+                    raise UnavailableError(f"topic {name} was not created: error {code} {rest}")
+        return [topic.name for topic in new]
+    finally:
+        await admin.close()
+
+
+class Offsets:
+    """Where topics end and how far a group has committed."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._servers = bootstrap_servers
+        self._consumer: AIOKafkaConsumer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+
+    async def ends(self, events: Iterable[str], *, prefix: str = "") -> dict[tuple[str, int], int]:
+        """The end offset of every partition of the topics of some events, by (full topic name, partition)."""
+        if self._consumer is None:
+            client = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False)
+            try:
+                await client.start()
+            except BaseException:
+                await client.stop()
+                raise
+            self._consumer = client
+        partitions = [TopicPartition(prefix + name, number) for name in events for number in range(topics()[name].partitions)]
+        try:
+            found = await self._consumer.end_offsets(partitions)
+        except KafkaError as error:
+            raise UnavailableError(f"Kafka: {type(error).__name__}") from error
+        return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
+
+    async def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """What a group has committed, by partition."""
+        if self._admin is None:
+            admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, client_id="encours-offsets")
+            await admin.start()
+            self._admin = admin
+        found = await self._admin.list_consumer_group_offsets(group)
+        return {(tp.topic, tp.partition): value.offset for tp, value in found.items() if value.offset >= 0}
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+        if self._admin is not None:
+            await self._admin.close()
+        self._consumer = self._admin = None

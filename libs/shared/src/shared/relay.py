@@ -1,0 +1,150 @@
+"""The relay: publishes the outbox.
+
+Invariants:
+- rows are sent in id order per key and removed only after the broker acknowledged them: a crash in between publishes
+  again, and every consumer tolerates that;
+- one relay per service: it holds an advisory lock on the connection that reads and removes the rows, so whoever lost the
+  lock cannot remove anything;
+- schema and size were checked when the row went in, so a send fails only for the broker's sake: the same rows are sent
+  again, in the same order, by a new producer.
+"""
+
+import asyncio
+from datetime import datetime
+
+import msgspec
+from contracts.envelope import Envelope, headers
+from opentelemetry.trace import SpanKind
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared import metrics
+from shared.clock import machine_now, monotonic
+from shared.db import Database, fetch, run
+from shared.failpoints import failpoint
+from shared.failures import UnavailableError, is_unavailable
+from shared.kafka import Producer, Record
+from shared.logging import log
+from shared.telemetry import links, tracer
+
+BATCH = 2_000
+IDLE_SECONDS_MIN, IDLE_SECONDS_MAX = 0.005, 0.2
+RETRY_SECONDS_MAX = 5.0
+_LOCK = 0x656E636F757273  # "encours": one relay per database
+_envelope = msgspec.json.Decoder(Envelope)
+
+
+class Relay:
+    """Publishes one service's outbox until told to stop."""
+
+    def __init__(self, database: Database, producer: Producer, *, topic_prefix: str = "", batch: int = BATCH) -> None:
+        self._database = database
+        self._producer = producer
+        self._prefix = topic_prefix
+        self._batch = batch
+        self._awake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self.published = 0
+
+    def wake(self) -> None:
+        """Something was committed: look at the outbox now."""
+        self._awake.set()
+
+    def stop(self) -> None:
+        """Finish the round and leave."""
+        self._stop.set()
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Publishes until `stop`; outages of the database or the broker are waited for."""
+        wait = IDLE_SECONDS_MIN
+        down = False
+        while not self._stop.is_set():
+            try:
+                async with self._database.engine.connect() as raw:
+                    conn = await raw.execution_options(isolation_level="AUTOCOMMIT")
+                    if not (await fetch(conn, "SELECT pg_try_advisory_lock(:lock) AS held", lock=_LOCK))[0].held:
+                        await self._sleep(1.0)
+                        continue
+                    try:
+                        if down:
+                            log.info("relay_up_again")
+                            down = False
+                        wait = IDLE_SECONDS_MIN
+                        await self._serve(conn)
+                    finally:
+                        await raw.invalidate()  # the session goes, and the lock with it
+            except Exception as error:
+                if not (is_unavailable(error) or isinstance(error, DBAPIError)):
+                    raise
+                metrics.RELAY_FAILURES.inc()
+                if not down:
+                    log.warning("relay_down", why=type(error).__name__, detail=str(error)[:200])
+                    down = True
+                await self._sleep(wait)
+                wait = min(wait * 2, RETRY_SECONDS_MAX)
+        await self._producer.close()
+
+    async def _serve(self, conn: AsyncConnection) -> None:
+        idle = IDLE_SECONDS_MIN
+        retry = IDLE_SECONDS_MIN
+        measured = 0.0
+        while not self._stop.is_set():
+            self._awake.clear()
+            try:
+                sent = await self.round(conn)
+                retry = IDLE_SECONDS_MIN
+            except UnavailableError as error:
+                metrics.RELAY_FAILURES.inc()
+                if retry == IDLE_SECONDS_MIN:
+                    log.warning("broker_down", detail=str(error))
+                await self._sleep(retry := min(retry * 2, RETRY_SECONDS_MAX))
+                continue
+            if monotonic() - measured > 1.0:
+                measured = monotonic()
+                await self._measure(conn)
+            if sent:
+                idle = IDLE_SECONDS_MIN
+            else:
+                await self._sleep(idle)
+                idle = min(idle * 2, IDLE_SECONDS_MAX)
+
+    async def round(self, conn: AsyncConnection) -> int:
+        """Publishes what waits, at most one batch; returns how many rows that were."""
+        rows = await fetch(conn, "SELECT id, topic, key, envelope, value FROM outbox ORDER BY id LIMIT :batch", batch=self._batch)
+        if not rows:
+            return 0
+        records: list[Record] = []
+        traces = []
+        counts: dict[str, int] = {}
+        for row in rows:
+            envelope = _envelope.decode(row.envelope)
+            traces.append(envelope.traceparent)
+            counts[row.topic] = counts.get(row.topic, 0) + 1
+            records.append((self._prefix + row.topic, row.key.encode(), row.value.encode(), headers(envelope)))
+        with tracer.start_as_current_span(
+            "send outbox", kind=SpanKind.PRODUCER, links=links(filter(None, traces)), attributes={"messaging.batch.message_count": len(rows)}
+        ):
+            await failpoint("relay.before_send")
+            await self._producer.send(records)
+            await failpoint("relay.after_send")
+            await run(conn, "DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))", ids=[row.id for row in rows])
+            await failpoint("relay.after_delete")
+        for topic, count in counts.items():
+            metrics.RELAY_PUBLISHED.labels(topic).inc(count)
+        self.published += len(rows)
+        return len(rows)
+
+    async def _measure(self, conn: AsyncConnection) -> None:
+        row = (await fetch(conn, "SELECT count(*) AS depth, min(created_at) AS oldest FROM (SELECT created_at FROM outbox ORDER BY id LIMIT 50000) AS o"))[0]
+        oldest: datetime | None = row.oldest
+        metrics.OUTBOX_DEPTH.set(row.depth)
+        metrics.OUTBOX_OLDEST_SECONDS.set((machine_now() - oldest).total_seconds() if oldest else 0)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._awake.wait(), seconds)
+        except TimeoutError:
+            return
+        if not self._stop.is_set():
+            self._awake.clear()

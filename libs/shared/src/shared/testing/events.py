@@ -1,0 +1,43 @@
+"""Events in and out of a test: what a service put into its outbox, and messages to feed its handlers."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from contracts.catalogue import events
+from contracts.envelope import Envelope, Event, Message, decoder
+
+from shared.clock import machine_now
+from shared.consumer import Context
+from shared.kafka import Offsets
+from shared.outbox import Outgoing, envelope_for
+
+E = TypeVar("E", bound=Event)
+
+
+def message(tenant_id: UUID, data: E, *, entity_id: UUID | None = None) -> Message[E]:
+    """An event as a handler receives it."""
+    _, _, envelope = envelope_for(Outgoing(tenant_id, data, entity_id), now=machine_now(), trace="")
+    return Message(envelope=envelope, data=data)
+
+
+def context(now: datetime, *, bootstrap_servers: str = "127.0.0.1:1") -> Context:
+    """A handler's context at a business moment; its offsets need a broker only if they are asked for."""
+    return Context(now, Offsets(bootstrap_servers), "", "test")
+
+
+async def published(owner_url: str, *names: str) -> list[Message[Any]]:
+    """What waits in an outbox, in order; only events of these names where any are given. Read as the tables' owner."""
+    conn = await asyncpg.connect(owner_url)
+    try:
+        rows: Sequence[Any] = await conn.fetch("SELECT topic, envelope, value FROM outbox ORDER BY id")
+    finally:
+        await conn.close()
+    return [
+        Message(envelope=msgspec.json.decode(row["envelope"], type=Envelope), data=decoder(events()[row["topic"]]).decode(row["value"]))
+        for row in rows
+        if not names or row["topic"] in names
+    ]
