@@ -1,4 +1,4 @@
-"""Puts the package `contracts` where pytest has put a namespace made of this folder, which bears the same name."""
+"""Puts the package `contracts` where pytest has put a namespace made of this folder, which bears the same name."""  # noqa: INP001 - pytest loads it by path
 
 import importlib
 import sys

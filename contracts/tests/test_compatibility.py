@@ -68,6 +68,8 @@ def with_line(**fields):
 
 AMOUNT, CODE = SCHEMA["properties"]["amount_minor"], SCHEMA["properties"]["code"]
 WITHOUT_PATTERN = {name: value for name, value in CODE.items() if name != "pattern"}
+MINIMUM, MAXIMUM = {"type": "integer", "minimum": 0}, {"type": "integer", "maximum": 100}
+NULLABLE = {"anyOf": [{"type": "string"}, {"type": "null"}]}
 NEW = {"type": "string", "default": ""}
 
 # (the changed schema, where, what the change there says and who is first; what the way back says and who is first)
@@ -77,19 +79,19 @@ BOTH_WAYS = [
     (requiring("note"), "note", ("optional became required", "owner"), ("required became optional", "consumers")),
     (changed(free={"type": "integer"}), "free", ("type changed", "neither"), ("type changed", "neither")),
     (changed(free={"enum": ["x"]}), "free", ("type changed", "neither"), ("type changed", "neither")),
-    (changed(head={"anyOf": [{"type": "string"}, {"type": "null"}]}), "head", ("type changed", "neither"), ("type changed", "neither")),
+    (changed(head=NULLABLE), "head", ("type changed", "neither"), ("type changed", "neither")),
     (changed(lines={"type": "array", "items": {"type": "string"}}), "lines[]", ("type changed", "neither"), ("type changed", "neither")),
     (changed(kind={"enum": ["a", "b", "c"]}), "kind", ("enum widened by ['c']", "consumers"), ("enum narrowed by ['c']", "owner")),
-    (changed(free={"anyOf": [{"type": "string"}, {"type": "null"}]}), "free", ("null allowed", "consumers"), ("null no longer", "owner")),
-    (changed(note={"anyOf": [{"type": "string"}, {"type": "null"}], "default": ""}), "note", ("default changed", "neither"), ("default changed", "neither")),
+    (changed(free=NULLABLE), "free", ("null allowed", "consumers"), ("null no longer", "owner")),
+    (changed(note=NULLABLE | {"default": ""}), "note", ("default changed", "neither"), ("default changed", "neither")),
     (changed(day={"type": "string", "format": "date-time"}), "day", ("format changed", "neither"), ("format changed", "neither")),
     (changed(day={"type": "string"}), "day", ("format changed", "neither"), ("format changed", "neither")),
     (changed(code=WITHOUT_PATTERN), "code", ("pattern loosened", "consumers"), ("pattern tightened", "owner")),
     (changed(code=CODE | {"pattern": "^[a-f]+$"}), "code", ("pattern changed", "neither"), ("pattern changed", "neither")),
     (changed(amount_minor=AMOUNT | {"minimum": -1}), "amount_minor", ("minimum loosened", "consumers"), ("minimum tightened", "owner")),
     (changed(amount_minor=AMOUNT | {"maximum": 101}), "amount_minor", ("maximum loosened", "consumers"), ("maximum tightened", "owner")),
-    (changed(amount_minor={"type": "integer", "minimum": 0}), "amount_minor", ("maximum loosened", "consumers"), ("maximum tightened", "owner")),
-    (changed(amount_minor={"type": "integer", "maximum": 100}), "amount_minor", ("minimum loosened", "consumers"), ("minimum tightened", "owner")),
+    (changed(amount_minor=MINIMUM), "amount_minor", ("maximum loosened", "consumers"), ("maximum tightened", "owner")),
+    (changed(amount_minor=MAXIMUM), "amount_minor", ("minimum loosened", "consumers"), ("minimum tightened", "owner")),
     (changed(code=CODE | {"minLength": 0}), "code", ("minLength loosened", "consumers"), ("minLength tightened", "owner")),
     (changed(code=CODE | {"maxLength": 10}), "code", ("maxLength loosened", "consumers"), ("maxLength tightened", "owner")),
 ]  # fmt: skip
@@ -183,18 +185,19 @@ def checkout(tmp_path):
     folder = tmp_path / "contracts"
     for name in ("schemas", "topics"):
         shutil.copytree(ROOT / name, folder / name)
-    for command in (
-        ["init", "--quiet", "--initial-branch=main"],
-        ["config", "user.email", "test@example.invalid"],
-        ["config", "user.name", "test"],
-    ):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    git(tmp_path, "config", "user.email", "test@example.invalid")
+    git(tmp_path, "config", "user.name", "test")
     return folder
 
 
+def git(folder, *arguments):
+    subprocess.run(["git", "-C", str(folder), *arguments], check=True)  # noqa: S603, S607 - the git of the machine, our own arguments
+
+
 def commit(folder, *paths):
-    subprocess.run(["git", "-C", str(folder), "add", *paths], check=True)
-    subprocess.run(["git", "-C", str(folder), "commit", "--quiet", "--allow-empty", "-m", "state"], check=True)
+    git(folder, "add", *paths)
+    git(folder, "commit", "--quiet", "-m", "state")
 
 
 def edit(folder, name, change):
@@ -232,6 +235,13 @@ def test_the_command_passes_a_new_optional_field_and_names_a_removed_event(check
     (checkout / "topics" / "KpiMeasured.yaml").unlink()
     assert main(["--base", "HEAD"], root=checkout) == 1
     assert "KpiMeasured: event removed; first partners; then reporting" in capsys.readouterr().out
+
+
+def test_a_checkout_without_main_does_not_pass_unseen(checkout, capsys):
+    commit(checkout, ".")
+    git(checkout, "branch", "--quiet", "-m", "topic")
+    assert main([], root=checkout) == 2
+    assert "--base" in capsys.readouterr().out
 
 
 def test_an_unknown_base_is_an_error_and_not_a_pass(checkout, capsys):

@@ -28,7 +28,8 @@ def of(base):
 
 
 def git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True).stdout
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - git, our own arguments
 
 
 def deleted(folder: Path) -> set[str]:
@@ -64,10 +65,7 @@ def test_the_headers_of_an_example_follow_from_its_data(example):
     envelope, data = message(example).envelope, message(example).data
     topic = topics()[example.event]
     aggregate = getattr(data, topic.key)
-    if isinstance(data, StateEvent):
-        parts = (aggregate, data.version)
-    else:
-        parts = natural_key(data, topic.key)
+    parts = (aggregate, data.version) if isinstance(data, StateEvent) else natural_key(data, topic.key)
     assert envelope.id == event_id(envelope.tenantid, type(data), *parts)
     assert envelope.subject == str(aggregate)
     assert envelope.source == f"/encours/{topic.owner}"

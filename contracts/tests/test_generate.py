@@ -12,6 +12,7 @@ from contracts.testing import examples
 from jsonschema import Draft202012Validator
 
 REFERENCE = {"type": "object", "required": ["$ref"], "additionalProperties": False, "properties": {"$ref": {"type": "string"}}}
+REFERENCES = {"type": "array", "items": REFERENCE, "minItems": 1}
 TAGS = {"type": "array", "items": {"type": "object", "required": ["name"]}}
 # What the AsyncAPI 3.0 specification asks of the parts that we write.
 ASYNCAPI = {
@@ -63,15 +64,19 @@ ASYNCAPI = {
             "additionalProperties": {
                 "type": "object",
                 "required": ["action", "channel", "messages"],
-                "properties": {"action": {"enum": ["send", "receive"]}, "channel": REFERENCE, "messages": {"type": "array", "items": REFERENCE}, "tags": TAGS},
+                "properties": {"action": {"enum": ["send", "receive"]}, "channel": REFERENCE, "messages": REFERENCES, "tags": TAGS},
                 "patternProperties": {"^x-": {}},
                 "additionalProperties": False,
             },
         },
-        "components": {"type": "object", "properties": {"messages": {"type": "object"}, "schemas": {"type": "object"}}, "additionalProperties": False},
+        "components": {
+            "type": "object",
+            "properties": {"messages": {"type": "object"}, "schemas": {"type": "object"}},
+            "additionalProperties": False,
+        },
     },
     "additionalProperties": False,
-}  # fmt: skip
+}
 
 
 def resolve(document, reference):

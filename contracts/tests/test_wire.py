@@ -5,7 +5,6 @@ import json
 from uuid import UUID
 
 import pytest
-from contracts import testing
 from contracts.catalogue import events
 from contracts.customers import CustomerChanged
 from contracts.envelope import MAX_EVENT_BYTES, ContractError, decode, decoder, encode, event_id
@@ -14,6 +13,8 @@ from contracts.kpis import KpiMeasured
 from contracts.testing import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from contracts import testing
 
 every_event = pytest.mark.parametrize("event", events().values(), ids=list(events()))
 HEADERS = {example.event: example.headers for example in reversed(list(examples()))}
@@ -59,7 +60,7 @@ def wrong_values(name, node):
         case "uuid":
             yield "no-uuid"
         case None if "pattern" in node:
-            yield from ("", "EUR\n", "\N{EURO SIGN}")
+            yield from ("EUR\n", "\N{NULL}")
     if "enum" in node:
         yield "no such value"
     if "maxLength" in node:

@@ -201,7 +201,7 @@ def check_subset(schema: Schema, where: str = "$") -> Iterator[str]:
     """What in a schema this module does not understand: one line each, with its place."""
     for key in schema.keys() - SUBSET:
         yield f"{where}: keyword {key}"
-    if "type" in schema and schema["type"] not in _TYPES:
+    if "type" in schema and str(schema["type"]) not in _TYPES:
         yield f"{where}: type {schema['type']}"
     if "anyOf" in schema and (len(schema["anyOf"]) != 2 or {"type": "null"} not in schema["anyOf"]):  # noqa: PLR2004 - a type or null
         yield f"{where}: anyOf is more than a type or null"
@@ -257,9 +257,9 @@ def _git(root: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout  # noqa: S603 - git, our arguments
 
 
-def _default_base(root: Path) -> str | None:
-    """The last commit on main, here or on the remote; None where main has no commit yet."""
-    for ref in ("main", "origin/main"):
+def _commit(root: Path, *refs: str) -> str | None:
+    """The commit of the first ref that git knows; None where it knows none of them."""
+    for ref in refs:
         try:
             return _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}").strip()
         except subprocess.CalledProcessError:
@@ -271,11 +271,14 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
     """The command; returns the exit code: 0 nothing breaks, 1 something does, 2 the base cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m contracts.compatibility", description="What a change of the contracts breaks.")
     parser.add_argument("--base", metavar="REF", help="git ref to compare with (default: the last commit on main)")
-    base = parser.parse_args(arguments).base or _default_base(root)
+    base = parser.parse_args(arguments).base or _commit(root, "main", "origin/main")
     say = sys.stdout.write
-    if base is None:
-        say("main has no commit yet: nothing to compare with\n")
+    if base is None and _commit(root, "HEAD") is None:
+        say("no commit yet: nothing to compare with\n")
         return 0
+    if base is None:
+        say("no branch main here: name what to compare with by --base\n")
+        return 2
     try:
         old, new = at_ref(base, root), working_tree(root)
     except subprocess.CalledProcessError as error:

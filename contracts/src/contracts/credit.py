@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from contracts.envelope import StateEvent
-from contracts.fields import BasisPoints, Code, Currency, Minor, PositiveMinor, Timestamp
+from contracts.fields import BasisPoints, Code, Count, Currency, Line, Minor, PositiveMinor, Timestamp
 
 Band = Literal["A", "B", "C", "D", "E"]
 
@@ -15,8 +15,8 @@ class ScoreFactor(Struct, frozen=True, kw_only=True, gc=False):
     """One line of the scorecard: what was looked at, its value in words, and the points it gave."""
 
     name: Code
-    value: str
-    points: int
+    value: Line
+    points: Annotated[int, Meta(ge=-1000, le=1000)]
 
 
 class BureauView(Struct, frozen=True, kw_only=True, gc=False):
@@ -47,7 +47,7 @@ class CreditTermsChanged(StateEvent, frozen=True, kw_only=True, gc=False):
     customer_id: UUID
     limit_minor: PositiveMinor
     currency: Currency
-    payment_terms_days: int
+    payment_terms_days: Count
     down_payment_bp: BasisPoints
     reason: Code
 

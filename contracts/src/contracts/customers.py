@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from contracts.envelope import StateEvent
-from contracts.fields import Code, CompanyId, Country, Currency, Text
+from contracts.fields import Code, CompanyId, Count, Country, Currency, Line, Text
 
 
 class CustomerChanged(StateEvent, frozen=True, kw_only=True, gc=False):
@@ -22,9 +22,9 @@ class CustomerChanged(StateEvent, frozen=True, kw_only=True, gc=False):
     status: Literal["confirmed", "unconfirmed"]
     company_ids: list[CompanyId] = []
     country: Country | None = None
-    language: str | None = None
+    language: Line | None = None
     currency: Currency | None = None
-    payment_terms_days: int | None = None
+    payment_terms_days: Count | None = None
     segment: Code | None = None
     parent_customer_id: UUID | None = None
 
@@ -32,9 +32,9 @@ class CustomerChanged(StateEvent, frozen=True, kw_only=True, gc=False):
 class Address(Struct, frozen=True, kw_only=True, gc=False):
     """A postal address, lines as they are printed."""
 
-    lines: list[str] = []
-    postcode: str | None = None
-    city: str | None = None
+    lines: list[Line] = []
+    postcode: Line | None = None
+    city: Line | None = None
     country: Country | None = None
 
 
@@ -42,10 +42,10 @@ class Contact(Struct, frozen=True, kw_only=True, gc=False):
     """A person or mailbox at the customer. `role` is `billing`, `dunning`, ...; `consent` allows electronic mail."""
 
     role: Code
-    name: str | None = None
-    email: str | None = None
-    phone: str | None = None
-    language: str | None = None
+    name: Line | None = None
+    email: Line | None = None
+    phone: Line | None = None
+    language: Line | None = None
     consent: bool = True
 
 
@@ -59,4 +59,4 @@ class CustomerIdentityChanged(StateEvent, frozen=True, kw_only=True, gc=False):
     name: Text
     address: Address | None = None
     contacts: list[Contact] = []
-    known_ibans: list[str] = []
+    known_ibans: list[Line] = []

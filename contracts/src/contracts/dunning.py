@@ -6,15 +6,15 @@ from uuid import UUID
 from msgspec import Struct
 
 from contracts.envelope import FactEvent, StateEvent
-from contracts.fields import Code, Currency, Date, PositiveMinor, Timestamp
+from contracts.fields import Code, Count, Currency, Date, PositiveMinor, Timestamp
 
 
 class ReminderItem(Struct, frozen=True, kw_only=True, gc=False):
     """An item on a reminder: what was asked for, and which level it reached by it."""
 
     item_id: UUID
-    instalment: int
-    level: int
+    instalment: Count
+    level: Count
     due_date: Date
     asked_minor: PositiveMinor
 
@@ -28,7 +28,7 @@ class ReminderSent(FactEvent, frozen=True, kw_only=True, gc=False):
     reminder_id: UUID
     customer_id: UUID
     step: Code
-    level: int
+    level: Count
     channel: Literal["email"]
     currency: Currency
     items: list[ReminderItem]

@@ -117,10 +117,10 @@ def encode(event: Event) -> bytes:
     Raises ContractError when a field has a wrong type or range, or the event is larger than MAX_EVENT_BYTES: a
     constructor checks nothing, so this is where a wrong producer is found, inside the transaction of its change.
     """
-    raw = _ENCODER.encode(event)
     try:
+        raw = _ENCODER.encode(event)
         decoder(type(event)).decode(raw)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError, OverflowError) as error:
         raise ContractError(f"{type(event).__name__}: {error}") from None
     if len(raw) > MAX_EVENT_BYTES:
         raise ContractError(f"{type(event).__name__}: {len(raw)} bytes, more than {MAX_EVENT_BYTES}")
@@ -143,9 +143,8 @@ def headers(envelope: Envelope) -> list[tuple[str, bytes]]:
         result.append(("ce_entityid", str(envelope.entityid).encode()))
     if envelope.sequence:
         result.append(("ce_sequence", b"%020d" % envelope.sequence))
-    for name in ("correlationid", "causationid", "traceparent"):
-        if value := getattr(envelope, name):
-            result.append((f"ce_{name}", value.encode()))
+    optional = ("correlationid", "causationid", "traceparent")
+    result.extend((f"ce_{name}", value.encode()) for name in optional if (value := getattr(envelope, name)))
     return result
 
 

@@ -21,7 +21,11 @@ Version = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Timestamp = Annotated[datetime, Meta(tz=True)]
 """A moment with its offset; naive ones are refused."""
 Date = date
-Text = Annotated[str, Meta(min_length=1, max_length=500)]
+Text = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,500}(?!\n)$")]
+"""One line without control characters (Postgres stores no NUL), at least one character."""
+Line = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,500}(?!\n)$")]
+"""One line without control characters; may be empty."""
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Code = Annotated[str, Meta(pattern=r"^[a-z0-9_.-]{1,64}(?!\n)$")]
 """A machine-readable word of ours, such as a rule or a reason."""
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}(?!\n)$")]

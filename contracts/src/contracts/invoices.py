@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from contracts.envelope import StateEvent
-from contracts.fields import BasisPoints, Code, Currency, Date, Document, Minor, PositiveMinor, Text
+from contracts.fields import BasisPoints, Code, Count, Currency, Date, Document, Line, Minor, PositiveMinor, Text
 
 InvoiceKind = Literal["invoice", "credit_note", "deposit"]
 Origin = Literal["issued", "opening", "history"]
@@ -54,18 +54,18 @@ class InvoiceState(StateEvent, frozen=True, kw_only=True, gc=False):
     prepaid_minor: Minor
     payable_minor: PositiveMinor
     instalments: list[Instalment]
-    payment_reference: str | None = None
-    payment_account: str | None = None
-    payee_name: str | None = None
-    means_of_payment: str | None = None
-    references: list[str] = []
-    order_numbers: list[str] = []
+    payment_reference: Line | None = None
+    payment_account: Line | None = None
+    payee_name: Line | None = None
+    means_of_payment: Line | None = None
+    references: list[Line] = []
+    order_numbers: list[Line] = []
     discounts: list[DiscountTerm] = []
     deposit_invoice_ids: list[UUID] = []
     credited_invoice_id: UUID | None = None
     credit_check_id: UUID | None = None
     opening_open_minor: PositiveMinor | None = None
-    reminder_level: int | None = None
+    reminder_level: Count | None = None
     last_reminder_on: Date | None = None
     paid_on: Date | None = None
     documents: list[Document] = []

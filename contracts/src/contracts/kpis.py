@@ -4,7 +4,7 @@ from typing import ClassVar
 from uuid import UUID
 
 from contracts.envelope import FactEvent
-from contracts.fields import Code, Currency, Date
+from contracts.fields import Code, Currency, Date, Minor
 
 
 class KpiMeasured(FactEvent, frozen=True, kw_only=True, gc=False):
@@ -19,5 +19,5 @@ class KpiMeasured(FactEvent, frozen=True, kw_only=True, gc=False):
     kpi: Code
     currency: Currency
     as_of: Date
-    numerator: int
-    denominator: int
+    numerator: Minor
+    denominator: Minor

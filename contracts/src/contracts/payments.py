@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from contracts.envelope import FactEvent, StateEvent
-from contracts.fields import Code, Currency, Date, PositiveMinor, Sha256, Text
+from contracts.fields import Code, Currency, Date, Line, PositiveMinor, Sha256, Text
 
 
 class Allocation(Struct, frozen=True, kw_only=True, gc=False):
@@ -74,6 +74,6 @@ class StatementRejected(FactEvent, frozen=True, kw_only=True, gc=False):
     statement_id: UUID
     bank_account_id: UUID | None
     file_sha256: Sha256
-    statement_number: str
+    statement_number: Line
     reason: Code
     detail: Text

@@ -45,23 +45,21 @@ def events(event: type[E]) -> st.SearchStrategy[E]:
     return _of(inspect.type_info(event))
 
 
+_PLAIN: dict[type[inspect.Type], st.SearchStrategy[Any]] = {
+    inspect.BoolType: st.booleans(),
+    inspect.NoneType: st.none(),
+    inspect.UUIDType: st.uuids(),
+    inspect.DateType: st.dates(),
+}
+
+
 def _of(kind: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one return per kind of field
+    """What a field of this kind may hold. A date-time without `tz` has no strategy: no event may have one."""
     match kind:
         case inspect.IntType():
             return st.integers(-_INT64 if kind.ge is None else kind.ge, _INT64 - 1 if kind.le is None else kind.le)
-        case inspect.StrType(pattern=str()):
-            return st.from_regex(kind.pattern, fullmatch=True)
         case inspect.StrType():
-            # 60 characters show as much as the 500 that a text may have
-            return st.text(min_size=kind.min_length or 0, max_size=min(kind.max_length or 60, 60))
-        case inspect.BoolType():
-            return st.booleans()
-        case inspect.NoneType():
-            return st.none()
-        case inspect.UUIDType():
-            return st.uuids()
-        case inspect.DateType():
-            return st.dates()
+            return _text(kind)
         case inspect.DateTimeType(tz=True):
             return _MOMENTS
         case inspect.LiteralType():
@@ -72,7 +70,15 @@ def _of(kind: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: PLR0911 - one re
             return st.lists(_of(kind.item_type), max_size=3)
         case inspect.StructType():
             return _struct(kind)
-    raise TypeError(f"no event has a field of {kind}")
+        case _:
+            return _PLAIN[type(kind)]
+
+
+def _text(kind: inspect.StrType) -> st.SearchStrategy[str]:
+    if kind.pattern is not None:
+        return st.from_regex(kind.pattern, fullmatch=True)
+    # 60 characters show as much as the 500 that a text may have
+    return st.text(min_size=kind.min_length or 0, max_size=min(kind.max_length or 60, 60))
 
 
 def _struct(kind: inspect.StructType) -> st.SearchStrategy[Any]:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -93,6 +94,14 @@ def test_one_that_ends_while_starting_is_reported_with_its_last_words(tmp_path):
     with pytest.raises(LocalError, match=r"(?s)brief ended while starting; the end of .*brief\.log:\n    no disk"):
         process.wait_ready(lambda: False, 20)
     process.stop()
+
+
+def test_ports_drawn_at_the_same_time_are_all_kept(tmp_path):
+    names = [f"part-{number}" for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        drawn = list(pool.map(lambda name: Ports(tmp_path / "ports.json").get(name), names))
+    assert [Ports(tmp_path / "ports.json").get(name) for name in names] == drawn
+    assert len(set(drawn)) == len(names)
 
 
 def test_ports_are_kept_and_a_taken_one_is_named(tmp_path):

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except LocalError as error:
+    except (LocalError, OSError) as error:  # the latter names the file that cannot be read or written
         print(f"onemachine: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 1
     except KeyboardInterrupt:
@@ -86,7 +86,7 @@ def _status(options: argparse.Namespace) -> None:
             _duration(machine_now().timestamp() - started) if started is not None else "-",
             str(work[0]) if work else "-",
             f"{work[1]:.1f} s" if work else "-",
-            str(process.log),
+            str(process.log.relative_to(process.root)),
         )
     Console().print(table)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-import asyncpg  # type: ignore[import-untyped]  # it has no stubs
+import asyncpg
 
 _ROLES = {"owner": "", "app": "NOBYPASSRLS", "relay": "", "check": "BYPASSRLS"}
 _LOCK = 0x656E636F757273  # "encours": two who provision the same server take turns; roles belong to the whole server

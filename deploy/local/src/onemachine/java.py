@@ -6,6 +6,7 @@ without it.
 """
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from onemachine import jars
 from onemachine.errors import LocalError
 from onemachine.locks import exclusive
 
+_log = logging.getLogger(__name__)
 _LOGGING = Path(__file__).with_name("log4j2.properties")
 _FLAGS = ["-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
 
@@ -70,8 +72,8 @@ class Java:
                     checksum = hashlib.file_digest(written, "sha256").hexdigest()
                 fresh.replace(self.cache)
                 self._checksum.write_text(checksum)
-            except (OSError, LocalError):  # no room, no time: starts are slower, and that is all
-                return
+            except (OSError, LocalError) as error:  # no room, no time: starts are slower, and that is all
+                _log.warning("Java's start-up cache could not be made: %s", error)
             finally:
                 fresh.unlink(missing_ok=True)
 

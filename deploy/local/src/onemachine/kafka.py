@@ -122,9 +122,8 @@ class Kafka:
         for broker in fresh:
             shutil.rmtree(self._folder(broker), ignore_errors=True)
             self._folder(broker).mkdir(parents=True)
-            command = java.command(
-                "kafka.tools.StorageTool", "format", "-t", self._cluster_id(), "-c", self._configure(broker), heap_mb=self.heap_mb
-            )
+            arguments: list[str | Path] = ["kafka.tools.StorageTool", "format", "-t", self._cluster_id(), "-c", self._configure(broker)]
+            command = java.command(*arguments, heap_mb=self.heap_mb, extra=("-XX:TieredStopAtLevel=1",))  # too short to optimise
             running[broker] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603 - our own command
         for broker, tool in running.items():
             output, _ = tool.communicate()
@@ -138,7 +137,9 @@ class Kafka:
         file = self.folder / "cluster-id"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))  # noqa: TID251 - a cluster is a new one by chance
+            temporary = file.with_suffix(".new")
+            temporary.write_text(urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("="))  # noqa: TID251 - a cluster is a new one by chance
+            temporary.replace(file)
         return file.read_text()
 
     def _configure(self, broker: int) -> Path:

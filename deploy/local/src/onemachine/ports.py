@@ -11,6 +11,7 @@ import socket
 from pathlib import Path
 
 from onemachine.errors import LocalError
+from onemachine.locks import exclusive
 
 HOST = "127.0.0.1"
 _FIRST, _LAST = 15_000, 29_999  # below Linux' 32768 and everybody else's 49152
@@ -26,11 +27,12 @@ class Ports:
         """The port of `name`; drawn and kept when it has none yet."""
         ports = self._read()
         if name not in ports:
-            ports[name] = _draw(set(ports.values()))
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.file.with_suffix(".new")
-            temporary.write_text(json.dumps(ports, indent=1, sort_keys=True))
-            temporary.replace(self.file)
+            with exclusive(self.file.with_suffix(".lock")):  # both servers draw theirs at the same time
+                ports = self._read()
+                ports.setdefault(name, _draw(set(ports.values())))
+                temporary = self.file.with_suffix(".new")
+                temporary.write_text(json.dumps(ports, indent=1, sort_keys=True))
+                temporary.replace(self.file)
         return ports[name]
 
     def require_free(self, name: str) -> int:

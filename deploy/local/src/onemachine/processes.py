@@ -156,7 +156,10 @@ class Process:
             self.wait_ready(ready, timeout)
 
     def wait_ready(self, ready: Callable[[], bool], timeout: float) -> None:
-        """Poll `ready` until it is true. Raises LocalError (EndedError when the child dies) with its last log lines when `timeout` seconds pass first."""
+        """Poll `ready` until it is true.
+
+        Raises LocalError with the last log lines when `timeout` seconds pass first, EndedError when it dies.
+        """
         deadline = time.monotonic() + timeout
         while not ready():
             if not self.alive:

@@ -6,6 +6,7 @@ any state of it, also that after a power cut, to "all ready" or says in one sent
 """
 
 import asyncio
+import functools
 import http.client
 import os
 import secrets
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+import asyncpg
 
 from onemachine.databases import ServiceDatabase, provision
 from onemachine.errors import LocalError
@@ -88,27 +91,27 @@ class Stack:
         with exclusive(self.root / "lock"):
             say("PostgreSQL and Kafka")
             self.infrastructure.start(lambda done, all_: say(f"fetching Kafka: {done} of {all_} jars"))
+            say("databases")
+            environments = {name: self.environment(name, database) for name, database in self.provision().items()}
             idle = [name for name in self.services if not self.process(name).alive]
             if idle:
-                say("topics, databases and migrations")
-                databases = self.provision(idle)
+                say("topics and migrations")
                 self._run(Process(self.root, "topics"), [sys.executable, "-m", "shared.topics"], self.environment())
-                self._each(idle, lambda name: self._migrate(name, databases[name]))
-                say("services")
-                for name in idle:
-                    self._ports.require_free(name)
-                    self.process(name).start([sys.executable, "-m", name, "all"], self.environment(name, databases[name]), cwd=self.root)
-            if self.sandbox and not self.process(SANDBOX).alive:
-                self.process(SANDBOX).start([sys.executable, "-m", SANDBOX], self.environment(SANDBOX), cwd=self.root)
-            for name in self.services:
-                self.process(name).wait_ready(lambda name=name: answers_ready(self.port(name)), _START_SECONDS)  # type: ignore[misc]  # mypy infers no default's type in a lambda
+                self._each(idle, lambda name: self._migrate(name, environments[name]))
+            say("services")
             if self.sandbox:
-                self.process(SANDBOX).wait_ready(self._sandbox_ready, _START_SECONDS)
+                environments[SANDBOX] = self.environment(SANDBOX)
+            for name, environment in environments.items():  # all at once, then wait for each
+                if not self.process(name).alive:
+                    self._launch(name, environment)
+            for name, environment in environments.items():
+                ready = self._sandbox_ready if name == SANDBOX else functools.partial(answers_ready, self.port(name))
+                self.process(name).ensure(functools.partial(self._launch, name, environment), ready, _START_SECONDS)
 
     def down(self) -> None:
         """Stop everything, the services first, and keep the data; harmless when nothing runs."""
         with exclusive(self.root / "lock"):
-            processes = [self.process(name) for name in (*SERVICES, SANDBOX)]
+            processes = [self.process(name) for name in dict.fromkeys((*SERVICES, *self.services, SANDBOX))]
             for process in processes:
                 process.ask_to_stop()
             for process in processes:
@@ -145,7 +148,10 @@ class Stack:
                 for name in (self.services if services is None else services)
             }
 
-        return asyncio.run(all_of_them())
+        try:
+            return asyncio.run(all_of_them())
+        except (asyncpg.PostgresError, OSError) as error:
+            raise LocalError(f"the databases cannot be made ready: {' '.join(str(error).split()) or type(error).__name__}") from error
 
     def environment(self, name: str | None = None, database: ServiceDatabase | None = None) -> dict[str, str]:
         """The environment that the process `name` is started with: the caller's, and what this stack decides."""
@@ -189,8 +195,14 @@ class Stack:
     def _secrets(self) -> Path:
         return self.root / "secrets"
 
-    def _migrate(self, name: str, database: ServiceDatabase) -> None:
-        self._run(Process(self.root, f"{name}-migrate"), [sys.executable, "-m", name, "migrate"], self.environment(name, database))
+    def _launch(self, name: str, environment: dict[str, str]) -> None:
+        for part in SANDBOX_PARTS if name == SANDBOX else [name]:
+            self._ports.require_free(part)
+        roles = [] if name == SANDBOX else ["all"]  # api, worker and relay in one process
+        self.process(name).start([sys.executable, "-m", name, *roles], environment)
+
+    def _migrate(self, name: str, environment: dict[str, str]) -> None:
+        self._run(Process(self.root, f"{name}-migrate"), [sys.executable, "-m", name, "migrate"], environment)
 
     @staticmethod
     def _run(process: Process, command: list[str], environment: dict[str, str]) -> None:

@@ -19,4 +19,7 @@ def infrastructure(root: Path, brokers: int = 1) -> Iterator[Infrastructure]:
         servers.start()
         yield servers
     finally:
+        if servers.kafka:
+            for broker in servers.kafka.ids:
+                servers.kafka.kill(broker)  # safe for the data, and three of them take long to part from each other
         servers.stop()

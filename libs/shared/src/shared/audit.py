@@ -19,9 +19,7 @@ from shared.db import Database, fetch, run
 SEAL_BATCH = 1_000
 
 
-async def record(
-    conn: AsyncConnection, tenant_id: UUID, entries: Sequence[tuple[str, str, str, dict[str, Any]]]
-) -> None:
+async def record(conn: AsyncConnection, tenant_id: UUID, entries: Sequence[tuple[str, str, str, dict[str, Any]]]) -> None:
     """Adds entries of (actor, action, subject, detail) in the caller's transaction, one statement."""
     if not entries:
         return

@@ -1,9 +1,9 @@
 """The command line of every service: its roles, and tools that a service adds.
 
-    python -m NAME api | worker | relay | all      roles of a process (`all`: the three in one, for one machine)
-    python -m NAME migrate                         bring the database to the newest schema (the owner's role)
-    python -m NAME check                           the invariants, on the database; exit 1 when one does not hold
-    python -m NAME dead-letters [--replay] [--tenant T]
+python -m NAME api | worker | relay | all      roles of a process (`all`: the three in one, for one machine)
+python -m NAME migrate                         bring the database to the newest schema (the owner's role)
+python -m NAME check                           the invariants, on the database; exit 1 when one does not hold
+python -m NAME dead-letters [--replay] [--tenant T]
 """
 
 import argparse
@@ -78,7 +78,13 @@ async def _dead_letters(service: Service, *, tenant: UUID | None, replay: bool) 
             found = await deadletters.waiting(conn, tenant_id=tenant)
         if not replay:
             for letter in found:
-                line = {"id": letter.id, "event": letter.event, "tenant": letter.tenant_id, "parked": letter.parked, "reason": letter.reason}
+                line = {
+                    "id": letter.id,
+                    "event": letter.event,
+                    "tenant": letter.tenant_id,
+                    "parked": letter.parked,
+                    "reason": letter.reason,
+                }
                 print(json.dumps(line, default=str))  # noqa: T201 - a command's answer
             return 0
         await prepare_inbox(runtime.database)

@@ -33,7 +33,8 @@ from shared.db import Database, fetch, run
 from shared.deadletters import DeadLetter
 from shared.failpoints import failpoint
 from shared.failures import is_unavailable
-from shared.kafka import AIOKafkaConsumer, KafkaError, Offsets, TopicPartition, consumer as new_consumer
+from shared.kafka import AIOKafkaConsumer, KafkaError, Offsets, TopicPartition
+from shared.kafka import consumer as new_consumer
 from shared.logging import log
 from shared.telemetry import links, tracer
 from shared.web.problems import stack
@@ -409,9 +410,8 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka sh
         self._worker = worker
         self._client = client
 
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        if revoked:
-            await self._worker.drain()
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - aiokafka names them
+        await self._worker.drain()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         try:

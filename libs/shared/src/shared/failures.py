@@ -9,11 +9,12 @@ the dead letters, and bounded by the limits of `shared.consumer`.
 
 import asyncio
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 
 class PoisonError(Exception):
-    """This message can never work. The text says why, without personal data."""
+    """A message that can never work. The text says why, without personal data."""
 
 
 class UnavailableError(Exception):

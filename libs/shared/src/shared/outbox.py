@@ -18,7 +18,7 @@ from contracts.envelope import Envelope, Event, StateEvent, encode, event_id, na
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import machine_now
-from shared.db import run
+from shared.db import fetch, run
 from shared.telemetry import traceparent
 
 _ENCODE = msgspec.json.Encoder().encode
@@ -96,5 +96,5 @@ def envelope_for(out: Outgoing, *, now: datetime, trace: str) -> tuple[str, str,
 
 async def depth(conn: AsyncConnection, limit: int) -> int:
     """How many rows wait, counted up to `limit`: what bulk work looks at before its next slice."""
-    result = await conn.exec_driver_sql(f"SELECT count(*) FROM (SELECT 1 FROM outbox LIMIT {int(limit)}) AS waiting")
-    return int(result.scalar_one())
+    rows = await fetch(conn, "SELECT count(*) AS n FROM (SELECT 1 FROM outbox LIMIT :limit) AS waiting", limit=limit)
+    return int(rows[0].n)

@@ -123,7 +123,10 @@ class Relay:
             counts[row.topic] = counts.get(row.topic, 0) + 1
             records.append((self._prefix + row.topic, row.key.encode(), row.value.encode(), headers(envelope)))
         with tracer.start_as_current_span(
-            "send outbox", kind=SpanKind.PRODUCER, links=links(filter(None, traces)), attributes={"messaging.batch.message_count": len(rows)}
+            "send outbox",
+            kind=SpanKind.PRODUCER,
+            links=links(filter(None, traces)),
+            attributes={"messaging.batch.message_count": len(rows)},
         ):
             await failpoint("relay.before_send")
             await self._producer.send(records)
@@ -136,7 +139,12 @@ class Relay:
         return len(rows)
 
     async def _measure(self, conn: AsyncConnection) -> None:
-        row = (await fetch(conn, "SELECT count(*) AS depth, min(created_at) AS oldest FROM (SELECT created_at FROM outbox ORDER BY id LIMIT 50000) AS o"))[0]
+        row = (
+            await fetch(
+                conn,
+                "SELECT count(*) AS depth, min(created_at) AS oldest FROM (SELECT created_at FROM outbox ORDER BY id LIMIT 50000) AS o",
+            )
+        )[0]
         oldest: datetime | None = row.oldest
         metrics.OUTBOX_DEPTH.set(row.depth)
         metrics.OUTBOX_OLDEST_SECONDS.set((machine_now() - oldest).total_seconds() if oldest else 0)

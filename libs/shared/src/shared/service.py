@@ -221,8 +221,10 @@ async def _inbox_days(runtime: Runtime) -> None:
 async def _housekeeping(context: JobContext, tenant: UUID) -> None:
     while await audit.seal(context.database, tenant):
         pass
-    async with context.database.transaction(tenant) as conn:
-        await forget_old(conn, machine_now() - IDEMPOTENCY_KEPT)
+    while True:
+        async with context.database.transaction(tenant) as conn:
+            if not await forget_old(conn, machine_now() - IDEMPOTENCY_KEPT):
+                return
 
 
 async def check(service: Service, settings: Settings) -> dict[str, bool | str]:
@@ -241,4 +243,3 @@ def print_checks(result: Mapping[str, bool | str]) -> int:
     """Prints the outcome as one JSON object; returns the exit status."""
     print(json.dumps(result, indent=2))  # noqa: T201 - a command's answer
     return 0 if all(value is True for value in result.values()) else 1
-

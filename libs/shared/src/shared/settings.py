@@ -25,9 +25,7 @@ class Settings(BaseSettings):
     """URL of the role that reads everything and writes nothing: for `check` alone."""
     database_pool_max: Annotated[int, Field(ge=2, le=64)] = 8
 
-    kafka_bootstrap_servers: Annotated[
-        str, Field(validation_alias=AliasChoices("KAFKA_BOOTSTRAP_SERVERS", "kafka_bootstrap_servers"))
-    ]
+    kafka_bootstrap_servers: Annotated[str, Field(validation_alias=AliasChoices("KAFKA_BOOTSTRAP_SERVERS", "kafka_bootstrap_servers"))]
     topic_prefix: str = ""
     topic_replication: Annotated[int, Field(ge=1, le=7)] = 1
     batch_max: Annotated[int, Field(ge=1, le=5000)] = 1000
@@ -39,7 +37,7 @@ class Settings(BaseSettings):
     jwt_jwks_url: str | None = None
     jwt_issuer: str = "encours"
     jwt_audience: str = "encours"
-    cursor_secret: SecretStr = SecretStr("")
+    cursor_secret: Annotated[SecretStr, Field(min_length=32)]
     """At least 32 bytes, the same in every process of the service: it signs the cursors of lists."""
     documents_dir: Path = Path("documents")
 

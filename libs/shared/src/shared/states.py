@@ -37,6 +37,7 @@ async def keep(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, 
             index_elements=key,
             set_={name: statement.excluded[name] for name in chunk[0] if name not in key},
             where=table.c.version < statement.excluded.version,
-        ).returning(*(table.c[name] for name in key))
-        applied.update(tuple(row) for row in (await conn.execute(statement)).fetchall())
+        )
+        result = await conn.execute(statement.returning(*(table.c[name] for name in key)))
+        applied.update(tuple(row) for row in result.fetchall())
     return applied

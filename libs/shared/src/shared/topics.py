@@ -19,7 +19,7 @@ class TopicSettings(BaseSettings):
 
 def main() -> None:
     """Creates what is missing and prints its names."""
-    settings = TopicSettings()  # type: ignore[call-arg] # the environment fills it
+    settings = TopicSettings()
     created = asyncio.run(
         create_topics(settings.kafka_bootstrap_servers, prefix=settings.topic_prefix, replication=settings.topic_replication)
     )

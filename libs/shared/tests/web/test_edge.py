@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shared.web.app import create_app, server_config
 from shared.web.auth import Caller, requires
-from shared.web.etag import etag, require_match
+from shared.web.etag import VERSIONED, etag, require_match
 from shared.web.models import AmountMinor, Command, CurrencyCode, Date, DecimalText, Id, Lax, LongText, PositiveMinor, Text
 from shared.web.pagination import DEFAULT_LIMIT, Cursors, CursorText, Limit
 from shared.web.problems import Problem
@@ -68,7 +68,7 @@ def app(verifier, cursors):
         start = mine.decode(cursor, **bound) if cursor else ("2026-01-01", 0)
         return {"start": start, "limit": limit, "next_cursor": mine.encode([start[0], int(start[1]) + limit], **bound)}
 
-    @router.put("/things/{number}")
+    @router.put("/things/{number}", openapi_extra=VERSIONED)
     async def change(_: Writer, request: Request, number: int, thing: Thing) -> dict:
         require_match(request, 7)
         return {"number": number, "name": thing.name}
@@ -375,6 +375,8 @@ async def test_the_openapi_declares_problems_and_scopes(client):
     assert create["responses"]["422"]["content"]["application/problem+json"]["schema"] == {"$ref": "#/components/schemas/Problem"}
     assert "HTTPValidationError" not in json.dumps(schema)
     assert "security" not in schema["paths"]["/open"]["get"]
+    headers = [each for each in schema["paths"]["/things/{number}"]["put"]["parameters"] if each["in"] == "header"]
+    assert [(each["name"], each["required"]) for each in headers] == [("If-Match", True)]
 
 
 def test_an_unsafe_route_stops_the_start(verifier, cursors):

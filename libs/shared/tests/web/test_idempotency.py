@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from shared.clock import machine_now
 from shared.web.app import create_app
 from shared.web.auth import Caller, requires
-from shared.web.idempotency import erase_answers, forget_old, once
+from shared.web.idempotency import KEYED, erase_answers, forget_old, once
 from shared.web.problems import Problem
 from shared.web.route import Router
 from sqlalchemy import delete, func, insert, select
@@ -44,7 +44,7 @@ async def gate(stored):
 async def client(stored, gate, verifier, cursors, issuer, client_of):  # noqa: PLR0917 - fixtures are passed by name
     router = Router()
 
-    @router.post("/things/{kind}", status_code=201)
+    @router.post("/things/{kind}", status_code=201, openapi_extra=KEYED)
     async def create(kind: str, caller: Writer, request: Request, body: dict) -> Response:
         async with stored.database.transaction(caller.tenant_id) as conn:
 

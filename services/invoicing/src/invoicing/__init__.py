@@ -1,0 +1,1 @@
+"""Customers, invoices and credit notes: what a company has billed, and to whom."""

@@ -56,7 +56,10 @@ async def fresh_database(admin_dsn: str, service: str, *, migrated: bool = True)
         address = admin_dsn.rsplit("@", 1)[1].split("/", 1)[0]
         urls = Urls(
             name,
-            *(f"postgresql://{role}:{PASSWORD}@{address}/{name}" for role in (service, f"{service}_owner", f"{service}_relay", f"{service}_check")),
+            *(
+                f"postgresql://{role}:{PASSWORD}@{address}/{name}"
+                for role in (service, f"{service}_owner", f"{service}_relay", f"{service}_check")
+            ),
         )
         if migrated:
             await migrations.upgrade(service, urls.owner)

@@ -160,7 +160,7 @@ class Requires(HTTPBearer):
             raise Problem(401, "unauthenticated", "A bearer token is required", headers=headers) from error
 
 
-def requires(*scopes: str) -> Any:  # noqa: ANN401 - as FastAPI's own Security()
+def requires(*scopes: str) -> Any:
     """A dependency that gives a Caller with all of `scopes`, to stand in Annotated[Caller, ...] of a route's parameter."""
     return Security(Requires(frozenset(scopes)), scopes=list(scopes))
 

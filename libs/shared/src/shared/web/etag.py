@@ -5,6 +5,7 @@ never match (strong comparison).
 """
 
 import re
+from typing import Any
 
 from starlette.requests import Request
 
@@ -12,6 +13,12 @@ from shared.web.problems import Problem
 
 _TAGS = re.compile(r'\s*(?:W/)?"[\x21\x23-\x7e]*"\s*(?:,\s*(?:W/)?"[\x21\x23-\x7e]*"\s*)*')
 _STRONG = re.compile(r'(?<!W/)"([\x21\x23-\x7e]*)"')
+
+
+VERSIONED: dict[str, Any] = {
+    "parameters": [{"name": "If-Match", "in": "header", "required": True, "schema": {"type": "string", "pattern": '^"[0-9]{1,19}"$'}}]
+}
+"""A route that calls `require_match` says so: `openapi_extra=VERSIONED`."""
 
 
 def etag(version: int) -> str:

@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from fastapi import Request, Response
@@ -31,6 +32,10 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _REMEMBERED_REFUSALS = frozenset({400, 404, 409, 410, 412, 422})
 _REFUSAL = 400
 
+
+_SCHEMA = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+KEYED: dict[str, Any] = {"parameters": [{"name": "Idempotency-Key", "in": "header", "required": True, "schema": _SCHEMA}]}
+"""A route that calls `once` says so: `openapi_extra=KEYED`."""
 
 _METADATA = MetaData()
 attach(_METADATA)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-import asyncpg  # type: ignore[import-untyped]  # the driver ships no types
+import asyncpg
 import structlog
 from fastapi.exceptions import RequestValidationError, ValidationException
 from fastapi.routing import iter_route_contexts
@@ -122,7 +122,7 @@ def problem_of(error: Exception, request: Request) -> Problem:  # noqa: PLR0911 
             return Problem(error.status_code, f"http-{error.status_code}", "The request was refused", headers=error.headers)
         case ClientDisconnect():
             return Problem(400, "client-disconnected", "The request ended early")
-        case DBAPIError() if _is_value_refused(error):  # before the next line: the driver calls it an interface error
+        case DBAPIError() if _is_value_refused(error):
             return Problem(422, "value-not-storable", "A value cannot be stored")
         case _ if is_unavailable(error) or isinstance(error, OperationalError | asyncpg.PostgresConnectionError):
             return unavailable()

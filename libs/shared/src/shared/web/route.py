@@ -36,14 +36,16 @@ class StrictRequest(Request):
                 raise self._too_large()
             yield chunk
 
-    async def json(self) -> Any:  # noqa: ANN401 - any JSON value
+    async def json(self) -> Any:
         """The body as strict JSON. Raises JsonRefusedError."""
         if not hasattr(self, "_json"):
             self._json = decode(await self.body())
         return self._json
 
     def _too_large(self) -> Problem:
-        return Problem(413, "body-too-large", "The body is too large", f"the limit is {self.max_body} bytes")
+        # closed, because the server would go on reading (and dropping) what a client goes on sending
+        close = {"Connection": "close"}
+        return Problem(413, "body-too-large", "The body is too large", f"the limit is {self.max_body} bytes", headers=close)
 
 
 class Route(APIRoute):

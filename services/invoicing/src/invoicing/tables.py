@@ -1,0 +1,170 @@
+"""The tables of invoicing.
+
+Invariants: the tenant leads every key; no foreign key ties rows fed by different topics; what other services say
+(`invoice_balance`, `credit_hold`, `credit_terms`) lies in rows of its own, at the highest version seen.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+from shared.tables import attach
+
+METADATA = MetaData()
+attach(METADATA)
+
+LEGAL_ENTITY = Table(
+    "legal_entity",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("entity_id", UUID, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("country", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("vat_id", Text),
+    Column("company_ids", JSONB, nullable=False),
+    # `scheme:value` of each register number, letters and digits only: what a file's seller is looked up by
+    Column("identifiers", ARRAY(Text), nullable=False),
+    Column("unknown_buyer", Text, nullable=False),
+    Column("on_hold", Text, nullable=False),
+    Column("payment_terms_days", SmallInteger, nullable=False),
+    CheckConstraint("unknown_buyer IN ('create', 'refuse')", name="legal_entity_unknown_buyer"),
+    CheckConstraint("on_hold IN ('warn', 'block')", name="legal_entity_on_hold"),
+)
+
+CUSTOMER = Table(
+    "customer",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("customer_id", UUID, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("source_system", Text, nullable=False),
+    Column("customer_number", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("company_ids", JSONB, nullable=False),
+    Column("country", Text),
+    Column("language", Text),
+    Column("currency", Text),
+    Column("payment_terms_days", Integer),
+    Column("segment", Text),
+    Column("parent_customer_id", UUID),
+    CheckConstraint("version >= 1", name="customer_version"),
+    CheckConstraint("status IN ('confirmed', 'unconfirmed')", name="customer_status"),
+    Index("customer_number", "tenant_id", "source_system", "customer_number", unique=True),
+)
+
+CUSTOMER_IDENTIFIER = Table(
+    "customer_identifier",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    # letters and digits of a register number, without its scheme: a file may leave the scheme out
+    Column("value", Text, primary_key=True),
+    Column("scheme", Text, primary_key=True),
+    Column("customer_id", UUID, primary_key=True),
+    Index("customer_identifier_of", "tenant_id", "customer_id"),
+)
+
+CUSTOMER_IDENTITY = Table(
+    "customer_identity",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("customer_id", UUID, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("address", JSONB),
+    Column("contacts", JSONB, nullable=False),
+    Column("known_ibans", JSONB, nullable=False),
+)
+
+INVOICE = Table(
+    "invoice",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("invoice_id", UUID, primary_key=True),
+    Column("entity_id", UUID, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("source_system", Text, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("source_version", Integer, nullable=False),
+    Column("invoice_number", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("customer_id", UUID, nullable=False),
+    Column("customer_number", Text, nullable=False),
+    Column("issue_date", Date, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("total_minor", BigInteger, nullable=False),
+    Column("tax_minor", BigInteger, nullable=False),
+    Column("prepaid_minor", BigInteger, nullable=False),
+    Column("payable_minor", BigInteger, nullable=False),
+    Column("payment_reference", Text),
+    # whether the reference is ours: the source printed none
+    Column("reference_made", Boolean, nullable=False),
+    Column("instalments", JSONB, nullable=False),
+    Column("details", JSONB, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("cancel_reason", Text),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("version >= 1 AND source_version >= 1", name="invoice_versions"),
+    CheckConstraint("kind IN ('invoice', 'credit_note', 'deposit')", name="invoice_kind"),
+    CheckConstraint("origin IN ('issued', 'opening', 'history')", name="invoice_origin"),
+    CheckConstraint("status IN ('issued', 'cancelled')", name="invoice_status"),
+    CheckConstraint("total_minor >= 0 AND payable_minor >= 0 AND payable_minor = total_minor - prepaid_minor", name="invoice_payable"),
+    Index("invoice_source", "tenant_id", "source_id", "source_system"),
+    Index("invoice_number", "tenant_id", "invoice_number", "invoice_id"),
+    Index("invoice_customer", "tenant_id", "customer_id", "invoice_id"),
+    Index("invoice_reference", "tenant_id", "entity_id", "payment_reference"),
+)
+
+INVOICE_BALANCE = Table(
+    "invoice_balance",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("invoice_id", UUID, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("original_minor", BigInteger, nullable=False),
+    Column("open_minor", BigInteger, nullable=False),
+    Column("disputed_minor", BigInteger, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("close_cause", Text),
+    Column("value_date", Date),
+    CheckConstraint("open_minor >= 0 AND disputed_minor >= 0", name="invoice_balance_amounts"),
+)
+
+CREDIT_HOLD = Table(
+    "credit_hold",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("customer_id", UUID, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("decided_at", DateTime(timezone=True), nullable=False),
+)
+
+CREDIT_TERMS = Table(
+    "credit_terms",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("customer_id", UUID, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("limit_minor", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("payment_terms_days", Integer, nullable=False),
+    Column("down_payment_bp", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+)

@@ -1,0 +1,390 @@
+"""The tables of the receivables sub-ledger.
+
+Invariants the database itself holds: a payment is allocated + unapplied + returned + refunded; an item's original is open
+plus what settled it; nothing is negative; an allocation is above zero; a ledger entry has both its sides (balanced by
+construction). Amounts are minor units. Remittance text, names and IBANs of payers never leave these tables.
+"""
+
+from typing import Any
+
+from shared.tables import attach
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Identity,
+    Index,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+METADATA = MetaData()
+attach(METADATA)
+
+
+def _amount(name: str) -> "Column[int]":
+    return Column(name, BigInteger, nullable=False, server_default="0")
+
+
+def _need(name: str, kind: Any, **options: Any) -> "Column[Any]":  # noqa: ANN401 - SQLAlchemy's type argument has no narrower name
+    return Column(name, kind, nullable=False, **options)
+
+
+def _tenant() -> "Column[Any]":
+    return Column("tenant_id", UUID, primary_key=True)
+
+
+BANK_ACCOUNT = Table(
+    "bank_account",
+    METADATA,
+    _tenant(),
+    Column("bank_account_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    _need("entity_id", UUID),
+    _need("iban", Text),
+    _need("currency", Text),
+    _need("holder_name", Text),
+    _need("start_date", Date),
+    _need("status", Text),
+    Index("bank_account_iban", "tenant_id", "iban", unique=True),
+)
+
+VIRTUAL_IBAN = Table(
+    "virtual_iban",
+    METADATA,
+    _tenant(),
+    Column("virtual_iban_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    _need("bank_account_id", UUID),
+    _need("iban", Text),
+    _need("status", Text),
+    Column("customer_id", UUID),
+    Column("invoice_id", UUID),
+    Column("holder_name", Text),
+    Index("virtual_iban_iban", "tenant_id", "iban", unique=True),
+    Index("virtual_iban_pool", "tenant_id", "bank_account_id", "virtual_iban_id", postgresql_where=text("status = 'pool'")),
+    Index("virtual_iban_invoice", "tenant_id", "invoice_id", postgresql_where=text("invoice_id IS NOT NULL")),
+    CheckConstraint("status IN ('pool', 'assigned', 'released')", name="virtual_iban_status"),
+    CheckConstraint("status = 'pool' OR (customer_id IS NULL) <> (invoice_id IS NULL)", name="virtual_iban_names_one"),
+)
+
+BANK_FILE = Table(
+    "bank_file",
+    METADATA,
+    _tenant(),
+    Column("file_sha256", Text, primary_key=True),
+    _need("format", Text),
+    _need("answer", JSONB),
+    _need("received_at", DateTime(timezone=True)),
+)
+
+STATEMENT = Table(
+    "statement",
+    METADATA,
+    _tenant(),
+    Column("statement_id", UUID, primary_key=True),
+    _need("bank_account_id", UUID),
+    _need("file_sha256", Text),
+    _need("kind", Text),
+    _need("number", Text),
+    Column("sequence", BigInteger),
+    Column("first_day", Date),
+    Column("last_day", Date),
+    Column("opening_minor", BigInteger),
+    Column("closing_minor", BigInteger),
+    _amount("entries_minor"),
+    _need("verdict", Text),
+    Column("reason", Text),
+    _need("received_at", DateTime(timezone=True)),
+    Index("statement_days", "tenant_id", "bank_account_id", "last_day"),
+    CheckConstraint("verdict IN ('booked', 'rejected')", name="statement_verdict"),
+    CheckConstraint(
+        "verdict <> 'booked' OR kind <> 'camt.053' OR opening_minor + entries_minor = closing_minor", name="statement_adds_up"
+    ),
+)
+
+PAYMENT = Table(
+    "payment",
+    METADATA,
+    _tenant(),
+    Column("payment_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    _need("bank_account_id", UUID),
+    _need("entity_id", UUID),
+    _need("transaction_key", Text),
+    _need("currency", Text),
+    _amount("amount_minor"),
+    _amount("allocated_minor"),
+    _amount("unapplied_minor"),
+    _amount("returned_minor"),
+    _amount("refunded_minor"),
+    _need("booking_date", Date),
+    _need("value_date", Date),
+    _need("confirmation", Text),
+    _need("source", Text),
+    _need("status", Text),
+    Column("virtual_iban_id", UUID),
+    Column("bank_reference", Text),
+    Column("entry_reference", Text),
+    Column("end_to_end_id", Text),
+    Column("transaction_id", Text),
+    Column("structured_reference", Text),
+    _need("remittance", ARRAY(Text)),
+    Column("debtor_name", Text),
+    Column("debtor_iban", Text),
+    Column("payer_customer_id", UUID),
+    Column("account_id", UUID),
+    Column("rule", Text),
+    Column("unapplied_reason", Text),
+    Column("candidate_customer_ids", ARRAY(UUID)),
+    Column("return_reason", Text),
+    _need("looks", SmallInteger, server_default="0"),
+    Column("next_look_at", DateTime(timezone=True)),
+    _need("received_at", DateTime(timezone=True)),
+    Index("payment_identity", "tenant_id", "bank_account_id", "transaction_key", unique=True),
+    Index(
+        "payment_end_to_end",
+        "tenant_id",
+        "bank_account_id",
+        "end_to_end_id",
+        postgresql_where=text("end_to_end_id IS NOT NULL"),
+    ),
+    Index("payment_waiting", "tenant_id", "bank_account_id", postgresql_where=text("status = 'received'")),
+    Index("payment_due", "tenant_id", "next_look_at", postgresql_where=text("next_look_at IS NOT NULL")),
+    *(
+        Index(f"payment_open_{name}", "tenant_id", column, postgresql_where=text("status IN ('unapplied', 'partly_matched')"))
+        for name, column in (
+            ("account", "account_id"),
+            ("reference", "structured_reference"),
+            ("virtual_iban", "virtual_iban_id"),
+            ("debtor", "debtor_iban"),
+        )
+    ),
+    CheckConstraint("amount_minor = allocated_minor + unapplied_minor + returned_minor + refunded_minor", name="payment_conserved"),
+    CheckConstraint(
+        "amount_minor > 0 AND allocated_minor >= 0 AND unapplied_minor >= 0 AND returned_minor >= 0 AND refunded_minor >= 0",
+        name="payment_not_negative",
+    ),
+    CheckConstraint("status IN ('received', 'matched', 'partly_matched', 'unapplied', 'returned')", name="payment_status"),
+    CheckConstraint("confirmation IN ('notified', 'booked')", name="payment_confirmation"),
+    postgresql_with={"fillfactor": "80"},
+)
+
+MOVEMENT = Table(
+    "movement",
+    METADATA,
+    _tenant(),
+    Column("movement_id", UUID, primary_key=True),
+    _need("bank_account_id", UUID),
+    _need("kind", Text),
+    _amount("amount_minor"),
+    _need("booking_date", Date),
+    Column("bank_reference", Text),
+    Column("end_to_end_id", Text),
+    _need("resolved", Boolean),
+    Index("movement_waiting", "tenant_id", "bank_account_id", postgresql_where=text("NOT resolved")),
+)
+
+ACCOUNT_BALANCE = Table(
+    "account_balance",
+    METADATA,
+    _tenant(),
+    Column("account_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    _need("entity_id", UUID),
+    _need("customer_id", UUID),
+    _need("currency", Text),
+    _amount("open_minor"),
+    _amount("unapplied_minor"),
+    _amount("unused_credits_minor"),
+    Index("account_balance_customer", "tenant_id", "customer_id"),
+    CheckConstraint("open_minor >= 0 AND unapplied_minor >= 0 AND unused_credits_minor >= 0", name="account_not_negative"),
+    postgresql_with={"fillfactor": "50"},
+)
+
+_SETTLED = ("cash_minor", "discount_minor", "credit_minor", "charges_minor", "withheld_minor", "set_off_minor", "written_off_minor")
+
+OPEN_ITEM = Table(
+    "open_item",
+    METADATA,
+    _tenant(),
+    Column("item_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    _need("invoice_version", BigInteger),
+    _need("entity_id", UUID),
+    _need("account_id", UUID),
+    _need("customer_id", UUID),
+    _need("kind", Text),
+    _need("currency", Text),
+    _need("source_system", Text),
+    _need("invoice_number", Text),
+    _need("issue_date", Date),
+    _need("due_date", Date),
+    _need("instalment_dues", ARRAY(Date)),
+    _need("instalment_amounts", ARRAY(BigInteger)),
+    Column("credited_item_id", UUID),
+    _amount("original_minor"),
+    _amount("open_minor"),
+    *(_amount(name) for name in _SETTLED),
+    _amount("contested_minor"),
+    _need("status", Text),
+    Column("close_cause", Text),
+    Column("value_date", Date),
+    Index("open_item_account", "tenant_id", "account_id", "open_minor", postgresql_where=text("status = 'open'")),
+    Index("open_item_customer", "tenant_id", "customer_id"),
+    Index("open_item_credited", "tenant_id", "credited_item_id", postgresql_where=text("credited_item_id IS NOT NULL")),
+    CheckConstraint("original_minor = open_minor + " + " + ".join(_SETTLED), name="item_conserved"),
+    CheckConstraint(
+        "open_minor >= 0 AND contested_minor >= 0 AND " + " AND ".join(f"{name} >= 0" for name in _SETTLED), name="item_not_negative"
+    ),
+    CheckConstraint("(status = 'open') = (open_minor > 0)", name="item_status_open"),
+    CheckConstraint("status IN ('open', 'paid', 'closed')", name="item_status"),
+    CheckConstraint("kind IN ('invoice', 'credit_note', 'deposit', 'late_charge')", name="item_kind"),
+    postgresql_with={"fillfactor": "70"},
+)
+
+ITEM_REFERENCE = Table(
+    "item_reference",
+    METADATA,
+    _tenant(),
+    Column("entity_id", UUID, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("item_id", UUID, primary_key=True),
+    Index("item_reference_item", "tenant_id", "item_id"),
+    CheckConstraint("kind IN ('structured', 'number')", name="item_reference_kind"),
+)
+
+ALLOCATION = Table(
+    "allocation",
+    METADATA,
+    _tenant(),
+    Column("payment_id", UUID, primary_key=True),
+    Column("item_id", UUID, primary_key=True),
+    _need("amount_minor", BigInteger),
+    _need("rule", Text),
+    Index("allocation_item", "tenant_id", "item_id"),
+    CheckConstraint("amount_minor > 0", name="allocation_above_zero"),
+)
+
+SET_OFF = Table(
+    "set_off",
+    METADATA,
+    _tenant(),
+    Column("credit_item_id", UUID, primary_key=True),
+    Column("item_id", UUID, primary_key=True),
+    _need("amount_minor", BigInteger),
+    Index("set_off_item", "tenant_id", "item_id"),
+    CheckConstraint("amount_minor > 0", name="set_off_above_zero"),
+)
+
+DISMISSED = Table(
+    "dismissed_pair",
+    METADATA,
+    _tenant(),
+    Column("payment_id", UUID, primary_key=True),
+    Column("item_id", UUID, primary_key=True),
+    _need("reason", Text),
+    _need("dismissed_at", DateTime(timezone=True)),
+)
+
+LEDGER_ENTRY = Table(
+    "ledger_entry",
+    METADATA,
+    _tenant(),
+    Column("entry_id", BigInteger, Identity(always=True), primary_key=True),
+    _need("entity_id", UUID),
+    _need("currency", Text),
+    _need("debit", Text),
+    _need("credit", Text),
+    _need("amount_minor", BigInteger),
+    Column("payment_id", UUID),
+    Column("item_id", UUID),
+    _need("at", DateTime(timezone=True)),
+    CheckConstraint("amount_minor > 0 AND debit <> credit", name="ledger_entry_both_sides"),
+)
+
+DECISION = Table(
+    "decision",
+    METADATA,
+    _tenant(),
+    Column("payment_id", UUID, primary_key=True),
+    Column("payment_version", BigInteger, primary_key=True),
+    _need("rule", Text),
+    _need("evidence", JSONB),
+    _need("decided_at", DateTime(timezone=True)),
+)
+
+ITEM_REVIEW = Table(
+    "item_review",
+    METADATA,
+    _tenant(),
+    Column("item_id", UUID, primary_key=True),
+    Column("invoice_version", BigInteger, primary_key=True),
+    _need("reason", Text),
+    _need("payable_minor", BigInteger),
+    _need("noted_at", DateTime(timezone=True)),
+)
+
+CUSTOMER = Table(
+    "customer",
+    METADATA,
+    _tenant(),
+    Column("customer_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    _need("source_system", Text),
+    _need("customer_number", Text),
+)
+
+CUSTOMER_IDENTITY = Table(
+    "customer_identity",
+    METADATA,
+    _tenant(),
+    Column("customer_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    _need("name", Text),
+)
+
+PAYER_IBAN = Table(
+    "payer_iban",
+    METADATA,
+    _tenant(),
+    Column("iban", Text, primary_key=True),
+    Column("customer_id", UUID, primary_key=True),
+    Index("payer_iban_customer", "tenant_id", "customer_id"),
+)
+
+DISPUTE = Table(
+    "dispute",
+    METADATA,
+    _tenant(),
+    Column("dispute_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    _need("item_id", UUID),
+    _need("amount_minor", BigInteger),
+    _need("status", Text),
+    Index("dispute_item", "tenant_id", "item_id"),
+)
+
+RECONCILIATION = Table(
+    "reconciliation",
+    METADATA,
+    _tenant(),
+    Column("bank_account_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    Column("booked_through", Date),
+    Column("matched_through", Date),
+    Column("gaps", JSONB),
+    Column("next_booked_through", Date),
+    Column("next_matched_through", Date),
+    Column("next_gaps", JSONB),
+    Column("after_outbox_id", BigInteger),
+)
