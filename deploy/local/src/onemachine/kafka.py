@@ -7,7 +7,6 @@ started again alone.
 
 import functools
 import shutil
-import subprocess
 import tempfile
 import uuid
 from base64 import urlsafe_b64encode
@@ -15,7 +14,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from onemachine.brokerprobe import live_brokers
-from onemachine.errors import LocalError
 from onemachine.java import Java, kafka_java
 from onemachine.ports import HOST, Ports
 from onemachine.processes import EndedError, Process
@@ -93,6 +91,7 @@ class Kafka:
         return self._given_java
 
     def _launch(self, java: Java, broker: int, *, extra: tuple[str, ...] = ()) -> None:
+        self.processes[broker].kill()  # what a lost pid file named still holds the ports
         for name in (f"kafka-{broker}", f"kafka-{broker}-controller"):
             self._ports.require_free(name)
         command = java.command("kafka.Kafka", self._configure(broker), heap_mb=self.heap_mb, extra=extra)
@@ -118,19 +117,21 @@ class Kafka:
     def _format(self, java: Java, brokers: list[int]) -> None:
         """Format the folders of `brokers` that are not yet, side by side; a format that was cut short is done again."""
         fresh = [broker for broker in brokers if not (self._folder(broker) / "formatted").exists()]
-        running = {}
-        for broker in fresh:
+        tools = {broker: Process(self.root, f"kafka-{broker}-format") for broker in fresh}
+        for broker, tool in tools.items():
+            tool.kill()  # one whose starter was killed may run on
             shutil.rmtree(self._folder(broker), ignore_errors=True)
             self._folder(broker).mkdir(parents=True)
-            arguments: list[str | Path] = ["kafka.tools.StorageTool", "format", "-t", self._cluster_id(), "-c", self._configure(broker)]
-            command = java.command(*arguments, heap_mb=self.heap_mb, extra=("-XX:TieredStopAtLevel=1",))  # too short to optimise
-            running[broker] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # noqa: S603 - our own command
-        for broker, tool in running.items():
-            output, _ = tool.communicate()
-            if tool.returncode:
-                raise LocalError(
-                    f"the folder of broker {broker}, {self._folder(broker)}, cannot be formatted: {' '.join(output.split())[-500:]}"
-                )
+            arguments: list[str | Path] = [
+                "kafka.tools.StorageTool",
+                "format",
+                f"--cluster-id={self._cluster_id()}",
+                "-c",
+                self._configure(broker),
+            ]
+            tool.start(java.command(*arguments, heap_mb=self.heap_mb, extra=("-XX:TieredStopAtLevel=1",)))  # too short to optimise
+        for broker, tool in tools.items():
+            tool.finish()
             (self._folder(broker) / "formatted").touch()
 
     def _cluster_id(self) -> str:

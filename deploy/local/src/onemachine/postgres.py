@@ -118,7 +118,10 @@ class Postgres:
                         f"PostgreSQL runs as {run_as.value} here and cannot enter {above}: take another data folder, or chmod o+x it"
                     )
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if half.exists():  # an initdb that was killed
+        tool = Process(self.root, "initdb")
+        tool.kill()  # one whose starter was killed may run on
+        end_all(self._servers(half))
+        if half.exists():
             shutil.rmtree(half)
         password = self.folder / "password"
         password.touch(mode=0o600)
@@ -128,20 +131,8 @@ class Postgres:
                 os.chown(path, _NOBODY, _NOBODY)
         identity = ["-U", SUPERUSER, "-A", "scram-sha-256", f"--pwfile={password}"]
         command: list[str | Path] = [*_prefix(run_as), _binary("initdb"), "-D", half, *identity, "-E", "UTF8", "--no-locale", "-N"]
-        user = _user(run_as)
-        done = subprocess.run(  # noqa: S603 - our own binary
-            command,
-            check=False,
-            capture_output=True,
-            text=True,
-            env=_environment(),
-            cwd=self.folder,
-            user=user,
-            group=user,
-            extra_groups=None if user is None else [],
-        )
-        if done.returncode:
-            raise LocalError(f"initdb failed in {half} (as {run_as.value}): {' '.join((done.stderr or done.stdout).split())[-500:]}")
+        tool.start(command, env=_environment(), user=_user(run_as), cwd=self.folder)
+        tool.finish()
         os.sync()  # initdb ran with -N: one sync instead of one for each file
         half.rename(self.data)
 
@@ -150,15 +141,16 @@ class Postgres:
 
         PostgreSQL clears its own lock unless the pid in it belongs to somebody else by now, usual where pids start low (containers).
         """
+        self.process.kill()
         end_all(self._servers())
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
-    def _servers(self) -> list[int]:
-        """Pids of every postgres process that works in our data folder; sessions outlive a killed server for a moment."""
+    def _servers(self, folder: Path | None = None) -> list[int]:
+        """Pids of every postgres process that works in `folder` (default: our data); sessions outlive a killed server for a moment."""
         found = []
         for process in psutil.process_iter():
             try:
-                if process.name() == "postgres" and Path(process.cwd()) == self.data:
+                if process.name() == "postgres" and Path(process.cwd()) == (folder or self.data):
                     found.append(process.pid)
             except (psutil.Error, OSError):  # another user's, or gone
                 continue

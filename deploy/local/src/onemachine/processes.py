@@ -108,6 +108,14 @@ class Process:
         pid: int = child.pid
         return pid
 
+    def finish(self) -> None:
+        """Wait for the end of a child that was started here. Raises LocalError with the log's end when it failed."""
+        pid = json.loads(self.pid_file.read_text())["pid"]
+        code = _children[pid].wait()
+        self.stop()  # and what it may have left behind
+        if code:
+            raise LocalError(f"{self.name} failed with exit code {code}; {self.tail()}")
+
     def ask_to_stop(self) -> None:
         """Send the stop signal and return at once."""
         pid = self.pid

@@ -11,7 +11,6 @@ import http.client
 import os
 import secrets
 import socket
-import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable
@@ -196,6 +195,7 @@ class Stack:
         return self.root / "secrets"
 
     def _launch(self, name: str, environment: dict[str, str]) -> None:
+        self.process(name).kill()  # what a lost pid file named still holds the port
         for part in SANDBOX_PARTS if name == SANDBOX else [name]:
             self._ports.require_free(part)
         roles = [] if name == SANDBOX else ["all"]  # api, worker and relay in one process
@@ -207,13 +207,9 @@ class Stack:
     @staticmethod
     def _run(process: Process, command: list[str], environment: dict[str, str]) -> None:
         """Run a command to its end, its output in the process' log. Raises LocalError with the log's end when it fails."""
-        process.log.parent.mkdir(parents=True, exist_ok=True)
-        with process.log.open("wb") as log:
-            done = subprocess.run(  # noqa: S603 - our own command
-                command, check=False, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, cwd=process.root
-            )
-        if done.returncode:
-            raise LocalError(f"{process.name} failed with exit code {done.returncode}; {process.tail()}")
+        process.kill()  # one whose starter was killed may run on
+        process.start(command, environment)
+        process.finish()
 
     @staticmethod
     def _each(names: list[str], work: Callable[[str], None]) -> None:

@@ -67,9 +67,7 @@ class World:
             yield from day.documents
 
 
-def generate(
-    *, seed: int, customers: int = 300, days: int = 90, start: date = DEFAULT_START, invoices: int | None = None
-) -> World:
+def generate(*, seed: int, customers: int = 300, days: int = 90, start: date = DEFAULT_START, invoices: int | None = None) -> World:
     """The world of `seed`. `invoices` defaults to 5,000 for 300 customers and 90 days, in proportion.
 
     Raises ValueError for fewer than one customer or day.
@@ -113,6 +111,7 @@ class _Agenda:
     """Actions by day; what falls after the last day never happens."""
 
     _PLACES: Mapping[type[Action], str] = {
+        Document: "documents",
         Cancellation: "cancellations",
         BadDocument: "bad_documents",
         Transfer: "transfers",
@@ -130,14 +129,15 @@ class _Agenda:
     def add(self, day: date, action: Action) -> None:
         if day > self._last:
             return
-        if isinstance(action, Document):
-            place = "documents" if action.version == 1 else "changes"
-        else:
-            place = self._PLACES[type(action)]
+        place = self._PLACES[type(action)]
+        if isinstance(action, Document) and action.version > 1:
+            place = "changes"
         self._actions[day][place].append(action)
 
     def transfers(self) -> list[tuple[date, Transfer]]:
-        return [(day, action) for day in sorted(self._actions) for action in self._actions[day]["transfers"] if isinstance(action, Transfer)]
+        return [
+            (day, action) for day in sorted(self._actions) for action in self._actions[day]["transfers"] if isinstance(action, Transfer)
+        ]
 
     def days(self) -> Iterable[Day]:
         for offset in range((self._last - self._first).days + 1):
@@ -221,7 +221,8 @@ def _invoice(seed: int, index: int, day: date, customer: Customer, *, opening: b
     number = f"F{day.year}-{index + 1:06d}"
     rng = chance("invoice", seed, number)
     lines = tuple(
-        Line(text=rng.choice(_PRODUCTS), quantity=rng.randint(1, 20), price_minor=rng.randint(500, 40_000)) for _ in range(rng.randint(1, 4))
+        Line(text=rng.choice(_PRODUCTS), quantity=rng.randint(1, 20), price_minor=rng.randint(500, 40_000))
+        for _ in range(rng.randint(1, 4))
     )
     net = sum(line.net_minor for line in lines)
     tax_bp = rng.choice(_FRENCH_RATES) if customer.party.country == "FR" else 0

@@ -9,12 +9,12 @@ Invariants:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
 from contracts.catalogue import topics
-from contracts.envelope import Envelope, Event, StateEvent, encode, event_id, natural_key
+from contracts.envelope import Envelope, Event, StateEvent, encode, event_id_text, header_texts, natural_key
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import machine_now
@@ -22,6 +22,7 @@ from shared.db import fetch, run
 from shared.telemetry import traceparent
 
 _ENCODE = msgspec.json.Encoder().encode
+_text = lru_cache(4096)(str)  # tenants and entities: few, and in every event
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,10 @@ async def publish(conn: AsyncConnection, events: Sequence[Outgoing]) -> None:
     if not events:
         return
     now = machine_now()
-    trace = traceparent()
+    at, trace = now.isoformat(), traceparent()
     names, keys, envelopes, values = [], [], [], []
     for out in events:
-        name, key, envelope = envelope_for(out, now=now, trace=trace)
+        name, key, envelope = headers_for(out, at=at, trace=trace)
         names.append(name)
         keys.append(key)
         envelopes.append(_ENCODE(envelope).decode())
@@ -63,32 +64,33 @@ async def publish(conn: AsyncConnection, events: Sequence[Outgoing]) -> None:
     )
 
 
-def envelope_for(out: Outgoing, *, now: datetime, trace: str) -> tuple[str, str, Envelope]:
-    """Topic, record key and envelope of an event."""
+def headers_for(out: Outgoing, *, at: str, trace: str) -> tuple[str, str, dict[str, str]]:
+    """Topic, record key and headers of an event recorded at the moment `at` (ISO 8601)."""
     data, cause = out.data, out.cause
     cls = type(data)
     topic = topics()[cls.__name__]
-    aggregate = getattr(data, topic.key)
+    tenant = _text(out.tenant_id)
+    aggregate = str(getattr(data, topic.key))
     if isinstance(data, StateEvent):
-        identity = event_id(out.tenant_id, cls, aggregate, data.version)
         sequence = data.version
+        identity = event_id_text(tenant, cls, aggregate, sequence)
     else:
-        identity = event_id(out.tenant_id, cls, *natural_key(data, topic.key))
         sequence = 0
+        identity = event_id_text(tenant, cls, *natural_key(data, topic.key))
     return (
         topic.name,
-        f"{out.tenant_id}:{aggregate}",
-        Envelope(
-            id=identity,
-            type=topic.name,
+        f"{tenant}:{aggregate}",
+        header_texts(
+            identity=identity,
+            event=topic.name,
             source=f"/encours/{topic.owner}",
-            subject=str(aggregate),
-            time=now,
-            tenantid=out.tenant_id,
-            entityid=out.entity_id,
+            subject=aggregate,
+            time=at,
+            tenant_id=tenant,
+            entity_id=_text(out.entity_id) if out.entity_id else None,
             sequence=sequence,
-            correlationid=(cause.correlationid or str(cause.id)) if cause else str(identity),
-            causationid=str(cause.id) if cause else "",
+            correlation_id=(cause.correlationid or str(cause.id)) if cause else identity,
+            causation_id=str(cause.id) if cause else "",
             traceparent=trace,
         ),
     )

@@ -13,7 +13,6 @@ import asyncio
 from datetime import datetime
 
 import msgspec
-from contracts.envelope import Envelope, headers
 from opentelemetry.trace import SpanKind
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,7 +30,7 @@ BATCH = 2_000
 IDLE_SECONDS_MIN, IDLE_SECONDS_MAX = 0.005, 0.2
 RETRY_SECONDS_MAX = 5.0
 _LOCK = 0x656E636F757273  # "encours": one relay per database
-_envelope = msgspec.json.Decoder(Envelope)
+_HEADERS = msgspec.json.Decoder(dict[str, str])
 
 
 class Relay:
@@ -118,10 +117,12 @@ class Relay:
         traces = []
         counts: dict[str, int] = {}
         for row in rows:
-            envelope = _envelope.decode(row.envelope)
-            traces.append(envelope.traceparent)
+            texts = _HEADERS.decode(row.envelope)
+            traces.append(texts.get("ce_traceparent"))
             counts[row.topic] = counts.get(row.topic, 0) + 1
-            records.append((self._prefix + row.topic, row.key.encode(), row.value.encode(), headers(envelope)))
+            records.append(
+                (self._prefix + row.topic, row.key.encode(), row.value.encode(), [(name, text.encode()) for name, text in texts.items()])
+            )
         with tracer.start_as_current_span(
             "send outbox",
             kind=SpanKind.PRODUCER,

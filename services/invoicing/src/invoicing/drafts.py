@@ -8,19 +8,23 @@ from datetime import date, timedelta
 from uuid import UUID
 
 import msgspec
-from contracts.fields import CompanyId, Document
-from contracts.invoices import DiscountTerm, Instalment, InvoiceKind, Origin
 from contracts.customers import Address
+from contracts.fields import Document
+from contracts.invoices import DiscountTerm, Instalment, InvoiceKind, Origin
 
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Buyer(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom an invoice bills: our id, or the source's own customer number, or what a file says of a company."""
+    """Whom an invoice bills: our id, or the source's own customer number, or what a file says of a company.
+
+    A file may hold several `numbers` that could be the source's customer number, the most telling first.
+    `company_ids` are (scheme, value) as printed; a scheme that the file leaves out is empty, `vat` is a VAT number.
+    """
 
     customer_id: UUID | None = None
-    number: str | None = None
-    company_ids: tuple[CompanyId, ...] = ()
+    numbers: tuple[str, ...] = ()
+    company_ids: tuple[tuple[str, str], ...] = ()
     name: str | None = None
     country: str | None = None
     address: Address | None = None

@@ -36,7 +36,7 @@ LEGAL_ENTITY = Table(
     Column("currency", Text, nullable=False),
     Column("vat_id", Text),
     Column("company_ids", JSONB, nullable=False),
-    # `scheme:value` of each register number, letters and digits only: what a file's seller is looked up by
+    # `scheme:value` and `:value` of each register number, letters and digits only: what a file's seller is looked up by
     Column("identifiers", ARRAY(Text), nullable=False),
     Column("unknown_buyer", Text, nullable=False),
     Column("on_hold", Text, nullable=False),

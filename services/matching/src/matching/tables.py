@@ -238,7 +238,7 @@ OPEN_ITEM = Table(
     _need("status", Text),
     Column("close_cause", Text),
     Column("value_date", Date),
-    Index("open_item_account", "tenant_id", "account_id", "open_minor", postgresql_where=text("status = 'open'")),
+    Index("open_item_amount", "tenant_id", "entity_id", "open_minor", "account_id", postgresql_where=text("status = 'open'")),
     Index("open_item_customer", "tenant_id", "customer_id"),
     Index("open_item_credited", "tenant_id", "credited_item_id", postgresql_where=text("credited_item_id IS NOT NULL")),
     CheckConstraint("original_minor = open_minor + " + " + ".join(_SETTLED), name="item_conserved"),

@@ -8,20 +8,20 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from contracts.catalogue import events
-from contracts.envelope import Envelope, Event, Message, decoder
+from contracts.envelope import Envelope, Event, Message, attributes, decoder, envelope_of
 
 from shared.clock import machine_now
 from shared.consumer import Context
 from shared.kafka import Offsets
-from shared.outbox import Outgoing, envelope_for
+from shared.outbox import Outgoing, headers_for
 
 E = TypeVar("E", bound=Event)
 
 
 def message(tenant_id: UUID, data: E, *, entity_id: UUID | None = None) -> Message[E]:
     """An event as a handler receives it."""
-    _, _, envelope = envelope_for(Outgoing(tenant_id, data, entity_id), now=machine_now(), trace="")
-    return Message(envelope=envelope, data=data)
+    _, _, texts = headers_for(Outgoing(tenant_id, data, entity_id), at=machine_now().isoformat(), trace="")
+    return Message(envelope=_envelope(texts), data=data)
 
 
 def context(now: datetime, *, bootstrap_servers: str = "127.0.0.1:1") -> Context:
@@ -37,7 +37,11 @@ async def published(owner_url: str, *names: str) -> list[Message[Any]]:
     finally:
         await conn.close()
     return [
-        Message(envelope=msgspec.json.decode(row["envelope"], type=Envelope), data=decoder(events()[row["topic"]]).decode(row["value"]))
+        Message(envelope=_envelope(msgspec.json.decode(row["envelope"])), data=decoder(events()[row["topic"]]).decode(row["value"]))
         for row in rows
         if not names or row["topic"] in names
     ]
+
+
+def _envelope(texts: dict[str, str]) -> Envelope:
+    return envelope_of(attributes((name, text.encode()) for name, text in texts.items()))

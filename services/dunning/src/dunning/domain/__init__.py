@@ -1,0 +1,1 @@
+"""Pure rules: the standard library and shared.money; time and state are passed in."""

@@ -113,7 +113,7 @@ def main_reason(before: tuple[Factor, ...], after: tuple[Factor, ...]) -> str:
 def _paying(behaviour: Behaviour) -> list[Factor]:
     factors = []
     if behaviour.days_tenths is not None:
-        text = f"{behaviour.days_tenths // 10}.{behaviour.days_tenths % 10} days late by amount over {behaviour.settled} items"
+        text = f"{behaviour.days_tenths // 10} days late on average"
         factors.append(Factor(name="days_beyond_terms", value=text, points=_points(DAYS_LATE, behaviour.days_tenths)))
     if behaviour.late_share_bp is not None:
         text = f"{behaviour.late_share_bp // 100} % of the amount late"
@@ -122,8 +122,9 @@ def _paying(behaviour: Behaviour) -> list[Factor]:
         factors.append(Factor(name="worst_delay", value=worst, points=_points(WORST, behaviour.worst)))
     recent, before = behaviour.recent_days_tenths, behaviour.before_days_tenths
     if recent is not None and before is not None and min(behaviour.recent_settled, behaviour.before_settled) >= TREND_ITEMS:
-        text = f"{(recent - before) / 10:+.1f} days against the months before"
-        factors.append(Factor(name="trend", value=text, points=_points(TREND, recent - before)))
+        points = _points(TREND, recent - before)
+        text = "later than before" if points < 0 else "earlier than before" if points > 0 else "as before"
+        factors.append(Factor(name="trend", value=text, points=points))
     return factors
 
 

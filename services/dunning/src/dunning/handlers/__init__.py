@@ -1,0 +1,1 @@
+"""What dunning does with an event, a command or a day: one module per business noun."""

@@ -1,0 +1,178 @@
+"""SQL about customers and who they are.
+
+Invariant: a customer's version is drawn under its row's lock, by the insert that makes it or the update that changes it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from contracts.customers import CustomerChanged, CustomerIdentityChanged
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from invoicing.drafts import identifier
+from shared.db import arrays, fetch, run, unnest
+
+_CUSTOMER = {
+    "customer_id": "uuid",
+    "version": "bigint",
+    "source_system": "text",
+    "customer_number": "text",
+    "status": "text",
+    "company_ids": "text",
+    "country": "text",
+    "language": "text",
+    "currency": "text",
+    "payment_terms_days": "int",
+    "segment": "text",
+    "parent_customer_id": "uuid",
+}
+_IDENTITY = {"customer_id": "uuid", "name": "text", "address": "text", "contacts": "text", "known_ibans": "text"}
+_JSON = frozenset({"company_ids", "address", "contacts", "known_ibans"})
+
+
+def _cast(name: str) -> str:
+    return f"CAST({name} AS jsonb)" if name in _JSON else name
+
+
+def _selected(prefix: str, columns: Iterable[str]) -> str:
+    return ", ".join(f"{prefix}.{name}::text AS {name}" if name in _JSON else f"{prefix}.{name}" for name in columns)
+
+
+def _row(data: msgspec.Struct, columns: Iterable[str]) -> list[Any]:
+    encode = msgspec.json.encode
+    return [
+        None if (value := getattr(data, name)) is None else encode(value).decode() if name in _JSON else value for name in columns
+    ]
+
+
+async def insert_customers(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[CustomerChanged]) -> set[UUID]:
+    """Inserts customers that do not exist yet; returns the ids of those that this call made. One statement."""
+    ordered = sorted(customers, key=lambda each: each.customer_id)
+    rows = await fetch(
+        conn,
+        f"INSERT INTO customer (tenant_id, {', '.join(_CUSTOMER)}) SELECT :tenant, {', '.join(map(_cast, _CUSTOMER))} "  # noqa: S608 - column names are ours
+        f"FROM {unnest(_CUSTOMER)} ON CONFLICT DO NOTHING RETURNING customer_id",
+        tenant=tenant_id,
+        **arrays([_row(each, _CUSTOMER) for each in ordered], list(_CUSTOMER)),
+    )
+    return {row.customer_id for row in rows}
+
+
+async def update_customer(conn: AsyncConnection, tenant_id: UUID, customer: CustomerChanged) -> None:
+    """Writes a customer whose row the caller has locked."""
+    updates = ", ".join(f"{name} = {_cast(':' + name)}" for name in _CUSTOMER if name != "customer_id")
+    await run(
+        conn,
+        f"UPDATE customer SET {updates} WHERE tenant_id = :tenant AND customer_id = :customer_id",  # noqa: S608 - column names are ours
+        tenant=tenant_id,
+        **dict(zip(_CUSTOMER, _row(customer, _CUSTOMER), strict=True)),
+    )
+
+
+async def write_identities(conn: AsyncConnection, tenant_id: UUID, identities: Sequence[CustomerIdentityChanged]) -> None:
+    """Writes who customers are, under the lock of their customer's row. One statement."""
+    updates = ", ".join(f"{name} = excluded.{name}" for name in _IDENTITY if name != "customer_id")
+    await run(
+        conn,
+        f"INSERT INTO customer_identity (tenant_id, {', '.join(_IDENTITY)}) SELECT :tenant, {', '.join(map(_cast, _IDENTITY))} "  # noqa: S608 - column names are ours
+        f"FROM {unnest(_IDENTITY)} ON CONFLICT (tenant_id, customer_id) DO UPDATE SET {updates}",
+        tenant=tenant_id,
+        **arrays([_row(each, _IDENTITY) for each in sorted(identities, key=lambda each: each.customer_id)], list(_IDENTITY)),
+    )
+
+
+async def write_identifiers(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[CustomerChanged]) -> None:
+    """Replaces the register numbers by which files find these customers. Two statements."""
+    rows = sorted(
+        {(customer.customer_id, *identifier(each.scheme, each.value)) for customer in customers for each in customer.company_ids}
+    )
+    await run(
+        conn,
+        "DELETE FROM customer_identifier WHERE tenant_id = :tenant AND customer_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        ids=[customer.customer_id for customer in customers],
+    )
+    await run(
+        conn,
+        "INSERT INTO customer_identifier (tenant_id, customer_id, scheme, value) SELECT :tenant, customer_id, scheme, value "  # noqa: S608 - column names are ours
+        f"FROM {unnest({'customer_id': 'uuid', 'scheme': 'text', 'value': 'text'})}",
+        tenant=tenant_id,
+        **arrays(rows, ["customer_id", "scheme", "value"]),
+    )
+
+
+async def lock_customer(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> Row[Any] | None:
+    """A customer's row, locked, with `company_ids` as JSON text."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_selected('c', _CUSTOMER)} FROM customer c "  # noqa: S608 - column names are ours
+        "WHERE c.tenant_id = :tenant AND c.customer_id = :id FOR UPDATE",
+        tenant=tenant_id,
+        id=customer_id,
+    )
+    return rows[0] if rows else None
+
+
+async def identity(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> Row[Any] | None:
+    """Who a customer is, JSON columns as text."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_selected('i', _IDENTITY)} FROM customer_identity i WHERE i.tenant_id = :tenant AND i.customer_id = :id",  # noqa: S608 - column names are ours
+        tenant=tenant_id,
+        id=customer_id,
+    )
+    return rows[0] if rows else None
+
+
+async def customers(
+    conn: AsyncConnection, tenant_id: UUID, *, filters: Mapping[str, Any], after: UUID | None, limit: int
+) -> Sequence[Row[Any]]:
+    """A page of customers with who they are and what credit says of them, by id. `filters`: column to wanted value."""
+    where = "".join(f" AND c.{name} = :{name}" for name in filters)
+    return await fetch(
+        conn,
+        f"SELECT {_selected('c', _CUSTOMER)}, {_selected('i', (n for n in _IDENTITY if n != 'customer_id'))}, "  # noqa: S608 - column names are ours
+        "coalesce(h.active, false) AS on_hold, h.reason AS hold_reason, t.limit_minor, t.currency AS limit_currency FROM customer c "
+        "LEFT JOIN customer_identity i ON i.tenant_id = c.tenant_id AND i.customer_id = c.customer_id "
+        "LEFT JOIN credit_hold h ON h.tenant_id = c.tenant_id AND h.customer_id = c.customer_id "
+        "LEFT JOIN credit_terms t ON t.tenant_id = c.tenant_id AND t.customer_id = c.customer_id "
+        f"WHERE c.tenant_id = :tenant AND (CAST(:after AS uuid) IS NULL OR c.customer_id > CAST(:after AS uuid)){where} "
+        "ORDER BY c.customer_id LIMIT :limit",
+        tenant=tenant_id,
+        after=after,
+        limit=limit,
+        **filters,
+    )
+
+
+_BILLED = (
+    "c.customer_id, c.customer_number, c.source_system, c.status, coalesce(c.payment_terms_days, t.payment_terms_days) AS terms_days, "
+    "h.reason AS hold_reason FROM customer c "
+    "LEFT JOIN credit_hold h ON h.tenant_id = c.tenant_id AND h.customer_id = c.customer_id AND h.active "
+    "LEFT JOIN credit_terms t ON t.tenant_id = c.tenant_id AND t.customer_id = c.customer_id "
+)
+
+
+async def customers_billed(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[UUID]) -> dict[UUID, Row[Any]]:
+    """The customers among `ids` that exist, with terms and the reason of a hold that is on. One statement."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_BILLED} WHERE c.tenant_id = :tenant AND c.customer_id = ANY(CAST(:ids AS uuid[]))",  # noqa: S608 - column names are ours
+        tenant=tenant_id,
+        ids=sorted(ids),
+    )
+    return {row.customer_id: row for row in rows}
+
+
+async def customers_bearing(conn: AsyncConnection, tenant_id: UUID, values: Iterable[str]) -> Sequence[Row[Any]]:
+    """Customers by register number: their rows as `customers_billed`, with the `scheme` and `value` that was found."""
+    return await fetch(
+        conn,
+        f"SELECT n.scheme, n.value, {_BILLED} JOIN customer_identifier n ON n.tenant_id = c.tenant_id AND n.customer_id = c.customer_id "  # noqa: S608 - column names are ours
+        "WHERE n.tenant_id = :tenant AND n.value = ANY(CAST(:values AS text[]))",
+        tenant=tenant_id,
+        values=sorted(values),
+    )

@@ -1,0 +1,18 @@
+"""What invoicing listens to: event -> handler."""
+
+from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged
+from contracts.items import InvoicePaid, InvoiceReopened, OpenItemChanged
+
+from invoicing.handlers import kept
+from shared.consumer import Routes
+from shared.jobs import Job
+
+ROUTES: Routes = {
+    OpenItemChanged: kept.keep_balances,
+    InvoicePaid: kept.keep_balances,
+    InvoiceReopened: kept.keep_balances,
+    CreditHoldPlaced: kept.keep_holds,
+    CreditHoldReleased: kept.keep_holds,
+    CreditTermsChanged: kept.keep_terms,
+}
+JOBS: tuple[Job, ...] = ()

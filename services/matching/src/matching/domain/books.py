@@ -1,0 +1,368 @@
+"""The sub-ledger's rules: what happens to a payment, an item and an account when money is allocated, undone or returned.
+
+`Books` holds the rows of one transaction, which the caller has locked. Each operation changes all sides at once and notes
+the ledger entry that says so, so these hold after every operation:
+- a payment's amount = allocated + unapplied + returned + refunded, each zero or more;
+- an item's original = open + what settled it, each zero or more;
+- an account's open, unapplied and unused credits are the sums of its items and payments;
+- a payment gives and an item takes only what it has.
+
+Amounts are minor units in the currency of both sides; an allocation never crosses currencies, entities or tenants.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date
+from uuid import UUID
+
+Key = tuple[UUID, UUID]
+"""A tenant and an id of its own."""
+
+
+@dataclass(slots=True)
+class Account:
+    """What a customer owes an entity in a currency."""
+
+    tenant_id: UUID
+    account_id: UUID
+    version: int
+    entity_id: UUID
+    customer_id: UUID
+    currency: str
+    open_minor: int
+    unapplied_minor: int
+    unused_credits_minor: int
+
+
+@dataclass(slots=True)
+class Item:
+    """An open item. Instalments are in the order of their numbers, which count from 1."""
+
+    tenant_id: UUID
+    item_id: UUID
+    version: int
+    invoice_version: int
+    entity_id: UUID
+    account_id: UUID
+    customer_id: UUID
+    kind: str
+    currency: str
+    source_system: str
+    invoice_number: str
+    issue_date: date
+    due_date: date
+    instalment_dues: list[date]
+    instalment_amounts: list[int]
+    credited_item_id: UUID | None
+    original_minor: int
+    open_minor: int
+    cash_minor: int
+    discount_minor: int
+    credit_minor: int
+    charges_minor: int
+    withheld_minor: int
+    set_off_minor: int
+    written_off_minor: int
+    contested_minor: int
+    status: str
+    close_cause: str | None
+    value_date: date | None
+
+    @property
+    def side(self) -> str:
+        """The ledger account that holds it."""
+        return "credit_notes" if self.kind == "credit_note" else "receivables"
+
+
+@dataclass(slots=True)
+class Allocation:
+    """What of a payment went to an item."""
+
+    item_id: UUID
+    debtor_id: UUID
+    invoice_number: str
+    amount_minor: int
+    rule: str
+
+
+@dataclass(slots=True)
+class Payment:
+    """A payment as the sub-ledger sees it. `account_id` is where its unapplied part counts, once a payer is known."""
+
+    tenant_id: UUID
+    payment_id: UUID
+    version: int
+    bank_account_id: UUID
+    entity_id: UUID
+    currency: str
+    amount_minor: int
+    allocated_minor: int
+    unapplied_minor: int
+    returned_minor: int
+    refunded_minor: int
+    booking_date: date
+    value_date: date
+    confirmation: str
+    source: str
+    status: str
+    virtual_iban_id: UUID | None
+    payer_customer_id: UUID | None
+    account_id: UUID | None
+    rule: str | None
+    unapplied_reason: str | None
+    candidate_customer_ids: list[UUID] | None
+    return_reason: str | None
+    looks: int
+    allocations: dict[UUID, Allocation] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Entry:
+    """A double entry: both sides in one record, so it is balanced by construction. `amount_minor` is above zero."""
+
+    tenant_id: UUID
+    entity_id: UUID
+    currency: str
+    debit: str
+    credit: str
+    amount_minor: int
+    payment_id: UUID | None
+    item_id: UUID | None
+
+
+@dataclass(slots=True)
+class Books:
+    """The locked rows of one transaction and what was done to them.
+
+    `touched_*` are in the order of the first change; `opened_before` is what was open on a touched item before, None for
+    a new one; `acts` names the events that a payment's changes call for.
+    """
+
+    accounts: dict[Key, Account] = field(default_factory=dict)
+    payments: dict[Key, Payment] = field(default_factory=dict)
+    items: dict[Key, Item] = field(default_factory=dict)
+    set_offs: dict[tuple[UUID, UUID, UUID], int] = field(default_factory=dict)
+    touched_accounts: dict[Key, None] = field(default_factory=dict)
+    acts: dict[Key, set[str]] = field(default_factory=dict)
+    opened_before: dict[Key, int | None] = field(default_factory=dict)
+    changed_allocations: dict[tuple[UUID, UUID, UUID], Allocation | None] = field(default_factory=dict)
+    changed_set_offs: dict[tuple[UUID, UUID, UUID], int] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+
+    # --- payments ------------------------------------------------------------------------------------------------
+    def allocate(self, payment: Payment, item: Item, rule: str) -> int:
+        """Allocates as much of the payment to the item as both have; returns how much. 0 when either has none.
+
+        Raises ValueError where the two may never meet: another tenant, entity or currency, or a credit note.
+        """
+        if payment.tenant_id != item.tenant_id or payment.entity_id != item.entity_id or payment.currency != item.currency:
+            raise ValueError("a payment is allocated within its tenant, entity and currency")
+        if item.kind == "credit_note":
+            raise ValueError("a payment does not settle a credit note")
+        amount = min(payment.unapplied_minor, item.open_minor)
+        if amount <= 0:
+            return 0
+        key = (payment.tenant_id, payment.payment_id)
+        self._unapplied(payment, -amount)
+        payment.allocated_minor += amount
+        self._open(item, -amount)
+        item.cash_minor += amount
+        item.value_date = payment.value_date if item.value_date is None else max(item.value_date, payment.value_date)
+        if item.open_minor == 0:
+            item.status, item.close_cause = "paid", None
+        held = payment.allocations.get(item.item_id)
+        if held is None:
+            held = payment.allocations[item.item_id] = Allocation(item.item_id, item.customer_id, item.invoice_number, 0, rule)
+        held.amount_minor += amount
+        self.changed_allocations[payment.tenant_id, payment.payment_id, item.item_id] = held
+        self._act(key, "matched")
+        self._enter(payment, "unapplied", "receivables", amount, payment.payment_id, item.item_id)
+        return amount
+
+    def unallocate(self, payment: Payment, item: Item) -> int:
+        """Undoes what of the payment is allocated to the item; returns how much."""
+        held = payment.allocations.pop(item.item_id, None)
+        if held is None:
+            return 0
+        amount = held.amount_minor
+        payment.allocated_minor -= amount
+        self._unapplied(payment, amount)
+        item.cash_minor -= amount
+        self._open(item, amount)
+        self.changed_allocations[payment.tenant_id, payment.payment_id, item.item_id] = None
+        self._act((payment.tenant_id, payment.payment_id), "unmatched")
+        self._enter(payment, "receivables", "unapplied", amount, payment.payment_id, item.item_id)
+        return amount
+
+    def attribute(self, payment: Payment, account: Account | None) -> None:
+        """Says whose payment it is: its unapplied part counts on that account from now on."""
+        wanted = account.account_id if account else None
+        if payment.account_id == wanted:
+            return
+        rest = payment.unapplied_minor
+        self._unapplied(payment, -rest)
+        payment.account_id = wanted
+        payment.payer_customer_id = account.customer_id if account else None
+        self._unapplied(payment, rest)
+
+    def decided(self, payment: Payment, reason: str | None) -> bool:
+        """Sets the status that the amounts call for; `reason` says why some is unapplied. Returns whether anything is new."""
+        key = (payment.tenant_id, payment.payment_id)
+        if payment.returned_minor == payment.amount_minor:
+            status, reason = "returned", None
+        elif payment.unapplied_minor == 0:
+            status, reason = "matched", None
+        else:
+            status = "partly_matched" if payment.allocated_minor else "unapplied"
+        new = status != payment.status or reason != payment.unapplied_reason or key in self.acts
+        if new and (payment.unapplied_minor or payment.unapplied_reason):
+            self._act(key, "unapplied")
+        payment.status, payment.unapplied_reason = status, reason
+        return new
+
+    def give_back(self, payment: Payment, reason: str) -> None:
+        """The bank took it back, whole: allocations must be undone before."""
+        amount = payment.unapplied_minor
+        self._unapplied(payment, -amount)
+        payment.returned_minor += amount
+        payment.return_reason = reason
+        self.acts[payment.tenant_id, payment.payment_id] = {"returned"}
+        self._enter(payment, "unapplied", "bank", amount, payment.payment_id, None)
+        self.decided(payment, None)
+        self.acts[payment.tenant_id, payment.payment_id] = {"returned"}
+
+    # --- items ---------------------------------------------------------------------------------------------------
+    def open(self, item: Item) -> None:
+        """Takes in a new item, whole and open. `item` comes with open 0, status closed and the account's row loaded."""
+        key = (item.tenant_id, item.item_id)
+        self.items[key] = item
+        self.opened_before[key] = None
+        self._payable(item, item.original_minor)
+        if not item.open_minor:
+            item.status, item.close_cause = "closed", "nothing_payable"
+
+    def change_payable(self, item: Item, original: int) -> bool:
+        """Sets what the item was for; False (and nothing changed) when more than that is settled already."""
+        if original == item.original_minor:
+            return True
+        if original < item.original_minor - item.open_minor:
+            return False
+        step = original - item.original_minor
+        item.original_minor = original
+        self._payable(item, step)
+        if not item.open_minor:
+            item.status, item.close_cause = ("paid", None) if item.cash_minor else ("closed", "changed")
+        return True
+
+    def cancel(self, item: Item) -> None:
+        """Nothing is owed any more. Allocations and set-offs must be undone before; what was open leaves as credit."""
+        amount = item.open_minor
+        if amount:
+            self._payable(item, -amount)
+            item.credit_minor += amount
+        item.status, item.close_cause = "closed", "cancelled"
+        self.touch(item)
+
+    def set_off(self, credit: Item, item: Item) -> int:
+        """Sets a credit note off against an item, as far as both are open; returns how much."""
+        amount = min(credit.open_minor, item.open_minor)
+        if amount <= 0:
+            return 0
+        for side in (credit, item):
+            self._open(side, -amount)
+            side.credit_minor += amount
+            if not side.open_minor:
+                side.status, side.close_cause = "closed", "credit"
+        self._set_off(credit, item, amount)
+        self._enter(credit, "credit_notes", "set_off", amount, None, credit.item_id)
+        self._enter(item, "set_off", "receivables", amount, None, item.item_id)
+        return amount
+
+    def undo_set_off(self, credit: Item, item: Item) -> int:
+        """Takes a set-off back; returns how much it was."""
+        amount = self.set_offs.get((credit.tenant_id, credit.item_id, item.item_id), 0)
+        if not amount:
+            return 0
+        for side in (credit, item):
+            side.credit_minor -= amount
+            self._open(side, amount)
+        self._set_off(credit, item, -amount)
+        self._enter(credit, "set_off", "credit_notes", amount, None, credit.item_id)
+        self._enter(item, "receivables", "set_off", amount, None, item.item_id)
+        return amount
+
+    def move(self, item: Item, account: Account) -> None:
+        """The item is another customer's from now on."""
+        rest = item.open_minor
+        self._balance(item, -rest)
+        item.account_id, item.customer_id = account.account_id, account.customer_id
+        self._balance(item, rest)
+        self.touch(item)
+
+    def touch(self, item: Item) -> None:
+        """Notes that something about the item changed."""
+        self.opened_before.setdefault((item.tenant_id, item.item_id), item.open_minor)
+
+    # --- the parts of the above ------------------------------------------------------------------------------------
+    def _act(self, key: Key, act: str) -> None:
+        acts = self.acts.get(key)
+        if acts is None:
+            self.acts[key] = {act}
+        else:
+            acts.add(act)
+
+    def _unapplied(self, payment: Payment, step: int) -> None:
+        payment.unapplied_minor += step
+        if payment.account_id is not None and step:
+            key = (payment.tenant_id, payment.account_id)
+            self.accounts[key].unapplied_minor += step
+            self.touched_accounts[key] = None
+
+    def _open(self, item: Item, step: int) -> None:
+        key = (item.tenant_id, item.item_id)
+        if key not in self.opened_before:
+            self.opened_before[key] = item.open_minor
+        item.open_minor += step
+        if item.open_minor:
+            item.status, item.close_cause = "open", None
+        self._balance(item, step)
+
+    def _balance(self, item: Item, step: int) -> None:
+        key = (item.tenant_id, item.account_id)
+        account = self.accounts[key]
+        if item.kind == "credit_note":
+            account.unused_credits_minor += step
+        else:
+            account.open_minor += step
+        self.touched_accounts[key] = None
+
+    def _payable(self, item: Item, step: int) -> None:
+        self._open(item, step)
+        debit, credit = ("billed", "credit_notes") if item.kind == "credit_note" else ("receivables", "billed")
+        if step < 0:
+            debit, credit = credit, debit
+        if step:
+            self._enter(item, debit, credit, abs(step), None, item.item_id)
+
+    def _set_off(self, credit: Item, item: Item, step: int) -> None:
+        key = (credit.tenant_id, credit.item_id, item.item_id)
+        self.set_offs[key] = self.changed_set_offs[key] = self.set_offs.get(key, 0) + step
+
+    def _enter(self, of: Payment | Item, debit: str, credit: str, amount: int, payment_id: UUID | None, item_id: UUID | None) -> None:
+        self.entries.append(Entry(of.tenant_id, of.entity_id, of.currency, debit, credit, amount, payment_id, item_id))
+
+
+def instalments_open(dues: list[date], amounts: list[int], open_minor: int) -> list[int]:
+    """What is open of each instalment: what was settled went to the earliest due first (the lower number on a tie).
+
+    Where the instalments no longer add up to the item (an opening balance, a discount), the latest due are open first.
+    """
+    if len(amounts) == 1:
+        return [open_minor]
+    left = open_minor
+    result = [0] * len(amounts)
+    for at in sorted(range(len(amounts)), key=lambda index: (dues[index], index), reverse=True):
+        result[at] = min(amounts[at], left)
+        left -= result[at]
+    if left:
+        result[min(range(len(amounts)), key=lambda index: (dues[index], index))] += left
+    return result

@@ -1,0 +1,1 @@
+"""One function per event or command of matching: load, decide, store, publish. None of them commits."""

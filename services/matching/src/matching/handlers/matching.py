@@ -1,0 +1,196 @@
+"""Matching payments with open items: the cascade over a batch.
+
+The hot way, when references hit: propose (1 statement), lock accounts, payments and items (3), save (1), publish (1).
+What finds nothing there is looked at again after 2 s and after 60 s of the machine's clock, so that a payment and its
+invoice that are handled at the same moment by two workers still meet.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import msgspec
+from contracts.envelope import Envelope, Message
+from contracts.payments import PaymentReceived
+from shared.clock import machine_now
+from shared.consumer import Context
+from shared.jobs import JobContext
+from shared.db import fetch
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Books, Key, Payment
+from matching.domain.cascade import Candidate, Proposal, by_amount, by_text, direct, payer_key, settle
+from matching.handlers.publishing import publish_books
+from matching.storage import candidates
+from matching.storage.books import Decided, account_id, lock, look_again, save
+
+LOOKS = (timedelta(seconds=2), timedelta(seconds=60))
+_JSON = msgspec.json.Encoder().encode
+
+
+async def match_payments(conn: AsyncConnection, messages: Sequence[Message[PaymentReceived]], ctx: Context) -> None:
+    """PaymentReceived: decides on the payments that nobody has decided on yet."""
+    causes = {(message.tenant_id, message.data.payment_id): message.envelope for message in messages}
+    await match(conn, list(causes), ctx.now, causes)
+
+
+async def look_at_due(context: JobContext, tenant_id: UUID) -> None:
+    """Job: payments that ended unmatched and are due for another look, in slices of 1,000."""
+    while True:
+        async with context.database.transaction(tenant_id) as conn:
+            # read without a lock: rows are locked in the fixed order by `match`, which sees what was decided meanwhile
+            rows = await fetch(
+                conn,
+                "SELECT tenant_id, payment_id FROM payment WHERE tenant_id = :tenant AND next_look_at <= :now ORDER BY next_look_at LIMIT 1000",
+                tenant=tenant_id,
+                now=machine_now(),
+            )
+            if rows:
+                await match(conn, [(row[0], row[1]) for row in rows], context.now, {})
+        if len(rows) < 1000:  # noqa: PLR2004 - the slice above
+            return
+
+
+async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, causes: Mapping[Key, Envelope]) -> None:
+    """Decides on payments in the order given (the payment order): those received, unapplied or partly matched.
+
+    `now` is the business moment of the decision. A payment about which nothing new is found keeps its version.
+    """
+    proposals = await _propose(conn, payments)
+    if not proposals:
+        return
+    books = await _lock(conn, [key for key in payments if key in proposals], proposals)
+    machine = machine_now()
+    decisions: list[Decided] = []
+    looks: dict[Key, datetime | None] = {}
+    quiet: dict[Key, tuple[int, datetime | None]] = {}
+    for key in payments:
+        payment = books.payments.get(key)
+        if payment is None or payment.status not in {"received", "unapplied", "partly_matched"} or not payment.unapplied_minor:
+            continue
+        proposal = proposals[key]
+        _attribute(books, payment, proposal)
+        versions = [(target.item_id, item.version, item.open_minor) for target in proposal.targets if (item := books.items.get((key[0], target.item_id)))]
+        reason = settle(books, payment, proposal)
+        payment.candidate_customer_ids = _customers(proposal) if payment.unapplied_minor and not payment.payer_customer_id else None
+        changed = books.decided(payment, reason if payment.unapplied_minor else None)
+        next_look = _next_look(payment, machine)
+        payment.looks = min(payment.looks + 1, len(LOOKS) + 1)
+        if changed:
+            looks[key] = next_look
+            decisions.append((*key, payment.version + 1, proposal.rule, _evidence(proposal, payment, versions)))
+        else:
+            quiet[key] = (payment.looks, next_look)
+    await save(conn, books, now, decisions=decisions, looks=looks)
+    await look_again(conn, quiet)
+    await publish_books(conn, books, causes)
+
+
+async def _propose(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, Proposal]:
+    """The proposal for each payment that can still be decided on."""
+    found = await candidates.direct(conn, payments)
+    proposals = {key: direct(hits) for key, hits in found.items()}
+    rest = [key for key in payments if key not in proposals or not proposals[key].targets]
+    if rest:
+        await _propose_by_party(conn, rest, proposals)
+    return proposals
+
+
+async def _propose_by_party(conn: AsyncConnection, rest: Sequence[Key], proposals: dict[Key, Proposal]) -> None:
+    """The slow way, for what no reference hit: party, numbers in the text, one item of exactly the amount."""
+    clues = await candidates.clues(conn, rest)
+    open_keys = [key for key in rest if key in clues and key not in proposals]
+    asked = [(*key, clues[key][0], value) for key in open_keys for value in clues[key][1].values()]
+    named = await candidates.named(conn, asked) if asked else {}
+    left = []
+    for key in open_keys:
+        proposal = by_text(clues[key][1], named[key]) if key in named else None
+        if proposal is None:
+            left.append(key)
+        else:
+            proposals[key] = proposal
+    if not left:
+        return
+    by_key = {}
+    for key in left:
+        entity, clue = clues[key]
+        parties = set(clue.parties)
+        account = account_id(key[0], next(iter(parties)), entity, clue.currency) if len(parties) == 1 else None
+        by_key[key] = (*key, entity, clue.currency, clue.unapplied_minor, account)
+    same = await candidates.of_amount(conn, by_key.values())
+    for key in left:
+        proposals[key] = by_amount(clues[key][1], same.get(key, []))
+
+
+async def _lock(conn: AsyncConnection, payments: Sequence[Key], proposals: Mapping[Key, Proposal]) -> Books:
+    """Locks the accounts, payments and items that the proposals need, in that order."""
+    accounts: dict[Key, None] = {}
+    items: dict[Key, None] = {}
+    parties: list[Key] = []
+    for key in payments:
+        proposal = proposals[key]
+        for target in proposal.targets:
+            accounts[key[0], target.account_id] = None
+            items[key[0], target.item_id] = None
+        if not proposal.targets or proposal.party is not None:
+            parties.append(key)
+    new_accounts = []
+    if parties:
+        rows = await fetch(
+            conn,
+            "SELECT tenant_id, payment_id, entity_id, currency, account_id FROM payment WHERE (tenant_id, payment_id) IN "
+            "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+            tenants=[key[0] for key in parties],
+            ids=[key[1] for key in parties],
+        )
+        for tenant, payment_id, entity, currency, held in rows:
+            if held is not None:
+                accounts[tenant, held] = None
+            party = proposals[tenant, payment_id].party
+            if party is not None:
+                new_accounts.append((tenant, account_id(tenant, party, entity, currency), entity, party, currency))
+    return await lock(conn, accounts=accounts, new_accounts=new_accounts, payments=payments, items=items)
+
+
+def _attribute(books: Books, payment: Payment, proposal: Proposal) -> None:
+    """Says who paid, where that is known now and was not before."""
+    if payment.account_id is not None:
+        return
+    payer = payer_key(payment, proposal, books.items)
+    if payer is None:
+        return
+    account = books.accounts.get((payment.tenant_id, account_id(payment.tenant_id, payer, payment.entity_id, payment.currency)))
+    if account is not None:
+        books.attribute(payment, account)
+
+
+def _next_look(payment: Payment, machine: datetime) -> datetime | None:
+    """When to look again: only where something is left, and not for ever."""
+    if not payment.unapplied_minor or payment.looks >= len(LOOKS):
+        return None
+    return machine + LOOKS[payment.looks]
+
+
+def _customers(proposal: Proposal) -> list[UUID]:
+    """Who may have paid: those whose items are candidates, then those the payer's IBAN is known of; at most ten."""
+    found: Iterable[UUID] = [*(candidate.customer_id for candidate in proposal.candidates), *proposal.candidate_customers]
+    return list(dict.fromkeys(found))[:10]
+
+
+def _evidence(proposal: Proposal, payment: Payment, versions: Sequence[tuple[UUID, int, int]]) -> str:
+    """The inputs and the outcome of a decision, as JSON: what is needed to explain and to repeat it."""
+
+    def shown(found: Sequence[Candidate]) -> list[dict[str, object]]:
+        return [
+            {"item_id": one.item_id, "customer_id": one.customer_id, "open_minor": one.open_minor, "found": one.value or None} for one in found[:10]
+        ]
+
+    return _JSON(
+        {
+            "items": [{"item_id": item_id, "version": version, "open_minor": open_minor} for item_id, version, open_minor in versions],
+            "payer": payment.payer_customer_id,
+            "reason": payment.unapplied_reason,
+            "candidates": shown(proposal.candidates) if proposal.candidates else [],
+            "allocated_minor": payment.allocated_minor,
+        }
+    ).decode()

@@ -1,0 +1,161 @@
+"""The events that changed books call for: one publish call, every version drawn under its row's lock.
+
+An item's change is OpenItemChanged, and with it InvoicePaid, InvoiceClosed or InvoiceReopened where its end or new
+beginning came by it. A payment whose unapplied part changed is told by PaymentUnapplied also when nothing of it is left,
+for whoever holds a reminder back because of it reads no other event.
+"""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from contracts.envelope import Envelope, Event
+from contracts.items import (
+    AccountBalanceChanged,
+    InvoiceClosed,
+    InvoicePaid,
+    InvoiceReopened,
+    ItemInstalment,
+    OpenItemChanged,
+    OpenItemState,
+    Settled,
+)
+from contracts.payments import (
+    Allocation,
+    PaymentMatched,
+    PaymentReceived,
+    PaymentReturned,
+    PaymentState,
+    PaymentUnapplied,
+    PaymentUnmatched,
+)
+from shared.outbox import Outgoing, publish
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Account, Books, Item, Key, Payment, instalments_open
+
+_PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
+    ("received", PaymentReceived),
+    ("unmatched", PaymentUnmatched),
+    ("matched", PaymentMatched),
+    ("unapplied", PaymentUnapplied),
+    ("returned", PaymentReturned),
+)
+
+
+async def publish_books(conn: AsyncConnection, books: Books, causes: Mapping[Key, Envelope]) -> None:
+    """Publishes what was done to the books, after they were saved. `causes`: envelopes by payment or item."""
+    events: list[Outgoing] = []
+    why: dict[Key, Envelope] = dict(causes)
+    if why:
+        for tenant_id, payment_id, item_id in books.changed_allocations:
+            if (cause := why.get((tenant_id, payment_id))) is not None:
+                why.setdefault((tenant_id, item_id), cause)
+    for key, acts in books.acts.items():
+        payment = books.payments[key]
+        events += [
+            Outgoing(payment.tenant_id, payment_event(cls, payment), payment.entity_id, why.get(key)) for act, cls in _PAYMENT_EVENTS if act in acts
+        ]
+        if payment.account_id is not None and key in why:
+            why.setdefault((payment.tenant_id, payment.account_id), why[key])
+    for key, before in books.opened_before.items():
+        item = books.items[key]
+        cause = why.get(key)
+        if cause is not None:
+            why.setdefault((item.tenant_id, item.account_id), cause)
+        events += [Outgoing(item.tenant_id, data, item.entity_id, cause) for data in item_events(item, before)]
+    for key in books.touched_accounts:
+        account = books.accounts[key]
+        events.append(Outgoing(account.tenant_id, account_event(account), account.entity_id, why.get(key)))
+    await publish(conn, events)
+
+
+def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
+    """A payment's whole public state as an event of that class. Text, names and IBANs stay here."""
+    return cls(
+        version=payment.version,
+        payment_id=payment.payment_id,
+        bank_account_id=payment.bank_account_id,
+        amount_minor=payment.amount_minor,
+        currency=payment.currency,
+        booking_date=payment.booking_date,
+        value_date=payment.value_date,
+        confirmation=payment.confirmation,  # type: ignore[arg-type] # the table's CHECK has the same two values
+        source=payment.source,
+        allocations=[
+            Allocation(
+                item_id=held.item_id,
+                debtor_id=held.debtor_id,
+                invoice_number=held.invoice_number,
+                amount_minor=held.amount_minor,
+                rule=held.rule,
+            )
+            for held in payment.allocations.values()
+        ],
+        unapplied_minor=payment.unapplied_minor,
+        returned_minor=payment.returned_minor,
+        refunded_minor=payment.refunded_minor,
+        virtual_iban_id=payment.virtual_iban_id,
+        payer_customer_id=payment.payer_customer_id,
+        unapplied_reason=payment.unapplied_reason,
+        candidate_customer_ids=payment.candidate_customer_ids or [],
+        return_reason=payment.return_reason,
+    )
+
+
+def item_events(item: Item, before: int | None) -> list[Event]:
+    """OpenItemChanged, and the end or new beginning that came by this change; `before` is what was open before."""
+    events: list[Event] = [_item(OpenItemChanged, item)]
+    if item.status == "open":
+        if before == 0:
+            events.append(_item(InvoiceReopened, item))
+    elif before is None or before > 0:
+        events.append(_item(InvoicePaid if item.status == "paid" else InvoiceClosed, item))
+    return events
+
+
+def _item(cls: type[OpenItemState], item: Item) -> OpenItemState:
+    dues, amounts = item.instalment_dues, item.instalment_amounts
+    return cls(
+        version=item.version,
+        item_id=item.item_id,
+        kind=item.kind,  # type: ignore[arg-type] # the table's CHECK has the same values
+        customer_id=item.customer_id,
+        source_system=item.source_system,
+        invoice_number=item.invoice_number,
+        currency=item.currency,
+        issue_date=item.issue_date,
+        original_minor=item.original_minor,
+        open_minor=item.open_minor,
+        disputed_minor=min(item.contested_minor, item.open_minor),
+        settled=Settled(
+            cash_minor=item.cash_minor,
+            discount_minor=item.discount_minor,
+            credit_minor=item.credit_minor,
+            charges_minor=item.charges_minor,
+            withheld_minor=item.withheld_minor,
+            set_off_minor=item.set_off_minor,
+            written_off_minor=item.written_off_minor,
+        ),
+        instalments=[
+            ItemInstalment(number=at + 1, due_date=dues[at], amount_minor=amounts[at], open_minor=part)
+            for at, part in enumerate(instalments_open(dues, amounts, item.open_minor))
+        ],
+        status=item.status,  # type: ignore[arg-type] # the table's CHECK has the same values
+        close_cause=item.close_cause,
+        value_date=item.value_date,
+    )
+
+
+def account_event(account: Account) -> AccountBalanceChanged:
+    """What a customer owes an entity in a currency, as it is now."""
+    return AccountBalanceChanged(
+        version=account.version,
+        account_id=account.account_id,
+        customer_id=account.customer_id,
+        currency=account.currency,
+        open_minor=account.open_minor,
+        unapplied_minor=account.unapplied_minor,
+        unused_credits_minor=account.unused_credits_minor,
+    )
+
+

@@ -1,0 +1,280 @@
+"""Loading and saving the rows of a sub-ledger transaction.
+
+Invariants: rows are locked in the fixed order account, payment, item, each by (tenant, id); what was read under those
+locks is what is written back; every touched aggregate's version goes up by one, once; one statement writes them all.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from shared.db import fetch, run
+from shared.ids import named_id
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Account, Allocation, Books, Item, Key, Payment
+from matching.storage.items import insert_items
+
+ACCOUNT = "tenant_id, account_id, version, entity_id, customer_id, currency, open_minor, unapplied_minor, unused_credits_minor"
+ITEM = (
+    "tenant_id, item_id, version, invoice_version, entity_id, account_id, customer_id, kind, currency, source_system, invoice_number, "
+    "issue_date, due_date, instalment_dues, instalment_amounts, credited_item_id, original_minor, open_minor, cash_minor, discount_minor, "
+    "credit_minor, charges_minor, withheld_minor, set_off_minor, written_off_minor, contested_minor, status, close_cause, value_date"
+)
+PAYMENT = (
+    "tenant_id, payment_id, version, bank_account_id, entity_id, currency, amount_minor, allocated_minor, unapplied_minor, returned_minor, "
+    "refunded_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, payer_customer_id, account_id, rule, "
+    "unapplied_reason, candidate_customer_ids, return_reason, looks"
+)
+_KEYS = "(tenant_id, {id}) IN (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))"
+_LOCK = "SELECT {columns} FROM {table} WHERE " + _KEYS + " ORDER BY tenant_id, {id} FOR UPDATE"
+LOCK_ACCOUNTS = _LOCK.format(columns=ACCOUNT, table="account_balance", id="account_id")
+LOCK_PAYMENTS = _LOCK.format(columns=PAYMENT, table="payment", id="payment_id")
+LOCK_ITEMS = _LOCK.format(columns=ITEM, table="open_item", id="item_id")
+
+
+def account_id(tenant_id: UUID, customer_id: UUID, entity_id: UUID, currency: str) -> UUID:
+    """The account of a customer with an entity in a currency."""
+    return named_id("account", tenant_id, customer_id, entity_id, currency)
+
+
+def keys(pairs: Iterable[Key]) -> dict[str, list[UUID]]:
+    """Pairs of tenant and id as the array parameters `tenants` and `ids`."""
+    listed = list(pairs)
+    return {"tenants": [pair[0] for pair in listed], "ids": [pair[1] for pair in listed]}
+
+
+async def lock(
+    conn: AsyncConnection,
+    *,
+    accounts: Iterable[Key] = (),
+    new_accounts: Sequence[tuple[UUID, UUID, UUID, UUID, str]] = (),
+    payments: Iterable[Key] = (),
+    items: Iterable[Key] = (),
+) -> Books:
+    """The named rows, locked. `new_accounts` (tenant, account, entity, customer, currency) are made where missing.
+
+    Payments come with their allocations. Ids that are not there are left out.
+    """
+    books = Books()
+    if new_accounts:
+        await run(
+            conn,
+            "INSERT INTO account_balance (tenant_id, account_id, version, entity_id, customer_id, currency) "
+            "SELECT DISTINCT tenant, account, 0, entity, customer, currency FROM unnest(CAST(:tenants AS uuid[]), CAST(:accounts AS uuid[]), "
+            "CAST(:entities AS uuid[]), CAST(:customers AS uuid[]), CAST(:currencies AS text[])) AS t(tenant, account, entity, customer, currency) "
+            "ORDER BY tenant, account ON CONFLICT DO NOTHING",
+            tenants=[row[0] for row in new_accounts],
+            accounts=[row[1] for row in new_accounts],
+            entities=[row[2] for row in new_accounts],
+            customers=[row[3] for row in new_accounts],
+            currencies=[row[4] for row in new_accounts],
+        )
+    wanted = dict.fromkeys([*accounts, *((row[0], row[1]) for row in new_accounts)])
+    if wanted:
+        for row in await fetch(conn, LOCK_ACCOUNTS, **keys(wanted)):
+            books.accounts[row[0], row[1]] = Account(*row)
+    listed = list(payments)
+    if listed:
+        allocated = []
+        for row in await fetch(conn, LOCK_PAYMENTS, **keys(listed)):
+            payment = Payment(*row)
+            books.payments[row[0], row[1]] = payment
+            if payment.allocated_minor:
+                allocated.append((payment.tenant_id, payment.payment_id))
+        await _load_allocations(conn, books, allocated)
+    wanted_items = dict.fromkeys(items)
+    if wanted_items:
+        for row in await fetch(conn, LOCK_ITEMS, **keys(wanted_items)):
+            books.items[row[0], row[1]] = Item(*row)
+    return books
+
+
+async def _load_allocations(conn: AsyncConnection, books: Books, payments: Sequence[Key]) -> None:
+    if not payments:
+        return
+    rows = await fetch(
+        conn,
+        "SELECT a.tenant_id, a.payment_id, a.item_id, i.customer_id, i.invoice_number, a.amount_minor, a.rule FROM allocation a "
+        "JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id WHERE (a.tenant_id, a.payment_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) ORDER BY a.tenant_id, a.payment_id, i.due_date, a.item_id",
+        **keys(payments),
+    )
+    for row in rows:
+        books.payments[row[0], row[1]].allocations[row[2]] = Allocation(*row[2:])
+
+
+Decided = tuple[UUID, UUID, int, str, str]
+"""Tenant, payment, its version, rule, evidence as JSON."""
+
+_SAVE = """
+WITH p AS (
+  UPDATE payment SET version = t.version, allocated_minor = t.allocated, unapplied_minor = t.unapplied, returned_minor = t.returned,
+    status = t.status, payer_customer_id = t.payer, account_id = t.account, rule = t.rule, unapplied_reason = t.reason,
+    return_reason = t.return_reason, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks, next_look_at = t.next_look,
+    confirmation = t.confirmation
+  FROM unnest(CAST(:p_tenant AS uuid[]), CAST(:p_id AS uuid[]), CAST(:p_version AS bigint[]), CAST(:p_allocated AS bigint[]),
+    CAST(:p_unapplied AS bigint[]), CAST(:p_returned AS bigint[]), CAST(:p_status AS text[]), CAST(:p_payer AS uuid[]),
+    CAST(:p_account AS uuid[]), CAST(:p_rule AS text[]), CAST(:p_reason AS text[]), CAST(:p_return AS text[]), CAST(:p_candidates AS text[]),
+    CAST(:p_looks AS smallint[]), CAST(:p_next AS timestamptz[]), CAST(:p_confirmation AS text[])) AS t(tenant, id, version, allocated, unapplied,
+    returned, status, payer, account, rule, reason, return_reason, candidates, looks, next_look, confirmation)
+  WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id
+), i AS (
+  UPDATE open_item SET version = t.version, original_minor = t.original, open_minor = t.open, cash_minor = t.cash, credit_minor = t.credit,
+    contested_minor = t.contested, status = t.status, close_cause = t.cause, value_date = t.value_date, account_id = t.account,
+    customer_id = t.customer, invoice_version = t.invoice_version
+  FROM unnest(CAST(:i_tenant AS uuid[]), CAST(:i_id AS uuid[]), CAST(:i_version AS bigint[]), CAST(:i_original AS bigint[]),
+    CAST(:i_open AS bigint[]), CAST(:i_cash AS bigint[]), CAST(:i_credit AS bigint[]), CAST(:i_contested AS bigint[]),
+    CAST(:i_status AS text[]), CAST(:i_cause AS text[]), CAST(:i_value_date AS date[]), CAST(:i_account AS uuid[]),
+    CAST(:i_customer AS uuid[]), CAST(:i_invoice_version AS bigint[])) AS t(tenant, id, version, original, open, cash, credit, contested, status,
+    cause, value_date, account, customer, invoice_version)
+  WHERE open_item.tenant_id = t.tenant AND open_item.item_id = t.id
+), b AS (
+  UPDATE account_balance SET version = t.version, open_minor = t.open, unapplied_minor = t.unapplied, unused_credits_minor = t.credits
+  FROM unnest(CAST(:b_tenant AS uuid[]), CAST(:b_id AS uuid[]), CAST(:b_version AS bigint[]), CAST(:b_open AS bigint[]),
+    CAST(:b_unapplied AS bigint[]), CAST(:b_credits AS bigint[])) AS t(tenant, id, version, open, unapplied, credits)
+  WHERE account_balance.tenant_id = t.tenant AND account_balance.account_id = t.id
+), a AS (
+  INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule)
+  SELECT * FROM unnest(CAST(:a_tenant AS uuid[]), CAST(:a_payment AS uuid[]), CAST(:a_item AS uuid[]), CAST(:a_amount AS bigint[]),
+    CAST(:a_rule AS text[]))
+  ON CONFLICT (tenant_id, payment_id, item_id) DO UPDATE SET amount_minor = EXCLUDED.amount_minor
+), d AS (
+  INSERT INTO decision (tenant_id, payment_id, payment_version, rule, evidence, decided_at)
+  SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), :now FROM unnest(CAST(:d_tenant AS uuid[]), CAST(:d_payment AS uuid[]),
+    CAST(:d_version AS bigint[]), CAST(:d_rule AS text[]), CAST(:d_evidence AS text[])) AS t(tenant, payment, version, rule, evidence)
+)
+INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, item_id, at)
+SELECT t.*, :now FROM unnest(CAST(:l_tenant AS uuid[]), CAST(:l_entity AS uuid[]), CAST(:l_currency AS text[]), CAST(:l_debit AS text[]),
+  CAST(:l_credit AS text[]), CAST(:l_amount AS bigint[]), CAST(:l_payment AS uuid[]), CAST(:l_item AS uuid[])) AS t
+"""
+
+
+async def save(
+    conn: AsyncConnection, books: Books, now: datetime, *, decisions: Sequence[Decided] = (), looks: dict[Key, datetime | None] | None = None
+) -> None:
+    """Writes what was done to the books and raises the versions of everything touched, in memory too.
+
+    `now` is the business moment of the entries. `looks` says when a payment is to be looked at again (machine clock).
+    """
+    if not (books.acts or books.opened_before or books.touched_accounts or books.entries):
+        return
+    looks = looks or {}
+    payments = [books.payments[key] for key in books.acts]
+    items = [books.items[key] for key, before in books.opened_before.items() if before is not None]
+    new = [books.items[key] for key, before in books.opened_before.items() if before is None]
+    accounts = [books.accounts[key] for key in books.touched_accounts]
+    for row in (*payments, *items, *new, *accounts):
+        row.version += 1
+    if new:
+        await insert_items(conn, new)
+    kept = [(key, held) for key, held in books.changed_allocations.items() if held is not None]
+    entries = books.entries
+    await _drop(conn, books)
+    await run(
+        conn,
+        _SAVE,
+        now=now,
+        p_tenant=[p.tenant_id for p in payments],
+        p_id=[p.payment_id for p in payments],
+        p_version=[p.version for p in payments],
+        p_allocated=[p.allocated_minor for p in payments],
+        p_unapplied=[p.unapplied_minor for p in payments],
+        p_returned=[p.returned_minor for p in payments],
+        p_status=[p.status for p in payments],
+        p_payer=[p.payer_customer_id for p in payments],
+        p_account=[p.account_id for p in payments],
+        p_rule=[p.rule for p in payments],
+        p_reason=[p.unapplied_reason for p in payments],
+        p_return=[p.return_reason for p in payments],
+        p_candidates=[_literal(p.candidate_customer_ids) for p in payments],
+        p_looks=[p.looks for p in payments],
+        p_next=[looks.get((p.tenant_id, p.payment_id)) for p in payments],
+        p_confirmation=[p.confirmation for p in payments],
+        i_tenant=[i.tenant_id for i in items],
+        i_id=[i.item_id for i in items],
+        i_version=[i.version for i in items],
+        i_original=[i.original_minor for i in items],
+        i_open=[i.open_minor for i in items],
+        i_cash=[i.cash_minor for i in items],
+        i_credit=[i.credit_minor for i in items],
+        i_contested=[i.contested_minor for i in items],
+        i_status=[i.status for i in items],
+        i_cause=[i.close_cause for i in items],
+        i_value_date=[i.value_date for i in items],
+        i_account=[i.account_id for i in items],
+        i_customer=[i.customer_id for i in items],
+        i_invoice_version=[i.invoice_version for i in items],
+        b_tenant=[b.tenant_id for b in accounts],
+        b_id=[b.account_id for b in accounts],
+        b_version=[b.version for b in accounts],
+        b_open=[b.open_minor for b in accounts],
+        b_unapplied=[b.unapplied_minor for b in accounts],
+        b_credits=[b.unused_credits_minor for b in accounts],
+        a_tenant=[key[0] for key, _ in kept],
+        a_payment=[key[1] for key, _ in kept],
+        a_item=[key[2] for key, _ in kept],
+        a_amount=[held.amount_minor for _, held in kept],
+        a_rule=[held.rule for _, held in kept],
+        d_tenant=[d[0] for d in decisions],
+        d_payment=[d[1] for d in decisions],
+        d_version=[d[2] for d in decisions],
+        d_rule=[d[3] for d in decisions],
+        d_evidence=[d[4] for d in decisions],
+        l_tenant=[e.tenant_id for e in entries],
+        l_entity=[e.entity_id for e in entries],
+        l_currency=[e.currency for e in entries],
+        l_debit=[e.debit for e in entries],
+        l_credit=[e.credit for e in entries],
+        l_amount=[e.amount_minor for e in entries],
+        l_payment=[e.payment_id for e in entries],
+        l_item=[e.item_id for e in entries],
+    )
+
+
+async def _drop(conn: AsyncConnection, books: Books) -> None:
+    """Removes allocations that were undone and writes set-offs: rarer than the rest, so not in the statement of every batch."""
+    gone = [key for key, held in books.changed_allocations.items() if held is None]
+    if gone:
+        await run(
+            conn,
+            "DELETE FROM allocation WHERE (tenant_id, payment_id, item_id) IN "
+            "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:payments AS uuid[]), CAST(:items AS uuid[])))",
+            tenants=[key[0] for key in gone],
+            payments=[key[1] for key in gone],
+            items=[key[2] for key in gone],
+        )
+    if books.changed_set_offs:
+        pairs = list(books.changed_set_offs.items())
+        await run(
+            conn,
+            "MERGE INTO set_off s USING unnest(CAST(:tenants AS uuid[]), CAST(:credits AS uuid[]), CAST(:items AS uuid[]), "
+            "CAST(:amounts AS bigint[])) AS t(tenant, credit, item, amount) "
+            "ON s.tenant_id = t.tenant AND s.credit_item_id = t.credit AND s.item_id = t.item "
+            "WHEN MATCHED AND t.amount = 0 THEN DELETE WHEN MATCHED THEN UPDATE SET amount_minor = t.amount "
+            "WHEN NOT MATCHED AND t.amount > 0 THEN INSERT (tenant_id, credit_item_id, item_id, amount_minor) "
+            "VALUES (t.tenant, t.credit, t.item, t.amount)",
+            tenants=[key[0] for key, _ in pairs],
+            credits=[key[1] for key, _ in pairs],
+            items=[key[2] for key, _ in pairs],
+            amounts=[amount for _, amount in pairs],
+        )
+
+
+async def look_again(conn: AsyncConnection, looks: dict[Key, tuple[int, datetime | None]]) -> None:
+    """Notes, for payments about which nothing else changed, how often they were looked at and when again."""
+    if looks:
+        await run(
+            conn,
+            "UPDATE payment SET looks = t.looks, next_look_at = t.next_look FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), "
+            "CAST(:looks AS smallint[]), CAST(:next AS timestamptz[])) AS t(tenant, id, looks, next_look) "
+            "WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id",
+            **keys(looks),
+            looks=[count for count, _ in looks.values()],
+            next=[at for _, at in looks.values()],
+        )
+
+
+def _literal(values: Sequence[UUID] | None) -> str | None:
+    """An array of ids as PostgreSQL writes it: arrays of arrays do not pass through unnest."""
+    return None if values is None else "{" + ",".join(map(str, values)) + "}"

@@ -1,0 +1,206 @@
+"""Open items: new ones, their terms and references, and which others they meet (credit notes, disputes, waiting payments)."""
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from uuid import UUID
+
+from shared.db import fetch, run
+from shared.failures import UnavailableError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Item, Key
+
+_COLUMNS = {
+    "tenant_id": "uuid",
+    "item_id": "uuid",
+    "version": "bigint",
+    "invoice_version": "bigint",
+    "entity_id": "uuid",
+    "account_id": "uuid",
+    "customer_id": "uuid",
+    "kind": "text",
+    "currency": "text",
+    "source_system": "text",
+    "invoice_number": "text",
+    "issue_date": "date",
+    "due_date": "date",
+    "instalment_dues": "text",
+    "instalment_amounts": "text",
+    "credited_item_id": "uuid",
+    "original_minor": "bigint",
+    "open_minor": "bigint",
+    "credit_minor": "bigint",
+    "contested_minor": "bigint",
+    "status": "text",
+    "close_cause": "text",
+}
+_CAST = {"instalment_dues": "CAST(instalment_dues AS date[])", "instalment_amounts": "CAST(instalment_amounts AS bigint[])"}
+_UNNEST = (
+    "unnest(" + ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items()) + f") AS t({', '.join(_COLUMNS)})"
+)
+_INSERT = (
+    f"INSERT INTO open_item ({', '.join(_COLUMNS)}) SELECT {', '.join(_CAST.get(name, name) for name in _COLUMNS)} "  # noqa: S608 - names are ours
+    f"FROM {_UNNEST} ON CONFLICT DO NOTHING"
+)
+_TERMS = ("currency", "source_system", "invoice_number", "issue_date", "due_date", "instalment_dues", "instalment_amounts", "credited_item_id")
+_UPDATE_TERMS = (
+    "UPDATE open_item SET "  # noqa: S608 - names are ours
+    + ", ".join(f"{name} = {_CAST.get(name, 't.' + name).replace('(', '(t.')}" for name in _TERMS)
+    + f" FROM {_UNNEST} WHERE open_item.tenant_id = t.tenant_id AND open_item.item_id = t.item_id"
+)
+
+
+def _parameters(items: Sequence[Item]) -> dict[str, list[object]]:
+    parameters: dict[str, list[object]] = {name: [getattr(item, name) for item in items] for name in _COLUMNS}
+    parameters["instalment_dues"] = [_dates(item.instalment_dues) for item in items]
+    parameters["instalment_amounts"] = ["{" + ",".join(map(str, item.instalment_amounts)) + "}" for item in items]
+    return parameters
+
+
+def _dates(days: Iterable[date]) -> str:
+    """An array as PostgreSQL writes it: arrays of arrays do not pass through unnest."""
+    return "{" + ",".join(day.isoformat() for day in days) + "}"
+
+
+async def insert_items(conn: AsyncConnection, items: Sequence[Item]) -> None:
+    """Stores new items. Raises UnavailableError when another worker has just stored one of them: try again and see it."""
+    if await run(conn, _INSERT, **_parameters(items)) != len(items):
+        raise UnavailableError("an item was opened by another worker at the same moment")
+
+
+async def change_terms(conn: AsyncConnection, items: Sequence[Item]) -> None:
+    """Writes what an invoice says beside amounts: number, dates, instalments, what it credits."""
+    if items:
+        await run(conn, _UPDATE_TERMS, **_parameters(items))
+
+
+async def set_references(conn: AsyncConnection, replaced: Sequence[Key], rows: Sequence[tuple[UUID, UUID, str, str, UUID]]) -> None:
+    """Replaces the references of some items by rows of (tenant, entity, value, kind, item)."""
+    if replaced:
+        await run(
+            conn,
+            "DELETE FROM item_reference WHERE (tenant_id, item_id) IN (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+            tenants=[key[0] for key in replaced],
+            ids=[key[1] for key in replaced],
+        )
+    if rows:
+        await run(
+            conn,
+            "INSERT INTO item_reference (tenant_id, entity_id, value, kind, item_id) SELECT * FROM unnest(CAST(:tenants AS uuid[]), "
+            "CAST(:entities AS uuid[]), CAST(:values AS text[]), CAST(:kinds AS text[]), CAST(:items AS uuid[])) ON CONFLICT DO NOTHING",
+            tenants=[row[0] for row in rows],
+            entities=[row[1] for row in rows],
+            values=[row[2] for row in rows],
+            kinds=[row[3] for row in rows],
+            items=[row[4] for row in rows],
+        )
+
+
+async def accounts_of(conn: AsyncConnection, items: Iterable[Key]) -> dict[Key, UUID]:
+    """The accounts that items are on now, unlocked: which to lock before the items."""
+    listed = list(items)
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, item_id, account_id FROM open_item WHERE (tenant_id, item_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+        tenants=[key[0] for key in listed],
+        ids=[key[1] for key in listed],
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+async def contested(conn: AsyncConnection, items: Iterable[Key]) -> dict[Key, int]:
+    """What open disputes contest of items, in minor units; items without are left out."""
+    listed = list(items)
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, item_id, CAST(sum(amount_minor) AS bigint) FROM dispute WHERE status = 'open' AND (tenant_id, item_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) GROUP BY 1, 2",
+        tenants=[key[0] for key in listed],
+        ids=[key[1] for key in listed],
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+async def credit_pairs(conn: AsyncConnection, items: Iterable[Key]) -> list[tuple[UUID, UUID, UUID]]:
+    """Open credit notes and the open items they credit, where either is among `items`: (tenant, credit note, item)."""
+    listed = list(items)
+    rows = await fetch(
+        conn,
+        "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, item_id)), c AS ("
+        "SELECT n.* FROM open_item n JOIN k USING (tenant_id, item_id) WHERE n.credited_item_id IS NOT NULL UNION "
+        "SELECT n.* FROM open_item n JOIN k ON n.tenant_id = k.tenant_id AND n.credited_item_id = k.item_id) "
+        "SELECT c.tenant_id, c.item_id, i.item_id FROM c JOIN open_item i ON i.tenant_id = c.tenant_id AND i.item_id = c.credited_item_id "
+        "WHERE c.kind = 'credit_note' AND i.kind <> 'credit_note' AND c.status = 'open' AND i.status = 'open' AND c.currency = i.currency "
+        "AND c.entity_id = i.entity_id ORDER BY c.tenant_id, c.issue_date, c.item_id",
+        tenants=[key[0] for key in listed],
+        ids=[key[1] for key in listed],
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def set_offs_of(conn: AsyncConnection, items: Iterable[Key]) -> dict[tuple[UUID, UUID, UUID], int]:
+    """The set-offs that items take part in, on either side: (tenant, credit note, item) to amount."""
+    listed = list(items)
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, credit_item_id, item_id, amount_minor FROM set_off WHERE (tenant_id, item_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) OR (tenant_id, credit_item_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) ORDER BY 1, 2, 3",
+        tenants=[key[0] for key in listed],
+        ids=[key[1] for key in listed],
+    )
+    return {(row[0], row[1], row[2]): row[3] for row in rows}
+
+
+async def payments_on(conn: AsyncConnection, items: Iterable[Key]) -> list[tuple[UUID, UUID, UUID]]:
+    """The allocations on items, unlocked: (tenant, payment, item)."""
+    listed = list(items)
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, payment_id, item_id FROM allocation WHERE (tenant_id, item_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) ORDER BY 1, 2, 3",
+        tenants=[key[0] for key in listed],
+        ids=[key[1] for key in listed],
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def waiting_payments(conn: AsyncConnection, items: Sequence[Item], references: Sequence[tuple[UUID, UUID, str, str, UUID]]) -> list[Key]:
+    """Payments with an unapplied part that new or changed items may settle: by virtual IBAN, structured reference or account."""
+    rows = await fetch(
+        conn,
+        "SELECT p.tenant_id, p.payment_id, p.booking_date FROM unnest(CAST(:r_tenants AS uuid[]), CAST(:r_entities AS uuid[]), "
+        "CAST(:r_values AS text[])) AS r(tenant_id, entity_id, value) JOIN payment p ON p.tenant_id = r.tenant_id "
+        "AND p.structured_reference = r.value AND p.entity_id = r.entity_id AND p.status IN ('unapplied', 'partly_matched') UNION "
+        "SELECT p.tenant_id, p.payment_id, p.booking_date FROM unnest(CAST(:tenants AS uuid[]), CAST(:accounts AS uuid[])) AS i(tenant_id, "
+        "account_id) JOIN payment p ON p.tenant_id = i.tenant_id AND p.account_id = i.account_id AND p.status IN ('unapplied', 'partly_matched') "
+        "UNION SELECT p.tenant_id, p.payment_id, p.booking_date FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS i(tenant_id, "
+        "item_id) JOIN virtual_iban v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.item_id AND v.status = 'assigned' JOIN payment p "
+        "ON p.tenant_id = v.tenant_id AND p.virtual_iban_id = v.virtual_iban_id AND p.status IN ('unapplied', 'partly_matched') "
+        "ORDER BY 1, 3, 2",
+        tenants=[item.tenant_id for item in items],
+        ids=[item.item_id for item in items],
+        accounts=[item.account_id for item in items],
+        r_tenants=[row[0] for row in references],
+        r_entities=[row[1] for row in references],
+        r_values=[row[2] for row in references],
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def review(conn: AsyncConnection, rows: Sequence[tuple[UUID, UUID, int, str, int]], now: datetime) -> None:
+    """Notes changes that were not made, for a person: (tenant, item, version of the invoice, reason, payable in minor units)."""
+    if rows:
+        await run(
+            conn,
+            "INSERT INTO item_review (tenant_id, item_id, invoice_version, reason, payable_minor, noted_at) SELECT t.*, :now FROM "
+            "unnest(CAST(:tenants AS uuid[]), CAST(:items AS uuid[]), CAST(:versions AS bigint[]), CAST(:reasons AS text[]), "
+            "CAST(:payables AS bigint[])) AS t ON CONFLICT DO NOTHING",
+            now=now,
+            tenants=[row[0] for row in rows],
+            items=[row[1] for row in rows],
+            versions=[row[2] for row in rows],
+            reasons=[row[3] for row in rows],
+            payables=[row[4] for row in rows],
+        )
