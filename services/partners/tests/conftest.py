@@ -1,5 +1,8 @@
 """A fresh database of partners, and its runtime."""
 
+from datetime import date
+from uuid import UUID
+
 import pytest
 from contracts.payments import PaymentReceived
 from partners.cli import SERVICE
@@ -34,9 +37,6 @@ def received():
     """Builds a PaymentReceived by number and version."""
 
     def build(number, version=1):
-        from datetime import date
-        from uuid import UUID
-
         return PaymentReceived(
             payment_id=UUID(int=number),
             version=version,

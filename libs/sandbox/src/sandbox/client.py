@@ -100,7 +100,7 @@ class Client:
             request.headers["idempotency-key"] = key or hashlib.sha256(f"{path}\n".encode() + body).hexdigest()
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(UnavailableError),
-            wait=wait_exponential_jitter(initial=0.1, max=5.0),
+            wait=wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.1),
             stop=stop_after_delay(self._retry_seconds),
             reraise=True,
         )

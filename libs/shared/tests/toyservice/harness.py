@@ -25,14 +25,14 @@ from aiokafka import AIOKafkaConsumer, TopicPartition  # noqa: TID251 - the test
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # noqa: TID251
 from contracts.catalogue import topics
 from contracts.dunning import ReminderSent
-from contracts.envelope import Event, encode, headers
+from contracts.envelope import Event, encode
 from contracts.payments import PaymentReceived
 from shared.clock import machine_now, monotonic
 from shared.db import Database
 from shared.ids import named_id
 from shared.invariants import verify
 from shared.kafka import Producer, Record
-from shared.outbox import Outgoing, envelope_for
+from shared.outbox import Outgoing, headers_for
 from shared.settings import Settings
 from shared.testing.databases import Urls, fresh_database
 from shared.testing.waiting import eventually
@@ -85,8 +85,8 @@ def reminder(number: int) -> ReminderSent:
 
 def record(tenant: UUID, data: Event, *, prefix: str = "") -> Record:
     """An event as its producer's relay would send it."""
-    topic, key, envelope = envelope_for(Outgoing(tenant, data), now=machine_now(), trace="")
-    return prefix + topic, key.encode(), encode(data), headers(envelope)
+    topic, key, texts = headers_for(Outgoing(tenant, data), at=machine_now().isoformat(), trace="")
+    return prefix + topic, key.encode(), encode(data), [(name, text.encode()) for name, text in texts.items()]
 
 
 @dataclass
@@ -126,7 +126,7 @@ class Child:
         self.status: int | None = None
         self.ended = asyncio.Event()
 
-    def signal(self, number: int) -> None:
+    def tell(self, number: int) -> None:
         """Sends a signal, where it still lives."""
         if not self.ended.is_set():
             with contextlib.suppress(ProcessLookupError):
@@ -134,7 +134,7 @@ class Child:
 
     async def end(self, number: int = signal.SIGKILL) -> int:
         """Ends it and returns its status."""
-        self.signal(number)
+        self.tell(number)
         await asyncio.wait_for(self.ended.wait(), 40)
         assert self.status is not None
         return self.status
@@ -195,7 +195,7 @@ class Zygote:
     async def close(self) -> None:
         """Ends it and every child that still lives."""
         for child in list(self._children.values()):
-            child.signal(signal.SIGKILL)
+            child.tell(signal.SIGKILL)
         if self._process.stdin is not None:
             self._process.stdin.close()
         await asyncio.wait_for(self._process.wait(), 20)

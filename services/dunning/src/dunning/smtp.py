@@ -13,6 +13,7 @@ import aiosmtplib
 
 TIMEOUT_SECONDS = 30.0
 _PERMANENT = 500
+_REFUSALS = range(400, 600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class Smtp:
 
     url: str
 
-    def _client(self) -> tuple[aiosmtplib.SMTP, str | None, str | None]:
+    def _client(self, sender: str) -> tuple[aiosmtplib.SMTP, str | None, str | None]:
         parts = urlsplit(self.url)
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
             raise ValueError("ENCOURS_SMTP_URL is written smtp://host:port or smtps://host:port")
@@ -40,12 +41,13 @@ class Smtp:
             use_tls=tls,
             tls_context=ssl.create_default_context() if tls else None,
             timeout=TIMEOUT_SECONDS,
+            local_hostname=sender.rpartition("@")[2],
         )
         return client, parts.username and unquote(parts.username), parts.password and unquote(parts.password)
 
     async def send(self, sender: str, recipient: str, mail: bytes) -> Outcome:
         """Sends one mail on a connection of its own."""
-        client, user, password = self._client()
+        client, user, password = self._client(sender)
         try:
             outcome = await self._offer(client, user, password, sender, recipient)
             return outcome or await self._deliver(client, mail)
@@ -74,7 +76,9 @@ class Smtp:
         try:
             await client.data(mail)
         except aiosmtplib.SMTPResponseException as error:
-            return _replied(error)
+            if error.code in _REFUSALS:
+                return _replied(error)
+            return Outcome("in_doubt", f"an unreadable reply after the content: {error.code}")
         except (aiosmtplib.SMTPException, OSError) as error:
             return Outcome("in_doubt", f"no reply after the content: {type(error).__name__}")
         return Outcome("sent", "accepted")

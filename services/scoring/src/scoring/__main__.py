@@ -3,6 +3,7 @@
 import sys
 
 import shared.cli
+
 from scoring.cli import SERVICE
 
 

@@ -1,12 +1,13 @@
 """Scoring as a service: its roles."""
 
+from shared.service import Service
+
 from scoring import api
 from scoring.handlers.bureau import watch
 from scoring.invariants import CHECKS
 from scoring.settings import ScoringSettings
 from scoring.tables import METADATA
 from scoring.worker import JOBS, ROUTES
-from shared.service import Service
 
 SERVICE = Service(
     name="scoring",

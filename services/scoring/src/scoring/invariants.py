@@ -4,8 +4,9 @@ Cost: `behaviour_is_the_sum` and `checks_within_limit` read their tables once (c
 the others read one row per customer. None takes a lock.
 """
 
-from scoring.domain.behaviour import MEASURES
 from shared.invariants import Check
+
+from scoring.domain.behaviour import MEASURES
 
 _SUMS = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
 _DIFFER = " OR ".join(f"coalesce(b.{name}, 0) <> coalesce(c.{name}, 0)" for name in MEASURES)

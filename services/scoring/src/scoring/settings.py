@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from pydantic import Field, SecretStr
-
 from shared.settings import Settings
 
 

@@ -6,11 +6,11 @@ anything about a customer is decided. score, terms and hold are our own aggregat
 `decision` is append-only.
 """
 
+from shared.tables import attach
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, Index, Integer, MetaData, Numeric, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from scoring.domain.behaviour import MEASURES
-from shared.tables import attach
 
 METADATA = MetaData()
 attach(METADATA)

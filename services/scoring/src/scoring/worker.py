@@ -7,13 +7,13 @@ from contracts.dunning import DisputeOpened, DisputeResolved, PromiseBroken, Pro
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.items import AccountBalanceChanged, OpenItemChanged
 from contracts.payments import PaymentReturned
+from shared.consumer import Routes
+from shared.jobs import Job, JobContext
+from shared.outbox import depth
 
 from scoring.domain.behaviour import business_day
 from scoring.handlers import credit, history
 from scoring.storage.credit import claim, policy_of
-from shared.consumer import Routes
-from shared.jobs import Job, JobContext
-from shared.outbox import depth
 
 SLICE = 500
 OUTBOX_MOST = 20_000

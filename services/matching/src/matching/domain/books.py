@@ -262,6 +262,14 @@ class Books:
         item.status, item.close_cause = "closed", "cancelled"
         self.touch(item)
 
+    def reinstate(self, item: Item) -> None:
+        """A cancelled item is owed again: its source took the cancellation back."""
+        amount = item.credit_minor
+        item.credit_minor = 0
+        self.touch(item)
+        if amount:
+            self._payable(item, amount)
+
     def set_off(self, credit: Item, item: Item) -> int:
         """Sets a credit note off against an item, as far as both are open; returns how much."""
         amount = min(credit.open_minor, item.open_minor)

@@ -55,6 +55,11 @@ class Ageing:
         """From amounts by name with the suffix `_minor`, as a row has them."""
         return cls(**{name: int(amounts[f"{name}_minor"]) for name in (*BUCKETS, *OTHERS)})
 
+    @classmethod
+    def none(cls) -> "Ageing":
+        """Nothing open."""
+        return cls(**dict.fromkeys((*BUCKETS, *OTHERS), 0))
+
     @property
     def overdue(self) -> int:
         """What is past its due date."""

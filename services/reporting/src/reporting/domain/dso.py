@@ -28,7 +28,7 @@ DEFINITIONS: Mapping[str, str] = {
     "dso_count_back": "From the latest month back: its days are added and its sales taken from the receivables while these are larger; "
     "of the last month the fraction that is left. A month whose sales are zero or less stops it: what is left is then "
     "unexplained and the figure undefined. The latest month counts up to the day. " + _RECEIVABLES,
-    "best_possible_dso": "As dso_period, on what is not due of open invoices and deposits.",
+    "best_possible_dso": "As dso_period, with all that is not due in place of the receivables.",
     "overdue_share": "Overdue / open, by instalment and due date; undefined where nothing is open.",
     "at_risk_share": "More than 90 days overdue / open; undefined where nothing is open.",
 }
@@ -88,7 +88,7 @@ def measure(ageing: Ageing, *, sales: int, months: Sequence[tuple[int, int]]) ->
     figures = {
         "dso_period": period(ageing.receivables, sales, PERIOD_DAYS),
         "dso_count_back": Figure(counted.numerator, counted.denominator) if exhausted else Figure(0, 0),
-        "best_possible_dso": period(ageing.not_due, sales, PERIOD_DAYS),
+        "best_possible_dso": "As dso_period, with all that is not due in place of the receivables.",
         "overdue_share": Figure(ageing.overdue, ageing.open),
         "at_risk_share": Figure(ageing.days_91_plus, ageing.open),
     }

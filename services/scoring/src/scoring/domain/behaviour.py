@@ -97,7 +97,9 @@ def promise(*, currency: str, due_on: date, status: str) -> Contribution | None:
     """A kept or broken promise; an open or cancelled one says nothing."""
     if status not in {"kept", "broken"}:
         return None
-    return Contribution(currency=currency, month=month_of(due_on), measures=Measures(kept=int(status == "kept"), broken=int(status == "broken")))
+    return Contribution(
+        currency=currency, month=month_of(due_on), measures=Measures(kept=int(status == "kept"), broken=int(status == "broken"))
+    )
 
 
 def dispute(*, currency: str, resolution: str | None) -> Contribution | None:

@@ -13,17 +13,17 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from shared.clock import monotonic
+from shared.db import Database
+from shared.failures import is_unavailable
+from shared.logging import log
+from shared.service import Runtime
 from sqlalchemy import Row
 
 from scoring.creditsafe import BureauUnavailableError, Creditsafe
 from scoring.domain.observation import from_creditsafe
 from scoring.settings import ScoringSettings
 from scoring.storage import bureau as storage
-from shared.clock import monotonic
-from shared.db import Database
-from shared.failures import is_unavailable
-from shared.logging import log
-from shared.service import Runtime
 
 BATCH = 50
 LEASE = timedelta(minutes=15)

@@ -13,6 +13,8 @@ from uuid import UUID
 import msgspec
 from contracts.credit import BureauView, CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged, ScoreChanged, ScoreFactor
 from contracts.envelope import Event
+from shared.ids import named_id, new_id
+from shared.outbox import Outgoing, publish
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scoring import tables
@@ -23,8 +25,6 @@ from scoring.domain.scorecard import CARD_VERSION, Bureau, Factor, main_reason
 from scoring.storage import credit
 from scoring.storage.behaviour import DUE_NOW
 from scoring.storage.credit import Case
-from shared.ids import named_id, new_id
-from shared.outbox import Outgoing, publish
 
 
 class UnknownCustomerError(Exception):
@@ -44,8 +44,10 @@ class Reviewed:
 def inputs_of(case: Case, policy: Policy, now: datetime) -> ReviewInputs:
     """What a review of the case looks at."""
     state, today = case.state, business_day(now)
-    hold = HoldState() if state.hold_version is None else HoldState(
-        active=state.active, automatic=state.automatic, released_through=state.released_through
+    hold = (
+        HoldState()
+        if state.hold_version is None
+        else HoldState(active=state.active, automatic=state.automatic, released_through=state.released_through)
     )
     return ReviewInputs(
         policy=policy,
@@ -297,7 +299,15 @@ async def check_credit(
 
 
 async def change_hold(
-    conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, *, active: bool, note: str, actor: str, expires_on: date | None, now: datetime
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    customer_id: UUID,
+    *,
+    active: bool,
+    note: str,
+    actor: str,
+    expires_on: date | None,
+    now: datetime,
 ) -> dict[str, Any] | None:
     """A person places a hold or releases one (any); the hold's row, or None when it is already as asked.
 
@@ -331,7 +341,16 @@ async def change_hold(
 
 
 async def set_limit(
-    conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, *, limit_minor: int, currency: str, expires_on: date | None, note: str, actor: str, now: datetime
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    customer_id: UUID,
+    *,
+    limit_minor: int,
+    currency: str,
+    expires_on: date | None,
+    note: str,
+    actor: str,
+    now: datetime,
 ) -> Reviewed:
     """A person sets a customer's limit; the customer is reviewed with it. Raises UnknownCustomerError."""
     if not await credit.lock(conn, tenant_id, customer_id):

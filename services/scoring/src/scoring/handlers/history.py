@@ -14,6 +14,8 @@ from contracts.envelope import Message
 from contracts.invoices import InvoiceState
 from contracts.items import AccountBalanceChanged, OpenItemState
 from contracts.payments import PaymentReturned
+from shared.consumer import Context
+from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scoring import tables
@@ -23,8 +25,6 @@ from scoring.domain.observation import search_key
 from scoring.storage import bureau
 from scoring.storage.behaviour import Source, contribute, touch
 from scoring.storage.credit import release_reservations
-from shared.consumer import Context
-from shared.states import keep
 
 
 async def keep_customers(conn: AsyncConnection, messages: Sequence[Message[CustomerChanged]], context: Context) -> None:

@@ -11,11 +11,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scoring.domain.behaviour import MEASURES, UNDATED, WINDOW_MONTHS, Contribution, Measures, month_of
-from shared.db import arrays, fetch, run, unnest
 
 DUE_NOW = date(1, 1, 1)
 """`review_on` of a customer about whom something has changed."""

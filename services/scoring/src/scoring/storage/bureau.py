@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,7 +19,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scoring.domain.observation import Observation
 from scoring.storage.behaviour import touch
 from scoring.tables import BUREAU_NOTIFICATION, OBSERVATION
-from shared.db import arrays, fetch, run, unnest
 
 
 async def put_down(conn: AsyncConnection, subjects: Collection[tuple[UUID, UUID, str]], now: datetime) -> None:
@@ -111,7 +111,13 @@ async def notified(conn: AsyncConnection, tenant_id: UUID, notifications: Sequen
         insert(BUREAU_NOTIFICATION)
         .values(
             [
-                {"tenant_id": tenant_id, "notification_id": row.notification_id, "reference": row.reference, "event_at": row.event_at, "seen_at": now}
+                {
+                    "tenant_id": tenant_id,
+                    "notification_id": row.notification_id,
+                    "reference": row.reference,
+                    "event_at": row.event_at,
+                    "seen_at": now,
+                }
                 for row in mine
             ]
         )

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row, Table
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,7 +22,6 @@ from scoring.domain.policy import Exposure, Override, Policy
 from scoring.domain.scorecard import Bureau
 from scoring.storage.behaviour import buckets
 from scoring.tables import DECISION, LIMIT_OVERRIDE
-from shared.db import arrays, fetch, run, unnest
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ async def cases(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID
         "o.limit_minor AS override_minor, o.currency AS override_currency, o.expires_on, "
         "(SELECT min(i.next_due) FROM open_item i WHERE i.tenant_id = :tenant AND i.customer_id = t.customer_id "
         " AND i.next_due IS NOT NULL) AS overdue_since "
-        f"FROM {unnest({'customer_id': 'uuid'})} "  # noqa: S608 - column names are ours
+        f"FROM {unnest({'customer_id': 'uuid'})} "
         "LEFT JOIN score s ON s.tenant_id = :tenant AND s.customer_id = t.customer_id "
         "LEFT JOIN terms m ON m.tenant_id = :tenant AND m.customer_id = t.customer_id "
         "LEFT JOIN hold h ON h.tenant_id = :tenant AND h.customer_id = t.customer_id "
@@ -253,7 +253,7 @@ async def numbers(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UU
     rows = await fetch(
         conn,
         "SELECT t.customer_id, coalesce((SELECT max(number) FROM decision d WHERE d.tenant_id = :tenant AND d.customer_id = t.customer_id "
-        f"AND d.kind = :kind), 0) AS number FROM {unnest({'customer_id': 'uuid'})}",  # noqa: S608 - column names are ours
+        f"AND d.kind = :kind), 0) AS number FROM {unnest({'customer_id': 'uuid'})}",
         tenant=tenant_id,
         kind=kind,
         customer_id=list(customers),

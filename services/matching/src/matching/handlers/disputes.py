@@ -1,0 +1,80 @@
+"""Disputes of dunning: how much of an item is contested. The event of the item says at most what is open.
+
+A dispute and its item that are handled at the same moment by two workers do not see each other; a job puts that right,
+and so it does with a credit note and its invoice.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from contracts.dunning import DisputeState
+from contracts.envelope import Envelope, Message
+from shared.consumer import Context
+from shared.db import fetch
+from shared.jobs import JobContext
+from shared.states import keep
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Key
+from matching.handlers.invoices import set_off_pairs
+from matching.handlers.publishing import publish_books
+from matching.storage.books import lock, save
+from matching.storage.items import contested, credit_pairs
+from matching.tables import DISPUTE
+
+
+async def keep_disputes(conn: AsyncConnection, messages: Sequence[Message[DisputeState]], ctx: Context) -> None:
+    """DisputeOpened, DisputeResolved: keeps them and tells the items they are about."""
+    applied = await keep(
+        conn,
+        DISPUTE,
+        [
+            {
+                "tenant_id": message.tenant_id,
+                "dispute_id": message.data.dispute_id,
+                "version": message.data.version,
+                "item_id": message.data.item_id,
+                "amount_minor": message.data.amount_minor,
+                "status": message.data.status,
+            }
+            for message in messages
+        ],
+    )
+    items = {(m.tenant_id, m.data.item_id): m.envelope for m in messages if (m.tenant_id, m.data.dispute_id) in applied}
+    await contest(conn, items, ctx)
+
+
+async def contest(conn: AsyncConnection, items: dict[Key, Envelope] | dict[Key, None], ctx: Context | JobContext) -> None:
+    """Sets what is contested of items to the sum of their open disputes."""
+    if not items:
+        return
+    books = await lock(conn, items=items)
+    sums = await contested(conn, books.items)
+    for key, item in books.items.items():
+        if item.contested_minor != sums.get(key, 0):
+            books.touch(item)
+            item.contested_minor = sums.get(key, 0)
+    await save(conn, books, ctx.now)
+    await publish_books(conn, books, {key: cause for key, cause in items.items() if cause is not None})
+
+
+async def meet_late(context: JobContext, tenant_id: UUID) -> None:
+    """Job: disputes and credit notes that missed their item because both were handled at the same moment."""
+    async with context.database.transaction(tenant_id) as conn:
+        rows = await fetch(
+            conn,
+            "SELECT i.tenant_id, i.item_id FROM dispute d JOIN open_item i USING (tenant_id, item_id) WHERE d.tenant_id = :tenant "
+            "GROUP BY i.tenant_id, i.item_id, i.contested_minor HAVING coalesce(sum(d.amount_minor) FILTER (WHERE d.status = 'open'), 0) "
+            "<> i.contested_minor ORDER BY 1, 2 LIMIT 1000",
+            tenant=tenant_id,
+        )
+        await contest(conn, {(row[0], row[1]): None for row in rows}, context)
+    async with context.database.transaction(tenant_id) as conn:
+        notes = await fetch(
+            conn,
+            "SELECT tenant_id, item_id FROM open_item WHERE tenant_id = :tenant AND kind = 'credit_note' AND status = 'open' "
+            "AND credited_item_id IS NOT NULL ORDER BY item_id LIMIT 1000",
+            tenant=tenant_id,
+        )
+        pairs = await credit_pairs(conn, [(row[0], row[1]) for row in notes])
+        await set_off_pairs(conn, pairs, Context(context.now, context.offsets, context.topic_prefix, context.consumer), {})

@@ -1,0 +1,260 @@
+"""Invoices and credit notes of invoicing: they open, change and close items.
+
+Rules:
+- origin `history` opens nothing; `opening` opens with what was still open on take-over; else payable opens the item;
+- a change that would leave less than what is settled is not made and noted for review;
+- a cancelled invoice owes nothing: what was allocated goes back to the payments, set-offs go back to the credit notes;
+- a credit note that names an invoice is set off against it as far as both are open, whichever comes first;
+- payments that wait for an item are matched when it comes.
+Whatever the order of arrival, an item stands at the highest version of its invoice.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from contracts.envelope import Envelope, Message
+from contracts.invoices import InvoiceState
+from shared.clock import machine_now
+from shared.consumer import Context
+from shared.db import fetch
+from shared.failures import PoisonError, UnavailableError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Account, Books, Item, Key
+from matching.domain.references import normalised
+from matching.handlers.matching import match
+from matching.handlers.publishing import publish_books
+from matching.storage import items as stored
+from matching.storage.books import account_id, lock, save
+
+Reference = tuple[UUID, UUID, str, str, UUID]
+
+
+async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[InvoiceState]], ctx: Context) -> None:
+    """InvoiceIssued, InvoiceChanged, InvoiceCancelled, CreditNoteIssued: the item of each as its newest version says."""
+    newest: dict[Key, Message[InvoiceState]] = {}
+    for message in messages:
+        key = (message.tenant_id, message.data.invoice_id)
+        if message.data.origin != "history" and (key not in newest or message.data.version > newest[key].data.version):
+            newest[key] = message
+    if not newest:
+        return
+    books, set_offs = await _lock(conn, newest)
+    contested = await stored.contested(conn, [key for key in newest if key not in books.items])
+    changed: list[Item] = []
+    reviews = []
+    freed = {}
+    references: list[Reference] = []
+    for key in sorted(newest, key=lambda pair: (str(pair[0]), str(pair[1]))):
+        message, item = newest[key], books.items.get(key)
+        data = message.data
+        if item is None:
+            item = _new_item(message, contested.get(key, 0))
+            books.open(item)
+            if data.status == "cancelled":
+                books.cancel(item)
+        elif data.version > item.invoice_version:
+            if data.status == "cancelled":
+                freed.update(_cancel(books, item, set_offs))
+            elif not _change(books, item, message):
+                reviews.append((*key, data.version, "payable_below_settled", data.payable_minor))
+            item.invoice_version = data.version
+            books.touch(item)
+        else:
+            continue
+        changed.append(item)
+        references += _references(message)
+    if not changed:
+        return
+    causes: dict[Key, Envelope] = {key: message.envelope for key, message in newest.items()}
+    renewed = [item for item in changed if books.opened_before[item.tenant_id, item.item_id] is not None]
+    await save(conn, books, ctx.now, looks=dict.fromkeys(freed, machine_now() + timedelta(seconds=1)))
+    await stored.change_terms(conn, renewed)
+    await stored.set_references(conn, [(item.tenant_id, item.item_id) for item in renewed], references)
+    await stored.review(conn, reviews, ctx.now)
+    await publish_books(conn, books, causes)
+    await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)
+    structured = [row for row in references if row[3] == "structured"]
+    if waiting := await stored.waiting_payments(conn, [item for item in changed if item.open_minor], structured):
+        await match(conn, waiting, ctx.now, {})
+
+
+async def set_off_pairs(conn: AsyncConnection, pairs: Sequence[tuple[UUID, UUID, UUID]], ctx: Context, causes: dict[Key, Envelope]) -> None:
+    """Sets credit notes off against the invoices they name; pairs are (tenant, credit note, item), unlocked."""
+    if not pairs:
+        return
+    keys = [key for tenant, credit, item in pairs for key in ((tenant, credit), (tenant, item))]
+    accounts = await stored.accounts_of(conn, keys)
+    books = await lock(conn, accounts=[(key[0], account) for key, account in accounts.items()], items=keys)
+    books.set_offs = await stored.set_offs_of(conn, keys)
+    for tenant, credit_id, item_id in pairs:
+        credit, item = books.items[tenant, credit_id], books.items[tenant, item_id]
+        if (tenant, credit.account_id) in books.accounts and (tenant, item.account_id) in books.accounts and credit.currency == item.currency:
+            books.set_off(credit, item)
+    await save(conn, books, ctx.now)
+    await publish_books(conn, books, causes)
+
+
+async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]]) -> tuple[Books, dict[tuple[UUID, UUID, UUID], int]]:
+    """The books that the messages need, and the set-offs of what is cancelled.
+
+    Raises UnavailableError when an item moved between looking and locking.
+    """
+    held = await stored.accounts_of(conn, newest)
+    cancelled = [key for key in held if newest[key].data.status == "cancelled"]
+    allocated = await stored.payments_on(conn, cancelled) if cancelled else []
+    set_offs = await stored.set_offs_of(conn, cancelled) if cancelled else {}
+    partners = [pair for tenant, credit, item in set_offs for pair in ((tenant, credit), (tenant, item))]
+    payments = list(dict.fromkeys((tenant, payment) for tenant, payment, _ in allocated))
+    accounts = {(key[0], account) for key, account in held.items()}
+    if partners:
+        accounts |= {(key[0], account) for key, account in (await stored.accounts_of(conn, partners)).items()}
+    if payments:
+        accounts |= await _payers(conn, payments)
+    books = await lock(
+        conn,
+        accounts=accounts,
+        new_accounts=[_account(message) for message in newest.values()],
+        payments=payments,
+        items=[*newest, *partners],
+    )
+    books.set_offs = set_offs
+    for key in newest:
+        item = books.items.get(key)
+        if item is not None and (item.tenant_id, item.account_id) not in books.accounts:
+            raise UnavailableError("an item moved to another account at the same moment")
+    for key in cancelled:
+        item = books.items[key]
+        cash = sum(p.allocations[item.item_id].amount_minor for p in books.payments.values() if item.item_id in p.allocations)
+        credit = sum(amount for (tenant, one, other), amount in set_offs.items() if (tenant, one) == key or (tenant, other) == key)
+        if cash != item.cash_minor or (credit != item.credit_minor and item.close_cause != "cancelled"):
+            raise UnavailableError("an item was settled at the same moment")
+    return books, set_offs
+
+
+async def _payers(conn: AsyncConnection, payments: Sequence[Key]) -> set[Key]:
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, account_id FROM payment WHERE account_id IS NOT NULL AND (tenant_id, payment_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+        tenants=[key[0] for key in payments],
+        ids=[key[1] for key in payments],
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
+def _account(message: Message[InvoiceState]) -> tuple[UUID, UUID, UUID, UUID, str]:
+    entity, data = _entity(message), message.data
+    return message.tenant_id, account_id(message.tenant_id, data.customer_id, entity, data.currency), entity, data.customer_id, data.currency
+
+
+def _entity(message: Message[InvoiceState]) -> UUID:
+    if message.envelope.entityid is None:
+        raise PoisonError("the envelope of an invoice names no entity")
+    return message.envelope.entityid
+
+
+def _original(data: InvoiceState) -> int:
+    """What the item is for: payable, or for an opening balance what was open on take-over."""
+    return data.opening_open_minor if data.origin == "opening" and data.opening_open_minor is not None else data.payable_minor
+
+
+def _terms(data: InvoiceState) -> tuple[list[object], list[int]]:
+    ordered = sorted(data.instalments, key=lambda part: part.number)
+    if not ordered:
+        return [data.issue_date], [_original(data)]
+    return [part.due_date for part in ordered], [part.amount_minor for part in ordered]
+
+
+def _new_item(message: Message[InvoiceState], contested: int) -> Item:
+    data = message.data
+    dues, amounts = _terms(data)
+    tenant, account, entity, customer, currency = _account(message)
+    return Item(
+        tenant_id=tenant,
+        item_id=data.invoice_id,
+        version=0,
+        invoice_version=data.version,
+        entity_id=entity,
+        account_id=account,
+        customer_id=customer,
+        kind=data.kind,
+        currency=currency,
+        source_system=data.source_system,
+        invoice_number=data.invoice_number,
+        issue_date=data.issue_date,
+        due_date=min(dues),  # type: ignore[type-var,arg-type] # days
+        instalment_dues=dues,  # type: ignore[arg-type] # days
+        instalment_amounts=amounts,
+        credited_item_id=data.credited_invoice_id,
+        original_minor=_original(data),
+        open_minor=0,
+        cash_minor=0,
+        discount_minor=0,
+        credit_minor=0,
+        charges_minor=0,
+        withheld_minor=0,
+        set_off_minor=0,
+        written_off_minor=0,
+        contested_minor=contested,
+        status="closed",
+        close_cause=None,
+        value_date=None,
+    )
+
+
+def _change(books: Books, item: Item, message: Message[InvoiceState]) -> bool:
+    """Brings an item to what a newer version of its invoice says; False when the amounts cannot follow."""
+    data = message.data
+    if item.close_cause == "cancelled":
+        books.reinstate(item)
+    account: Account = books.accounts[item.tenant_id, _account(message)[1]]
+    settled = item.original_minor - item.open_minor
+    followed = True
+    if data.currency != item.currency and settled:
+        followed = False
+    elif data.currency != item.currency:
+        books.change_payable(item, 0)
+        books.move(item, account)
+        item.currency = data.currency
+        books.change_payable(item, _original(data))
+    else:
+        if account.account_id != item.account_id:
+            books.move(item, account)
+        followed = books.change_payable(item, _original(data))
+    dues, amounts = _terms(data)
+    item.source_system, item.invoice_number, item.issue_date = data.source_system, data.invoice_number, data.issue_date
+    item.credited_item_id = data.credited_invoice_id
+    if followed:
+        item.instalment_dues, item.instalment_amounts = dues, amounts  # type: ignore[assignment] # days
+        item.due_date = min(item.instalment_dues)
+    return followed
+
+
+def _cancel(books: Books, item: Item, set_offs: dict[tuple[UUID, UUID, UUID], int]) -> dict[Key, None]:
+    """Closes an item whose invoice was withdrawn; returns the payments that have money again."""
+    freed: dict[Key, None] = {}
+    if item.close_cause == "cancelled":
+        return freed
+    for key, payment in books.payments.items():
+        if key[0] == item.tenant_id and books.unallocate(payment, item):
+            books.decided(payment, "item_cancelled")
+            freed[key] = None
+    for tenant, credit_id, item_id in list(set_offs):
+        if tenant == item.tenant_id and item.item_id in (credit_id, item_id):
+            books.undo_set_off(books.items[tenant, credit_id], books.items[tenant, item_id])
+    books.cancel(item)
+    return freed
+
+
+def _references(message: Message[InvoiceState]) -> Iterable[Reference]:
+    """What a payer may name the item by. A credit note is not paid, so it has none."""
+    data = message.data
+    if data.kind == "credit_note":
+        return
+    if data.payment_reference and (value := normalised(data.payment_reference)):
+        yield message.tenant_id, _entity(message), value, "structured", data.invoice_id
+    for number in dict.fromkeys([data.invoice_number, *data.references, *data.order_numbers]):
+        if value := normalised(number):
+            yield message.tenant_id, _entity(message), value, "number", data.invoice_id

@@ -1,0 +1,30 @@
+"""What matching consumes, and what it does on its own."""
+
+from contracts.customers import CustomerChanged, CustomerIdentityChanged
+from contracts.dunning import DisputeOpened, DisputeResolved
+from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
+from contracts.payments import PaymentReceived
+from shared.consumer import Routes
+from shared.jobs import Job
+
+from matching.handlers.customers import keep_customers, keep_identities
+from matching.handlers.disputes import keep_disputes, meet_late
+from matching.handlers.invoices import keep_invoices
+from matching.handlers.matching import look_at_due, match_payments
+
+ROUTES: Routes = {
+    PaymentReceived: match_payments,
+    InvoiceIssued: keep_invoices,
+    InvoiceChanged: keep_invoices,
+    InvoiceCancelled: keep_invoices,
+    CreditNoteIssued: keep_invoices,
+    CustomerChanged: keep_customers,
+    CustomerIdentityChanged: keep_identities,
+    DisputeOpened: keep_disputes,
+    DisputeResolved: keep_disputes,
+}
+
+JOBS: tuple[Job, ...] = (
+    Job("look_again", 0.5, look_at_due),
+    Job("meet_late", 5.0, meet_late),
+)

@@ -1,0 +1,104 @@
+"""The day's measurement: once the bank's word for a day is in, ageing per customer and key figures per currency are taken.
+
+Invariants:
+- a day is measured only after this service has read everything that was on the topics when it learnt of the bank's word;
+- it is measured once per entity and never again; what is measured is stored with the day it stands for and when it was taken;
+- each figure leaves once, as KpiMeasured, in the transaction that stores it. A day over which the word jumped is not invented.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import date, timedelta
+from uuid import UUID
+
+from contracts.kpis import KpiMeasured
+from shared import outbox
+from shared.consumer import lag
+from shared.jobs import JobContext
+from shared.logging import log
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reporting import queries, storage, tables
+from reporting.domain import dso
+from reporting.domain.ageing import Ageing
+from reporting.handlers import KEPT
+
+OUTBOX_MAX = 20_000
+_INT64 = 2**63
+READ_FROM = sorted(event.__name__ for event, table in KEPT.items() if table in (tables.OPEN_ITEM, tables.PAYMENT, tables.INVOICE))
+"""The topics that a measurement rests on."""
+
+
+async def measure_days(context: JobContext, tenant_id: UUID) -> None:
+    """Notes days whose bank's word is in, and measures those whose topics this service has read."""
+    async with context.database.transaction(tenant_id) as conn:
+        new = await storage.days_to_note(conn, tenant_id)
+        waiting = await storage.waiting_days(conn, tenant_id)
+    if new:
+        found = await context.offsets.ends(READ_FROM, prefix=context.topic_prefix)
+        ends = {f"{topic}:{partition}": offset for (topic, partition), offset in found.items()}
+        async with context.database.transaction(tenant_id) as conn:
+            await storage.note_days(conn, tenant_id, [(row.entity_id, row.day) for row in new], ends=ends, now=context.now)
+            waiting = await storage.waiting_days(conn, tenant_id)
+    if not waiting:
+        return
+    committed = await context.offsets.committed(context.consumer)
+    for row in waiting:
+        if lag(_positions(row.ends), committed).total():
+            continue
+        async with context.database.transaction(tenant_id) as conn:
+            if await outbox.depth(conn, OUTBOX_MAX + 1) > OUTBOX_MAX:
+                return
+            if await storage.take_ageing(conn, tenant_id, row.entity_id, row.day, now=context.now):
+                await _publish(conn, tenant_id, row.entity_id, row.day)
+
+
+def _positions(ends: Mapping[str, int]) -> dict[tuple[str, int], int]:
+    found = {}
+    for name, offset in ends.items():
+        topic, _, partition = name.rpartition(":")
+        found[(topic, int(partition))] = offset
+    return found
+
+
+async def _publish(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, day: date) -> None:
+    """Measures the figures of a day from its stored ageing, and publishes them."""
+    source = queries.ageing_of_day(entity=True)
+    totals = await queries.ageing_totals(conn, source, source.values(tenant_id, as_of=day, entity_id=entity_id))
+    ageing = {row.currency: Ageing.of(row._mapping) for row in totals}  # noqa: SLF001 - SQLAlchemy's public name for it
+    months = dso.months_back(day, dso.MONTHS_MAX)
+    by_day: dict[str, dict[date, int]] = defaultdict(dict)
+    for row in await queries.sales(conn, tenant_id, entity_id, first=months[-1][0], last=day):
+        by_day[row.currency][row.day] = int(row.minor)
+    figures = []
+    for currency in sorted(ageing.keys() | by_day.keys()):
+        sold = by_day[currency]
+        by_month = [(days, sales_between(sold, first, first + timedelta(days=days - 1))) for first, days in months]
+        measured = dso.measure(
+            ageing.get(currency, Ageing.none()),
+            sales=sales_between(sold, day - timedelta(days=dso.PERIOD_DAYS - 1), day),
+            months=by_month,
+        )
+        figures += [(currency, name, figure.numerator, figure.denominator) for name, figure in measured.items()]
+    await storage.add_kpis(conn, tenant_id, entity_id, day, figures)
+    sendable = [figure for figure in figures if max(abs(figure[2]), figure[3]) < _INT64]
+    if len(sendable) < len(figures):
+        log.warning("kpi_too_large_to_publish", tenant=str(tenant_id), count=len(figures) - len(sendable))
+    await outbox.publish(
+        conn,
+        [
+            outbox.Outgoing(
+                tenant_id,
+                KpiMeasured(
+                    entity_id=entity_id, kpi=name, currency=currency, as_of=day, numerator=numerator, denominator=denominator
+                ),
+                entity_id=entity_id,
+            )
+            for currency, name, numerator, denominator in sendable
+        ],
+    )
+
+
+def sales_between(by_day: Mapping[date, int], first: date, last: date) -> int:
+    """Sales from `first` to `last`, both included."""
+    return sum(minor for day, minor in by_day.items() if first <= day <= last)
