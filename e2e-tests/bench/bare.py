@@ -64,7 +64,11 @@ async def worker() -> None:
     decode = msgspec.json.Decoder(Payment).decode
     database = await asyncpg.connect(DSN)
     consumer = AIOKafkaConsumer(
-        PREFIX + "BarePayment", bootstrap_servers=BOOTSTRAP, group_id=PREFIX + "bare", enable_auto_commit=False, auto_offset_reset="earliest"
+        PREFIX + "BarePayment",
+        bootstrap_servers=BOOTSTRAP,
+        group_id=PREFIX + "bare",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
     )
     await consumer.start()
     statement = await database.prepare(STATEMENT)

@@ -75,7 +75,11 @@ async def main() -> None:
     engine = create_async_engine(DSN.replace("postgresql://", "postgresql+asyncpg://"))
     sessions = async_sessionmaker(engine, expire_on_commit=False)
     consumer = AIOKafkaConsumer(
-        PREFIX + "BarePayment", bootstrap_servers=BOOTSTRAP, group_id=PREFIX + "naive", enable_auto_commit=False, auto_offset_reset="earliest"
+        PREFIX + "BarePayment",
+        bootstrap_servers=BOOTSTRAP,
+        group_id=PREFIX + "naive",
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
     )
     await consumer.start()
     async for record in consumer:
@@ -91,7 +95,9 @@ async def main() -> None:
                 session.add(Allocation(payment_id=payment, invoice_id=invoice.id, amount=amount))
                 invoice.open -= amount
                 invoice.version += 1
-                value = msgspec.json.encode({"item_id": invoice.id, "total": invoice.total, "open": invoice.open, "ref": event.ref}).decode()
+                value = msgspec.json.encode(
+                    {"item_id": invoice.id, "total": invoice.total, "open": invoice.open, "ref": event.ref}
+                ).decode()
                 for topic in ("PaymentMatched", "OpenItemChanged", "AccountBalanceChanged", "InvoicePaid"):
                     session.add(Outbox(topic=topic, key=f"{event.tenant}:{invoice.id}", value=value))
                 await session.commit()

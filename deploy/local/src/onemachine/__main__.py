@@ -9,25 +9,29 @@ from rich.console import Console
 from rich.table import Table
 from shared.clock import machine_now
 
+from onemachine import demo
 from onemachine.errors import LocalError
-from onemachine.firststeps import SCOPE, TENANT_ID, first_steps
+from onemachine.firststeps import SCOPE, TENANT_ID, first_steps, prepare
 from onemachine.infrastructure import Infrastructure
 from onemachine.locks import exclusive
-from onemachine.stack import SERVICES, Stack, waiting
+from onemachine.stack import SANDBOX, SERVICES, Stack, waiting
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit code. What is wrong with the machine goes to standard error in a sentence."""
-    options = _parser().parse_args(arguments)
+    options, rest = _parser().parse_known_args(arguments)
+    if rest and options.run is not _demo:
+        _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
     try:
-        options.run(options)
+        status = options.run(options)
     except (LocalError, OSError) as error:  # the latter names the file that cannot be read or written
         print(f"onemachine: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 1
     except KeyboardInterrupt:
         print("onemachine: interrupted; what runs goes on, `down` stops it", file=sys.stderr)  # noqa: T201 - as above
         return 130
-    return 0
+    return status or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,6 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--sandbox", action="store_true", help="also the simulated bank, bureau, ERP, webhook receiver and mail sink")
     up.add_argument("--services", nargs="*", choices=SERVICES, default=SERVICES, metavar="NAME", help="only these services")
     up.set_defaults(run=_up)
+    main_job = commands.add_parser(
+        "demo", help="the main job on a fresh stack; what follows goes to it (--json, --seed, --days, --customers)"
+    )
+    main_job.set_defaults(run=_demo)
     commands.add_parser("down", help="stop everything and keep the data").set_defaults(run=_down)
     commands.add_parser("status", help="each process: pid, port, whether it is ready, what it has yet to do, its log").set_defaults(
         run=_status
@@ -60,7 +68,14 @@ def _up(options: argparse.Namespace) -> None:
     with console.status("starting") as line:
         stack.up(lambda step: line.update(f"starting: {step}"))
     token = stack.issuer.token(tenant_id=TENANT_ID, scope=SCOPE, now=machine_now())
-    print(first_steps({name: stack.url(name) for name in stack.services}, token))  # noqa: T201 - a command's answer
+    urls = {name: stack.url(name) for name in (*stack.services, *((SANDBOX,) if stack.sandbox else ()))}
+    folder = stack.root / "first-steps"
+    prepare(urls, token, folder)
+    print(first_steps(urls, token, folder))  # noqa: T201 - a command's answer
+
+
+def _demo(options: argparse.Namespace) -> int:
+    return demo.run(options.root.resolve(), options.rest)
 
 
 def _down(options: argparse.Namespace) -> None:

@@ -30,7 +30,7 @@ from onemachine.tokens import AUDIENCE, ISSUER, Issuer, write_secret
 
 SERVICES = ("invoicing", "matching", "scoring", "dunning", "reporting", "partners")
 SANDBOX = "sandbox"
-SANDBOX_PARTS = ("bank", "bureau", "erp", "webhooks", "smtp")
+SANDBOX_PARTS = (SANDBOX, "smtp")
 _ROLES = ("owner", "app", "relay", "check")
 _START_SECONDS = 90.0
 _STOP_SECONDS = 30.0  # a service finishes its batch and leaves within 25
@@ -167,8 +167,10 @@ class Stack:
             "ENCOURS_CURSOR_SECRET": self.secret("cursor"),
             "ENCOURS_DOCUMENTS_DIR": str(documents),
             "ENCOURS_SMTP_URL": f"smtp://{HOST}:{self.port('smtp')}",
-            "ENCOURS_BUREAU_URL": self.url("bureau"),
-            "ENCOURS_BANK_URL": self.url("bank"),
+            "ENCOURS_BUREAU_URL": self.url(SANDBOX) + "/bureau/v1",
+            "ENCOURS_BUREAU_USERNAME": "sandbox",
+            "ENCOURS_BUREAU_PASSWORD": "sandbox",
+            "ENCOURS_BANK_URL": self.url(SANDBOX) + "/bank",
             "ENCOURS_WEBHOOK_SECRET": self.secret("webhook", prefix="whsec_"),
             "ENCOURS_ALLOW_LOOPBACK_WEBHOOKS": "1",
             "PYTHONUNBUFFERED": "1",
@@ -176,8 +178,7 @@ class Stack:
         if name in self.services:
             ours["ENCOURS_HTTP_PORT"] = str(self.port(name))
         if name == SANDBOX:
-            ours |= {f"ENCOURS_SANDBOX_{part.upper()}_PORT": str(self.port(part)) for part in SANDBOX_PARTS}
-            ours |= {f"ENCOURS_{service.upper()}_URL": self.url(service) for service in self.services}
+            ours |= {f"ENCOURS_{part.upper()}_PORT": str(self.port(part)) for part in SANDBOX_PARTS}
         if self._clock_file is not None:
             ours["ENCOURS_CLOCK_FILE"] = str(self._clock_file)
         return {**os.environ, **ours, **(database.environment() if database else {}), **self._extra}

@@ -153,9 +153,10 @@ class Worker:
                 polled = await client.getmany(*idle, timeout_ms=100 if self._busy else 250, max_records=self._batch_max)
             except IllegalStateError:
                 continue  # a rebalance took a partition between assignment() and getmany()
-            except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
-                lost = error.args[0] if error.args else {}
-                for tp in lost if isinstance(lost, Iterable) else ():
+            except NoOffsetForPartitionError:
+                continue  # the fetcher was faster than `assigned`, which positions or blocks the partition
+            except OffsetOutOfRangeError as error:
+                for tp in error.args[0]:
                     self._block(tp, "offset_out_of_range")
                 continue
             by_topic: dict[str, dict[TopicPartition, list[ConsumerRecord]]] = {}
@@ -199,8 +200,10 @@ class Worker:
         records = [record for lane in partitions.values() for record in lane]
         await self.handle(name, records)
         await failpoint("consumer.after_commit")
+        ours = client.assignment()
         try:
-            await client.commit({tp: lane[-1].offset + 1 for tp, lane in partitions.items() if tp in client.assignment()})
+            if reached := {tp: lane[-1].offset + 1 for tp, lane in partitions.items() if tp in ours}:
+                await client.commit(reached)
         except (KafkaError, IllegalStateError) as error:
             # the group moved on: somebody else gets these records again, and versions and inbox make that harmless
             log.info("offset_commit_refused", topic=name, why=type(error).__name__)

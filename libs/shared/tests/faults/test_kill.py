@@ -53,8 +53,7 @@ class Killer:
 async def _feed(toy: System, chance: random.Random, enough: asyncio.Event) -> None:
     first = 1
     while not enough.is_set():
-        events = history(chance, first, 10)
-        await toy.feed(events, again=chance.choices(events, k=5))
+        await toy.feed(history(chance, first, 10), chance=chance)
         first += 10
         await asyncio.sleep(0.4)
 

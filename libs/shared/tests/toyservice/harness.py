@@ -212,6 +212,7 @@ class System:
         self.folder = folder
         self.fed = Fed()
         self.injected: Counter[str] = Counter()
+        self.sent: list[Record] = []
         self.producer = Producer(bootstrap, client_id="feeder")
         self.environment = {
             **urls.environment(),
@@ -241,15 +242,18 @@ class System:
         """Where a process of this name writes."""
         return self.folder / f"{self.prefix}{name}.log"
 
-    async def feed(self, events: Iterable[tuple[UUID, Event]], *, again: Iterable[tuple[UUID, Event]] = ()) -> None:
-        """Puts events on the topics, and some of them again in the same batch. Tries until the broker has them."""
-        events = list(events)
+    async def feed(self, events: Iterable[tuple[UUID, Event]], *, chance: random.Random | None = None) -> None:
+        """Puts events on the topics. With `chance`, repetitions follow: of some of these events and of earlier ones."""
+        records = []
         for tenant, data in events:
             self.fed.add(tenant, data)
-        records = [record(tenant, data, prefix=self.prefix) for tenant, data in events]
-        # a repetition is the same record, with the same ce_time: what a relay sends twice
-        position = {(tenant, data): index for index, (tenant, data) in enumerate(events)} if again else {}
-        records += [records[position[pair]] for pair in again]
+            # a repetition is the same record, with the same ce_time: what a relay sends twice
+            records.append(record(tenant, data, prefix=self.prefix))
+        self.sent += records
+        if chance is not None:
+            again = chance.choices(records, k=len(records) // 10) + chance.choices(self.sent, k=len(records) // 10)
+            self.injected["repetitions"] += len(again)
+            records += again
         await self.send(records)
 
     async def send(self, records: list[Record]) -> None:

@@ -287,6 +287,7 @@ DISPATCH = Table(
     Column("interest_minor", BigInteger, nullable=False),
     Column("compensation_minor", BigInteger, nullable=False),
     Column("attempts", Integer, nullable=False),
+    Column("told", Integer, nullable=False, server_default="0"),
     Column("attempt_at", DateTime(timezone=True), nullable=False),
     Column("claimed_at", DateTime(timezone=True)),
     Column("sent_at", DateTime(timezone=True)),
@@ -294,7 +295,7 @@ DISPATCH = Table(
     Index("dispatch_waiting", "tenant_id", "attempt_at", postgresql_where="state IN ('planned', 'sending')"),
     Index("dispatch_state", "tenant_id", "state", "reminder_id"),
 )
-"""What leaves the house, noted before and after. `attempt_at` and `claimed_at` are machine time, `sent_at` business time."""
+"""What leaves the house, noted before and after. `told`: how often ReminderSent went into the outbox. `attempt_at` and `claimed_at` are machine time, `sent_at` business time."""
 
 # --- promises and disputes --------------------------------------------------------------------------------------------
 PROMISE = Table(

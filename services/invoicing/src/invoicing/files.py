@@ -35,14 +35,18 @@ _SKONTO = re.compile(r"#SKONTO#TAGE=([0-9]{1,3})#PROZENT=([0-9]{1,2}\.[0-9]{2})#
 
 
 class Booked(NamedTuple):
-    """An e-invoice's amounts as they enter the books, in minor units and positive."""
+    """An e-invoice's amounts as they enter the books, in minor units and positive.
+
+    `obstacle` says why a sound file cannot be booked all the same: then the amounts are as printed, signs and all.
+    """
 
     kind: InvoiceKind
     total: int
     tax: int
     prepaid: int
     payable: int
-    instalments: tuple[Instalment, ...]
+    instalments: tuple[Instalment, ...] = ()
+    obstacle: Finding | None = None
 
 
 class Reading(NamedTuple):
@@ -101,11 +105,12 @@ def _book(invoice: EInvoice) -> tuple[Booked | None, list[Finding]]:
         return None, list(dict.fromkeys(found))
     turned = payable < 0 or (payable == 0 and total < 0)
     sign = -1 if turned else 1
-    if total * sign < 0 or any(amount * sign <= 0 for _, amount in parts):
-        return None, [Finding("payable-sign", f"{totals}/cbc:PayableAmount", "total, instalments and amount due have different signs")]
-    if parts and sum(amount for _, amount in parts) != payable:
+    if parts and (sum(amount for _, amount in parts) != payable or any(amount * sign <= 0 for _, amount in parts)):
         return None, [Finding("instalments-sum", f"/{invoice.root}/cac:PaymentTerms", "the instalments do not add up to the amount due")]
     kind: InvoiceKind = "credit_note" if invoice.is_credit != turned else "deposit" if invoice.type_code == _DEPOSIT_CODE else "invoice"
+    if total * sign < 0:
+        overpaid = Finding("payable-sign", f"{totals}/cbc:PayableAmount", "more is prepaid than the total: the seller owes the buyer")
+        return Booked("credit_note" if invoice.is_credit else "invoice", total, tax, prepaid, payable, (), overpaid), []
     instalments = tuple(
         Instalment(number=number, due_date=day, amount_minor=amount * sign) for number, (day, amount) in enumerate(sorted(parts), 1)
     )
@@ -194,7 +199,7 @@ def summary(reading: Reading) -> dict[str, Any]:
         "verdict": reading.verdict,
         "rules": list(dict.fromkeys(finding.rule for finding in reading.findings)),
         "findings": [{"rule": each.rule, "xpath": each.xpath, "detail": each.detail} for each in reading.findings],
-        "reason": reading.reason,
+        "reason": reading.reason or (booked.obstacle.detail if booked and booked.obstacle else None),
         "sha256": reading.sha256,
         "invoice": None,
     }

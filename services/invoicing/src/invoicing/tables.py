@@ -4,6 +4,7 @@ Invariants: the tenant leads every key; no foreign key ties rows fed by differen
 (`invoice_balance`, `credit_hold`, `credit_terms`) lies in rows of its own, at the highest version seen.
 """
 
+from shared.tables import attach
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,8 +21,6 @@ from sqlalchemy import (
     Text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
-
-from shared.tables import attach
 
 METADATA = MetaData()
 attach(METADATA)

@@ -70,9 +70,7 @@ def read(root: etree._Element) -> EInvoice:
     at = f"{top}/cac:LegalMonetaryTotal"
     allowances, charges = _adjustments(reader, top)
     tax, taxes = _taxes(reader, top, currency)
-    due = reader.day(root, "cbc:DueDate", top, "BR-CO-25") or reader.day(
-        means, "cbc:PaymentDueDate", f"{top}/cac:PaymentMeans", "BR-CO-25"
-    )
+    due = reader.day(root, "cbc:DueDate", top, "BR-CO-25") or reader.day(means, "cbc:PaymentDueDate", f"{top}/cac:PaymentMeans", "BR-CO-25")
 
     def total(name: str, rule: str) -> Decimal | None:
         return reader.amount(totals, f"cbc:{name}", at, rule)

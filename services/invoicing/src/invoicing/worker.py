@@ -2,10 +2,10 @@
 
 from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged
 from contracts.items import InvoicePaid, InvoiceReopened, OpenItemChanged
-
-from invoicing.handlers import kept
 from shared.consumer import Routes
 from shared.jobs import Job
+
+from invoicing.handlers import kept
 
 ROUTES: Routes = {
     OpenItemChanged: kept.keep_balances,

@@ -8,7 +8,7 @@ Invariants:
 
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 from uuid import UUID
 
 from contracts.kpis import KpiMeasured
@@ -66,20 +66,15 @@ async def _publish(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, day:
     source = queries.ageing_of_day(entity=True)
     totals = await queries.ageing_totals(conn, source, source.values(tenant_id, as_of=day, entity_id=entity_id))
     ageing = {row.currency: Ageing.of(row._mapping) for row in totals}  # noqa: SLF001 - SQLAlchemy's public name for it
-    months = dso.months_back(day, dso.MONTHS_MAX)
-    by_day: dict[str, dict[date, int]] = defaultdict(dict)
-    for row in await queries.sales(conn, tenant_id, entity_id, first=months[-1][0], last=day):
-        by_day[row.currency][row.day] = int(row.minor)
-    figures = []
-    for currency in sorted(ageing.keys() | by_day.keys()):
-        sold = by_day[currency]
-        by_month = [(days, sales_between(sold, first, first + timedelta(days=days - 1))) for first, days in months]
-        measured = dso.measure(
-            ageing.get(currency, Ageing.none()),
-            sales=sales_between(sold, day - timedelta(days=dso.PERIOD_DAYS - 1), day),
-            months=by_month,
-        )
-        figures += [(currency, name, figure.numerator, figure.denominator) for name, figure in measured.items()]
+    sold: dict[str, dict[date, int]] = defaultdict(dict)
+    first = dso.months_back(day, dso.MONTHS_MAX)[-1][0]
+    for row in await queries.sales(conn, tenant_id, entity_id, first=first, last=day):
+        sold[row.currency][row.day] = int(row.minor)
+    figures = [
+        (currency, name, figure.numerator, figure.denominator)
+        for currency in sorted(ageing.keys() | sold.keys())
+        for name, figure in dso.measure(ageing.get(currency, Ageing.none()), sold[currency], day).items()
+    ]
     await storage.add_kpis(conn, tenant_id, entity_id, day, figures)
     sendable = [figure for figure in figures if max(abs(figure[2]), figure[3]) < _INT64]
     if len(sendable) < len(figures):
@@ -89,16 +84,9 @@ async def _publish(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, day:
         [
             outbox.Outgoing(
                 tenant_id,
-                KpiMeasured(
-                    entity_id=entity_id, kpi=name, currency=currency, as_of=day, numerator=numerator, denominator=denominator
-                ),
+                KpiMeasured(entity_id=entity_id, kpi=name, currency=currency, as_of=day, numerator=numerator, denominator=denominator),
                 entity_id=entity_id,
             )
             for currency, name, numerator, denominator in sendable
         ],
     )
-
-
-def sales_between(by_day: Mapping[date, int], first: date, last: date) -> int:
-    """Sales from `first` to `last`, both included."""
-    return sum(minor for day, minor in by_day.items() if first <= day <= last)

@@ -43,7 +43,8 @@ def ageing_now(*, entity: bool = False, customer: bool = False, dated_through: b
     money += " AND booking_date <= :as_of" if dated_through else ""
     sums = ", ".join(f"coalesce(sum(amount) FILTER (WHERE part = '{name}'), 0) AS {name}_minor" for name in OTHERS)
     aged = ", ".join(
-        f"coalesce(sum(amount) FILTER (WHERE part = 'aged' AND bucket = {number}), 0) AS {name}_minor" for number, name in enumerate(BUCKETS)
+        f"coalesce(sum(amount) FILTER (WHERE part = 'aged' AND bucket = {number}), 0) AS {name}_minor"
+        for number, name in enumerate(BUCKETS)
     )
     lines = (
         "SELECT entity_id, currency, customer_id, 'aged' AS part, "

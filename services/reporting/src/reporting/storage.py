@@ -10,16 +10,23 @@ from typing import Any
 from uuid import UUID
 
 from shared.db import fetch, run
-from sqlalchemy import Row, Table
+from sqlalchemy import Row, Table, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reporting.queries import ageing_now
+from reporting.tables import MEASURED_DAY
+
+SLICE = 2_000
+"""Rows per statement: PostgreSQL takes 65,535 parameters."""
+WAITING_MAX = 1_000
 
 
 async def add_facts(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Stores facts under their own ids; what is there stays."""
-    await conn.execute(insert(table).values([dict(row) for row in rows]).on_conflict_do_nothing())
+    for start in range(0, len(rows), SLICE):
+        values = [dict(row) for row in rows[start : start + SLICE]]
+        await conn.execute(insert(table).values(values).on_conflict_do_nothing())
 
 
 async def note_seen(conn: AsyncConnection, event: str, events: Sequence[tuple[UUID, UUID]]) -> None:
@@ -66,11 +73,9 @@ async def note_days(
 
 async def waiting_days(conn: AsyncConnection, tenant_id: UUID) -> Sequence[Row[Any]]:
     """Days noted and not yet measured, oldest first: (entity_id, day, ends)."""
-    return await fetch(
-        conn,
-        "SELECT entity_id, day, ends FROM measured_day WHERE tenant_id = :tenant AND taken_at IS NULL ORDER BY day, entity_id LIMIT 1000",
-        tenant=tenant_id,
-    )
+    table = MEASURED_DAY.c
+    query = select(table.entity_id, table.day, table.ends).where(table.tenant_id == tenant_id, table.taken_at.is_(None))
+    return (await conn.execute(query.order_by(table.day, table.entity_id).limit(WAITING_MAX))).fetchall()
 
 
 async def take_ageing(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, day: date, *, now: datetime) -> bool:

@@ -227,7 +227,7 @@ async def read_credit(request: Request, customer_id: Id, caller: Reader) -> Cred
     return CreditView(
         customer_id=customer_id,
         score=found.score,
-        band=found.band,  # type: ignore[arg-type] # a band, by the scorecard's table
+        band=found.band,
         factors=[FactorView(name=each.name, value=each.value, points=each.points) for each in found.factors],
         limit_minor=terms.limit_minor,
         limit_reason=terms.reason,

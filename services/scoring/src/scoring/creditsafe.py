@@ -73,20 +73,19 @@ class Creditsafe:
             raise BureauUnavailableError("the answer holds no report")
         return report
 
-    async def notifications(self, since: str | None) -> list[Notification]:
-        """What changed since a moment (as the bureau writes moments), oldest pages first, repetitions included.
+    async def notifications(self) -> list[Notification]:
+        """The changes not yet marked as processed, repetitions included; PAGES_MOST pages at most, the rest next time.
 
-        Raises BureauUnavailableError, also when there are more than PAGES_MOST pages: the next call starts further on.
+        Raises BureauUnavailableError.
         """
         found: list[Notification] = []
         for page in range(PAGES_MOST):
-            query = {"page": str(page), "pageSize": str(PAGE), "sortBy": "eventDate", "sortDir": "asc"}
-            answer = await self._get("/monitoring/notificationEvents", query | ({"startDate": since} if since else {}))
+            answer = await self._get("/monitoring/notificationEvents", {"page": str(page), "pageSize": str(PAGE)})
             events = _list(answer.get("data"))
             for event in events:
                 company, number = event.get("company"), event.get("notificationEventId")
                 reference = company.get("id") if isinstance(company, dict) else None
-                if isinstance(reference, str) and number is not None:
+                if isinstance(reference, str) and number is not None and event.get("isProcessed") is not True:
                     found.append(Notification(str(number), reference, str(event.get("eventDate") or "")))
             if len(events) < PAGE:
                 break

@@ -15,7 +15,7 @@ from typing import Literal
 from uuid import UUID
 
 Reason = Literal[
-    "paid", "disputed", "promised", "insolvent", "payment_in_review", "in_credit", "below_minimum", "no_contact", "changed", "resolved_by_hand"
+    "paid", "disputed", "promised", "insolvent", "payment_in_review", "in_credit", "below_minimum", "no_contact"
 ]
 
 
@@ -59,7 +59,7 @@ class Situation:
     in_review: tuple[tuple[UUID, int], ...]
     credit_minor: int
     insolvent: bool
-    recipient: str | None
+    reachable: bool
     minimum_minor: int
 
 
@@ -102,7 +102,7 @@ def _held(situation: Situation, asked_minor: int) -> Reason | None:
         return "in_credit"
     if asked_minor < situation.minimum_minor:
         return "below_minimum"
-    if situation.recipient is None:
+    if not situation.reachable:
         return "no_contact"
     return None
 

@@ -192,7 +192,8 @@ def _sums(invoice: EInvoice) -> Iterator[Finding]:
     ):
         if said is not None and parts is not None and said != parts:
             yield Finding(rule, xpath, f"is not {what}")
-    if invoice.payable is not None and invoice.payable > 0 and invoice.due_date is None and not invoice.has_terms:
+    owed = invoice.root == "Invoice" and invoice.payable is not None and invoice.payable > 0
+    if owed and invoice.due_date is None and not invoice.has_terms:
         yield Finding("BR-CO-25", f"{top}/cbc:PayableAmount", "an amount is due, but neither a due date (BT-9) nor terms (BT-20)")
 
 
@@ -215,7 +216,8 @@ def _taxes(invoice: EInvoice) -> Iterator[Finding]:
             rule = f"BR-{_TAXABLE_RULE[tax.category]}-08"
             yield Finding(rule, f"{tax.xpath}/cbc:TaxableAmount", "is not what the lines, allowances and charges of the category make")
     taxes = [tax.tax for tax in invoice.taxes]
-    if invoice.tax is not None and taxes and None not in taxes and invoice.tax != sum(filter(None, taxes)):
+    one_total = all(finding.rule != "BR-CO-15" for finding in invoice.malformed)
+    if one_total and invoice.tax is not None and taxes and None not in taxes and invoice.tax != sum(filter(None, taxes)):
         yield Finding("BR-CO-14", f"/{invoice.root}/cac:TaxTotal/cbc:TaxAmount", "is not the sum of the tax by category")
 
 
@@ -238,6 +240,8 @@ def _is_tax(taxable: Decimal, rate: Decimal | None, tax: Decimal) -> bool:
 
 def _is_taxable(invoice: EInvoice, tax: TaxPortion, taxable: Decimal) -> bool:
     rated = tax.category in _WITH_RATES
+    if rated and tax.rate is None:
+        return True  # BR-48 has said so
 
     def of(portions: tuple[Portion, ...]) -> Decimal:
         return sum(

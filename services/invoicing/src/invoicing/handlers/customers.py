@@ -13,15 +13,16 @@ from uuid import UUID
 import msgspec
 from contracts.customers import CustomerChanged, CustomerIdentityChanged
 from contracts.fields import CompanyId
+from shared import audit
+from shared.ids import named_id
+from shared.outbox import Outgoing, publish
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing.drafts import Buyer, Draft, identifier
 from invoicing.handlers.refusals import Refusal, refused_at
 from invoicing.storage import customers as storage
-from shared import audit
-from shared.ids import named_id
-from shared.outbox import Outgoing, publish
+from invoicing.storage.rows import as_dict
 
 _SCHEME = re.compile(r"[A-Za-z0-9:_-]{1,32}")
 _UNSTATED = "unstated"
@@ -60,9 +61,7 @@ async def put_customer(
 
 def _fields(row: Row[Any]) -> dict[str, Any]:
     decoded = {"company_ids", "address", "contacts", "known_ibans"}
-    return {
-        name: msgspec.json.decode(value) if name in decoded and value is not None else value for name, value in row._mapping.items()
-    }
+    return {name: msgspec.json.decode(value) if name in decoded and value is not None else value for name, value in as_dict(row).items()}
 
 
 async def _store(
@@ -78,7 +77,7 @@ async def _store(
         await storage.write_identifiers(conn, tenant_id, customers)
     if identities:
         await storage.write_identities(conn, tenant_id, identities)
-    touched = {each.customer_id: each.version for each in (*customers, *identities)}
+    touched = {each.customer_id: each.version for each in customers} | {each.customer_id: each.version for each in identities}
     entries = [(actor, action, str(customer_id), {"version": version}) for customer_id, version in touched.items()]
     await audit.record(conn, tenant_id, entries)
     await publish(conn, [Outgoing(tenant_id, each) for each in (*customers, *identities)])
@@ -95,19 +94,14 @@ async def find_buyers(
     """
     keys = [_candidates(tenant_id, draft) for draft in drafts]
     known = await storage.customers_billed(conn, tenant_id, {key for candidates in keys for key in candidates})
-    found: list[Row[Any] | Refusal | None] = [
-        next((known[key] for key in candidates if key in known), None) for candidates in keys
-    ]
-    values = {
-        identifier(*pair)[1]: None for place, draft in enumerate(drafts) if found[place] is None for pair in draft.buyer.company_ids
-    }
+    found: list[Row[Any] | Refusal | None] = [next((known[key] for key in candidates if key in known), None) for candidates in keys]
+    values = {identifier(*pair)[1]: None for place, draft in enumerate(drafts) if found[place] is None for pair in draft.buyer.company_ids}
     if values:
         bearers = await storage.customers_bearing(conn, tenant_id, values)
         found = [row or _bearer(draft, bearers) for row, draft in zip(found, drafts, strict=True)]
     made = await _make_unknown(conn, tenant_id, drafts, found, entities, actor=actor)
     return [
-        row if row is not None else made.get(_new_id(tenant_id, draft)) or _unknown(draft)
-        for row, draft in zip(found, drafts, strict=True)
+        row if row is not None else made.get(_new_id(tenant_id, draft)) or _unknown(draft) for row, draft in zip(found, drafts, strict=True)
     ]
 
 
@@ -168,7 +162,8 @@ def _new_id(tenant_id: UUID, draft: Draft) -> UUID:
 
 def _new_number(buyer: Buyer) -> str:
     """The number of a customer nobody has entered: the file's, else a register number, else drawn from name and address
-    (hashed, since numbers travel in public events and names do not)."""
+    (hashed, since numbers travel in public events and names do not).
+    """
     if buyer.numbers:
         return buyer.numbers[0]
     if buyer.company_ids:

@@ -6,13 +6,13 @@ from uuid import UUID
 
 import msgspec
 from contracts.fields import CompanyId
+from shared import audit
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing.domain.einvoice import Party
 from invoicing.drafts import identifier
 from invoicing.handlers.refusals import refused_at
 from invoicing.storage import entities as storage
-from shared import audit
 
 _NAME_SHOWN = 120
 

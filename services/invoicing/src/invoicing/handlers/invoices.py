@@ -13,6 +13,9 @@ from uuid import UUID
 
 import msgspec
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued, InvoiceState
+from shared import audit
+from shared.ids import named_id
+from shared.outbox import Outgoing, publish
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -25,9 +28,6 @@ from invoicing.handlers.refusals import Refusal, refused_at
 from invoicing.storage import entities as entity_storage
 from invoicing.storage import invoices as storage
 from invoicing.storage.invoices import Kept
-from shared import audit
-from shared.ids import named_id
-from shared.outbox import Outgoing, publish
 
 _FIELDS = InvoiceState.__struct_fields__
 _COPIED = tuple(name for name in Draft.__struct_fields__ if name in _FIELDS and name not in {"instalments", "references"})
@@ -60,9 +60,7 @@ def invoice_id_of(tenant_id: UUID, draft: Draft) -> UUID:
     return named_id("invoice", tenant_id, draft.entity_id, draft.source_system, draft.source_id)
 
 
-async def receive(
-    conn: AsyncConnection, tenant_id: UUID, drafts: Sequence[Draft], *, now: datetime, actor: str
-) -> list[Outcome]:
+async def receive(conn: AsyncConnection, tenant_id: UUID, drafts: Sequence[Draft], *, now: datetime, actor: str) -> list[Outcome]:
     """Takes drafts into the books; one outcome for each, in order. Several versions of one invoice may be among them.
 
     Publishes InvoiceIssued or CreditNoteIssued, InvoiceChanged, and the events of customers made on the way.
@@ -100,7 +98,7 @@ async def receive(
     return [outcomes[place] for place in range(len(drafts))]
 
 
-async def _settle(  # noqa: PLR0913 - the two collections are what it fills
+async def _settle(
     conn: AsyncConnection,
     tenant_id: UUID,
     pending: Sequence[_Sound],
@@ -159,9 +157,7 @@ def _next(sound: _Sound, kept: Kept | None, ties: Ties) -> Kept:
     """The invoice after the draft: version, reference, and the invoices it is tied to."""
     draft = sound.draft
     tied = [ties[key] for number in draft.preceding if (key := (draft.entity_id, number)) in ties]
-    fields: dict[str, Any] = {
-        name: list(value) if isinstance(value := getattr(draft, name), tuple) else value for name in _COPIED
-    }
+    fields: dict[str, Any] = {name: list(value) if isinstance(value := getattr(draft, name), tuple) else value for name in _COPIED}
     if draft.kind == "credit_note":
         fields["credited_invoice_id"] = draft.credited_invoice_id or next((invoice_id for invoice_id, _ in tied), None)
     elif not draft.deposit_invoice_ids:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from contracts.credit import CreditHoldState, CreditTermsChanged
 from contracts.envelope import Message
 from contracts.items import OpenItemState
+from shared.consumer import Context
+from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing.tables import CREDIT_HOLD, CREDIT_TERMS, INVOICE_BALANCE
-from shared.consumer import Context
-from shared.states import keep
 
 
 async def keep_balances(conn: AsyncConnection, messages: Sequence[Message[OpenItemState]], _: Context) -> None:

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import msgspec
 from contracts.customers import CustomerChanged, CustomerIdentityChanged
+from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing.drafts import identifier
-from shared.db import arrays, fetch, run, unnest
 
 _CUSTOMER = {
     "customer_id": "uuid",
@@ -43,9 +43,7 @@ def _selected(prefix: str, columns: Iterable[str]) -> str:
 
 def _row(data: msgspec.Struct, columns: Iterable[str]) -> list[Any]:
     encode = msgspec.json.encode
-    return [
-        None if (value := getattr(data, name)) is None else encode(value).decode() if name in _JSON else value for name in columns
-    ]
+    return [None if (value := getattr(data, name)) is None else encode(value).decode() if name in _JSON else value for name in columns]
 
 
 async def insert_customers(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[CustomerChanged]) -> set[UUID]:
@@ -86,9 +84,7 @@ async def write_identities(conn: AsyncConnection, tenant_id: UUID, identities: S
 
 async def write_identifiers(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[CustomerChanged]) -> None:
     """Replaces the register numbers by which files find these customers. Two statements."""
-    rows = sorted(
-        {(customer.customer_id, *identifier(each.scheme, each.value)) for customer in customers for each in customer.company_ids}
-    )
+    rows = sorted({(customer.customer_id, *identifier(each.scheme, each.value)) for customer in customers for each in customer.company_ids})
     await run(
         conn,
         "DELETE FROM customer_identifier WHERE tenant_id = :tenant AND customer_id = ANY(CAST(:ids AS uuid[]))",
@@ -160,7 +156,7 @@ async def customers_billed(conn: AsyncConnection, tenant_id: UUID, ids: Iterable
     """The customers among `ids` that exist, with terms and the reason of a hold that is on. One statement."""
     rows = await fetch(
         conn,
-        f"SELECT {_BILLED} WHERE c.tenant_id = :tenant AND c.customer_id = ANY(CAST(:ids AS uuid[]))",  # noqa: S608 - column names are ours
+        f"SELECT {_BILLED} WHERE c.tenant_id = :tenant AND c.customer_id = ANY(CAST(:ids AS uuid[]))",
         tenant=tenant_id,
         ids=sorted(ids),
     )
@@ -171,7 +167,7 @@ async def customers_bearing(conn: AsyncConnection, tenant_id: UUID, values: Iter
     """Customers by register number: their rows as `customers_billed`, with the `scheme` and `value` that was found."""
     return await fetch(
         conn,
-        f"SELECT n.scheme, n.value, {_BILLED} JOIN customer_identifier n ON n.tenant_id = c.tenant_id AND n.customer_id = c.customer_id "  # noqa: S608 - column names are ours
+        f"SELECT n.scheme, n.value, {_BILLED} JOIN customer_identifier n ON n.tenant_id = c.tenant_id AND n.customer_id = c.customer_id "
         "WHERE n.tenant_id = :tenant AND n.value = ANY(CAST(:values AS text[]))",
         tenant=tenant_id,
         values=sorted(values),

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+from shared.db import fetch, run
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
-
-from shared.db import fetch, run
 
 _COLUMNS = "entity_id, name, country, currency, vat_id, company_ids, unknown_buyer, on_hold, payment_terms_days"
 

@@ -10,10 +10,9 @@ from uuid import UUID
 
 import msgspec
 from contracts.invoices import InvoiceState
+from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
-
-from shared.db import arrays, fetch, run, unnest
 
 _COLUMNS = {
     "invoice_id": "uuid",

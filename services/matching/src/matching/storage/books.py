@@ -111,7 +111,8 @@ _SAVE = """
 WITH p AS (
   UPDATE payment SET version = t.version, allocated_minor = t.allocated, unapplied_minor = t.unapplied, returned_minor = t.returned,
     status = t.status, payer_customer_id = t.payer, account_id = t.account, rule = t.rule, unapplied_reason = t.reason,
-    return_reason = t.return_reason, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks, next_look_at = t.next_look,
+    return_reason = t.return_reason, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
+    next_look_at = CASE WHEN :keep_looks THEN payment.next_look_at ELSE t.next_look END,
     confirmation = t.confirmation
   FROM unnest(CAST(:p_tenant AS uuid[]), CAST(:p_id AS uuid[]), CAST(:p_version AS bigint[]), CAST(:p_allocated AS bigint[]),
     CAST(:p_unapplied AS bigint[]), CAST(:p_returned AS bigint[]), CAST(:p_status AS text[]), CAST(:p_payer AS uuid[]),
@@ -151,7 +152,13 @@ SELECT t.*, :now FROM unnest(CAST(:l_tenant AS uuid[]), CAST(:l_entity AS uuid[]
 
 
 async def save(
-    conn: AsyncConnection, books: Books, now: datetime, *, decisions: Sequence[Decided] = (), looks: dict[Key, datetime | None] | None = None
+    conn: AsyncConnection,
+    books: Books,
+    now: datetime,
+    *,
+    decisions: Sequence[Decided] = (),
+    looks: dict[Key, datetime | None] | None = None,
+    keep_looks: bool = False,
 ) -> None:
     """Writes what was done to the books and raises the versions of everything touched, in memory too.
 
@@ -175,6 +182,7 @@ async def save(
         conn,
         _SAVE,
         now=now,
+        keep_looks=keep_looks,
         p_tenant=[p.tenant_id for p in payments],
         p_id=[p.payment_id for p in payments],
         p_version=[p.version for p in payments],

@@ -65,6 +65,16 @@ def months_back(as_of: date, count: int) -> list[tuple[date, int]]:
     return found
 
 
+def sales_between(by_day: Mapping[date, int], first: date, last: date) -> int:
+    """Sales from `first` to `last`, both included."""
+    return sum(minor for day, minor in by_day.items() if first <= day <= last)
+
+
+def sales_by_month(by_day: Mapping[date, int], months: Sequence[tuple[date, int]]) -> list[tuple[int, int]]:
+    """(days, sales) of months as `months_back` gives them."""
+    return [(days, sales_between(by_day, first, first + timedelta(days=days - 1))) for first, days in months]
+
+
 def count_back(receivables: int, months: Sequence[tuple[int, int]]) -> tuple[Fraction, bool]:
     """(days counted, whether the receivables were used up) for months of (days, sales), the latest first.
 
@@ -79,11 +89,10 @@ def count_back(receivables: int, months: Sequence[tuple[int, int]]) -> tuple[Fra
     return counted, left <= 0
 
 
-def measure(ageing: Ageing, *, sales: int, months: Sequence[tuple[int, int]]) -> dict[str, Figure]:
-    """A day's key figures of one entity and currency, by name, in lowest terms.
-
-    `sales` are those of the PERIOD_DAYS that end with the day, `months` as `count_back` takes them.
-    """
+def measure(ageing: Ageing, by_day: Mapping[date, int], day: date) -> dict[str, Figure]:
+    """A day's key figures of one entity and currency, by name, in lowest terms; `by_day` are its sales by day of issue."""
+    sales = sales_between(by_day, day - timedelta(days=PERIOD_DAYS - 1), day)
+    months = sales_by_month(by_day, months_back(day, MONTHS_MAX))
     counted, exhausted = count_back(ageing.receivables, months)
     figures = {
         "dso_period": period(ageing.receivables, sales, PERIOD_DAYS),

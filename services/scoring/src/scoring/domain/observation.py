@@ -44,7 +44,8 @@ def from_creditsafe(report: Mapping[str, Any], *, reference: str, fetched_at: da
     """The observation in a Creditsafe Connect report. Numbers may be strings; parts may be missing, null or of another type."""
     rating = _part(report, "creditScore", "currentCreditRating")
     scale = _part(rating, "providerValue")
-    status = _text(_part(report, "companySummary", "companyStatus").get("status")) or "unknown"
+    identity = _part(report, "companyIdentification", "basicInformation", "companyStatus")
+    status = _text(identity.get("status")) or _text(_part(report, "companySummary", "companyStatus").get("status")) or "unknown"
     value = _text(scale.get("value"))
     minor, currency = _limit(_part(rating, "creditLimit"))
     as_of = _moment(_part(report, "creditScore").get("latestRatingChangeDate"))

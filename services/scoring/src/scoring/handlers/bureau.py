@@ -3,13 +3,14 @@
 Invariants: nothing is locked while a bureau answers (subjects are leased); requests are paced; after FAILURES_IN_A_ROW
 the breaker opens and nobody is asked for a while, so what is known grows stale by its date and never turns good by
 default; a notification is taken once per tenant and marked processed only after its company is down to be asked.
+When to ask next is counted on the business clock (it is a matter of days); pacing and breaker on the machine's.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import httpx
@@ -25,10 +26,13 @@ from scoring.domain.observation import from_creditsafe
 from scoring.settings import ScoringSettings
 from scoring.storage import bureau as storage
 
+T = TypeVar("T")
 BATCH = 50
 LEASE = timedelta(minutes=15)
 ROUND_SECONDS = 1.0
-NOTIFICATIONS_EVERY = 60.0
+NOTIFICATIONS_EVERY = 30.0
+TRIES = 3
+PATIENCE_SECONDS = 5.0
 FAILURES_IN_A_ROW = 3
 OPEN_SECONDS = 60.0
 NOT_FOUND_AGAIN = timedelta(days=90)
@@ -60,7 +64,7 @@ class Breaker:
 
 
 class BureauDesk:
-    """Asks one bureau on behalf of all tenants, at most `per_second` requests."""
+    """Asks one bureau on behalf of all tenants. `sleep` waits so many seconds; `spacing` lies before each request."""
 
     def __init__(
         self,
@@ -68,10 +72,11 @@ class BureauDesk:
         bureau: Creditsafe,
         *,
         refresh: timedelta,
-        pause: Callable[[], Awaitable[None]],
+        spacing: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         breaker: Breaker | None = None,
     ) -> None:
-        self._database, self._bureau, self._refresh, self._pause = database, bureau, refresh, pause
+        self._database, self._bureau, self._refresh, self._spacing, self._sleep = database, bureau, refresh, spacing, sleep
         self.breaker = breaker or Breaker()
 
     async def pull(self, tenant_id: UUID, now: datetime) -> int:
@@ -79,20 +84,33 @@ class BureauDesk:
         if self.breaker.open:
             return 0
         async with self._database.transaction(tenant_id) as conn:
-            subjects = await storage.lease(conn, tenant_id, now=now, until=now + LEASE, limit=BATCH)
+            subjects = list(await storage.lease(conn, tenant_id, now=now, until=now + LEASE, limit=BATCH))
         settled = 0
-        for subject in subjects:
-            if self.breaker.open:
-                break  # the lease runs out by itself
-            await self._pause()
+        while subjects and not self.breaker.open:
+            subject = subjects.pop(0)
             try:
-                await self._ask(tenant_id, subject, now)
+                await self._patiently(lambda subject=subject: self._ask(tenant_id, subject, now))  # type: ignore[misc] # bound now, not later
             except BureauUnavailableError as error:
                 await self._put_off(tenant_id, subject, error, now)
-                continue
-            self.breaker.succeeded()
-            settled += 1
+            else:
+                self.breaker.succeeded()
+                settled += 1
+        if subjects:
+            async with self._database.transaction(tenant_id) as conn:
+                await storage.hand_back(conn, tenant_id, [subject.customer_id for subject in subjects], now)
         return settled
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Asks again, TRIES times in all, while the bureau names a short wait."""
+        for attempt in range(1, TRIES + 1):
+            await self._sleep(self._spacing)
+            try:
+                return await ask()
+            except BureauUnavailableError as error:
+                if attempt == TRIES or error.retry_after is None or error.retry_after > PATIENCE_SECONDS:
+                    raise
+                await self._sleep(error.retry_after)
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _ask(self, tenant_id: UUID, subject: Row[Any], now: datetime) -> None:
         reference = subject.reference
@@ -103,7 +121,7 @@ class BureauDesk:
                 await self._settle(tenant_id, subject, found.status, None, now + NOT_FOUND_AGAIN)
                 return
             reference = found.reference
-            await self._pause()
+            await self._sleep(self._spacing)
         report = await self._bureau.report(reference)
         if report is None:
             await self._settle(tenant_id, subject, "not_found", reference, now + NOT_FOUND_AGAIN)
@@ -127,26 +145,27 @@ class BureauDesk:
                 conn, tenant_id, subject.customer_id, status=status, reference=None, failures=subject.failures + 1, again=now + wait
             )
 
-    async def poll(self, tenant_id: UUID, now: datetime) -> int:
-        """Takes the bureau's notifications about the tenant's companies; returns how many concerned him."""
+    async def poll(self, tenants: Sequence[UUID], now: datetime) -> int:
+        """Takes what the bureau notifies of and gives it to every tenant it concerns; returns how many were told.
+
+        Marked as processed last: after a crash in between it comes again and is known by its id.
+        """
         if self.breaker.open:
             return 0
+        told = 0
         try:
-            async with self._database.transaction(tenant_id) as conn:
-                since = await storage.last_notified(conn, tenant_id)
-            await self._pause()
-            events = await self._bureau.notifications(since)
-            async with self._database.transaction(tenant_id) as conn:
-                mine = await storage.notified(conn, tenant_id, [(each.id, each.reference, each.event_at) for each in events], now)
-            for number in mine:
-                await self._pause()
-                await self._bureau.processed(number)
+            events = await self._patiently(self._bureau.notifications)
+            for tenant_id in tenants if events else ():
+                async with self._database.transaction(tenant_id) as conn:
+                    told += await storage.notified(conn, tenant_id, [(each.id, each.reference, each.event_at) for each in events], now)
+            for number in dict.fromkeys(each.id for each in events):
+                await self._patiently(lambda number=number: self._bureau.processed(number))  # type: ignore[misc] # bound now, not later
         except BureauUnavailableError as error:
             self.breaker.failed(error.retry_after)
             log.warning("bureau_unavailable", why=str(error), breaker_open=self.breaker.open)
-            return 0
-        self.breaker.succeeded()
-        return len(mine)
+        else:
+            self.breaker.succeeded()
+        return told
 
 
 async def watch(runtime: Runtime) -> None:
@@ -154,25 +173,21 @@ async def watch(runtime: Runtime) -> None:
     settings = runtime.settings
     if not isinstance(settings, ScoringSettings) or settings.bureau_url is None:
         return
-    spacing = 1 / settings.bureau_requests_per_second
-
-    async def pause() -> None:
-        await asyncio.sleep(spacing)
-
     async with httpx.AsyncClient(base_url=settings.bureau_url) as client:
         bureau = Creditsafe(client, username=settings.bureau_username, password=settings.bureau_password.get_secret_value())
-        desk = BureauDesk(runtime.database, bureau, refresh=timedelta(days=settings.bureau_refresh_days), pause=pause)
+        refresh = timedelta(days=settings.bureau_refresh_days)
+        desk = BureauDesk(runtime.database, bureau, refresh=refresh, spacing=1 / settings.bureau_requests_per_second)
         polled = monotonic()
         while not runtime.stopping.is_set():
             try:
-                polls = monotonic() - polled >= NOTIFICATIONS_EVERY
-                for tenant in await runtime.database.tenants():
+                tenants = await runtime.database.tenants()
+                for tenant in tenants:
                     if runtime.stopping.is_set():
                         return
                     await desk.pull(tenant, runtime.clock.now())
-                    if polls:
-                        await desk.poll(tenant, runtime.clock.now())
-                polled = monotonic() if polls else polled
+                if monotonic() - polled >= NOTIFICATIONS_EVERY:
+                    await desk.poll(tenants, runtime.clock.now())
+                    polled = monotonic()
             except Exception as error:  # an outage of the database is waited for like anywhere else
                 if not is_unavailable(error):
                     raise

@@ -311,8 +311,8 @@ async def change_hold(
 ) -> dict[str, Any] | None:
     """A person places a hold or releases one (any); the hold's row, or None when it is already as asked.
 
-    A hold that a rule placed becomes the person's: no rule lifts it any more. A release keeps the rules from placing a hold again up to and including `expires_on`; without one, until no rule
-    fires any more. Raises UnknownCustomerError.
+    A hold that a rule placed becomes the person's: no rule lifts it any more. A release keeps the rules from placing a
+    hold again up to and including `expires_on`; without one, until no rule fires any more. Raises UnknownCustomerError.
     """
     reviewed = await review_one(conn, tenant_id, customer_id, now)
     if reviewed.held == active and not (active and reviewed.automatic):

@@ -6,6 +6,7 @@ Nothing is decided here. Each handler locks the customers it names and notes tha
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 from contracts.customers import CustomerChanged, CustomerIdentityChanged
@@ -30,7 +31,7 @@ from scoring.storage.credit import release_reservations
 async def keep_customers(conn: AsyncConnection, messages: Sequence[Message[CustomerChanged]], context: Context) -> None:
     """Customers; one with a country and a company id that a bureau can search by is put down for it."""
     await touch(conn, {(message.tenant_id, message.data.customer_id) for message in messages})
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "tenant_id": message.tenant_id,
             "customer_id": data.customer_id,
@@ -49,12 +50,14 @@ async def keep_customers(conn: AsyncConnection, messages: Sequence[Message[Custo
         for data in [message.data]
     ]
     applied = await keep(conn, tables.CUSTOMER, rows)
-    newest = {(row["tenant_id"], row["customer_id"]): row for row in sorted(rows, key=lambda row: row["version"])}
-    subjects = set()
-    for key in applied & newest.keys():
-        searched = search_key(newest[key]["country"], [(each["scheme"], each["value"]) for each in newest[key]["company_ids"]])
-        if searched is not None:
-            subjects.add((*key, searched))
+    newest = {
+        (message.tenant_id, message.data.customer_id): message.data for message in sorted(messages, key=lambda each: each.data.version)
+    }
+    subjects = []
+    for (tenant_id, customer_id), data in newest.items():
+        searched = search_key(data.country, [(each.scheme, each.value) for each in data.company_ids])
+        if (tenant_id, customer_id) in applied and searched is not None:
+            subjects.append((tenant_id, customer_id, searched))
     await bureau.put_down(conn, subjects, context.now)
 
 

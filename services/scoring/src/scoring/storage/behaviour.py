@@ -54,7 +54,8 @@ async def touch(conn: AsyncConnection, customers: Iterable[tuple[UUID, UUID]]) -
             conn,
             "INSERT INTO standing (tenant_id, customer_id, review_on) SELECT tenant_id, customer_id, :due FROM "  # noqa: S608 - column names are ours
             f"{unnest({'tenant_id': 'uuid', 'customer_id': 'uuid'})} ORDER BY tenant_id, customer_id "
-            "ON CONFLICT (tenant_id, customer_id) DO UPDATE SET review_on = excluded.review_on WHERE standing.review_on <> excluded.review_on",
+            "ON CONFLICT (tenant_id, customer_id) DO UPDATE SET review_on = excluded.review_on "
+            "WHERE standing.review_on <> excluded.review_on",
             due=DUE_NOW,
             **arrays(rows, ("tenant_id", "customer_id")),
         )
@@ -72,7 +73,8 @@ async def contribute(conn: AsyncConnection, sources: Sequence[Source]) -> None:
     columns = ", ".join(_KEY)
     await run(
         conn,
-        f"INSERT INTO contribution ({columns}, version) SELECT {columns}, 0 FROM {unnest(_KEY)} ORDER BY {columns} ON CONFLICT DO NOTHING",  # noqa: S608 - column names are ours
+        f"INSERT INTO contribution ({columns}, version) SELECT {columns}, 0 FROM {unnest(_KEY)} "  # noqa: S608 - column names are ours
+        f"ORDER BY {columns} ON CONFLICT DO NOTHING",
         **keys,
     )
     held = await fetch(

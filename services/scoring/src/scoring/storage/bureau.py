@@ -27,7 +27,7 @@ async def put_down(conn: AsyncConnection, subjects: Collection[tuple[UUID, UUID,
         columns = {"tenant_id": "uuid", "customer_id": "uuid", "searched": "text"}
         await run(
             conn,
-            "INSERT INTO bureau_subject (tenant_id, customer_id, searched, status, failures, next_attempt_at) "  # noqa: S608 - column names are ours
+            "INSERT INTO bureau_subject (tenant_id, customer_id, searched, status, failures, next_attempt_at) "  # noqa: S608 - names are ours
             f"SELECT tenant_id, customer_id, searched, 'new', 0, :now FROM {unnest(columns)} ORDER BY tenant_id, customer_id "
             "ON CONFLICT (tenant_id, customer_id) DO UPDATE SET searched = excluded.searched, reference = NULL, status = 'new', "
             "failures = 0, next_attempt_at = excluded.next_attempt_at WHERE bureau_subject.searched <> excluded.searched",
@@ -42,7 +42,8 @@ async def lease(conn: AsyncConnection, tenant_id: UUID, *, now: datetime, until:
         conn,
         "WITH due AS (SELECT customer_id FROM bureau_subject WHERE tenant_id = :tenant AND next_attempt_at <= :now "
         " ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED), "
-        "taken AS (UPDATE bureau_subject s SET next_attempt_at = :until FROM due WHERE s.tenant_id = :tenant AND s.customer_id = due.customer_id "
+        "taken AS (UPDATE bureau_subject s SET next_attempt_at = :until FROM due "
+        " WHERE s.tenant_id = :tenant AND s.customer_id = due.customer_id "
         " RETURNING s.customer_id, s.searched, s.reference, s.failures) "
         "SELECT taken.*, i.name FROM taken "
         "LEFT JOIN customer_identity i ON i.tenant_id = :tenant AND i.customer_id = taken.customer_id",
@@ -59,8 +60,8 @@ async def settle(
     """Notes how asking went and when to ask next."""
     await run(
         conn,
-        "UPDATE bureau_subject SET status = :status, reference = coalesce(:reference, reference), failures = :failures, next_attempt_at = :again "
-        "WHERE tenant_id = :tenant AND customer_id = :customer",
+        "UPDATE bureau_subject SET status = :status, reference = coalesce(:reference, reference), failures = :failures, "
+        "next_attempt_at = :again WHERE tenant_id = :tenant AND customer_id = :customer",
         tenant=tenant_id,
         customer=customer_id,
         status=status,
@@ -83,19 +84,21 @@ async def observe(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, obs
     )
 
 
-async def last_notified(conn: AsyncConnection, tenant_id: UUID) -> str | None:
-    """The moment of the newest notification that was taken, as the bureau writes it."""
-    rows = await fetch(conn, "SELECT max(event_at) AS newest FROM bureau_notification WHERE tenant_id = :tenant", tenant=tenant_id)
-    return rows[0].newest if rows else None
+async def hand_back(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID], now: datetime) -> None:
+    """Gives leased subjects back that nobody came to ask about."""
+    await run(
+        conn,
+        "UPDATE bureau_subject SET next_attempt_at = :now WHERE tenant_id = :tenant AND customer_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        ids=list(customers),
+        now=now,
+    )
 
 
-async def notified(conn: AsyncConnection, tenant_id: UUID, notifications: Sequence[tuple[str, str, str]], now: datetime) -> list[str]:
-    """Takes notifications (id, reference, moment), each once; has the companies of new ones asked about now.
-
-    Returns the ids that concern a customer of this tenant: what may be marked as processed.
+async def notified(conn: AsyncConnection, tenant_id: UUID, notifications: Sequence[tuple[str, str, str]], now: datetime) -> int:
+    """Takes those notifications (id, reference, moment) that concern a customer of the tenant, each once; has the companies
+    of new ones asked about now. Returns how many were new.
     """
-    if not notifications:
-        return []
     columns = {"notification_id": "text", "reference": "text", "event_at": "text"}
     given = arrays(sorted(set(notifications)), tuple(columns))
     mine = await fetch(
@@ -106,7 +109,7 @@ async def notified(conn: AsyncConnection, tenant_id: UUID, notifications: Sequen
         **given,
     )
     if not mine:
-        return []
+        return 0
     taken = await conn.execute(
         insert(BUREAU_NOTIFICATION)
         .values(
@@ -124,11 +127,12 @@ async def notified(conn: AsyncConnection, tenant_id: UUID, notifications: Sequen
         .on_conflict_do_nothing()
         .returning(BUREAU_NOTIFICATION.c.reference)
     )
+    new = [row.reference for row in taken.fetchall()]
     await run(
         conn,
         "UPDATE bureau_subject SET next_attempt_at = :now WHERE tenant_id = :tenant AND reference = ANY(CAST(:new AS text[]))",
         tenant=tenant_id,
         now=now,
-        new=sorted({row.reference for row in taken.fetchall()}),
+        new=sorted(set(new)),
     )
-    return sorted(row.notification_id for row in mine)
+    return len(new)

@@ -104,7 +104,7 @@ async def cases(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID
     history = await buckets(conn, tenant_id, ids, today)
     states = await fetch(
         conn,
-        "SELECT t.customer_id, s.version AS score_version, s.score, s.band, s.firm_band, s.factors, s.bureau, "
+        "SELECT t.customer_id, s.version AS score_version, s.score, s.band, s.firm_band, s.factors, s.bureau, "  # noqa: S608 - column names are ours
         "m.version AS terms_version, m.limit_minor, m.currency, m.payment_terms_days, m.down_payment_bp, m.reason AS terms_reason, "
         "h.version AS hold_version, h.active, h.automatic, h.reason AS hold_reason, h.released_through, "
         "o.limit_minor AS override_minor, o.currency AS override_currency, o.expires_on, "
@@ -252,7 +252,7 @@ async def numbers(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UU
     """The last number of a kind of decision, per customer; 0 where there is none."""
     rows = await fetch(
         conn,
-        "SELECT t.customer_id, coalesce((SELECT max(number) FROM decision d WHERE d.tenant_id = :tenant AND d.customer_id = t.customer_id "
+        "SELECT t.customer_id, coalesce((SELECT max(number) FROM decision d WHERE d.tenant_id = :tenant AND d.customer_id = t.customer_id "  # noqa: S608 - our names
         f"AND d.kind = :kind), 0) AS number FROM {unnest({'customer_id': 'uuid'})}",
         tenant=tenant_id,
         kind=kind,

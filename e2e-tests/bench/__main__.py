@@ -1,0 +1,70 @@
+"""`make bench`: what the system does on this machine, as ratios within one run. Prints progress, then one JSON object.
+
+Parts are taken in turns, three rounds, medians, because machines are noisy; synchronous_commit is on. `--quick` does one
+round of less; `--floor N` exits non-zero when the rate is under N times the naive form's.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from bench import loops, product
+from bench.rig import Rig, say
+from onemachine.testing import infrastructure
+
+
+async def measure(rig: Rig, *, quick: bool) -> dict[str, float]:
+    """All figures, by key."""
+    rounds, payments, naive = (1, 20_000, 400) if quick else (3, 100_000, 2_000)
+    rates: dict[str, list[float]] = {"product": [], "bare": [], "naive": []}
+    figures: dict[str, float] = {}
+    for number in range(rounds):
+        say(f"round {number + 1} of {rounds}")
+        rates["bare"].append(await loops.bare_rate(rig, payments))
+        rates["product"].append(await product.rate(rig, payments))
+        rates["naive"].append(await loops.naive_rate(rig, naive))
+    end_to_end, bare = statistics.median(rates["product"]), statistics.median(rates["bare"])
+    figures |= {
+        "end_to_end_per_s": end_to_end,
+        "naive_per_s": statistics.median(rates["naive"]),
+        "bare_per_s": bare,
+        "ratio_to_naive": statistics.median(p / n for p, n in zip(rates["product"], rates["naive"], strict=True)),
+        "ratio_to_bare": statistics.median(p / b for p, b in zip(rates["product"], rates["bare"], strict=True)),
+    }
+    say("sustained")
+    figures["sustained_per_s"] = await product.rate(rig, 60_000 if quick else 600_000)
+    for per_s, seconds in ((200, 10), (2_000, 10)):
+        say(f"latency at {per_s}/s")
+        p50, p99 = await product.latency(rig, per_s, 4 if quick else seconds)
+        _, bare_p99 = await loops.bare_latency(rig, per_s, 4 if quick else seconds)
+        if per_s == 200:  # noqa: PLR2004 - the lower of the two rates
+            figures["p50_ms_200"] = p50
+        figures |= {f"p99_ms_{per_s}": p99, f"bare_p99_ms_{per_s}": bare_p99}
+    say("invoices")
+    figures["invoices_api_per_s"] = await product.invoices_api(rig, 2_000 if quick else 10_000)
+    figures["invoices_ubl_per_s"] = await product.invoices_ubl(rig, 200 if quick else 1_000)
+    figures["statements_per_batch"] = await product.statements_per_batch(rig)
+    return {name: round(value, 2) for name, value in figures.items()}
+
+
+def main() -> int:
+    """Runs the benchmark; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one round of less")
+    parser.add_argument("--floor", type=float, default=0.0, help="fail under this many times the naive form's rate")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, infrastructure(Path(folder)) as servers:
+        figures = asyncio.run(measure(Rig(servers.admin_dsn, servers.bootstrap), quick=options.quick))
+    print(json.dumps(figures))
+    if figures["ratio_to_naive"] < options.floor:
+        print(f"ratio_to_naive is {figures['ratio_to_naive']}, under the floor of {options.floor}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The two loops that the product is compared with: bare and naive, on the same tables, topics and servers."""
+
+import asyncio
+import os
+import statistics
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from bench.rig import HERE, Rig, arrivals
+from shared.clock import monotonic
+from shared.kafka import Producer, Record
+
+TENANT = UUID(int=7)
+CUSTOMERS = 1_000
+
+
+@asynccontextmanager
+async def database(rig: Rig, invoices: int) -> AsyncIterator[str]:
+    """A database of the bare loop with open invoices REF-0, REF-1, ...; 100.00 each."""
+    from bare import DDL  # noqa: PLC0415 - it reads its addresses from the environment on import
+
+    name = f"bare_{os.urandom(4).hex()}"
+    admin = await asyncpg.connect(rig.admin_dsn)
+    await admin.execute(f"CREATE DATABASE {name}")
+    dsn = rig.admin_dsn.rsplit("/", 1)[0] + "/" + name
+    conn = await asyncpg.connect(dsn)
+    await conn.execute(DDL)
+    await conn.execute(
+        "INSERT INTO b_invoice (id, tenant, ref, customer, total, open) SELECT gen_random_uuid(), $1, 'REF-' || n, "
+        "('00000000-0000-0000-0000-' || lpad((n % $3)::text, 12, '0'))::uuid, 10000, 10000 FROM generate_series(0, $2::int - 1) AS n",
+        TENANT, invoices, CUSTOMERS,
+    )  # fmt: skip
+    await conn.execute("VACUUM ANALYZE b_invoice")
+    await conn.close()
+    try:
+        yield dsn
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
+
+
+def payments(prefix: str, first: int, count: int) -> list[Record]:
+    """Records of payments that name REF-first, ..."""
+    found = []
+    for number in range(first, first + count):
+        body = {"event_id": UUID(int=number), "tenant": TENANT, "payment_id": UUID(int=number), "ref": f"REF-{number}", "amount": 10_000}
+        found.append((prefix + "BarePayment", str(number).encode(), msgspec.json.encode(body), []))
+    return found
+
+
+async def bare_rate(rig: Rig, count: int) -> float:
+    """Payments a second through the bare loop: a worker and a relay process."""
+    return await _rate(rig, count, [("bare.py", "worker"), ("bare.py", "relay")])
+
+
+async def naive_rate(rig: Rig, count: int) -> float:
+    """Payments a second through the naive form."""
+    return await _rate(rig, count, [("naive.py",), ("bare.py", "relay")])
+
+
+async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]]) -> float:
+    prefix = rig.prefix()
+    await rig.create(prefix + "BarePayment", prefix + "BarePaid", prefix + "BareOther")
+    os.environ |= {"BENCH_DSN": "", "BENCH_PREFIX": prefix, "KAFKA_BOOTSTRAP_SERVERS": rig.bootstrap, "PYTHONPATH": str(HERE)}
+    async with database(rig, count) as dsn, rig.listening(prefix + "BarePaid") as paid:
+        producer = Producer(rig.bootstrap, client_id="bench")
+        for first in range(0, count, 5_000):
+            await producer.send(payments(prefix, first, min(5_000, count - first)))
+        await producer.close()
+        environment = {"BENCH_DSN": dsn, "BENCH_PREFIX": prefix}
+        with (
+            rig.process(str(HERE / commands[0][0]), *commands[0][1:], **environment),
+            rig.process(str(HERE / commands[1][0]), *commands[1][1:], **environment),
+        ):
+            seconds = await arrivals(paid, count)
+    return count / seconds
+
+
+async def bare_latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:
+    """p50 and p99 in milliseconds from the payment's acknowledgement by the broker to the paid event, at a steady rate."""
+    prefix = rig.prefix()
+    count = per_s * seconds
+    await rig.create(prefix + "BarePayment", prefix + "BarePaid", prefix + "BareOther")
+    sent: dict[str, float] = {}
+    waits: list[float] = []
+    async with database(rig, count) as dsn, rig.listening(prefix + "BarePaid") as paid:
+        environment = {"BENCH_DSN": dsn, "BENCH_PREFIX": prefix}
+        with rig.process(str(HERE / "bare.py"), "worker", **environment), rig.process(str(HERE / "bare.py"), "relay", **environment):
+            await asyncio.sleep(5)
+            producer = Producer(rig.bootstrap, client_id="bench")
+
+            async def feed() -> None:
+                await steadily(per_s, count, send)
+                await producer.close()
+
+            async def send(first: int, number: int) -> None:
+                await producer.send(payments(prefix, first, number))
+                now = monotonic()
+                sent.update((f"REF-{one}", now) for one in range(first, first + number))
+
+            feeding = asyncio.create_task(feed())
+            await arrivals(
+                paid, count, lambda record: waits.append(monotonic() - sent[msgspec.json.decode(record.value)["invoice_number"]])
+            )
+            await feeding
+    return quantiles(waits)
+
+
+async def steadily(per_s: int, count: int, send: Callable[[int, int], Awaitable[None]]) -> None:
+    """Calls `send(first, how many)` a hundred times a second at most, so that `per_s` are sent every second."""
+    step = max(1, per_s // 100)
+    start = monotonic()
+    for first in range(0, count, step):
+        wait = start + first / per_s - monotonic()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        await send(first, min(step, count - first))
+
+
+def quantiles(waits: list[float]) -> tuple[float, float]:
+    """p50 and p99 of seconds, in milliseconds."""
+    cuts = statistics.quantiles(waits, n=100)
+    return cuts[49] * 1000, cuts[98] * 1000

@@ -1,0 +1,49 @@
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shared.money import MAX_MINOR, exponent, format_amount, parse_amount
+
+CURRENCIES = st.sampled_from(["EUR", "JPY", "KWD", "CLF", "USD", "CHF"])
+
+
+@given(st.integers(-MAX_MINOR, MAX_MINOR), CURRENCIES)
+def test_parse_is_the_inverse_of_format(minor: int, currency: str) -> None:
+    assert parse_amount(format_amount(minor, currency), currency) == minor
+
+
+@given(st.decimals(-(10**15), 10**15, places=4), CURRENCIES)
+def test_what_is_parsed_is_exactly_what_was_written_or_refused(amount: Decimal, currency: str) -> None:
+    try:
+        minor = parse_amount(f"{amount:f}", currency)
+    except ValueError:
+        assert amount != round(amount, exponent(currency))
+    else:
+        assert Decimal(minor).scaleb(-exponent(currency)) == amount
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "minor"),
+    [("1.500", "EUR", 150), ("0", "EUR", 0), ("-0", "EUR", 0), ("0.05", "EUR", 5), ("7", "JPY", 7), ("7.0", "JPY", 7), ("1.234", "KWD", 1234)],
+)
+def test_plain_decimals_are_taken(text: str, currency: str, minor: int) -> None:
+    assert parse_amount(text, currency) == minor
+
+
+@pytest.mark.parametrize(
+    "text",
+    # fmt: off
+    ["", " 1", "1 ", "1\n", "+1", "1e3", "1E400", "NaN", "Infinity", "1,50", "1.", ".5", "01", "1_000", "1.00001", "0x10", "--1",
+     "\uff11\uff12", "\u0661", "1.005", "92233720368547758.08", "9" * 30, "\u22121"],
+    # fmt: on
+)
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"amount|decimal"):
+        parse_amount(text, "EUR")
+
+
+@pytest.mark.parametrize("currency", ["", "eur", "EU", "XXX", "XAU", "ZZZ", "EUR\n"])
+def test_a_code_without_minor_unit_is_refused(currency: str) -> None:
+    with pytest.raises(ValueError, match="currency code|no minor unit"):
+        parse_amount("1", currency)

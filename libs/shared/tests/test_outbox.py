@@ -1,0 +1,109 @@
+import asyncio
+import json
+
+import asyncpg
+import msgspec
+import pytest
+from contracts.envelope import ContractError
+from shared.db import Database, fetch
+from shared.outbox import Outgoing, depth, publish
+from shared.relay import Relay
+from shared.testing.databases import Urls
+from shared.testing.events import message, published
+from toyservice.harness import TENANTS, payment, reminder
+
+TENANT = TENANTS[0]
+
+
+class _Producer:
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.records: list = []
+
+    async def send(self, records: list) -> None:
+        self.records += records
+
+    async def close(self) -> None: ...
+
+
+async def _drain(urls: Urls) -> list:
+    database, producer = Database(urls.relay, application_name="relay", pool_max=2), _Producer()
+    relay = Relay(database, producer, batch=7)
+    async with database.engine.connect() as raw:
+        conn = await raw.execution_options(isolation_level="AUTOCOMMIT")
+        while await relay.round(conn):
+            pass
+    await database.close()
+    return producer.records
+
+
+async def test_versions_of_one_key_leave_in_the_order_of_their_commits(database: Database, urls: Urls) -> None:
+    """Ten writers bump one aggregate under its row's lock; whatever the interleaving, 1..n leaves as 1..n."""
+    async with database.transaction(TENANT) as conn:
+        await fetch(conn, "INSERT INTO account VALUES (:t, :a, 0, 0) RETURNING 1", t=TENANT, a=payment(1).bank_account_id)
+
+    async def write() -> None:
+        for _ in range(10):
+            async with database.transaction(TENANT) as conn:
+                row = (await fetch(conn, "UPDATE account SET version = version + 1 RETURNING version"))[0]
+                await publish(conn, [Outgoing(TENANT, payment(1, row.version)), Outgoing(TENANT, payment(2, row.version))])
+                await asyncio.sleep(0.001)
+
+    await asyncio.gather(*(write() for _ in range(10)))
+    sent = await _drain(urls)
+    for number in (1, 2):
+        key = f"{TENANT}:{payment(number).payment_id}".encode()
+        assert [json.loads(value)["version"] for _, k, value, _ in sent if k == key] == list(range(1, 101))
+    assert await published(urls.owner) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"amount_minor": -1}, {"amount_minor": 2**63}, {"currency": "eur"}, {"source": "\ud800"}, {"version": 0}, {"allocations": None}],
+)
+async def test_a_breach_of_the_schema_rolls_the_caller_back(database: Database, urls: Urls, wrong: dict) -> None:
+    async def change() -> None:
+        async with database.transaction(TENANT) as conn:
+            await fetch(conn, "INSERT INTO reminded VALUES (:t, :t, 1) RETURNING 1", t=TENANT)
+            await publish(conn, [Outgoing(TENANT, payment(3)), Outgoing(TENANT, msgspec.structs.replace(payment(4), **wrong))])
+
+    with pytest.raises(ContractError, match="PaymentReceived"):
+        await change()
+    assert await published(urls.owner) == []
+    async with database.transaction(TENANT) as conn:
+        assert await fetch(conn, "SELECT * FROM reminded") == []
+
+
+async def test_an_event_beyond_the_size_limit_is_refused(database: Database) -> None:
+    item = {"item_id": TENANT, "instalment": 1, "level": 1, "due_date": reminder(1).as_of, "asked_minor": 1}
+    large = msgspec.structs.replace(reminder(1), items=[item] * 1000)
+    with pytest.raises(ContractError, match="bytes, more than"):
+        async with database.transaction(TENANT) as conn:
+            await publish(conn, [Outgoing(TENANT, large)])
+
+
+async def test_a_cause_is_carried_on_and_ids_name_the_change(database: Database, urls: Urls) -> None:
+    cause = message(TENANT, payment(5)).envelope
+    async with database.transaction(TENANT) as conn:
+        before = database.statements
+        await publish(conn, [Outgoing(TENANT, reminder(5), entity_id=TENANT, cause=cause), Outgoing(TENANT, payment(6, 3))])
+        await publish(conn, [])
+        assert database.statements - before == 1
+        assert await depth(conn, 1) == 1
+        assert await depth(conn, 10) == 2
+    fact, state = await published(urls.owner)
+    assert (fact.envelope.causationid, fact.envelope.correlationid) == (str(cause.id), str(cause.id))
+    assert (fact.envelope.entityid, fact.envelope.sequence) == (TENANT, 0)
+    assert (state.envelope.sequence, state.envelope.correlationid) == (3, str(state.envelope.id))
+    assert state.envelope.id == message(TENANT, payment(6, 3)).envelope.id != message(TENANT, payment(6, 4)).envelope.id
+    await _drain(urls)
+
+
+async def test_the_relays_role_reaches_the_outbox_alone(urls: Urls) -> None:
+    conn = await asyncpg.connect(urls.relay)
+    assert await conn.fetch("SELECT * FROM outbox") == []
+    for forbidden in ("SELECT 1 FROM payment", "SELECT 1 FROM audit", "SELECT 1 FROM dead_letter", "UPDATE outbox SET topic = ''"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await conn.execute(forbidden)
+    await conn.close()

@@ -1,0 +1,173 @@
+"""Promises: made and cancelled by people, kept or broken by what the bank says.
+
+Invariant: a promise ends once; broken only through the freshness gate of every entity concerned (`domain.promise`).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from contracts.dunning import PromiseBroken, PromiseCancelled, PromiseKept, PromiseMade, PromiseState
+from shared.jobs import JobContext
+from shared.outbox import Outgoing, publish
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from dunning.domain.days import business_day
+from dunning.domain.promise import judge, received
+from dunning.storage import gate as gates
+from dunning.storage import promises as storage
+
+SLICE = 500
+_EVENTS: Mapping[str, type[PromiseState]] = {"open": PromiseMade, "kept": PromiseKept, "broken": PromiseBroken, "cancelled": PromiseCancelled}
+
+
+class RefusedError(ValueError):
+    """A promise or dispute that cannot be. `code` is stable, the text says what is wrong."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+async def make(
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    promise_id: UUID,
+    *,
+    customer_id: UUID,
+    item_ids: Sequence[UUID],
+    amount_minor: int,
+    currency: str,
+    due_on: date,
+    now: datetime,
+) -> Row[Any]:
+    """A new promise. Raises RefusedError where its day is past or an item is not an open debt of the customer in that currency."""
+    today = business_day(now)
+    if due_on < today:
+        raise RefusedError("due-in-the-past", "a promise is for today or later")
+    owed = {row.item_id: row for row in await storage.debts(conn, tenant_id, [customer_id]) if row.currency == currency and row.open_minor}
+    wrong = [item_id for item_id in item_ids if item_id not in owed]
+    if wrong or not owed:
+        raise RefusedError("nothing-owed", "an item is not open, not this customer's, or in another currency")
+    wanted = {item_id: owed[item_id] for item_id in item_ids} or owed
+    if amount_minor > sum(row.open_minor for row in wanted.values()):
+        raise RefusedError("more-than-open", "the amount promised is more than is open")
+    values = {
+        "promise_id": promise_id,
+        "customer_id": customer_id,
+        "item_ids": sorted(set(item_ids)),
+        "amount_minor": amount_minor,
+        "currency": currency,
+        "made_on": today,
+        "due_on": due_on,
+        "baseline": {str(row.item_id): [row.version, row.paid_minor] for row in wanted.values()},
+    }
+    await storage.insert(conn, tenant_id, values)
+    promise = await storage.get(conn, tenant_id, promise_id)
+    assert promise is not None  # noqa: S101 - inserted above
+    await _publish(conn, tenant_id, [promise])
+    return promise
+
+
+async def cancel(conn: AsyncConnection, tenant_id: UUID, promise_id: UUID, *, reason: str, by: str) -> Row[Any] | None:
+    """Takes a promise back; None where there is none. Raises RefusedError where it is no longer open."""
+    promise = await storage.get(conn, tenant_id, promise_id)
+    if promise is None:
+        return None
+    if promise.status != "open":
+        raise RefusedError("promise-closed", "the promise is no longer open")
+    [closed] = await storage.close(conn, tenant_id, [(promise_id, "cancelled", {"by": by, "reason": reason})])
+    await _publish(conn, tenant_id, [closed])
+    return closed
+
+
+async def judge_promises(context: JobContext, tenant_id: UUID) -> None:
+    """The job: judges what changed, or has passed its day, in slices."""
+    today = business_day(context.now)
+    async with context.database.transaction(tenant_id) as conn:
+        promises = await storage.to_judge(conn, tenant_id, today, SLICE)
+        if not promises:
+            return
+        owed, progress = await progress_of(conn, tenant_id, promises)
+        open_through = await gates.gates(conn, tenant_id)
+        in_hand = await storage.in_hand(conn, tenant_id, [promise.customer_id for promise in promises])
+        verdicts = []
+        for promise in promises:
+            concerned = {row.entity_id for row in owed[promise.promise_id]}
+            days = [open_through.get(entity) for entity in concerned]
+            known = [day for day in days if day is not None]
+            gate = min(known) if known and len(known) == len(days) else None
+            verdict = judge(
+                amount_minor=promise.amount_minor,
+                received_minor=progress[promise.promise_id],
+                due_on=promise.due_on,
+                gate=gate,
+                maybe_covered=promise.customer_id in in_hand,
+            )
+            if verdict:
+                inputs = {
+                    "received_minor": progress[promise.promise_id],
+                    "gate": gate,
+                    "items": {row.item_id.hex: row.version for row in owed[promise.promise_id]},
+                    "now": context.now,
+                }
+                verdicts.append((promise.promise_id, verdict, inputs))
+        await storage.looked_at(conn, tenant_id, [promise.promise_id for promise in promises])
+        if verdicts:
+            await _publish(conn, tenant_id, await storage.close(conn, tenant_id, verdicts))
+
+
+async def progress_of(
+    conn: AsyncConnection, tenant_id: UUID, promises: Sequence[Row[Any]]
+) -> tuple[dict[UUID, list[Row[Any]]], dict[UUID, int]]:
+    """For each promise its items as they are now, and how much came in time."""
+    debts = await storage.debts(
+        conn, tenant_id, [promise.customer_id for promise in promises], [item for promise in promises for item in promise.item_ids]
+    )
+    scopes = {promise.promise_id: list(_scope(promise, debts)) for promise in promises}
+    history = await storage.histories(conn, tenant_id, sorted({row.item_id for rows in scopes.values() for row in rows}))
+    progress = {
+        promise.promise_id: received(
+            history,
+            {row.item_id: row.paid_minor for row in scopes[promise.promise_id]},
+            {UUID(item): (version, paid) for item, (version, paid) in promise.baseline.items()},
+            due_on=promise.due_on,
+        )
+        for promise in promises
+    }
+    return scopes, progress
+
+
+def _scope(promise: Row[Any], debts: Iterable[Row[Any]]) -> Iterable[Row[Any]]:
+    """The items a promise is about: those it names; else what the customer owed then, and what was issued since."""
+    for row in debts:
+        if promise.item_ids:
+            if row.item_id in promise.item_ids:
+                yield row
+        elif row.customer_id == promise.customer_id and row.currency == promise.currency:
+            if str(row.item_id) in promise.baseline or row.issue_date >= promise.made_on:
+                yield row
+
+
+async def _publish(conn: AsyncConnection, tenant_id: UUID, promises: Sequence[Row[Any]]) -> None:
+    await publish(
+        conn,
+        [
+            Outgoing(
+                tenant_id,
+                _EVENTS[row.status](
+                    version=row.version,
+                    promise_id=row.promise_id,
+                    customer_id=row.customer_id,
+                    item_ids=list(row.item_ids),
+                    amount_minor=row.amount_minor,
+                    currency=row.currency,
+                    due_on=row.due_on,
+                    status=row.status,
+                ),
+            )
+            for row in promises
+        ],
+    )

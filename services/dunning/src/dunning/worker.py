@@ -1,0 +1,56 @@
+"""What dunning listens to, and what it does by the clock."""
+
+from functools import cache
+from uuid import UUID
+
+from contracts.accounts import BankReconciliationAdvanced, CollectionAccountChanged, VirtualIbanAssigned, VirtualIbanReleased
+from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged, ScoreChanged
+from contracts.customers import CustomerChanged, CustomerIdentityChanged
+from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
+from contracts.items import AccountBalanceChanged, OpenItemChanged
+from contracts.payments import PaymentReturned, PaymentUnapplied, StatementRejected
+from shared.consumer import Routes
+from shared.jobs import Job, JobContext
+
+from dunning.handlers import dispatches, gate, promises, reminders, replicas
+from dunning.settings import Settings
+from dunning.smtp import Smtp
+
+ROUTES: Routes = {
+    CustomerChanged: replicas.keep_customers,
+    CustomerIdentityChanged: replicas.keep_identities,
+    InvoiceIssued: replicas.keep_invoices,
+    InvoiceChanged: replicas.keep_invoices,
+    InvoiceCancelled: replicas.keep_invoices,
+    CreditNoteIssued: replicas.keep_invoices,
+    OpenItemChanged: replicas.keep_items,
+    AccountBalanceChanged: replicas.keep_balances,
+    PaymentUnapplied: replicas.keep_payments,
+    PaymentReturned: replicas.keep_payments,
+    CollectionAccountChanged: replicas.keep_bank_accounts,
+    VirtualIbanAssigned: replicas.keep_virtual_ibans,
+    VirtualIbanReleased: replicas.keep_virtual_ibans,
+    ScoreChanged: replicas.keep_scores,
+    CreditTermsChanged: replicas.keep_terms,
+    CreditHoldPlaced: replicas.keep_holds,
+    CreditHoldReleased: replicas.keep_holds,
+    StatementRejected: replicas.keep_rejections,
+    BankReconciliationAdvanced: gate.keep_reconciliations,
+}
+
+
+@cache
+def _mail_server() -> Smtp:
+    return Smtp(Settings().smtp_url.get_secret_value())
+
+
+async def _send_planned(context: JobContext, tenant_id: UUID) -> None:
+    await dispatches.send_planned(context, tenant_id, _mail_server())
+
+
+JOBS = (
+    Job("open_gates", 0.5, gate.open_gates),
+    Job("run_day", 1.0, reminders.run_day),
+    Job("send_planned", 0.5, _send_planned),
+    Job("judge_promises", 1.0, promises.judge_promises),
+)

@@ -1,0 +1,103 @@
+"""Legal entities: PUT and GET /v1/entities."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field
+from shared.web.auth import Caller, requires
+from shared.web.models import Command, CurrencyCode, Lax, Line, Text
+from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
+from shared.web.route import Router
+
+from invoicing.api.edge import Country, RegisterNumber, runtime_of
+from invoicing.handlers import entities as handlers
+from invoicing.storage import entities as storage
+from invoicing.storage.rows import as_dict
+
+ROUTER = Router(prefix="/v1/entities", tags=["entities"])
+
+
+class EntityCommand(Command):
+    """A legal entity, the seller on invoices."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "name": "Ateliers Morvan SAS",
+                    "country": "FR",
+                    "currency": "EUR",
+                    "vat_id": "FR40303265045",
+                    "company_ids": [{"scheme": "0002", "value": "303265045"}],
+                    "unknown_buyer": "create",
+                    "on_hold": "warn",
+                    "payment_terms_days": 30,
+                }
+            ]
+        }
+    )
+
+    name: Text
+    country: Country
+    currency: CurrencyCode
+    vat_id: Annotated[str, Field(min_length=4, max_length=20), Line] | None = None
+    company_ids: Annotated[tuple[RegisterNumber, ...], Lax, Field(max_length=20)] = ()
+    unknown_buyer: Annotated[Literal["create", "refuse"], Field(description="What an invoice to a buyer nobody has entered does")] = (
+        "create"
+    )
+    on_hold: Annotated[Literal["warn", "block"], Field(description="What an invoice to a customer on credit hold does")] = "warn"
+    payment_terms_days: Annotated[
+        int, Field(ge=0, le=365, description="When an invoice falls due that names no date, for a customer without terms")
+    ] = 30
+
+
+class EntityView(BaseModel):
+    """A legal entity as it is kept."""
+
+    entity_id: UUID
+    name: str
+    country: str
+    currency: str
+    vat_id: str | None
+    company_ids: list[dict[str, str]]
+    unknown_buyer: str
+    on_hold: str
+    payment_terms_days: int
+
+
+class EntityPage(BaseModel):
+    """A page of entities."""
+
+    items: list[EntityView]
+    next_cursor: str | None
+
+
+@ROUTER.put("/{entity_id}")
+async def put_entity(
+    entity_id: UUID, command: EntityCommand, request: Request, caller: Annotated[Caller, requires("entities:write")]
+) -> EntityView:
+    """Enters a legal entity or replaces what is known of it."""
+    company_ids = [each.company_id() for each in command.company_ids]
+    values = {"entity_id": entity_id, **command.model_dump(exclude={"company_ids"})}
+    async with runtime_of(request).database.transaction(caller.tenant_id) as conn:
+        await handlers.put_entity(conn, caller.tenant_id, values, company_ids, actor=caller.subject)
+    return EntityView(**values, company_ids=msgspec.to_builtins(company_ids))
+
+
+@ROUTER.get("")
+async def get_entities(
+    request: Request,
+    caller: Annotated[Caller, requires("entities:read")],
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> EntityPage:
+    """The tenant's legal entities."""
+    cursors, bound = request.app.state.cursors, {"tenant_id": caller.tenant_id, "route": "entities", "filters": {}}
+    after = UUID(str(cursors.decode(cursor, **bound)[0])) if cursor else None
+    async with runtime_of(request).database.transaction(caller.tenant_id) as conn:
+        rows = await storage.entities(conn, caller.tenant_id, after, limit + 1)
+    views = [EntityView.model_validate(as_dict(row)) for row in rows[:limit]]
+    more = len(rows) > limit
+    return EntityPage(items=views, next_cursor=cursors.encode([str(views[-1].entity_id)], **bound) if more else None)

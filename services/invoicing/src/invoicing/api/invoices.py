@@ -1,0 +1,205 @@
+"""Invoices and credit notes: POST /v1/invoices, /batch and /ubl, GET, cancel."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from fastapi import Body, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from shared.web.auth import Caller, requires
+from shared.web.etag import etag
+from shared.web.idempotency import once
+from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
+from shared.web.problems import FieldError, Problem
+from shared.web.problems import problem_of as problem_of_error
+from shared.web.route import Router
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from invoicing import documents, files
+from invoicing.api.commands import (
+    BatchAnswer,
+    BatchCommand,
+    CancelCommand,
+    InvoiceCommand,
+    InvoicePage,
+    InvoiceView,
+    result,
+    view,
+)
+from invoicing.api.edge import SourceSystem, problem_of, runtime_of
+from invoicing.handlers import invoices as handlers
+from invoicing.handlers.entities import find_seller
+from invoicing.handlers.invoices import Outcome
+from invoicing.handlers.refusals import Refusal
+from invoicing.storage import invoices as storage
+from invoicing.storage.rows import as_dict
+from invoicing.xmlfile import MAX_BYTES
+
+ROUTER = Router(prefix="/v1/invoices", tags=["invoices"])
+Writer = Annotated[Caller, requires("invoices:write")]
+Reader = Annotated[Caller, requires("invoices:read")]
+_CREATED: dict[int | str, dict[str, Any]] = {201: {"model": InvoiceView, "description": "The invoice is new"}}
+_FINDINGS_SHOWN = 100
+
+
+def _json(body: object, status: int = 200, **headers: str) -> Response:
+    return Response(msgspec.json.encode(body), status, headers=headers, media_type="application/json")
+
+
+async def _once(request: Request, caller: Caller, produce: Callable[[AsyncConnection], Awaitable[Response]]) -> Response:
+    async def answer() -> Response:
+        try:
+            return await produce(conn)
+        except Refusal as refusal:
+            raise problem_of(refusal) from None
+
+    async with runtime_of(request).database.transaction(caller.tenant_id) as conn:
+        return await once(request, caller, conn, answer)
+
+
+def _answer(outcome: Outcome) -> Response:
+    if outcome.kept is None:
+        raise outcome.refusal or TypeError("an outcome has an invoice or a refusal")
+    body = view(outcome.kept, None, outcome.warnings)
+    return _json(body, 201 if outcome.status == "created" else 200, etag=etag(outcome.kept.state.version))
+
+
+@ROUTER.post(
+    "", status_code=201, response_model=InvoiceView, responses={200: {"model": InvoiceView, "description": "Changed, or the same again"}}
+)
+async def post_invoice(command: InvoiceCommand, request: Request, caller: Writer) -> Response:
+    """Takes an invoice or credit note.
+
+    201 it is new; 200 a higher `source_version` changed it, or it is the same again (or an older version), which changes
+    nothing; 409 other content under a known version, a change of a cancelled invoice, or a customer on hold where the
+    entity blocks; 422 it contradicts itself, or names an entity or buyer that is unknown.
+    """
+    now = runtime_of(request).clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        [outcome] = await handlers.receive(conn, caller.tenant_id, [command.draft()], now=now, actor=caller.subject)
+        return _answer(outcome)
+
+    return await _once(request, caller, produce)
+
+
+@ROUTER.post("/batch", response_model=BatchAnswer)
+async def post_batch(command: BatchCommand, request: Request, caller: Writer) -> Response:
+    """Takes up to 1,000 invoices in one transaction, each judged by itself; a refused one does not hold up the others."""
+    now = runtime_of(request).clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        problems: dict[int, Problem] = {}
+        drafts = {}
+        for index, said in enumerate(command.invoices):
+            try:
+                drafts[index] = InvoiceCommand.model_validate(said).draft()
+            except ValidationError as error:
+                located = [{**each, "loc": ("body", *each["loc"])} for each in error.errors(include_input=False, include_url=False)]
+                problems[index] = problem_of_error(RequestValidationError(located), request)
+        found = await handlers.receive(conn, caller.tenant_id, list(drafts.values()), now=now, actor=caller.subject)
+        outcomes = dict(zip(drafts, found, strict=True))
+        problems |= {index: problem_of(each.refusal) for index, each in outcomes.items() if each.refusal is not None}
+        refused = Outcome(status="refused")
+        results = [
+            result(index, outcomes.get(index, refused), _problem(problems[index]) if index in problems else None)
+            for index in range(len(command.invoices))
+        ]
+        return _json({"results": results})
+
+    return await _once(request, caller, produce)
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.json.decode(bytes(problem.response().body))
+    return body
+
+
+@ROUTER.post(
+    "/ubl",
+    status_code=201,
+    response_model=InvoiceView,
+    responses={200: {"model": InvoiceView, "description": "Changed, or the same again"}},
+    max_body_size=MAX_BYTES,
+)
+async def post_ubl(
+    body: Annotated[bytes, Body(media_type="application/xml")],
+    request: Request,
+    caller: Writer,
+    source_system: Annotated[SourceSystem, Query()] = "ubl",
+    source_version: Annotated[int, Query(ge=1, le=2**31 - 1, description="UBL has no version: raise it to change an invoice")] = 1,
+) -> Response:
+    """Takes a UBL 2.1 Invoice or CreditNote. The file's own number (BT-1) is its source id.
+
+    422 names the XPath and the rule of EN 16931 that does not hold, or the seller that is none of ours. The file is kept
+    under its SHA-256, which the event names.
+    """
+    runtime = runtime_of(request)
+    reading = files.read(body)
+    invoice = reading.invoice
+    if reading.booked is not None and reading.booked.obstacle is not None:
+        each = reading.booked.obstacle
+        raise Problem(422, each.rule, "The invoice cannot be booked", errors=[FieldError(each.xpath, each.rule, each.detail)])
+    if reading.verdict != "accepted" or invoice is None:
+        errors = [FieldError(each.xpath, each.rule, each.detail) for each in reading.findings[:_FINDINGS_SHOWN]]
+        raise Problem(422, "ubl-refused", "The file is no sound UBL invoice", reading.reason, errors=errors)
+    await asyncio.to_thread(documents.store, runtime.settings.documents_dir, caller.tenant_id, reading.sha256, body)
+    now = runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        entity_id = await find_seller(conn, caller.tenant_id, invoice.seller)
+        draft = files.draft_of(reading, entity_id=entity_id, source_system=source_system, source_version=source_version)
+        [outcome] = await handlers.receive(conn, caller.tenant_id, [draft], now=now, actor=caller.subject)
+        return _answer(outcome)
+
+    return await _once(request, caller, produce)
+
+
+@ROUTER.get("")
+async def get_invoices(
+    request: Request,
+    caller: Reader,
+    customer_id: UUID | None = None,
+    invoice_number: Annotated[str | None, Query(max_length=255)] = None,
+    source_id: Annotated[str | None, Query(max_length=255)] = None,
+    source_system: Annotated[str | None, Query(max_length=64)] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> InvoicePage:
+    """Invoices and credit notes, by customer, number or source."""
+    given = {"customer_id": customer_id, "invoice_number": invoice_number, "source_id": source_id, "source_system": source_system}
+    filters = {name: value for name, value in given.items() if value is not None}
+    cursors, bound = request.app.state.cursors, {"tenant_id": caller.tenant_id, "route": "invoices", "filters": filters}
+    after = UUID(str(cursors.decode(cursor, **bound)[0])) if cursor else None
+    async with runtime_of(request).database.transaction(caller.tenant_id) as conn:
+        rows = await storage.invoices(conn, caller.tenant_id, filters=filters, after=after, limit=limit + 1)
+    views = [InvoiceView.model_validate(view(kept, as_dict(row))) for kept, row in rows[:limit]]
+    more = len(rows) > limit
+    return InvoicePage(items=views, next_cursor=cursors.encode([str(views[-1].invoice_id)], **bound) if more else None)
+
+
+@ROUTER.get("/{invoice_id}")
+async def get_invoice(invoice_id: UUID, request: Request, response: Response, caller: Reader) -> InvoiceView:
+    """One invoice or credit note."""
+    async with runtime_of(request).database.transaction(caller.tenant_id) as conn:
+        rows = await storage.invoices(conn, caller.tenant_id, filters={"invoice_id": invoice_id}, after=None, limit=1)
+    if not rows:
+        raise Problem(404, "invoice-unknown", "There is no such invoice")
+    [(kept, row)] = rows
+    response.headers["ETag"] = etag(kept.state.version)
+    return InvoiceView.model_validate(view(kept, as_dict(row)))
+
+
+@ROUTER.post("/{invoice_id}/cancel", response_model=InvoiceView)
+async def post_cancel(invoice_id: UUID, command: CancelCommand, request: Request, caller: Writer) -> Response:
+    """Withdraws an invoice or credit note: nothing is owed on it any more. A cancelled one stays as it is."""
+    now = runtime_of(request).clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        kept = await handlers.cancel(conn, caller.tenant_id, invoice_id, command.reason, now=now, actor=caller.subject)
+        return _json(view(kept), etag=etag(kept.state.version))
+
+    return await _once(request, caller, produce)

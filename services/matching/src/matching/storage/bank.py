@@ -1,0 +1,235 @@
+"""Bank accounts, virtual IBANs, files, statements and what came in on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from shared.db import fetch, run
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.statements import Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class BankAccount:
+    """One of our own accounts. Entries before `start_date` are not ours to match."""
+
+    tenant_id: UUID
+    bank_account_id: UUID
+    version: int
+    entity_id: UUID
+    iban: str
+    currency: str
+    holder_name: str
+    start_date: date
+    status: str
+
+
+_ACCOUNT = "tenant_id, bank_account_id, version, entity_id, iban, currency, holder_name, start_date, status"
+
+
+async def account(conn: AsyncConnection, tenant_id: UUID, iban: str, *, lock: bool = False) -> BankAccount | None:
+    """The account with an IBAN, None where there is none; locked where it is about to change."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_ACCOUNT} FROM bank_account WHERE tenant_id = :tenant AND iban = :iban" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
+        tenant=tenant_id,
+        iban=iban,
+    )
+    return BankAccount(*rows[0]) if rows else None
+
+
+async def account_of_virtual(conn: AsyncConnection, tenant_id: UUID, iban: str) -> tuple[BankAccount, UUID] | None:
+    """The account behind a virtual IBAN, and the virtual IBAN's id."""
+    rows = await fetch(
+        conn,
+        "SELECT a.tenant_id, a.bank_account_id, a.version, a.entity_id, a.iban, a.currency, a.holder_name, a.start_date, a.status, "
+        "v.virtual_iban_id FROM virtual_iban v JOIN bank_account a USING (tenant_id, bank_account_id) "
+        "WHERE v.tenant_id = :tenant AND v.iban = :iban",
+        tenant=tenant_id,
+        iban=iban,
+    )
+    return (BankAccount(*rows[0][:9]), rows[0][9]) if rows else None
+
+
+async def put_account(conn: AsyncConnection, held: BankAccount) -> None:
+    """Stores an account as it is now."""
+    await run(
+        conn,
+        f"INSERT INTO bank_account ({_ACCOUNT}) VALUES (:tenant, :id, :version, :entity, :iban, :currency, :holder, :start, :status) "  # noqa: S608 - ours
+        "ON CONFLICT (tenant_id, bank_account_id) DO UPDATE SET version = EXCLUDED.version, holder_name = EXCLUDED.holder_name, "
+        "start_date = EXCLUDED.start_date, status = EXCLUDED.status",
+        tenant=held.tenant_id,
+        id=held.bank_account_id,
+        version=held.version,
+        entity=held.entity_id,
+        iban=held.iban,
+        currency=held.currency,
+        holder=held.holder_name,
+        start=held.start_date,
+        status=held.status,
+    )
+
+
+async def hold_account(conn: AsyncConnection, bank_account_id: UUID, *, alone: bool) -> None:
+    """Until the end of the transaction: files are booked on an account one after the other, notifications side by side."""
+    share = "" if alone else "_shared"
+    await fetch(conn, f"SELECT pg_advisory_xact_lock{share}(hashtextextended(:id, 2))", id=str(bank_account_id))  # noqa: S608 - ours
+
+
+async def virtual_ibans(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, ibans: Sequence[str]) -> dict[str, UUID]:
+    """Ids of those of the IBANs that are virtual ones of the account."""
+    rows = await fetch(
+        conn,
+        "SELECT iban, virtual_iban_id FROM virtual_iban WHERE tenant_id = :tenant AND bank_account_id = :account "
+        "AND iban = ANY(CAST(:ibans AS text[]))",
+        tenant=tenant_id,
+        account=bank_account_id,
+        ibans=list(ibans),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A payment that a transaction may be: how far it is confirmed and when it was booked."""
+
+    payment_id: UUID
+    transaction_key: str
+    confirmation: str
+    booking_date: date
+    entry_reference: str | None
+    amount_minor: int
+
+
+_KNOWN = "payment_id, transaction_key, confirmation, booking_date, entry_reference, amount_minor"
+
+
+async def known(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, keys: Sequence[str]) -> dict[str, Known]:
+    """The account's payments by transaction key."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_KNOWN} FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account AND transaction_key = ANY(CAST(:keys AS text[]))",  # noqa: S608 - ours
+        tenant=tenant_id,
+        account=bank_account_id,
+        keys=list(keys),
+    )
+    return {row[1]: Known(*row) for row in rows}
+
+
+async def notified(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, ends: Sequence[str]) -> dict[tuple[str, int], list[Known]]:
+    """The account's payments that are only notified, by EndToEndId and amount."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_KNOWN}, end_to_end_id FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account "  # noqa: S608 - ours
+        "AND end_to_end_id = ANY(CAST(:ends AS text[])) AND confirmation = 'notified' ORDER BY payment_id",
+        tenant=tenant_id,
+        account=bank_account_id,
+        ends=list(ends),
+    )
+    found: dict[tuple[str, int], list[Known]] = {}
+    for row in rows:
+        found.setdefault((row[6], row[5]), []).append(Known(*row[:6]))
+    return found
+
+
+async def insert_payments(
+    conn: AsyncConnection,
+    held: BankAccount,
+    rows: Sequence[tuple[UUID, str, Transaction, UUID | None]],
+    *,
+    confirmation: str,
+    source: str,
+    at: datetime,
+) -> set[UUID]:
+    """Stores new payments (id, key, transaction, virtual IBAN); returns the ids of those that were not there before."""
+    found = await fetch(
+        conn,
+        "INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, transaction_key, currency, amount_minor, unapplied_minor, "
+        "booking_date, value_date, confirmation, source, status, virtual_iban_id, bank_reference, entry_reference, end_to_end_id, transaction_id, "
+        "structured_reference, remittance, debtor_name, debtor_iban, received_at) SELECT :tenant, id, 1, :account, :entity, key, currency, "
+        "amount, amount, booking, value, :confirmation, :source, 'received', virtual, bank_ref, entry_ref, e2e, tx, structured, "
+        "string_to_array(remittance, chr(31)), debtor_name, debtor_iban, :at FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), "
+        "CAST(:currencies AS text[]), CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), CAST(:values AS date[]), CAST(:virtuals AS uuid[]), "
+        "CAST(:bank_refs AS text[]), CAST(:entry_refs AS text[]), CAST(:e2es AS text[]), CAST(:txs AS text[]), CAST(:structureds AS text[]), "
+        "CAST(:remittances AS text[]), CAST(:debtor_names AS text[]), CAST(:debtor_ibans AS text[])) AS t(id, key, currency, amount, booking, "
+        "value, virtual, bank_ref, entry_ref, e2e, tx, structured, remittance, debtor_name, debtor_iban) ON CONFLICT DO NOTHING "
+        "RETURNING payment_id",
+        tenant=held.tenant_id,
+        account=held.bank_account_id,
+        entity=held.entity_id,
+        confirmation=confirmation,
+        source=source,
+        at=at,
+        ids=[row[0] for row in rows],
+        keys=[row[1] for row in rows],
+        currencies=[row[2].currency for row in rows],
+        amounts=[row[2].amount_minor for row in rows],
+        bookings=[row[2].booking_date for row in rows],
+        values=[row[2].value_date for row in rows],
+        virtuals=[row[3] for row in rows],
+        bank_refs=[row[2].bank_reference for row in rows],
+        entry_refs=[row[2].entry_reference for row in rows],
+        e2es=[row[2].end_to_end_id for row in rows],
+        txs=[row[2].transaction_id for row in rows],
+        structureds=[row[2].structured_reference for row in rows],
+        remittances=["\x1f".join(line.replace("\x1f", " ") for line in row[2].remittance) for row in rows],
+        debtor_names=[row[2].debtor_name for row in rows],
+        debtor_ibans=[row[2].debtor_iban for row in rows],
+    )
+    return {row[0] for row in found}
+
+
+async def insert_movements(conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[UUID, Transaction, bool]]) -> None:
+    """Stores movements that are no payments (id, transaction, resolved), so that every entry of a balance is accounted for."""
+    await run(
+        conn,
+        "INSERT INTO movement (tenant_id, movement_id, bank_account_id, kind, amount_minor, booking_date, bank_reference, end_to_end_id, resolved) "
+        "SELECT :tenant, id, :account, kind, amount, booking, ref, e2e, resolved FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), "
+        "CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), CAST(:refs AS text[]), CAST(:e2es AS text[]), CAST(:resolveds AS bool[])) "
+        "AS t(id, kind, amount, booking, ref, e2e, resolved) ON CONFLICT DO NOTHING",
+        tenant=held.tenant_id,
+        account=held.bank_account_id,
+        ids=[row[0] for row in rows],
+        kinds=[row[1].kind for row in rows],
+        amounts=[row[1].signed_minor for row in rows],
+        bookings=[row[1].booking_date for row in rows],
+        refs=[row[1].bank_reference for row in rows],
+        e2es=[row[1].end_to_end_id for row in rows],
+        resolveds=[row[2] for row in rows],
+    )
+
+
+async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction]) -> list[list[UUID]]:
+    """For each return, the payments of its amount that it may take back: by the bank's reference, TxId or EndToEndId."""
+    rows = await fetch(
+        conn,
+        "SELECT r.at, p.payment_id FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "
+        "CAST(:e2es AS text[])) AS r(at, amount, ref, tx, e2e) JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
+        "AND p.amount_minor = r.amount AND p.returned_minor = 0 AND ((r.e2e IS NOT NULL AND p.end_to_end_id = r.e2e) "
+        "OR (r.ref IS NOT NULL AND p.bank_reference = r.ref) OR (r.tx IS NOT NULL AND p.transaction_id = r.tx)) ORDER BY r.at, p.payment_id",
+        tenant=held.tenant_id,
+        account=held.bank_account_id,
+        ats=list(range(len(returns))),
+        amounts=[one.amount_minor for one in returns],
+        refs=[one.bank_reference for one in returns],
+        txs=[one.transaction_id for one in returns],
+        e2es=[one.end_to_end_id for one in returns],
+    )
+    found: list[list[UUID]] = [[] for _ in returns]
+    for at, payment_id in rows:
+        found[at].append(payment_id)
+    return found
+
+
+async def put_statement(conn: AsyncConnection, **values: Any) -> None:
+    """Stores a statement with its verdict; the same one again replaces a rejected one."""
+    columns = ", ".join(values)
+    await run(
+        conn,
+        f"INSERT INTO statement ({columns}) VALUES ({', '.join(':' + name for name in values)}) "  # noqa: S608 - names are ours
+        "ON CONFLICT (tenant_id, statement_id) DO NOTHING",
+        **values,
+    )

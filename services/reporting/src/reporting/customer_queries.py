@@ -1,0 +1,47 @@
+"""The 360-degree view of one customer, as queries by name.
+
+Invariant: every query is led by the tenant and the customer through an index; lists end after `limit` rows.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reporting import tables
+
+
+def queries(tenant_id: UUID, customer_id: UUID, *, limit: int) -> dict[str, Select[Any]]:
+    """The query of every part, by name."""
+
+    def of(table: Table) -> Select[Any]:
+        return select(table).where(table.c.tenant_id == tenant_id, table.c.customer_id == customer_id)
+
+    items, payments, promises = tables.OPEN_ITEM.c, tables.PAYMENT.c, tables.PROMISE.c
+    disputes, reminders, virtual_ibans = tables.DISPUTE.c, tables.REMINDER.c, tables.VIRTUAL_IBAN.c
+    paid_by = select(tables.PAYMENT).where(payments.tenant_id == tenant_id, payments.payer_customer_id == customer_id)
+    return {
+        "customer": of(tables.CUSTOMER),
+        "identity": of(tables.CUSTOMER_IDENTITY),
+        "balances": of(tables.ACCOUNT_BALANCE).order_by(tables.ACCOUNT_BALANCE.c.entity_id, tables.ACCOUNT_BALANCE.c.currency),
+        "open_items": of(tables.OPEN_ITEM).where(items.open_minor > 0).order_by(items.issue_date, items.item_id).limit(limit),
+        "payments": paid_by.order_by(payments.booking_date.desc(), payments.payment_id).limit(limit),
+        "score": of(tables.SCORE),
+        "terms": of(tables.CREDIT_TERMS),
+        "hold": of(tables.CREDIT_HOLD).where(tables.CREDIT_HOLD.c.active),
+        "promises": of(tables.PROMISE).order_by(promises.due_on.desc(), promises.promise_id).limit(limit),
+        "disputes": of(tables.DISPUTE).order_by(disputes.status, disputes.dispute_id).limit(limit),
+        "reminders": of(tables.REMINDER).order_by(reminders.sent_at.desc(), reminders.reminder_id).limit(limit),
+        "virtual_ibans": of(tables.VIRTUAL_IBAN)
+        .where(virtual_ibans.status == "assigned")
+        .order_by(virtual_ibans.virtual_iban)
+        .limit(limit),
+    }
+
+
+async def parts(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, *, limit: int) -> dict[str, Sequence[Row[Any]]]:
+    """The rows of every part, by name."""
+    found = queries(tenant_id, customer_id, limit=limit)
+    return {name: (await conn.execute(query)).fetchall() for name, query in found.items()}

@@ -1,0 +1,257 @@
+"""The read models anew from the topics, beside the running service: compared with the live ones, or put in their place.
+
+The new rows grow in a schema of their own, made by the service's own handlers from the first record of every topic on. Then
+writers of the live tables wait for a moment (readers do not), the last records are read, and in one transaction the live
+rows that differ are replaced. No group is joined and no offset committed; nothing goes into the outbox.
+
+Invariants:
+- when the tables are exchanged, the new ones hold every record that the live ones can have seen: what the worker has not
+  committed yet comes to it again, and versions make that harmless;
+- a comparison is made at one moment, with the worker caught up: neither side has seen what the other has not;
+- what was measured (days, key figures) was decided at its moment and is not touched.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from contracts.catalogue import events
+from contracts.envelope import ContractError, Message, decode
+from shared.clock import BusinessClock
+from shared.consumer import Context, lag
+from shared.db import Database, fetch, run
+from shared.failures import is_unavailable
+from shared.kafka import AIOKafkaConsumer, Offsets, TopicPartition, consumer
+from shared.migrations import POLICY
+from shared.settings import Settings
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reporting.tables import READ_MODELS
+from reporting.worker import ROUTES
+
+SCHEMA = "rebuild"
+ROLE = "reporting"
+BATCH = 1_000
+NEARLY = 10_000
+"""So few records behind, the rest is read while writers wait."""
+TRIES = 60
+SHOWN = 20
+_LOCK = 0x7265626C  # "rebl": one rebuild per database
+
+
+class RebuildError(Exception):
+    """The rebuild cannot go on. The text says why."""
+
+
+class SideDatabase(Database):
+    """The service's database with the new tables in front of the live ones."""
+
+    @asynccontextmanager
+    async def transaction(self, *tenants: UUID) -> AsyncIterator[AsyncConnection]:
+        """One transaction in the scope of some tenants, on the new tables."""
+        async with super().transaction(*tenants) as conn:
+            await run(conn, f"SET LOCAL search_path TO {SCHEMA}, public")
+            yield conn
+
+
+class Reader:
+    """Reads topics from their first record on, through the service's handlers."""
+
+    def __init__(self, client: AIOKafkaConsumer, database: Database, context: Context) -> None:
+        self._client = client
+        self._database = database
+        self._context = context
+        self.read = 0
+        self.refused: list[str] = []
+        """Records that could not be handled, as in the live service's dead letters: topic, partition, offset, reason."""
+
+    async def start(self, ends: dict[tuple[str, int], int]) -> None:
+        """Takes all partitions and goes to their beginnings."""
+        partitions = [TopicPartition(*at) for at in ends]
+        self._client.assign(partitions)
+        for at, offset in (await self._client.beginning_offsets(partitions)).items():
+            self._client.seek(at, offset)
+
+    async def positions(self) -> dict[tuple[str, int], int]:
+        """The next offset of every partition."""
+        return {(at.topic, at.partition): await self._client.position(at) for at in self._client.assignment()}
+
+    async def read_to(self, ends: dict[tuple[str, int], int]) -> None:
+        """Handles every record before `ends`, and none after."""
+        while True:
+            positions = await self.positions()
+            behind = [TopicPartition(*at) for at, end in ends.items() if positions[at] < end]
+            if not behind:
+                return
+            polled = await self._client.getmany(*behind, timeout_ms=500, max_records=BATCH)
+            topics: dict[str, list[Any]] = {}
+            for at, records in polled.items():
+                end = ends[(at.topic, at.partition)]
+                topics.setdefault(at.topic, []).extend(record for record in records if record.offset < end)
+                if records and records[-1].offset >= end:
+                    self._client.seek(at, end)
+            for topic, records in topics.items():
+                await self._handle(topic, records)
+
+    async def _handle(self, topic: str, records: Sequence[Any]) -> None:
+        event = events()[topic.removeprefix(self._context.topic_prefix)]
+        batch = []
+        for record in records:
+            if record.value is None:
+                continue
+            try:
+                batch.append((decode(event, record.headers, record.value), record))
+            except ContractError as error:
+                self._refuse(record, error)
+        self.read += len(records)
+        if batch:
+            await self._apply(batch)
+
+    async def _apply(self, batch: list[tuple[Message[Any], Any]]) -> None:
+        messages = [message for message, _ in batch]
+        try:
+            async with self._database.transaction(*{message.tenant_id for message in messages}) as conn:
+                await ROUTES[type(messages[0].data)](conn, messages, self._context)
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            if len(batch) == 1:
+                self._refuse(batch[0][1], error)
+                return
+            middle = len(batch) // 2
+            await self._apply(batch[:middle])
+            await self._apply(batch[middle:])
+
+    def _refuse(self, record: Any, error: Exception) -> None:
+        self.refused.append(f"{record.topic} {record.partition} {record.offset}: {type(error).__name__}")
+
+
+async def rebuild(settings: Settings, *, compare: bool) -> int:
+    """Rebuilds the read models and compares them with the live ones or replaces those; prints one JSON object.
+
+    Returns the exit status: 1 where a comparison finds differences. Raises SystemExit where it cannot be done.
+    """
+    if settings.owner_database_url is None:
+        raise SystemExit("ENCOURS_OWNER_DATABASE_URL is not set: the new tables are made and exchanged by the role that owns them")
+    owner = Database(settings.owner_database_url.get_secret_value(), application_name="encours-reporting-rebuild", pool_max=3)
+    try:
+        async with _alone(owner):
+            await _prepare(owner)
+            try:
+                result = await _build(settings, owner, compare=compare)
+            finally:
+                await _drop(owner)
+    except RebuildError as error:
+        raise SystemExit(f"reporting rebuild: {error}") from None
+    finally:
+        await owner.close()
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    return 1 if compare and result["different"] else 0
+
+
+async def _build(settings: Settings, owner: Database, *, compare: bool) -> dict[str, Any]:
+    names, prefix = sorted(event.__name__ for event in ROUTES), settings.topic_prefix
+    group = f"{prefix}reporting"
+    offsets = Offsets(settings.kafka_bootstrap_servers)
+    side = SideDatabase(settings.database_url.get_secret_value(), application_name="encours-reporting-rebuild", pool_max=2)
+    client = consumer(settings.kafka_bootstrap_servers, f"{group}-rebuild", client_id="reporting-rebuild")
+    reader = Reader(client, side, Context(BusinessClock(settings.clock_file).now(), offsets, prefix, f"{group}-rebuild"))
+    try:
+        await client.start()
+        ends = await offsets.ends(names, prefix=prefix)
+        await reader.start(ends)
+        while lag(ends, await reader.positions()).total() > NEARLY:
+            await reader.read_to(ends)
+            ends = await offsets.ends(names, prefix=prefix)
+        for _ in range(TRIES):
+            async with owner.engine.begin() as conn:
+                await _hold_writers(conn)
+                ends = await offsets.ends(names, prefix=prefix)
+                if not compare or not lag(ends, await offsets.committed(group)).total():
+                    await reader.read_to(ends)
+                    different = {table.name: found for table in READ_MODELS if (found := await _differences(conn, table))}
+                    replaced = {} if compare else {table.name: await _replace(conn, table) for table in READ_MODELS}
+                    return {"read": reader.read, "refused": reader.refused[:SHOWN], "different": different, "replaced": replaced}
+            await asyncio.sleep(0.5)
+        raise RebuildError("the worker does not catch up with its topics: compare while it runs and little comes in")
+    finally:
+        await client.stop()
+        await side.close()
+        await offsets.close()
+
+
+@asynccontextmanager
+async def _alone(owner: Database) -> AsyncIterator[None]:
+    async with owner.engine.connect() as raw:
+        conn = await raw.execution_options(isolation_level="AUTOCOMMIT")
+        if not (await fetch(conn, "SELECT pg_try_advisory_lock(:lock) AS held", lock=_LOCK))[0].held:
+            raise RebuildError("another rebuild is running")
+        try:
+            yield
+        finally:
+            await raw.invalidate()  # the session goes, and the lock with it
+
+
+async def _prepare(owner: Database) -> None:
+    """Makes the empty tables, under the same row-level security as the live ones."""
+    await _drop(owner)
+    async with owner.engine.begin() as conn:
+        await run(conn, f"CREATE SCHEMA {SCHEMA}")
+        await run(conn, f"GRANT USAGE ON SCHEMA {SCHEMA} TO {ROLE}")
+        for table in READ_MODELS:
+            new = f"{SCHEMA}.{table.name}"
+            await run(conn, f"CREATE TABLE {new} (LIKE public.{table.name} INCLUDING ALL)")
+            await run(conn, f"ALTER TABLE {new} ENABLE ROW LEVEL SECURITY")
+            await run(conn, f"CREATE POLICY tenant ON {new} USING ({POLICY}) WITH CHECK ({POLICY})")
+            await run(conn, f"GRANT SELECT, INSERT, UPDATE ON {new} TO {ROLE}")
+
+
+async def _drop(owner: Database) -> None:
+    async with owner.engine.begin() as conn:
+        await run(conn, f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+
+
+async def _hold_writers(conn: AsyncConnection) -> None:
+    """Lets writers of the live tables wait until this transaction ends, and takes every tenant into its scope."""
+    await run(conn, "SET LOCAL statement_timeout = 0")
+    # in the order in which the handlers take them: a kept table, then the events seen
+    tables = ", ".join(f"public.{table.name}" for table in READ_MODELS)
+    await run(conn, f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
+    await run(conn, "SELECT set_config('app.tenants', coalesce((SELECT array_agg(tenant_id) FROM tenant), '{}')::text, true)")
+
+
+def _key(table: Table, left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{column.name} = {right}.{column.name}" for column in table.primary_key)
+
+
+async def _differences(conn: AsyncConnection, table: Table) -> list[str]:
+    """The first rows that differ: key and columns, never values. No row is the same as no difference."""
+    key = ", '/', ".join(f"coalesce(l.{column.name}, r.{column.name})" for column in table.primary_key)
+    rows = await fetch(
+        conn,
+        f"SELECT concat({key}) AS key, l.tenant_id IS NULL AS only_rebuilt, r.tenant_id IS NULL AS only_live, "  # noqa: S608 - names of ours
+        "(SELECT string_agg(k, ', ' ORDER BY k) FROM jsonb_object_keys(to_jsonb(l)) AS k "
+        "WHERE to_jsonb(l) -> k IS DISTINCT FROM to_jsonb(r) -> k) AS columns, count(*) OVER () AS total "
+        f"FROM public.{table.name} l FULL JOIN {SCHEMA}.{table.name} r ON {_key(table, 'l', 'r')} "
+        f"WHERE to_jsonb(l) IS DISTINCT FROM to_jsonb(r) ORDER BY 1 LIMIT {SHOWN}",
+    )
+    found = [
+        f"{row.key}: " + ("missing in the live table" if row.only_rebuilt else "not in the topics" if row.only_live else row.columns)
+        for row in rows
+    ]
+    return found + ([f"and {rows[0].total - len(rows)} more"] if rows and rows[0].total > len(rows) else [])
+
+
+async def _replace(conn: AsyncConnection, table: Table) -> int:
+    """Makes the live table equal to the rebuilt one; returns how many rows were written."""
+    live, new = f"public.{table.name}", f"{SCHEMA}.{table.name}"
+    await run(
+        conn,
+        f"DELETE FROM {live} l WHERE NOT EXISTS (SELECT 1 FROM {new} r WHERE {_key(table, 'l', 'r')} AND to_jsonb(r) = to_jsonb(l))",  # noqa: S608 - names of ours
+    )
+    return await run(conn, f"INSERT INTO {live} SELECT * FROM {new} ON CONFLICT DO NOTHING")  # noqa: S608 - as above
