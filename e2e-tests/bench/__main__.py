@@ -12,9 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from onemachine.testing import infrastructure
+
 from bench import loops, product
 from bench.rig import Rig, say
-from onemachine.testing import infrastructure
 
 
 async def measure(rig: Rig, *, quick: bool) -> dict[str, float]:

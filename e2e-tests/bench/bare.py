@@ -12,7 +12,7 @@ from zlib import crc32
 import asyncpg
 import msgspec
 import uvloop
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer  # noqa: TID251 - it measures what our own loop costs over this
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 DSN = os.environ["BENCH_DSN"]
 BOOTSTRAP = os.environ["KAFKA_BOOTSTRAP_SERVERS"]

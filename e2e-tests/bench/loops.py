@@ -9,9 +9,10 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from bench.rig import HERE, Rig, arrivals
 from shared.clock import monotonic
 from shared.kafka import Producer, Record
+
+from bench.rig import HERE, Rig, arrivals
 
 TENANT = UUID(int=7)
 CUSTOMERS = 1_000

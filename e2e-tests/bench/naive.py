@@ -7,7 +7,7 @@ import uuid
 
 import msgspec
 import uvloop
-from aiokafka import AIOKafkaConsumer, TopicPartition  # noqa: TID251 - the form that is compared against
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from bare import BOOTSTRAP, DSN, PREFIX, Payment
 from sqlalchemy import BigInteger, Identity, Text, select
 from sqlalchemy.dialects.postgresql import UUID

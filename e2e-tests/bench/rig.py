@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord  # noqa: TID251 - it listens from outside
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # noqa: TID251 - as above
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from shared.clock import monotonic
 
 HERE = Path(__file__).parent

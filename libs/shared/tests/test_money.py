@@ -3,17 +3,17 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shared.money import MAX_MINOR, exponent, format_amount, parse_amount
+from shared.money import exponent, format_amount, parse_amount
 
 CURRENCIES = st.sampled_from(["EUR", "JPY", "KWD", "CLF", "USD", "CHF"])
 
 
-@given(st.integers(-MAX_MINOR, MAX_MINOR), CURRENCIES)
+@given(st.integers(-(10**18) + 1, 10**18 - 1), CURRENCIES)
 def test_parse_is_the_inverse_of_format(minor: int, currency: str) -> None:
     assert parse_amount(format_amount(minor, currency), currency) == minor
 
 
-@given(st.decimals(-(10**15), 10**15, places=4), CURRENCIES)
+@given(st.decimals(-(10**14), 10**14, places=4), CURRENCIES)
 def test_what_is_parsed_is_exactly_what_was_written_or_refused(amount: Decimal, currency: str) -> None:
     try:
         minor = parse_amount(f"{amount:f}", currency)

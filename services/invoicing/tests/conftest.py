@@ -1,3 +1,4 @@
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from shared.ids import new_id
 from shared.service import Runtime, api, check, open_runtime
 from shared.testing.databases import Urls, fresh_database
 from shared.testing.tokens import public_key_file, token
+
+sys.path.insert(0, str(Path(__file__).parent))  # for ublfile, the maker of files that several modules use
 
 SCOPES = ("entities:write", "entities:read", "customers:write", "customers:read", "invoices:write", "invoices:read")
 

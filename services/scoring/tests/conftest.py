@@ -43,6 +43,83 @@ async def database(urls: Urls) -> AsyncIterator[Database]:
     await found.close()
 
 
+def customer(customer_id: UUID, version: int = 1, **changes: Any) -> CustomerChanged:
+    values: dict[str, Any] = {
+        "version": version,
+        "customer_id": customer_id,
+        "source_system": "erp",
+        "customer_number": "C-1",
+        "status": "confirmed",
+        "company_ids": [CompanyId(scheme="0002", value="552100554")],
+        "country": "FR",
+    }
+    return CustomerChanged(**(values | changes))
+
+
+def item(
+    item_id: UUID, customer_id: UUID, version: int = 1, *, amount: int = 10_000, paid_on: date | None = None, **changes: Any
+) -> OpenItemChanged:
+    due = changes.pop("due", date(2026, 5, 1))
+    left = 0 if paid_on else amount
+    values: dict[str, Any] = {
+        "version": version,
+        "item_id": item_id,
+        "kind": "invoice",
+        "customer_id": customer_id,
+        "source_system": "erp",
+        "invoice_number": "F-1",
+        "currency": "EUR",
+        "issue_date": date(2026, 4, 1),
+        "original_minor": amount,
+        "open_minor": left,
+        "disputed_minor": 0,
+        "settled": Settled(cash_minor=amount - left),
+        "instalments": [ItemInstalment(number=1, due_date=due, amount_minor=amount, open_minor=left)],
+        "status": "paid" if paid_on else "open",
+        "value_date": paid_on,
+    }
+    return OpenItemChanged(**(values | changes))
+
+
+def account(
+    customer_id: UUID, version: int = 1, *, open_minor: int, currency: str = "EUR", entity: object = "e1", **changes: Any
+) -> AccountBalanceChanged:
+    values: dict[str, Any] = {
+        "version": version,
+        "account_id": an_id("account", customer_id, entity, currency),
+        "customer_id": customer_id,
+        "currency": currency,
+        "open_minor": open_minor,
+        "unapplied_minor": 0,
+        "unused_credits_minor": 0,
+    }
+    return AccountBalanceChanged(**(values | changes))
+
+
+def invoice(invoice_id: UUID, customer_id: UUID, version: int = 1, *, amount: int = 10_000, **changes: Any) -> InvoiceIssued:
+    values: dict[str, Any] = {
+        "version": version,
+        "invoice_id": invoice_id,
+        "source_system": "erp",
+        "source_id": "1",
+        "source_version": 1,
+        "invoice_number": "F-1",
+        "kind": "invoice",
+        "origin": "issued",
+        "status": "issued",
+        "customer_id": customer_id,
+        "customer_number": "C-1",
+        "issue_date": date(2026, 4, 1),
+        "currency": "EUR",
+        "total_minor": amount,
+        "tax_minor": 0,
+        "prepaid_minor": 0,
+        "payable_minor": amount,
+        "instalments": [Instalment(number=1, due_date=date(2026, 5, 1), amount_minor=amount)],
+    }
+    return InvoiceIssued(**(values | changes))
+
+
 @dataclass
 class World:
     """A service's database in the hands of one test, with its own tenant."""
@@ -84,85 +161,12 @@ class World:
             await checker.close()
         assert all(value is True for value in outcome.values()), outcome
 
-    customer = staticmethod(lambda *args, **changes: customer(*args, **changes))
-    item = staticmethod(lambda *args, **changes: item(*args, **changes))
-    account = staticmethod(lambda *args, **changes: account(*args, **changes))
-    invoice = staticmethod(lambda *args, **changes: invoice(*args, **changes))
+    customer = staticmethod(customer)
+    item = staticmethod(item)
+    account = staticmethod(account)
+    invoice = staticmethod(invoice)
 
 
 @pytest.fixture
 def world(database: Database, urls: Urls, request: pytest.FixtureRequest) -> World:
     return World(database, urls, an_id("tenant", request.node.nodeid))
-
-
-def customer(customer_id: UUID, version: int = 1, **changes: Any) -> CustomerChanged:
-    values: dict[str, Any] = {
-        "version": version,
-        "customer_id": customer_id,
-        "source_system": "erp",
-        "customer_number": "C-1",
-        "status": "confirmed",
-        "company_ids": [CompanyId(scheme="0002", value="552100554")],
-        "country": "FR",
-    }
-    return CustomerChanged(**(values | changes))
-
-
-def item(item_id: UUID, customer_id: UUID, version: int = 1, *, amount: int = 10_000, paid_on: date | None = None, **changes: Any) -> OpenItemChanged:
-    due = changes.pop("due", date(2026, 5, 1))
-    left = 0 if paid_on else amount
-    values: dict[str, Any] = {
-        "version": version,
-        "item_id": item_id,
-        "kind": "invoice",
-        "customer_id": customer_id,
-        "source_system": "erp",
-        "invoice_number": "F-1",
-        "currency": "EUR",
-        "issue_date": date(2026, 4, 1),
-        "original_minor": amount,
-        "open_minor": left,
-        "disputed_minor": 0,
-        "settled": Settled(cash_minor=amount - left),
-        "instalments": [ItemInstalment(number=1, due_date=due, amount_minor=amount, open_minor=left)],
-        "status": "paid" if paid_on else "open",
-        "value_date": paid_on,
-    }
-    return OpenItemChanged(**(values | changes))
-
-
-def account(customer_id: UUID, version: int = 1, *, open_minor: int, currency: str = "EUR", entity: object = "e1", **changes: Any) -> AccountBalanceChanged:
-    values: dict[str, Any] = {
-        "version": version,
-        "account_id": an_id("account", customer_id, entity, currency),
-        "customer_id": customer_id,
-        "currency": currency,
-        "open_minor": open_minor,
-        "unapplied_minor": 0,
-        "unused_credits_minor": 0,
-    }
-    return AccountBalanceChanged(**(values | changes))
-
-
-def invoice(invoice_id: UUID, customer_id: UUID, version: int = 1, *, amount: int = 10_000, **changes: Any) -> InvoiceIssued:
-    values: dict[str, Any] = {
-        "version": version,
-        "invoice_id": invoice_id,
-        "source_system": "erp",
-        "source_id": "1",
-        "source_version": 1,
-        "invoice_number": "F-1",
-        "kind": "invoice",
-        "origin": "issued",
-        "status": "issued",
-        "customer_id": customer_id,
-        "customer_number": "C-1",
-        "issue_date": date(2026, 4, 1),
-        "currency": "EUR",
-        "total_minor": amount,
-        "tax_minor": 0,
-        "prepaid_minor": 0,
-        "payable_minor": amount,
-        "instalments": [Instalment(number=1, due_date=date(2026, 5, 1), amount_minor=amount)],
-    }
-    return InvoiceIssued(**(values | changes))

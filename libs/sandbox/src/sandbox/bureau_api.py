@@ -24,7 +24,7 @@ _PAGE = 100
 
 
 class Login(BaseModel):
-    """What the token is asked for with; any non-empty pair is good."""
+    """What the token is asked for with; any password is good but `wrong`."""
 
     username: str
     password: str
@@ -107,8 +107,8 @@ def _open_routes(desk: Desk) -> APIRouter:
 
     @router.post("/authenticate")
     async def authenticate(login: Login) -> dict[str, str]:
-        """A token for an hour; any user and password that are not empty are good."""
-        if not login.username or not login.password:
+        """A token for an hour; every password is good but `wrong`."""
+        if login.password == "wrong":  # noqa: S105 - the one that stands for all wrong ones
             raise HTTPException(401, "wrong username or password")
         return {"token": desk.login(login)}
 

@@ -48,10 +48,10 @@ async def put(conn: AsyncConnection, consumer: str, letters: Sequence[DeadLetter
         offs=[letter.offset for letter in letters],
         tenants=[letter.tenant_id for letter in letters],
         keys=[letter.key for letter in letters],
-        headers=[json.dumps([[name, (value or b"").hex()] for name, value in letter.headers]) for letter in letters],
+        headers=[json.dumps([[name.encode().hex(), (value or b"").hex()] for name, value in letter.headers]) for letter in letters],
         values=[letter.value for letter in letters],
         parked=[letter.parked for letter in letters],
-        reasons=[letter.reason[:2000] for letter in letters],
+        reasons=[_text(letter.reason) for letter in letters],
     )
 
 
@@ -72,6 +72,11 @@ async def replayed(conn: AsyncConnection, ids: Sequence[int]) -> None:
     await run(conn, "UPDATE dead_letter SET replayed_at = :now WHERE id = ANY(CAST(:ids AS bigint[]))", now=machine_now(), ids=list(ids))
 
 
+def _text(reason: str) -> str:
+    """A reason as Postgres can store it, whatever a handler quoted in it: what is refused here would stop the topic."""
+    return reason[:2000].replace("\x00", "\\x00").encode(errors="backslashreplace").decode()
+
+
 def _letter(row: Any) -> DeadLetter:
     return DeadLetter(
         id=row.id,
@@ -81,7 +86,7 @@ def _letter(row: Any) -> DeadLetter:
         tenant_id=row.tenant_id,
         key=row.key,
         value=row.value,
-        headers=[(name, bytes.fromhex(value)) for name, value in json.loads(row.headers)],
+        headers=[(bytes.fromhex(name).decode(), bytes.fromhex(value)) for name, value in json.loads(row.headers)],
         parked=row.parked,
         reason=row.reason,
     )

@@ -21,7 +21,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
-from aiokafka import AIOKafkaConsumer, TopicPartition  # noqa: TID251 - the tests look at the topics themselves
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition  # noqa: TID251 - the tests look at the topics themselves
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # noqa: TID251
 from contracts.catalogue import topics
 from contracts.dunning import ReminderSent
@@ -385,3 +385,11 @@ async def create(bootstrap: str, prefix: str, replication: int) -> None:
         await admin.create_topics([NewTopic(prefix + name, topics()[name].partitions, replication, topic_configs=settings) for name in TOPICS])
     finally:
         await admin.close()
+
+
+def consumed(records: Iterable[Record]) -> list[ConsumerRecord]:
+    """Records as a consumer receives them, without a broker in between: partition 0, offsets from 0."""
+    return [
+        ConsumerRecord(topic, 0, offset, 0, 0, key, value, None, len(key), len(value), tuple(record_headers))
+        for offset, (topic, key, value, record_headers) in enumerate(records)
+    ]

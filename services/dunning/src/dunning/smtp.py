@@ -54,9 +54,7 @@ class Smtp:
         finally:
             client.close()
 
-    async def _offer(
-        self, client: aiosmtplib.SMTP, user: str | None, password: str | None, sender: str, recipient: str
-    ) -> Outcome | None:
+    async def _offer(self, client: aiosmtplib.SMTP, user: str | None, password: str | None, sender: str, recipient: str) -> Outcome | None:
         """Everything before the content; None when the server is ready for it."""
         try:
             await client.connect()

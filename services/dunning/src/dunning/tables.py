@@ -4,11 +4,10 @@ Invariants: `tenant_id` leads every key; replicas hold their aggregate's `versio
 are fed by different topics; money is an integer of minor units that no row lets fall below zero.
 """
 
+from shared.tables import attach
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from sqlalchemy.types import TypeEngine
-
-from shared.tables import attach
 
 METADATA = MetaData()
 attach(METADATA)

@@ -38,16 +38,16 @@ class _Reader:
     def texts(self, path: str) -> tuple[str, ...]:
         return tuple(dict.fromkeys(text for found in self.root.iterfind(path, _NS) if (text := _clean(found))))
 
-    def amount(self, node: etree._Element | None, path: str, xpath: str, rule: str) -> Decimal | None:
+    def amount(self, node: etree._Element | None, path: str, xpath: str) -> Decimal | None:
         text = self.text(node, path)
         if text is None:
             return None
         if not _DECIMAL.fullmatch(text):
-            self.malformed.append(Finding(rule, f"{xpath}/{path}", "is not a decimal number of at most 17 digits and 10 decimals"))
+            self.malformed.append(Finding("xsd-decimal", f"{xpath}/{path}", "is not a decimal number of at most 17 digits and 10 decimals"))
             return None
         return Decimal(text)
 
-    def day(self, node: etree._Element | None, path: str, xpath: str, rule: str) -> date | None:
+    def day(self, node: etree._Element | None, path: str, xpath: str) -> date | None:
         text = self.text(node, path)
         if text is None:
             return None
@@ -55,7 +55,7 @@ class _Reader:
         try:
             return date.fromisoformat(found[1] if found else "")
         except ValueError:
-            self.malformed.append(Finding(rule, f"{xpath}/{path}", "is not a date YYYY-MM-DD"))
+            self.malformed.append(Finding("xsd-date", f"{xpath}/{path}", "is not a date YYYY-MM-DD"))
             return None
 
 
@@ -70,16 +70,16 @@ def read(root: etree._Element) -> EInvoice:
     at = f"{top}/cac:LegalMonetaryTotal"
     allowances, charges = _adjustments(reader, top)
     tax, taxes = _taxes(reader, top, currency)
-    due = reader.day(root, "cbc:DueDate", top, "BR-CO-25") or reader.day(means, "cbc:PaymentDueDate", f"{top}/cac:PaymentMeans", "BR-CO-25")
+    due = reader.day(root, "cbc:DueDate", top) or reader.day(means, "cbc:PaymentDueDate", f"{top}/cac:PaymentMeans")
 
-    def total(name: str, rule: str) -> Decimal | None:
-        return reader.amount(totals, f"cbc:{name}", at, rule)
+    def total(name: str) -> Decimal | None:
+        return reader.amount(totals, f"cbc:{name}", at)
 
     return EInvoice(
         root=reader.name,
         profile=reader.text(root, "cbc:CustomizationID"),
         number=reader.text(root, "cbc:ID"),
-        issue_date=reader.day(root, "cbc:IssueDate", top, "BR-03"),
+        issue_date=reader.day(root, "cbc:IssueDate", top),
         due_date=due,
         type_code=type_code,
         is_credit=reader.name == "CreditNote" or type_code in _CREDIT_CODES,
@@ -100,15 +100,15 @@ def read(root: etree._Element) -> EInvoice:
         allowances=tuple(allowances),
         charges=tuple(charges),
         taxes=tuple(taxes),
-        line_total=total("LineExtensionAmount", "BR-12"),
-        allowance_total=total("AllowanceTotalAmount", "BR-CO-11"),
-        charge_total=total("ChargeTotalAmount", "BR-CO-12"),
-        net=total("TaxExclusiveAmount", "BR-13"),
+        line_total=total("LineExtensionAmount"),
+        allowance_total=total("AllowanceTotalAmount"),
+        charge_total=total("ChargeTotalAmount"),
+        net=total("TaxExclusiveAmount"),
         tax=tax,
-        gross=total("TaxInclusiveAmount", "BR-14"),
-        prepaid=total("PrepaidAmount", "BR-CO-16"),
-        rounding=total("PayableRoundingAmount", "BR-CO-16"),
-        payable=total("PayableAmount", "BR-15"),
+        gross=total("TaxInclusiveAmount"),
+        prepaid=total("PrepaidAmount"),
+        rounding=total("PayableRoundingAmount"),
+        payable=total("PayableAmount"),
         malformed=tuple(reader.malformed),
     )
 
@@ -164,9 +164,9 @@ def _lines(reader: _Reader, top: str) -> Iterable[Portion]:
         category = line.find("cac:Item/cac:ClassifiedTaxCategory", _NS)
         yield Portion(
             xpath=f"{at}/cbc:LineExtensionAmount",
-            amount=reader.amount(line, "cbc:LineExtensionAmount", at, "BR-24"),
+            amount=reader.amount(line, "cbc:LineExtensionAmount", at),
             category=reader.text(category, "cbc:ID"),
-            rate=reader.amount(category, "cbc:Percent", f"{at}/cac:Item/cac:ClassifiedTaxCategory", "BR-S-05"),
+            rate=reader.amount(category, "cbc:Percent", f"{at}/cac:Item/cac:ClassifiedTaxCategory"),
         )
 
 
@@ -178,9 +178,9 @@ def _adjustments(reader: _Reader, top: str) -> tuple[list[Portion], list[Portion
         found[charge].append(
             Portion(
                 xpath=f"{at}/cbc:Amount",
-                amount=reader.amount(each, "cbc:Amount", at, "BR-36" if charge else "BR-31"),
+                amount=reader.amount(each, "cbc:Amount", at),
                 category=reader.text(each, "cac:TaxCategory/cbc:ID"),
-                rate=reader.amount(each, "cac:TaxCategory/cbc:Percent", at, "BR-S-06"),
+                rate=reader.amount(each, "cac:TaxCategory/cbc:Percent", at),
             )
         )
     return found
@@ -195,16 +195,16 @@ def _taxes(reader: _Reader, top: str, currency: str | None) -> tuple[Decimal | N
         if amount is not None and amount.get("currencyID") == currency:
             if tax is not None:
                 reader.malformed.append(Finding("BR-CO-15", f"{at}/cbc:TaxAmount", "a second VAT total in the invoice's currency"))
-            tax = reader.amount(node, "cbc:TaxAmount", at, "BR-CO-14")
+            tax = reader.amount(node, "cbc:TaxAmount", at)
         for position, each in enumerate(node.iterfind("cac:TaxSubtotal", _NS), 1):
             path = f"{at}/cac:TaxSubtotal[{position}]"
             taxes.append(
                 TaxPortion(
                     xpath=path,
-                    taxable=reader.amount(each, "cbc:TaxableAmount", path, "BR-45"),
-                    tax=reader.amount(each, "cbc:TaxAmount", path, "BR-46"),
+                    taxable=reader.amount(each, "cbc:TaxableAmount", path),
+                    tax=reader.amount(each, "cbc:TaxAmount", path),
                     category=reader.text(each, "cac:TaxCategory/cbc:ID"),
-                    rate=reader.amount(each, "cac:TaxCategory/cbc:Percent", path, "BR-48"),
+                    rate=reader.amount(each, "cac:TaxCategory/cbc:Percent", path),
                 )
             )
     return tax, taxes
@@ -215,8 +215,8 @@ def _instalments(reader: _Reader, top: str) -> tuple[tuple[date, Decimal], ...]:
     found = []
     for position, terms in enumerate(reader.root.iterfind("cac:PaymentTerms", _NS), 1):
         at = f"{top}/cac:PaymentTerms[{position}]"
-        amount = reader.amount(terms, "cbc:Amount", at, "BR-CO-25")
-        day = reader.day(terms, "cbc:InstallmentDueDate", at, "BR-CO-25") or reader.day(terms, "cbc:PaymentDueDate", at, "BR-CO-25")
+        amount = reader.amount(terms, "cbc:Amount", at)
+        day = reader.day(terms, "cbc:InstallmentDueDate", at) or reader.day(terms, "cbc:PaymentDueDate", at)
         if amount is not None and day is not None:
             found.append((day, amount))
     return tuple(found)

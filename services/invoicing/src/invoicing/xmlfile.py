@@ -53,7 +53,7 @@ def parse(data: bytes) -> Tree:
     except (etree.XMLSyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise UnreadableError("not well-formed XML" + (f" (line {line})" if line else "")) from None
-    if str(root.getroottree().docinfo.doctype):
+    if root.getroottree().docinfo.internalDTD is not None:
         raise UnreadableError("an XML file with a DOCTYPE is refused")
     tag = str(root.tag)
     return Tree(_KNOWN.get(tag, f"xml:{etree.QName(tag).localname}"), root)

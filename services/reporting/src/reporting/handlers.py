@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from contracts import accounts, credit, customers, dunning, invoices, items, payments
 from contracts.catalogue import topics
 from contracts.envelope import Event, Message, StateEvent
 from shared import states
@@ -18,6 +17,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from contracts import accounts, credit, customers, dunning, invoices, items, payments
 from reporting import storage, tables
 
 KEPT: Mapping[type[Event], Table] = {

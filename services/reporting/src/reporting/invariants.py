@@ -11,8 +11,8 @@ from shared.invariants import Check
 CHECKS = (
     Check(
         "at_rest_balances_equal_items",
-        "SELECT format('customer %s owes entity %s %s %s by items, %s by balance', customer_id, entity_id, currency, i.open, b.open) AS what "
-        "FROM (SELECT tenant_id, entity_id, customer_id, currency, sum(open_minor) FILTER (WHERE kind <> 'credit_note') AS open, "
+        "SELECT format('customer %s owes entity %s %s %s by items, %s by balance', customer_id, entity_id, currency, i.open, b.open) "
+        "AS what FROM (SELECT tenant_id, entity_id, customer_id, currency, sum(open_minor) FILTER (WHERE kind <> 'credit_note') AS open, "
         "sum(open_minor) FILTER (WHERE kind = 'credit_note') AS credits FROM open_item WHERE open_minor > 0 GROUP BY 1, 2, 3, 4) AS i "
         "FULL JOIN (SELECT tenant_id, entity_id, customer_id, currency, sum(open_minor) AS open, sum(unused_credits_minor) AS credits "
         "FROM account_balance GROUP BY 1, 2, 3, 4) AS b USING (tenant_id, entity_id, customer_id, currency) "
@@ -20,7 +20,8 @@ CHECKS = (
     ),
     Check(
         "at_rest_balances_equal_unapplied_payments",
-        "SELECT format('customer %s has %s %s unapplied by payments, %s by balance', customer_id, currency, p.unapplied, b.unapplied) AS what "
+        "SELECT format('customer %s has %s %s unapplied by payments, %s by balance', customer_id, currency, p.unapplied, b.unapplied) "
+        "AS what "
         "FROM (SELECT tenant_id, entity_id, payer_customer_id AS customer_id, currency, sum(unapplied_minor) AS unapplied FROM payment "
         "WHERE unapplied_minor > 0 AND payer_customer_id IS NOT NULL GROUP BY 1, 2, 3, 4) AS p "
         "FULL JOIN (SELECT tenant_id, entity_id, customer_id, currency, sum(unapplied_minor) AS unapplied FROM account_balance "

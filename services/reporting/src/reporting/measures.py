@@ -65,7 +65,7 @@ async def _publish(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, day:
     """Measures the figures of a day from its stored ageing, and publishes them."""
     source = queries.ageing_of_day(entity=True)
     totals = await queries.ageing_totals(conn, source, source.values(tenant_id, as_of=day, entity_id=entity_id))
-    ageing = {row.currency: Ageing.of(row._mapping) for row in totals}  # noqa: SLF001 - SQLAlchemy's public name for it
+    ageing = {row.currency: Ageing.of(row._asdict()) for row in totals}
     sold: dict[str, dict[date, int]] = defaultdict(dict)
     first = dso.months_back(day, dso.MONTHS_MAX)[-1][0]
     for row in await queries.sales(conn, tenant_id, entity_id, first=first, last=day):

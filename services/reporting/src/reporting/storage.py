@@ -74,7 +74,7 @@ async def note_days(
 async def waiting_days(conn: AsyncConnection, tenant_id: UUID) -> Sequence[Row[Any]]:
     """Days noted and not yet measured, oldest first: (entity_id, day, ends)."""
     table = MEASURED_DAY.c
-    query = select(table.entity_id, table.day, table.ends).where(table.tenant_id == tenant_id, table.taken_at.is_(None))
+    query = select(MEASURED_DAY).where(table.tenant_id == tenant_id, table.taken_at.is_(None))
     return (await conn.execute(query.order_by(table.day, table.entity_id).limit(WAITING_MAX))).fetchall()
 
 
@@ -96,10 +96,11 @@ async def take_ageing(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, d
     values = source.values(tenant_id, as_of=day, entity_id=entity_id)
     count = await run(
         conn,
-        "INSERT INTO ageing_day (tenant_id, entity_id, day, currency, customer_id, not_due_minor, days_1_30_minor, days_31_60_minor, "
+        "INSERT INTO ageing_day "  # noqa: S608 - our own query
+        "(tenant_id, entity_id, day, currency, customer_id, not_due_minor, days_1_30_minor, days_31_60_minor, "
         "days_61_90_minor, days_91_plus_minor, disputed_minor, late_charges_minor, credit_notes_minor, unapplied_minor) "
         "SELECT :tenant, entity_id, :as_of, currency, customer_id, not_due_minor, days_1_30_minor, days_31_60_minor, days_61_90_minor, "
-        f"days_91_plus_minor, disputed_minor, late_charges_minor, credit_notes_minor, unapplied_minor FROM ({source.sql}) AS a",  # noqa: S608 - our own query
+        f"days_91_plus_minor, disputed_minor, late_charges_minor, credit_notes_minor, unapplied_minor FROM ({source.sql}) AS a",
         **values,
     )
     await run(

@@ -2,7 +2,7 @@
 
 from shared.service import Service
 
-from scoring import api
+from scoring.api import ROUTERS
 from scoring.handlers.bureau import watch
 from scoring.invariants import CHECKS
 from scoring.settings import ScoringSettings
@@ -14,7 +14,7 @@ SERVICE = Service(
     settings=ScoringSettings,
     metadata=METADATA,
     routes=ROUTES,
-    routers=(api.ROUTER,),
+    routers=ROUTERS,
     jobs=JOBS,
     checks=CHECKS,
     background=(watch,),

@@ -67,8 +67,20 @@ async def test_what_is_overdue_alone_never_places_a_hold(world):
     await world.feed(world.account(someone, open_minor=100))
     for n in range(3):
         returned = PaymentReturned(
-            version=2, payment_id=world.id("payment", n), bank_account_id=world.id("bank"), amount_minor=5, currency="EUR", booking_date=date(2026, 6, 1),
-            value_date=date(2026, 6, 1), confirmation="booked", source="camt.053", allocations=[], unapplied_minor=0, returned_minor=5, refunded_minor=0, payer_customer_id=someone,
+            version=2,
+            payment_id=world.id("payment", n),
+            bank_account_id=world.id("bank"),
+            amount_minor=5,
+            currency="EUR",
+            booking_date=date(2026, 6, 1),
+            value_date=date(2026, 6, 1),
+            confirmation="booked",
+            source="camt.053",
+            allocations=[],
+            unapplied_minor=0,
+            returned_minor=5,
+            refunded_minor=0,
+            payer_customer_id=someone,
         )
         await world.feed(returned)
     await world.review()
@@ -145,7 +157,10 @@ async def test_a_reservation_lasts_until_its_invoice_stands_in_the_exposure(worl
     second = await ask(1_500_000)
     assert (first["decision"], second["decision"], second["reserved_minor"]) == ("approved", "refused", 1_500_000)
     number = world.id("its invoice", item_first)
-    events = [world.invoice(number, someone, amount=1_500_000, credit_check_id=first["credit_check_id"]), world.item(number, someone, amount=1_500_000)]
+    events = [
+        world.invoice(number, someone, amount=1_500_000, credit_check_id=first["credit_check_id"]),
+        world.item(number, someone, amount=1_500_000, due=date(2026, 7, 1)),
+    ]
     await world.feed(*(reversed(events) if item_first else events))
     await world.feed(world.account(someone, open_minor=1_500_000))
     third = await ask(500_000)
@@ -183,7 +198,15 @@ async def test_a_persons_limit_holds_until_it_expires(world):
     await world.feed(world.customer(someone))
     async with world.database.transaction(world.tenant) as conn:
         await credit.set_limit(
-            conn, world.tenant, someone, limit_minor=7_000_000, currency="EUR", expires_on=date(2026, 6, 16), note="season", actor="ann", now=world.now
+            conn,
+            world.tenant,
+            someone,
+            limit_minor=7_000_000,
+            currency="EUR",
+            expires_on=date(2026, 6, 16),
+            note="season",
+            actor="ann",
+            now=world.now,
         )
     for _ in range(4):
         await world.review()

@@ -114,8 +114,7 @@ class Play:
         await self._statements(day.date, index)
         await self._settler.payments_looked_at(day.date)
         await self._settler.quiet(f"end of {day.date}", lambda: tick("end of day"))
-        if index >= 1:
-            await self._settler.gate_open(day.date)
+        await self._settler.gate_open(day.date)
 
     def set_clock(self, day: date, at: time) -> None:
         """Move the business clock of all services; the file is replaced as a whole, so that nobody reads half a moment."""
@@ -132,13 +131,19 @@ class Play:
             for customer in self.world.customers
             if customer.pays_to == "virtual_iban"
         ]
-        wishes += [(document.number, "invoice_id", self.erp.invoice_id(document.number)) for document in self.world.documents() if document.own_virtual_iban]
+        wishes += [
+            (document.number, "invoice_id", self.erp.invoice_id(document.number))
+            for document in self.world.documents()
+            if document.own_virtual_iban
+        ]
         if not wishes:
             return
         pool = (await self._services.sandbox.get("/bank/virtual-ibans", count=len(wishes)))["ibans"]
         await self._services.matching.post(f"/v1/bank-accounts/{iban}/virtual-ibans/pool", {"ibans": pool})
         self.banks["EUR"].open_virtual_ibans(pool)
-        account = {account["iban"]: account["bank_account_id"] async for account in self._services.matching.pages("/v1/bank-accounts")}[iban]
+        account = {account["iban"]: account["bank_account_id"] async for account in self._services.matching.pages("/v1/bank-accounts")}[
+            iban
+        ]
 
         async def assign(number: str, what: str, owner: object) -> None:
             body = {"bank_account_id": account, what: str(owner), "holder_name": holder}
@@ -213,7 +218,9 @@ class Play:
     async def _notify(self, body: dict[str, object], copy: int) -> None:
         message_id = f"{body['bank_reference']}-{copy}"
         content, headers = signed(body, secret=self._stage.webhook_secret, message_id=message_id, moment=machine_now())
-        if await self._must_take(f"notification {message_id}", self._services.matching.send("/v1/payments", content, headers, key=message_id)):
+        if await self._must_take(
+            f"notification {message_id}", self._services.matching.send("/v1/payments", content, headers, key=message_id)
+        ):
             self.told.counts["notifications"] += 1
 
     async def _bank_file(self, content: bytes, what: str, verdicts: set[str]) -> None:
@@ -243,7 +250,9 @@ class Play:
             dispute_id = self._disputes.get(resolution.number)
             if dispute_id is not None:
                 body = {"resolution": resolution.resolution}
-                if await self._must_take(f"resolution of {resolution.number}", self._services.dunning.post(f"/v1/disputes/{dispute_id}/resolve", body)):
+                if await self._must_take(
+                    f"resolution of {resolution.number}", self._services.dunning.post(f"/v1/disputes/{dispute_id}/resolve", body)
+                ):
                     self.told.counts["resolutions"] += 1
         await at_once(self._promise(promise) for promise in day.promises)
         for news in day.bureau_news:
@@ -320,4 +329,3 @@ async def at_once(work: Iterable[Awaitable[object]]) -> None:
     for result in await asyncio.gather(*(one(each) for each in work), return_exceptions=True):
         if isinstance(result, BaseException):
             raise result
-

@@ -39,13 +39,15 @@ class Stage:
     environments: Mapping[str, Mapping[str, str]]
 
 
-def read_stage(file: Path, environment: Mapping[str, str]) -> Stage:
-    """The stage from its file; `environment` may override: ENCOURS_URL_NAME, ENCOURS_TOKEN, ENCOURS_WEBHOOK_SECRET.
-
-    Raises StageError naming what is missing or malformed.
+def read_stage(environment: Mapping[str, str]) -> Stage:
+    """The stage from the file that `environment` names; ENCOURS_URL_NAME, ENCOURS_TOKEN, ENCOURS_CLOCK_FILE and
+    ENCOURS_WEBHOOK_SECRET override it. Raises StageError naming what is missing or malformed.
     """
+    file = environment.get("ENCOURS_SERVICES_FILE")
+    if file is None:
+        raise StageError("ENCOURS_SERVICES_FILE is not set: it names the file that says where the services are")
     try:
-        found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        found: dict[str, Any] = json.loads(Path(file).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise StageError(f"{file}: {error}") from None
     urls, environments = {}, {}
@@ -55,7 +57,9 @@ def read_stage(file: Path, environment: Mapping[str, str]) -> Stage:
         if not isinstance(url, str):
             raise StageError(f"{file}: /{name}/url is missing")
         urls[name], environments[name] = url.rstrip("/"), dict(part.get("env", {}))
-    secret = environment.get("ENCOURS_WEBHOOK_SECRET") or found.get("webhook_secret") or environments["matching"].get("ENCOURS_WEBHOOK_SECRET")
+    secret = (
+        environment.get("ENCOURS_WEBHOOK_SECRET") or found.get("webhook_secret") or environments["matching"].get("ENCOURS_WEBHOOK_SECRET")
+    )
     values = {
         "tenant": found.get("tenant"),
         "entity": found.get("entity"),

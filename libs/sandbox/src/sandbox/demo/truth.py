@@ -52,12 +52,16 @@ def add_payment(books: Books, payment: Mapping[str, Any]) -> None:
 
 def add_item(books: Books, item: Mapping[str, Any]) -> None:
     """Adds one item; notes it where open and settled are not its amount."""
-    kind = "credit_notes" if item["kind"] == "credit_note" else "invoices"
+    kind = "cancelled" if item.get("close_cause") == "cancelled" else "credit_notes" if item["kind"] == "credit_note" else "invoices"
     sums = books.items.setdefault(item["currency"], Counter())
     settled = sum(item["settled"][name] for name in _SETTLED)
     if item["open_minor"] + settled != item["original_minor"]:
-        books.unequal.append(f"item {item['invoice_number']}: {item['original_minor']} is not open {item['open_minor']} and settled {settled}")
-    sums.update({f"{kind}_issued": item["original_minor"], f"{kind}_open": item["open_minor"], f"{kind}_settled": settled, f"{kind}_count": 1})
+        books.unequal.append(
+            f"item {item['invoice_number']}: {item['original_minor']} is not open {item['open_minor']} and settled {settled}"
+        )
+    sums.update(
+        {f"{kind}_issued": item["original_minor"], f"{kind}_open": item["open_minor"], f"{kind}_settled": settled, f"{kind}_count": 1}
+    )
     sums["cash"] += item["settled"]["cash_minor"]
 
 
@@ -68,12 +72,20 @@ def compare(books: Books, play: Play) -> dict[str, bool | str]:
         paid, items = books.payments.get(currency, Counter()), books.items.get(currency, Counter())
         expected = bank.received_minor
         found[f"sandbox.every_cent_received_{currency}"] = _same("the bank carried", expected, "matching lists", paid["received"])
-        found[f"sandbox.every_cent_returned_{currency}"] = _same("the bank took back", bank.returned_minor, "matching says returned", paid["returned"])
+        found[f"sandbox.every_cent_returned_{currency}"] = _same(
+            "the bank took back", bank.returned_minor, "matching says returned", paid["returned"]
+        )
         parts = paid["allocated"] + paid["unapplied"] + paid["returned"] + paid["refunded"]
-        found[f"sandbox.every_cent_has_a_place_{currency}"] = _same("the bank carried", expected, "allocated, unapplied, returned, refunded", parts)
+        found[f"sandbox.every_cent_has_a_place_{currency}"] = _same(
+            "the bank carried", expected, "allocated, unapplied, returned, refunded", parts
+        )
         found[f"sandbox.cash_on_items_is_allocated_{currency}"] = _same("settled by cash", items["cash"], "allocated", paid["allocated"])
         for kind, name in (("invoice", "invoices"), ("credit_note", "credit_notes")):
-            issued = sum(each.owed_minor for each in play.told.documents.values() if each.kind == kind and each.currency == currency)
+            issued = sum(
+                each.owed_minor
+                for each in play.told.documents.values()
+                if each.kind == kind and each.currency == currency and each.number not in play.told.cancelled
+            )
             listed = items[f"{name}_issued"]
             found[f"sandbox.{name}_issued_{currency}"] = _same("the ERP issued", issued, "items say", listed)
             rest = items[f"{name}_open"] + items[f"{name}_settled"]

@@ -45,7 +45,9 @@ def received(
     return total
 
 
-def judge(*, amount_minor: int, received_minor: int, due_on: date, gate: date | None, maybe_covered: bool) -> Literal["kept", "broken"] | None:
+def judge(
+    *, amount_minor: int, received_minor: int, due_on: date, gate: date | None, maybe_covered: bool
+) -> Literal["kept", "broken"] | None:
     """Kept, broken, or still open (None). `gate` is the day through which the bank's word is known for every entity concerned."""
     if received_minor >= amount_minor:
         return "kept"

@@ -14,9 +14,7 @@ from datetime import date
 from typing import Literal
 from uuid import UUID
 
-Reason = Literal[
-    "paid", "disputed", "promised", "insolvent", "payment_in_review", "in_credit", "below_minimum", "no_contact"
-]
+Reason = Literal["paid", "disputed", "promised", "insolvent", "payment_in_review", "in_credit", "below_minimum", "no_contact"]
 
 
 @dataclass(frozen=True, slots=True)

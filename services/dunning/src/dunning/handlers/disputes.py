@@ -4,7 +4,6 @@ Rule: a dispute resolved as `justified` stays off what is asked until that much 
 `withdrawn` put the amount back at once.
 """
 
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 

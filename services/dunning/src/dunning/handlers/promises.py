@@ -20,7 +20,12 @@ from dunning.storage import gate as gates
 from dunning.storage import promises as storage
 
 SLICE = 500
-_EVENTS: Mapping[str, type[PromiseState]] = {"open": PromiseMade, "kept": PromiseKept, "broken": PromiseBroken, "cancelled": PromiseCancelled}
+_EVENTS: Mapping[str, type[PromiseState]] = {
+    "open": PromiseMade,
+    "kept": PromiseKept,
+    "broken": PromiseBroken,
+    "cancelled": PromiseCancelled,
+}
 
 
 class RefusedError(ValueError):

@@ -121,7 +121,9 @@ class Case:
     inputs: Mapping[str, Any]
 
 
-async def cases(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, policy: Policy, lines: Mapping[Debtor, Sequence[Line]]) -> dict[Debtor, Case]:
+async def cases(
+    conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, policy: Policy, lines: Mapping[Debtor, Sequence[Line]]
+) -> dict[Debtor, Case]:
     """The situations of some debtors, read under lock."""
     found = await storage.facts(
         conn, tenant_id, entity_id, [customer for customer, _ in lines], [line.item_id for each in lines.values() for line in each]
@@ -136,7 +138,8 @@ async def cases(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, policy:
         now_due = tuple(
             _line(line, items[line.item_id], instalments[(line.item_id, line.instalment)])
             for line in wanted
-            if (line.item_id, line.instalment) in instalments and (items[line.item_id].customer_id, items[line.item_id].currency) == (customer_id, currency)
+            if (line.item_id, line.instalment) in instalments
+            and (items[line.item_id].customer_id, items[line.item_id].currency) == (customer_id, currency)
         )
         who = people[customer_id]
         contact = recipient_of(who.contacts or ())
@@ -276,7 +279,8 @@ def situation_of(inputs: Mapping[str, Any]) -> Situation:
         lines=tuple(_stored_line(line) for line in inputs["lines"]),
         contested_minor={UUID(item): amount for item, amount in inputs["contested_minor"].items()},
         promises=tuple(
-            Promise(UUID(each["promise_id"]), each["version"], tuple(map(UUID, each["item_ids"])), each["missing_minor"]) for each in inputs["promises"]
+            Promise(UUID(each["promise_id"]), each["version"], tuple(map(UUID, each["item_ids"])), each["missing_minor"])
+            for each in inputs["promises"]
         ),
         in_review=tuple((UUID(payment), version) for payment, version in inputs["in_review"]),
         credit_minor=inputs["credit_minor"],

@@ -30,7 +30,7 @@ async def insert(conn: AsyncConnection, tenant_id: UUID, values: Mapping[str, An
         conn,
         "INSERT INTO dispute (tenant_id, dispute_id, version, item_id, customer_id, entity_id, amount_minor, currency, reason, status, "
         "credited_before_minor) VALUES (:tenant, :dispute_id, 1, :item_id, :customer_id, :entity_id, :amount_minor, :currency, :reason, "
-        f"'open', 0) RETURNING {COLUMNS}",  # noqa: S608 - our own column names
+        f"'open', 0) RETURNING {COLUMNS}",
         **{"tenant": tenant_id, **values},
     )
     return row
@@ -53,7 +53,7 @@ async def resolve(conn: AsyncConnection, tenant_id: UUID, dispute_id: UUID, reso
         conn,
         "UPDATE dispute SET status = 'resolved', resolution = :resolution, version = version + 1, credited_before_minor = coalesce("
         "(SELECT credited_minor FROM item i WHERE (i.tenant_id, i.item_id) = (dispute.tenant_id, dispute.item_id)), 0) "
-        f"WHERE tenant_id = :tenant AND dispute_id = :dispute RETURNING {COLUMNS}",  # noqa: S608 - our own column names
+        f"WHERE tenant_id = :tenant AND dispute_id = :dispute RETURNING {COLUMNS}",
         tenant=tenant_id,
         dispute=dispute_id,
         resolution=resolution,

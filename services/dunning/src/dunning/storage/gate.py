@@ -86,7 +86,11 @@ async def accounts(conn: AsyncConnection, tenant_id: UUID) -> Sequence[Row[Any]]
 
 
 async def gates(conn: AsyncConnection, tenant_id: UUID) -> dict[UUID, date]:
-    """The gate day of each entity: the least over its active accounts. An entity with a shut account, or none, is absent."""
+    """The gate day of each entity: the least over its active accounts. An entity with a shut account, or none, is absent;
+    all are while what is owed lies in our dead letters.
+    """
+    if await tainted(conn, tenant_id):
+        return {}
     rows = await fetch(
         conn,
         f"SELECT entity_id, min(open_through) AS through FROM ({_REACH}) AS reach "  # noqa: S608 - our own text

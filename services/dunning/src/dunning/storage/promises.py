@@ -13,9 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dunning.domain.promise import Paid
 
 Rows = Sequence[Row[Any]]
-COLUMNS = (
-    "promise_id, version, customer_id, item_ids, amount_minor, currency, made_on, due_on, status, baseline"
-)
+COLUMNS = "promise_id, version, customer_id, item_ids, amount_minor, currency, made_on, due_on, status, baseline"
 
 
 async def debts(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID], items: Sequence[UUID] = ()) -> Rows:
@@ -95,7 +93,7 @@ async def close(conn: AsyncConnection, tenant_id: UUID, verdicts: Sequence[tuple
         conn,
         "UPDATE promise SET status = verdict, version = version + 1, recheck = false, decision = CAST(inputs AS jsonb) "
         "FROM unnest(CAST(:ids AS uuid[]), CAST(:verdicts AS text[]), CAST(:inputs AS text[])) AS t(id, verdict, inputs) "
-        f"WHERE tenant_id = :tenant AND promise_id = id AND status = 'open' RETURNING {COLUMNS}",  # noqa: S608 - our own column names
+        f"WHERE tenant_id = :tenant AND promise_id = id AND status = 'open' RETURNING {COLUMNS}",
         tenant=tenant_id,
         ids=[verdict[0] for verdict in verdicts],
         verdicts=[verdict[1] for verdict in verdicts],

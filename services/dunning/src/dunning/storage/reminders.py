@@ -162,7 +162,7 @@ async def store_decisions(conn: AsyncConnection, common: Mapping[str, Any], rows
         "INSERT INTO decision (tenant_id, day, entity_id, policy_version, as_of, gate_through, decided_at, customer_id, currency, "
         "reminder_id, outcome, reason, step, level, inputs, asked) "
         "SELECT :tenant, :day, :entity, :policy, :as_of, :gate, :now, customer_id, currency, reminder_id, outcome, reason, step, level, "
-        f"CAST(inputs AS jsonb), CAST(asked AS jsonb) FROM {unnest(_DECISION)} "  # noqa: S608 - our own column names
+        f"CAST(inputs AS jsonb), CAST(asked AS jsonb) FROM {unnest(_DECISION)} "
         "ON CONFLICT (tenant_id, day, entity_id, customer_id, currency) DO NOTHING RETURNING reminder_id",
         **common,
         **arrays(rows, list(_DECISION)),
@@ -176,7 +176,7 @@ async def reach(conn: AsyncConnection, tenant_id: UUID, rows: Sequence[tuple[UUI
     await run(
         conn,
         "INSERT INTO level_reached (tenant_id, item_id, instalment, level, reminder_id) "
-        f"SELECT :tenant, item_id, instalment, level, reminder_id FROM {unnest(columns)}",  # noqa: S608 - our own column names
+        f"SELECT :tenant, item_id, instalment, level, reminder_id FROM {unnest(columns)}",
         tenant=tenant_id,
         **arrays(rows, list(columns)),
     )

@@ -13,7 +13,7 @@ from sqlalchemy import Row
 
 from reporting import customer_queries, queries
 from reporting.api import models
-from reporting.api.reports import Reader, database, mapping, today
+from reporting.api.reports import Reader, database, today
 from reporting.domain.ageing import DEFINITION
 
 ROUTER = Router(prefix="/v1", tags=["customers"])
@@ -201,14 +201,14 @@ async def customer(request: Request, caller: Reader, customer_id: Annotated[UUID
             **{name: value for name, value in known.items() if name in CustomerView.model_fields},
             "customer_id": customer_id,
             "as_of": day,
-            "ageing": [{"entity_id": row.entity_id, "currency": row.currency, **models.amounts(mapping(row))} for row in ageing],
+            "ageing": [{"entity_id": row.entity_id, "currency": row.currency, **models.amounts(row._asdict())} for row in ageing],
             "ageing_definition": DEFINITION,
-            **{name: [model.model_validate(dict(mapping(row))) for row in parts[name]] for name, model in _LISTS.items()},
-            **{name: next((model.model_validate(dict(mapping(row))) for row in parts[name]), None) for name, model in _SINGLE.items()},
+            **{name: [model.model_validate(row._asdict()) for row in parts[name]] for name, model in _LISTS.items()},
+            **{name: next((model.model_validate(row._asdict()) for row in parts[name]), None) for name, model in _SINGLE.items()},
             "list_max": LIST_MAX,
         }
     )
 
 
 def _first(rows: Sequence[Row[Any]]) -> dict[str, Any]:
-    return dict(mapping(rows[0])) if rows else {}
+    return rows[0]._asdict() if rows else {}

@@ -41,11 +41,6 @@ def today(request: Request) -> date:
     return business_day(request.app.state.runtime.clock.now())
 
 
-def mapping(row: Row[Any]) -> Mapping[str, Any]:
-    """A row by column name."""
-    return row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
-
-
 async def _source(
     conn: AsyncConnection, tenant_id: UUID, *, as_of: date, now: date, entity_id: UUID | None
 ) -> tuple[queries.Source, str, set[UUID] | None]:
@@ -95,8 +90,8 @@ async def ageing(
         as_of=day,
         basis=basis,
         definition=DEFINITION,
-        bank_word=[models.BankWord(**mapping(row)) for row in word if entity_id in (None, row.entity_id)],
-        totals=[models.AgeingTotal(entity_id=row.entity_id, currency=row.currency, **models.amounts(mapping(row))) for row in totals],
+        bank_word=[models.BankWord(**row._asdict()) for row in word if entity_id in (None, row.entity_id)],
+        totals=[models.AgeingTotal(entity_id=row.entity_id, currency=row.currency, **models.amounts(row._asdict())) for row in totals],
         items=[_line(row) for row in rows],
         next_cursor=request.app.state.cursors.encode(position, **bound) if position else None,
     )
@@ -115,7 +110,7 @@ def _line(row: Row[Any]) -> models.AgeingLine:
         source_system=row.source_system,
         customer_number=row.customer_number,
         name=row.name,
-        **models.amounts(mapping(row)),
+        **models.amounts(row._asdict()),
     )
 
 
@@ -142,7 +137,7 @@ async def days_sales_outstanding(
             if measured is None or row.entity_id in measured:
                 sold[(row.entity_id, row.currency)][row.day] = int(row.minor)
         series = await queries.kpis(conn, caller.tenant_id, entity_id, first=start, last=end)
-    receivables = {(row.entity_id, row.currency): Ageing.of(mapping(row)).receivables for row in totals}
+    receivables = {(row.entity_id, row.currency): Ageing.of(row._asdict()).receivables for row in totals}
     keys = sorted(receivables.keys() | sold.keys())
     return models.DsoReport(
         first=start,
@@ -203,9 +198,9 @@ async def unapplied(request: Request, caller: Reader, limit: Limit = DEFAULT_LIM
     position = [rows[-1].booking_date.isoformat(), str(rows[-1].payment_id)] if len(rows) == limit else None
     return models.UnappliedReport(
         as_of=day,
-        totals=[models.UnappliedTotal(**mapping(row)) for row in totals],
+        totals=[models.UnappliedTotal(**row._asdict()) for row in totals],
         items=[
-            models.UnappliedPayment(**mapping(row), reason=row.unapplied_reason, age_days=max(0, (day - row.booking_date).days))
+            models.UnappliedPayment(**row._asdict(), reason=row.unapplied_reason, age_days=max(0, (day - row.booking_date).days))
             for row in rows
         ],
         next_cursor=request.app.state.cursors.encode(position, **bound) if position else None,
@@ -219,10 +214,10 @@ async def money(request: Request, caller: Reader) -> models.MoneyReport:
         payments, items = await queries.money(conn, caller.tenant_id)
     return models.MoneyReport(
         payments=[
-            models.PaymentMoney(**{name: value or 0 if name.endswith("_minor") else value for name, value in mapping(row).items()})
+            models.PaymentMoney(**{name: value or 0 if name.endswith("_minor") else value for name, value in row._asdict().items()})
             for row in payments
         ],
-        items=[models.ItemMoney(**mapping(row)) for row in items],
+        items=[models.ItemMoney(**row._asdict()) for row in items],
     )
 
 
@@ -231,5 +226,5 @@ async def events(request: Request, caller: Reader) -> models.EventsReport:
     """How many different events of each name were handled."""
     async with database(request).transaction(caller.tenant_id) as conn:
         rows = await queries.events_seen(conn, caller.tenant_id)
-    items = [models.EventCount(event=row.event, count=row.count) for row in rows]  # type: ignore[arg-type] # a column, not tuple.count
+    items = [models.EventCount(event=row.event, count=row.count) for row in rows]
     return models.EventsReport(definition=EVENTS_DEFINITION, items=items, total=sum(item.count for item in items))

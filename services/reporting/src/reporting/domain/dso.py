@@ -97,7 +97,7 @@ def measure(ageing: Ageing, by_day: Mapping[date, int], day: date) -> dict[str, 
     figures = {
         "dso_period": period(ageing.receivables, sales, PERIOD_DAYS),
         "dso_count_back": Figure(counted.numerator, counted.denominator) if exhausted else Figure(0, 0),
-        "best_possible_dso": "As dso_period, with all that is not due in place of the receivables.",
+        "best_possible_dso": period(ageing.not_due, sales, PERIOD_DAYS),
         "overdue_share": Figure(ageing.overdue, ageing.open),
         "at_risk_share": Figure(ageing.days_91_plus, ageing.open),
     }

@@ -1,26 +1,21 @@
-"""The HTTP API of scoring: a customer's credit, credit checks, limits, holds, the policy, and every decision explained."""
+"""A customer's credit over HTTP: score and terms, credit checks, limits, holds."""
 
-from dataclasses import replace
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, model_validator
-from shared import audit
-from shared.db import Database
-from shared.web.auth import Caller, requires
+from pydantic import BaseModel
+from shared.web.auth import Caller
 from shared.web.idempotency import once
-from shared.web.models import Command, CurrencyCode, Date, Id, Lax, LongText, PositiveMinor
-from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
+from shared.web.models import Command, CurrencyCode, Date, Id, LongText, PositiveMinor
 from shared.web.problems import FieldError, Problem
 from shared.web.route import Router
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from scoring.api.edge import Amount, Band, Reader, Writer, audited, database_of, now_of
 from scoring.domain.behaviour import business_day
-from scoring.domain.policy import BANDS, BandTerms, HoldRules, Policy
 from scoring.domain.review import review
 from scoring.handlers import credit as handlers
 from scoring.handlers.credit import UnknownCustomerError
@@ -28,13 +23,6 @@ from scoring.storage import credit as storage
 from scoring.storage import views
 
 ROUTER = Router(prefix="/v1", tags=["credit"])
-
-Reader = Annotated[Caller, requires("credit:read")]
-Writer = Annotated[Caller, requires("credit:write")]
-Band = Literal["A", "B", "C", "D", "E"]
-Amount = Annotated[int, Field(ge=0, le=2**63 - 1, description="Minor units of the currency")]
-BasisPoints = Annotated[int, Field(ge=0, le=10_000, description="Hundredths of a percent")]
-Days = Annotated[int, Field(ge=0, le=365)]
 
 
 # --- bodies and answers ------------------------------------------------------------------------------------------------
@@ -135,78 +123,7 @@ class CreditView(BaseModel):
     policy_version: int
 
 
-class BandModel(Command):
-    """What a band is granted."""
-
-    limit_minor: Amount
-    payment_terms_days: Days
-    down_payment_bp: BasisPoints
-
-
-class HoldRulesModel(Command):
-    """When new business is held; null switches a rule off. The overdue rule is stated, not yet applied automatically."""
-
-    exposure_bp: Annotated[int, Field(ge=0, le=1_000_000)] | None
-    bands: Annotated[tuple[Band, ...], Lax]
-    overdue_days: Days | None
-    overdue_minor: Amount | None
-
-
-class PolicyCommand(Command):
-    """A credit policy, whole."""
-
-    currency: CurrencyCode
-    bands: dict[Band, BandModel]
-    bureau_share_bp: BasisPoints | None
-    bureau_fresh_days: Annotated[int, Field(ge=1, le=730)]
-    check_days: Annotated[int, Field(ge=1, le=365)]
-    hold: HoldRulesModel
-
-    @model_validator(mode="after")
-    def _every_band(self) -> "PolicyCommand":
-        if set(self.bands) != set(BANDS):
-            raise ValueError("bands must hold A, B, C, D and E")
-        return self
-
-
-class PolicyView(PolicyCommand):
-    """The policy in force. Version 0 is the product's own, until a tenant sets one."""
-
-    version: int
-
-
-class DecisionView(BaseModel):
-    """A decision with what it looked at; the same rule on the same inputs gives the same outcome."""
-
-    decision_id: UUID
-    customer_id: UUID
-    kind: str
-    number: int
-    rule_version: int
-    policy_version: int
-    inputs: dict[str, Any]
-    outcome: dict[str, Any]
-    decided_at: datetime
-
-
-class DecisionPage(BaseModel):
-    """Decisions, newest first."""
-
-    items: list[DecisionView]
-    next_cursor: str | None
-
-
 # --- routes ------------------------------------------------------------------------------------------------------------
-def _database(request: Request) -> Database:
-    database: Database = request.app.state.runtime.database
-    return database
-
-
-def _now(request: Request) -> datetime:
-    now: datetime = request.app.state.runtime.clock.now()
-    return now
-
-
 def _unknown() -> Problem:
     return Problem(404, "customer-unknown", "No such customer", "nothing has been heard of this customer yet")
 
@@ -214,8 +131,8 @@ def _unknown() -> Problem:
 @ROUTER.get("/customers/{customer_id}/credit")
 async def read_credit(request: Request, customer_id: Id, caller: Reader) -> CreditView:
     """A customer's score with its reasons, terms, exposure and hold, computed from what is known now."""
-    now = _now(request)
-    async with _database(request).transaction(caller.tenant_id) as conn:
+    now = now_of(request)
+    async with database_of(request).transaction(caller.tenant_id) as conn:
         if not await views.known(conn, caller.tenant_id, customer_id):
             raise _unknown()
         policy = await storage.policy_of(conn, caller.tenant_id)
@@ -257,8 +174,8 @@ async def read_credit(request: Request, customer_id: Id, caller: Reader) -> Cred
 @ROUTER.post("/credit-checks", status_code=201, response_model=CreditCheckView)
 async def check_credit(request: Request, body: CreditCheckCommand, caller: Writer) -> Response:
     """Answers whether a sale may go ahead on credit, and reserves the amount when it may."""
-    now = _now(request)
-    async with _database(request).transaction(caller.tenant_id) as conn:
+    now = now_of(request)
+    async with database_of(request).transaction(caller.tenant_id) as conn:
 
         async def produce() -> Response:
             try:
@@ -268,7 +185,7 @@ async def check_credit(request: Request, body: CreditCheckCommand, caller: Write
             except UnknownCustomerError:
                 raise _unknown() from None
             view = CreditCheckView(**{**row, "currency": row["limit_currency"]})
-            await _audit(conn, caller, "credit_check", row["credit_check_id"], {"decision": view.decision})
+            await audited(conn, caller, "credit_check", row["credit_check_id"], {"decision": view.decision})
             return JSONResponse(view.model_dump(mode="json"), 201)
 
         return await once(request, caller, conn, produce)
@@ -277,9 +194,9 @@ async def check_credit(request: Request, body: CreditCheckCommand, caller: Write
 @ROUTER.put("/customers/{customer_id}/limit")
 async def set_limit(request: Request, customer_id: Id, body: LimitCommand, caller: Writer) -> CreditView:
     """Sets a customer's limit, in the policy's currency, in the place of what his band is granted."""
-    now = _now(request)
+    now = now_of(request)
     _not_past(body.expires_on, now)
-    async with _database(request).transaction(caller.tenant_id) as conn:
+    async with database_of(request).transaction(caller.tenant_id) as conn:
         policy = await storage.policy_of(conn, caller.tenant_id)
         if body.currency != policy.currency:
             error = FieldError("/currency", "currency-not-of-policy", f"limits are set in the policy's currency, {policy.currency}")
@@ -299,7 +216,7 @@ async def set_limit(request: Request, customer_id: Id, body: LimitCommand, calle
         except UnknownCustomerError:
             raise _unknown() from None
         detail = {"limit_minor": body.limit_minor, "currency": body.currency, "expires_on": body.expires_on}
-        await _audit(conn, caller, "limit_set", customer_id, detail)
+        await audited(conn, caller, "limit_set", customer_id, detail)
     return await read_credit(request, customer_id, caller)
 
 
@@ -312,12 +229,12 @@ async def place_hold(request: Request, customer_id: Id, body: HoldCommand, calle
 @ROUTER.post("/customers/{customer_id}/hold/release")
 async def release_hold(request: Request, customer_id: Id, body: ReleaseCommand, caller: Writer) -> CreditView:
     """Lifts a customer's hold, whoever or whatever placed it. Releasing what is not held changes nothing."""
-    _not_past(body.expires_on, _now(request))
+    _not_past(body.expires_on, now_of(request))
     return await _hold(request, customer_id, caller, active=False, note=body.reason, expires_on=body.expires_on)
 
 
 async def _hold(request: Request, customer_id: UUID, caller: Caller, *, active: bool, note: str, expires_on: date | None) -> CreditView:
-    async with _database(request).transaction(caller.tenant_id) as conn:
+    async with database_of(request).transaction(caller.tenant_id) as conn:
         try:
             changed = await handlers.change_hold(
                 conn,
@@ -327,78 +244,16 @@ async def _hold(request: Request, customer_id: UUID, caller: Caller, *, active: 
                 note=note,
                 actor=caller.subject,
                 expires_on=expires_on,
-                now=_now(request),
+                now=now_of(request),
             )
         except UnknownCustomerError:
             raise _unknown() from None
         if changed is not None:
-            await _audit(conn, caller, "hold_placed" if active else "hold_released", customer_id, {"expires_on": expires_on})
+            await audited(conn, caller, "hold_placed" if active else "hold_released", customer_id, {"expires_on": expires_on})
     return await read_credit(request, customer_id, caller)
-
-
-@ROUTER.get("/policy")
-async def read_policy(request: Request, caller: Reader) -> PolicyView:
-    """The credit policy in force."""
-    async with _database(request).transaction(caller.tenant_id) as conn:
-        return _policy_view(await storage.policy_of(conn, caller.tenant_id))
-
-
-@ROUTER.put("/policy")
-async def set_policy(request: Request, body: PolicyCommand, caller: Writer) -> PolicyView:
-    """Sets the credit policy as a new version; customers are reviewed by it within moments. An unchanged one stays."""
-    wanted = Policy(
-        currency=body.currency,
-        bands={name: BandTerms(**body.bands[name].model_dump()) for name in BANDS if name in body.bands},
-        bureau_share_bp=body.bureau_share_bp,
-        bureau_fresh_days=body.bureau_fresh_days,
-        check_days=body.check_days,
-        hold=HoldRules(**{**body.hold.model_dump(), "bands": tuple(body.hold.bands)}),
-    )
-    async with _database(request).transaction(caller.tenant_id) as conn:
-        now_in_force = await storage.policy_of(conn, caller.tenant_id)
-        if now_in_force == replace(wanted, version=now_in_force.version) and now_in_force.version:
-            return _policy_view(now_in_force)
-        stored = await handlers.set_policy(conn, caller.tenant_id, wanted, actor=caller.subject, now=_now(request))
-        await _audit(conn, caller, "policy_set", f"policy {stored.version}", {"version": stored.version})
-    return _policy_view(stored)
-
-
-@ROUTER.get("/customers/{customer_id}/decisions")
-async def list_decisions(
-    request: Request, customer_id: Id, caller: Reader, limit: Limit = DEFAULT_LIMIT, cursor: CursorText = None
-) -> DecisionPage:
-    """Every decision about a customer, newest first: what was looked at and what came of it."""
-    bound: dict[str, Any] = {"tenant_id": caller.tenant_id, "route": "decisions", "filters": {"customer_id": customer_id}}
-    cursors = request.app.state.cursors
-    before = tuple(map(str, cursors.decode(cursor, **bound))) if cursor else None
-    async with _database(request).transaction(caller.tenant_id) as conn:
-        rows = await views.decisions(
-            conn, caller.tenant_id, customer_id, before=(before[0], before[1]) if before else None, limit=limit + 1
-        )
-    page = rows[:limit]
-    following = cursors.encode([page[-1].decided_at.isoformat(), str(page[-1].decision_id)], **bound) if len(rows) > limit else None
-    return DecisionPage(items=[DecisionView.model_validate(row, from_attributes=True) for row in page], next_cursor=following)
-
-
-@ROUTER.get("/decisions/{decision_id}")
-async def read_decision(request: Request, decision_id: Id, caller: Reader) -> DecisionView:
-    """One decision, explained."""
-    async with _database(request).transaction(caller.tenant_id) as conn:
-        row = await views.decision(conn, caller.tenant_id, decision_id)
-    if row is None:
-        raise Problem(404, "decision-unknown", "No such decision")
-    return DecisionView.model_validate(row, from_attributes=True)
-
-
-def _policy_view(policy: Policy) -> PolicyView:
-    return PolicyView.model_validate(msgspec.to_builtins(policy))
 
 
 def _not_past(expires_on: date | None, now: datetime) -> None:
     if expires_on is not None and expires_on < business_day(now):
         error = FieldError("/expires_on", "date-past", "lies before today")
         raise Problem(422, "date-past", "The expiry lies in the past", errors=[error])
-
-
-async def _audit(conn: AsyncConnection, caller: Caller, action: str, subject: object, detail: dict[str, Any]) -> None:
-    await audit.record(conn, caller.tenant_id, [(caller.subject, action, str(subject), detail)])

@@ -1,0 +1,92 @@
+import asyncio
+from uuid import UUID
+
+import asyncpg
+from shared.clock import BusinessClock
+from shared.db import Database
+from shared.jobs import Job, JobContext, Scheduler
+from shared.testing.databases import Urls
+from shared.testing.waiting import eventually
+from toyservice.harness import TENANTS
+
+
+async def _served(database: Database) -> None:
+    async with database.transaction(*TENANTS):
+        pass
+
+
+def _scheduler(database: Database, *jobs: Job) -> Scheduler:
+    return Scheduler("toyservice", database, jobs, clock=BusinessClock(), bootstrap_servers="127.0.0.1:1", topic_prefix="")
+
+
+async def test_one_process_leads_and_another_takes_over_when_its_lock_is_lost(urls: Urls) -> None:
+    databases = [Database(urls.app, application_name=f"jobs-{number}", pool_max=4) for number in range(2)]
+    await _served(databases[0])
+    ran: list[tuple[int, UUID]] = []
+    running = [0, 0]
+
+    def job(number: int) -> Job:
+        async def run(context: JobContext, tenant: UUID) -> None:
+            assert context.now.tzinfo is not None
+            running[number] += 1
+            assert min(running) == 0, "two leaders at once"
+            await asyncio.sleep(0.005)
+            running[number] -= 1
+            ran.append((number, tenant))
+
+        return Job("job", 0.05, run)
+
+    schedulers = [_scheduler(database, job(number)) for number, database in enumerate(databases)]
+    tasks = [asyncio.create_task(scheduler.run()) for scheduler in schedulers]
+
+    async def all_tenants() -> bool:
+        return len(ran) >= 3 * len(TENANTS)
+
+    await eventually(all_tenants)
+    leader = ran[0][0]
+    assert {number for number, _ in ran} == {leader}
+    assert {tenant for _, tenant in ran} == set(TENANTS)
+
+    schedulers[leader].stop()
+    await tasks[leader]
+
+    async def taken_over() -> bool:
+        return ran[-1][0] != leader
+
+    await eventually(taken_over)
+    schedulers[1 - leader].stop()
+    await tasks[1 - leader]
+    for database in databases:
+        await database.close()
+
+
+async def test_a_job_that_fails_and_a_lock_that_breaks_are_survived(urls: Urls) -> None:
+    database = Database(urls.app, application_name="jobs-broken", pool_max=4)
+    await _served(database)
+    rounds = {"good": 0, "bad": 0}
+
+    async def good(context: JobContext, tenant: UUID) -> None:
+        del context, tenant
+        rounds["good"] += 1
+
+    async def bad(context: JobContext, tenant: UUID) -> None:
+        rounds["bad"] += 1
+        raise ValueError(str(tenant) + str(context.now))
+
+    scheduler = _scheduler(database, Job("good", 0.05, good), Job("bad", 0.05, bad))
+    task = asyncio.create_task(scheduler.run())
+
+    async def several() -> bool:
+        return min(rounds.values()) >= 3
+
+    await eventually(several)
+    owner = await asyncpg.connect(urls.owner)
+    killer = await asyncpg.connect(urls.app)
+    await killer.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jobs-broken'")
+    rounds.update(good=0, bad=0)
+    await eventually(several)
+    scheduler.stop()
+    await task
+    for conn in (owner, killer):
+        await conn.close()
+    await database.close()

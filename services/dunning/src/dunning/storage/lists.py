@@ -1,0 +1,94 @@
+"""What the API lists: pages in a stable order, newest day first, after a position."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from shared.db import fetch
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Rows = Sequence[Row[Any]]
+Position = tuple[date, UUID] | None
+
+_AFTER = " AND (CAST(:day AS date) IS NULL OR (d.day, d.reminder_id) < (:day, CAST(:id AS uuid))) ORDER BY d.day DESC, d.reminder_id DESC LIMIT :limit"
+_DECISION = (
+    "d.reminder_id, d.day, d.entity_id, d.customer_id, d.currency, d.outcome, d.reason, d.step, d.level, d.asked, d.gate_through, d.as_of"
+)
+
+
+def _after(position: Position) -> dict[str, Any]:
+    return {"day": position[0] if position else None, "id": position[1] if position else None}
+
+
+async def reminders(
+    conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None, state: str | None, position: Position, limit: int
+) -> Rows:
+    """Mails with their decisions, of one customer or state or all."""
+    return await fetch(
+        conn,
+        f"SELECT {_DECISION}, p.state, p.message_id, p.interest_minor, p.compensation_minor, p.attempts, p.sent_at, p.detail "  # noqa: S608 - our own text
+        "FROM dispatch p JOIN decision d USING (tenant_id, reminder_id) WHERE p.tenant_id = :tenant "
+        "AND (CAST(:customer AS uuid) IS NULL OR d.customer_id = :customer) AND (CAST(:state AS text) IS NULL OR p.state = :state)"
+        + _AFTER,
+        tenant=tenant_id,
+        customer=customer_id,
+        state=state,
+        limit=limit,
+        **_after(position),
+    )
+
+
+async def held(
+    conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None, reason: str | None, on: date | None, position: Position, limit: int
+) -> Rows:
+    """Reminders that were decided against, or withdrawn before they left."""
+    return await fetch(
+        conn,
+        f"SELECT {_DECISION}, d.inputs FROM decision d WHERE d.tenant_id = :tenant AND d.outcome <> 'send' "  # noqa: S608 - our own text
+        "AND (CAST(:customer AS uuid) IS NULL OR d.customer_id = :customer) AND (CAST(:reason AS text) IS NULL OR d.reason = :reason) "
+        "AND (CAST(:on AS date) IS NULL OR d.day = :on)" + _AFTER,
+        tenant=tenant_id,
+        customer=customer_id,
+        reason=reason,
+        on=on,
+        limit=limit,
+        **_after(position),
+    )
+
+
+async def promises(
+    conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None, status: str | None, after: UUID | None, limit: int
+) -> Rows:
+    """Promises by id."""
+    return await fetch(
+        conn,
+        "SELECT promise_id, version, customer_id, item_ids, amount_minor, currency, made_on, due_on, status FROM promise "
+        "WHERE tenant_id = :tenant AND (CAST(:customer AS uuid) IS NULL OR customer_id = :customer) "
+        "AND (CAST(:status AS text) IS NULL OR status = :status) AND (CAST(:after AS uuid) IS NULL OR promise_id > :after) "
+        "ORDER BY promise_id LIMIT :limit",
+        tenant=tenant_id,
+        customer=customer_id,
+        status=status,
+        after=after,
+        limit=limit,
+    )
+
+
+async def disputes(
+    conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None, status: str | None, after: UUID | None, limit: int
+) -> Rows:
+    """Disputes by id."""
+    return await fetch(
+        conn,
+        "SELECT dispute_id, version, item_id, customer_id, amount_minor, currency, reason, status, resolution FROM dispute "
+        "WHERE tenant_id = :tenant AND (CAST(:customer AS uuid) IS NULL OR customer_id = :customer) "
+        "AND (CAST(:status AS text) IS NULL OR status = :status) AND (CAST(:after AS uuid) IS NULL OR dispute_id > :after) "
+        "ORDER BY dispute_id LIMIT :limit",
+        tenant=tenant_id,
+        customer=customer_id,
+        status=status,
+        after=after,
+        limit=limit,
+    )

@@ -1,0 +1,227 @@
+"""Bank accounts and virtual IBANs."""
+
+from datetime import date
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import Path, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import AfterValidator, BaseModel, Field
+from shared import audit
+from shared.db import Database
+from shared.ids import named_id
+from shared.web.auth import Caller, requires
+from shared.web.idempotency import once
+from shared.web.models import Command, CurrencyCode, Date, Id, Lax, Text
+from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
+from shared.web.problems import Problem
+from shared.web.route import Router
+from stdnum import iban as stdnum_iban
+
+from matching.api.pages import page
+from matching.handlers import accounts as handlers
+
+ROUTER = Router(prefix="/v1", tags=["bank"])
+Writer = Annotated[Caller, requires("bank:write")]
+Reader = Annotated[Caller, requires("bank:read")]
+
+
+def valid_iban(text: str) -> str:
+    """An IBAN without spaces. Raises ValueError unless its length and check digits are right (ISO 13616)."""
+    compact = "".join(text.split()).upper()
+    if not compact.isascii() or not stdnum_iban.is_valid(compact, check_country=False):
+        raise ValueError("not a valid IBAN: length or check digits are wrong")
+    return compact
+
+
+Iban = Annotated[str, Field(min_length=15, max_length=42), AfterValidator(valid_iban)]
+
+
+class AccountCommand(Command):
+    """One of our own bank accounts. Entries before `start_date` are not ours to match."""
+
+    entity_id: Id
+    currency: CurrencyCode
+    holder_name: Text
+    start_date: Date
+
+
+class AccountView(BaseModel):
+    """A bank account as it stands."""
+
+    bank_account_id: UUID
+    version: int
+    entity_id: UUID
+    iban: str
+    currency: str
+    holder_name: str
+    start_date: date
+    status: str
+
+
+class AccountList(BaseModel):
+    """A page of bank accounts."""
+
+    items: list[AccountView]
+    next_cursor: str | None
+
+
+class PoolCommand(Command):
+    """Virtual IBANs that the bank has given us."""
+
+    ibans: Annotated[list[Iban], Field(min_length=1, max_length=1000)]
+
+
+class PoolView(BaseModel):
+    """How many were new."""
+
+    added: int
+
+
+class AssignCommand(Command):
+    """Whose the next virtual IBAN of the pool is to be: a customer's, or one invoice's."""
+
+    bank_account_id: Id
+    holder_name: Text
+    customer_id: Annotated[Id | None, Lax] = None
+    invoice_id: Annotated[Id | None, Lax] = None
+
+
+class VirtualIbanView(BaseModel):
+    """A virtual IBAN and whose it is."""
+
+    virtual_iban_id: UUID
+    virtual_iban: str
+    bank_account_id: UUID
+    customer_id: UUID | None
+    invoice_id: UUID | None
+    holder_name: str | None
+    status: Literal["pool", "assigned", "released"]
+
+
+class VirtualIbanList(BaseModel):
+    """A page of virtual IBANs."""
+
+    items: list[VirtualIbanView]
+    next_cursor: str | None
+
+
+def database_of(request: Request) -> Database:
+    """The service's database."""
+    database: Database = request.app.state.runtime.database
+    return database
+
+
+def path_iban(text: str) -> str:
+    """The IBAN in a path, without spaces. Raises a 422 Problem."""
+    try:
+        return valid_iban(text)
+    except ValueError:
+        raise Problem(422, "iban-invalid", "The IBAN in the path is not valid") from None
+
+
+@ROUTER.put("/bank-accounts/{iban}")
+async def put_account(request: Request, caller: Writer, iban: Annotated[str, Path(max_length=42)], command: AccountCommand) -> AccountView:
+    """Sets up one of our own accounts, or changes its holder or start date. Entity and currency never change."""
+    number = path_iban(iban)
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        held = await handlers.put_account(
+            conn,
+            caller.tenant_id,
+            number,
+            entity_id=command.entity_id,
+            currency=command.currency,
+            holder_name=command.holder_name,
+            start_date=command.start_date,
+        )
+        if held is None:
+            raise Problem(409, "account-is-anothers", "The account is there with another entity or currency")
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "bank_account.put", str(held.bank_account_id), {"version": held.version})])
+    return AccountView(**{name: getattr(held, name) for name in AccountView.model_fields})
+
+
+@ROUTER.get("/bank-accounts")
+async def list_accounts(request: Request, caller: Reader, limit: Limit = DEFAULT_LIMIT, cursor: CursorText = None) -> AccountList:
+    """Our own bank accounts, by id."""
+    rows, after = await page(
+        request,
+        caller,
+        "SELECT bank_account_id AS at, * FROM bank_account WHERE tenant_id = :tenant",
+        {},
+        limit=limit,
+        cursor=cursor,
+    )
+    return AccountList(items=[AccountView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
+
+
+@ROUTER.post("/bank-accounts/{iban}/virtual-ibans/pool")
+async def add_to_pool(request: Request, caller: Writer, iban: Annotated[str, Path(max_length=42)], command: PoolCommand) -> PoolView:
+    """Adds virtual IBANs to an account's pool; those that are there stay as they are."""
+    number = path_iban(iban)
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        added = await handlers.add_to_pool(conn, caller.tenant_id, number, command.ibans)
+        if added is None:
+            raise Problem(404, "account-unknown", "There is no such bank account")
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "virtual_iban.pool", str(named_id("bank_account", caller.tenant_id, number)), {"added": added})])
+    return PoolView(added=added)
+
+
+@ROUTER.post("/virtual-ibans", status_code=201, response_model=VirtualIbanView)
+async def assign(request: Request, caller: Writer, command: AssignCommand) -> Response:
+    """Gives the next virtual IBAN of the pool to a customer or an invoice. Idempotency-Key required."""
+    if (command.customer_id is None) == (command.invoice_id is None):
+        raise Problem(422, "assignee-unclear", "A virtual IBAN names either a customer or an invoice")
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+
+        async def produce() -> Response:
+            given = await handlers.assign(
+                conn,
+                caller.tenant_id,
+                command.bank_account_id,
+                customer_id=command.customer_id,
+                invoice_id=command.invoice_id,
+                holder_name=command.holder_name,
+            )
+            if given is None:
+                raise Problem(409, "pool-empty", "The account's pool of virtual IBANs is empty")
+            await audit.record(conn, caller.tenant_id, [(caller.subject, "virtual_iban.assign", str(given.virtual_iban_id), {})])
+            view = VirtualIbanView.model_validate(given, from_attributes=True)
+            return JSONResponse(view.model_dump(mode="json"), 201)
+
+        return await once(request, caller, conn, produce)
+
+
+@ROUTER.post("/virtual-ibans/{virtual_iban_id}/release")
+async def release(request: Request, caller: Writer, virtual_iban_id: Annotated[Id, Path()]) -> VirtualIbanView:
+    """The virtual IBAN names nobody any more; it is not given out again."""
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        given = await handlers.release(conn, caller.tenant_id, virtual_iban_id)
+        if given is None:
+            raise Problem(404, "virtual-iban-unknown", "There is no such assigned virtual IBAN")
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "virtual_iban.release", str(virtual_iban_id), {})])
+    return VirtualIbanView.model_validate(given, from_attributes=True)
+
+
+@ROUTER.get("/virtual-ibans")
+async def list_virtual_ibans(
+    request: Request,
+    caller: Reader,
+    customer_id: Annotated[UUID | None, Lax] = None,
+    invoice_id: Annotated[UUID | None, Lax] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> VirtualIbanList:
+    """Virtual IBANs, of one customer or invoice where asked."""
+    rows, after = await page(
+        request,
+        caller,
+        "SELECT virtual_iban_id AS at, virtual_iban_id, iban AS virtual_iban, bank_account_id, customer_id, invoice_id, holder_name, status "
+        "FROM virtual_iban WHERE tenant_id = :tenant AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id) "
+        "AND (CAST(:invoice_id AS uuid) IS NULL OR invoice_id = :invoice_id)",
+        {"customer_id": customer_id, "invoice_id": invoice_id},
+        limit=limit,
+        cursor=cursor,
+    )
+    return VirtualIbanList(items=[VirtualIbanView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
+
+

@@ -1,0 +1,257 @@
+"""Payments: signed notifications in, what became of them out, and unmatching."""
+
+import json
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Path, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from shared import audit
+from shared.db import fetch
+from shared.web.auth import Caller, requires
+from shared.web.idempotency import once
+from shared.web.models import Command, CurrencyCode, Date, Id, Lax, PositiveMinor, Text
+from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
+from shared.web.problems import Problem
+from shared.web.route import Router
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from matching.api.accounts import Iban, database_of
+from matching.api.pages import page
+from matching.domain.references import normalised
+from matching.domain.statements import Transaction
+from matching.handlers.ingest import book_notification
+from matching.handlers.payments import unmatch
+from matching.settings import MatchingSettings
+from matching.storage import bank
+
+ROUTER = Router(prefix="/v1", tags=["payments"])
+Writer = Annotated[Caller, requires("payments:write")]
+Reader = Annotated[Caller, requires("payments:read")]
+Status = Literal["received", "matched", "partly_matched", "unapplied", "returned"]
+
+
+class Notification(Command):
+    """A bank's word that one instant payment came in. `account_iban` is our account or the virtual IBAN credited."""
+
+    account_iban: Iban
+    amount_minor: PositiveMinor
+    currency: CurrencyCode
+    booking_date: Date
+    value_date: Date
+    bank_reference: Text
+    end_to_end_id: Text | None = None
+    structured_reference: Text | None = None
+    remittance: Annotated[list[Annotated[str, Field(max_length=280)]], Field(max_length=100)] = []
+    debtor_name: Text | None = None
+    debtor_iban: Annotated[str | None, Field(max_length=42)] = None
+    virtual_iban: Iban | None = None
+
+
+class NotifiedView(BaseModel):
+    """The payment that the notification is about."""
+
+    payment_id: UUID
+
+
+class AllocationView(BaseModel):
+    """What of a payment went to an item."""
+
+    item_id: UUID
+    invoice_number: str
+    amount_minor: int
+    rule: str
+
+
+class DecisionView(BaseModel):
+    """What was decided at a version of the payment, by which rule, on which evidence."""
+
+    payment_version: int
+    rule: str
+    decided_at: datetime
+    evidence: dict[str, Any]
+
+
+class PaymentView(BaseModel):
+    """A payment as it stands."""
+
+    payment_id: UUID
+    version: int
+    bank_account_id: UUID
+    entity_id: UUID
+    currency: str
+    amount_minor: int
+    allocated_minor: int
+    unapplied_minor: int
+    returned_minor: int
+    refunded_minor: int
+    booking_date: date
+    value_date: date
+    confirmation: str
+    source: str
+    status: Status
+    virtual_iban_id: UUID | None
+    bank_reference: str | None
+    end_to_end_id: str | None
+    structured_reference: str | None
+    remittance: list[str]
+    debtor_name: str | None
+    debtor_iban: str | None
+    payer_customer_id: UUID | None
+    rule: str | None
+    unapplied_reason: str | None
+    candidate_customer_ids: list[UUID] | None
+    return_reason: str | None
+
+
+class PaymentDetail(PaymentView):
+    """A payment with where it went and why."""
+
+    allocations: list[AllocationView]
+    decisions: list[DecisionView]
+
+
+class PaymentList(BaseModel):
+    """A page of payments."""
+
+    items: list[PaymentView]
+    next_cursor: str | None
+
+
+class UnmatchCommand(Command):
+    """Undo the allocation to one item, or all of them."""
+
+    reason: Text
+    item_id: Annotated[Id | None, Lax] = None
+
+
+class UnmatchedView(BaseModel):
+    """What the payment has left to give."""
+
+    payment_id: UUID
+    status: Status
+    unapplied_minor: int
+
+
+def _verified(request: Request, body: bytes) -> None:
+    """Raises a 401 Problem unless the body is signed by the Standard Webhooks rules with our secret."""
+    settings: MatchingSettings = request.app.state.runtime.settings
+    secret = settings.webhook_secret.get_secret_value()
+    if not secret:
+        raise Problem(403, "notifications-off", "No secret is set for payment notifications")
+    try:
+        Webhook(secret).verify(body, dict(request.headers), json_parse=False)
+    except (WebhookVerificationError, ValueError):  # the second: a malformed header breaks the library's own parsing
+        raise Problem(401, "signature-refused", "The notification is not signed as it should be") from None
+
+
+@ROUTER.post("/payments", status_code=202)
+async def notify(request: Request, caller: Writer, command: Notification) -> NotifiedView:
+    """Takes in one payment that the bank tells of. The same again is the same payment, and so is its booked entry later."""
+    _verified(request, await request.body())
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        virtual_id = None
+        held = await bank.account(conn, caller.tenant_id, command.account_iban)
+        for iban in (command.virtual_iban, None if held else command.account_iban):
+            if iban and (found := await bank.account_of_virtual(conn, caller.tenant_id, iban)):
+                if held is not None and held.bank_account_id != found[0].bank_account_id:
+                    raise Problem(422, "virtual-iban-elsewhere", "The virtual IBAN belongs to another account")
+                held, virtual_id = found
+        if held is None:
+            raise Problem(422, "account-unknown", "The payment is on an account that is none of ours", f"account {command.account_iban}")
+        if held.currency != command.currency:
+            raise Problem(422, "currency-differs", "The account is kept in another currency", f"account {held.iban} is in {held.currency}")
+        if command.booking_date < held.start_date:
+            raise Problem(422, "before-start", "The payment is from before the account's start date")
+        one = Transaction(
+            kind="payment",
+            credit=True,
+            amount_minor=command.amount_minor,
+            currency=command.currency,
+            booking_date=command.booking_date,
+            value_date=command.value_date,
+            bank_reference=command.bank_reference,
+            entry_reference=command.bank_reference,
+            end_to_end_id=command.end_to_end_id,
+            structured_reference=normalised(command.structured_reference or "") or None,
+            remittance=[line.replace("\0", " ") for line in command.remittance],
+            debtor_name=command.debtor_name,
+            debtor_iban="".join((command.debtor_iban or "").split()).upper() or None,
+            virtual_iban=command.virtual_iban,
+        )
+        payment_id = await book_notification(conn, held, one, virtual_id)
+    return NotifiedView(payment_id=payment_id)
+
+
+@ROUTER.get("/payments")
+async def list_payments(
+    request: Request,
+    caller: Reader,
+    status: Status | None = None,
+    customer_id: Annotated[UUID | None, Lax] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> PaymentList:
+    """Payments by id, of one status or customer where asked. Unapplied ones are the work list."""
+    rows, after = await page(
+        request,
+        caller,
+        "SELECT payment_id AS at, * FROM payment WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
+        "AND (CAST(:customer_id AS uuid) IS NULL OR payer_customer_id = :customer_id)",
+        {"status": status, "customer_id": customer_id},
+        limit=limit,
+        cursor=cursor,
+    )
+    return PaymentList(items=[PaymentView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
+
+
+@ROUTER.get("/payments/{payment_id}")
+async def get_payment(request: Request, caller: Reader, payment_id: Annotated[Id, Path()]) -> PaymentDetail:
+    """A payment with its allocations, and every decision with its rule, evidence and losing candidates."""
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        rows = await fetch(
+            conn, "SELECT * FROM payment WHERE tenant_id = :tenant AND payment_id = :id", tenant=caller.tenant_id, id=payment_id
+        )
+        if not rows:
+            raise Problem(404, "payment-unknown", "There is no such payment")
+        allocations = await fetch(
+            conn,
+            "SELECT a.item_id, i.invoice_number, a.amount_minor, a.rule FROM allocation a JOIN open_item i USING (tenant_id, item_id) "
+            "WHERE a.tenant_id = :tenant AND a.payment_id = :id ORDER BY i.due_date, a.item_id",
+            tenant=caller.tenant_id,
+            id=payment_id,
+        )
+        decisions = await fetch(
+            conn,
+            "SELECT payment_version, rule, decided_at, CAST(evidence AS text) AS evidence FROM decision "
+            "WHERE tenant_id = :tenant AND payment_id = :id ORDER BY payment_version",
+            tenant=caller.tenant_id,
+            id=payment_id,
+        )
+    return PaymentDetail(
+        **PaymentView.model_validate(rows[0], from_attributes=True).model_dump(),
+        allocations=[AllocationView.model_validate(row, from_attributes=True) for row in allocations],
+        decisions=[
+            DecisionView(payment_version=row[0], rule=row[1], decided_at=row[2], evidence=json.loads(row[3])) for row in decisions
+        ],
+    )
+
+
+@ROUTER.post("/payments/{payment_id}/unmatch", response_model=UnmatchedView)
+async def post_unmatch(request: Request, caller: Writer, payment_id: Annotated[Id, Path()], command: UnmatchCommand) -> Response:
+    """Undoes allocations: the items owe again, and this pair is not matched automatically again. Idempotency-Key required."""
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+
+        async def produce() -> Response:
+            now = request.app.state.runtime.clock.now()
+            payment = await unmatch(conn, caller.tenant_id, payment_id, command.item_id, command.reason, now)
+            if payment is None:
+                raise Problem(404, "allocation-unknown", "There is no such payment, or nothing of it is allocated there")
+            detail = {"item_id": str(command.item_id) if command.item_id else None, "version": payment.version}
+            await audit.record(conn, caller.tenant_id, [(caller.subject, "payment.unmatch", str(payment_id), detail)])
+            view = UnmatchedView.model_validate(payment, from_attributes=True)
+            return JSONResponse(view.model_dump(mode="json"))
+
+        return await once(request, caller, conn, produce)

@@ -1,0 +1,142 @@
+"""Our own bank accounts and virtual IBANs: their states, each with the event that tells of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Literal
+from uuid import UUID
+
+from contracts.accounts import CollectionAccountChanged, VirtualIbanAssigned, VirtualIbanReleased, VirtualIbanState
+from shared.db import fetch, run
+from shared.ids import named_id
+from shared.outbox import Outgoing, publish
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.storage import bank
+from matching.storage.bank import BankAccount
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualIban:
+    """A virtual IBAN and whose it is."""
+
+    virtual_iban_id: UUID
+    virtual_iban: str
+    bank_account_id: UUID
+    customer_id: UUID | None
+    invoice_id: UUID | None
+    holder_name: str | None
+    status: Literal["pool", "assigned", "released"]
+    version: int
+    entity_id: UUID
+
+
+async def put_account(
+    conn: AsyncConnection, tenant_id: UUID, iban: str, *, entity_id: UUID, currency: str, holder_name: str, start_date: date
+) -> BankAccount | None:
+    """The account as it is after the command; unchanged ones publish nothing. None where entity or currency would change."""
+    wanted = BankAccount(
+        tenant_id, named_id("bank_account", tenant_id, iban), 1, entity_id, iban, currency, holder_name, start_date, "active"
+    )
+    await bank.hold_account(conn, wanted.bank_account_id, alone=True)
+    held = await bank.account(conn, tenant_id, iban, lock=True)
+    if held is not None:
+        if (held.entity_id, held.currency) != (entity_id, currency):
+            return None
+        if replace(wanted, version=held.version) == held:
+            return held
+        wanted = replace(wanted, version=held.version + 1)
+    await bank.put_account(conn, wanted)
+    event = CollectionAccountChanged(
+        version=wanted.version,
+        bank_account_id=wanted.bank_account_id,
+        iban=iban,
+        currency=currency,
+        holder_name=holder_name,
+        start_date=start_date,
+        status="active",
+    )
+    await publish(conn, [Outgoing(tenant_id, event, entity_id)])
+    return wanted
+
+
+async def add_to_pool(conn: AsyncConnection, tenant_id: UUID, iban: str, ibans: Sequence[str]) -> int | None:
+    """Adds virtual IBANs to an account's pool; returns how many were new, None for an unknown account."""
+    held = await bank.account(conn, tenant_id, iban)
+    if held is None:
+        return None
+    return await run(
+        conn,
+        "INSERT INTO virtual_iban (tenant_id, virtual_iban_id, version, bank_account_id, iban, status) "
+        "SELECT :tenant, id, 0, :account, iban, 'pool' FROM unnest(CAST(:ids AS uuid[]), CAST(:ibans AS text[])) AS t(id, iban) "
+        "ORDER BY id ON CONFLICT DO NOTHING",
+        tenant=tenant_id,
+        account=held.bank_account_id,
+        ids=[named_id("virtual_iban", tenant_id, one) for one in ibans],
+        ibans=list(ibans),
+    )
+
+
+_RETURNING = (
+    "RETURNING virtual_iban_id, iban, bank_account_id, customer_id, invoice_id, holder_name, status, version, "
+    "(SELECT a.entity_id FROM bank_account a WHERE a.tenant_id = virtual_iban.tenant_id AND a.bank_account_id = virtual_iban.bank_account_id)"
+)
+
+
+async def assign(
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    bank_account_id: UUID,
+    *,
+    customer_id: UUID | None,
+    invoice_id: UUID | None,
+    holder_name: str,
+) -> VirtualIban | None:
+    """Gives the next free virtual IBAN of an account's pool away; None where there is none."""
+    rows = await fetch(
+        conn,
+        "UPDATE virtual_iban SET status = 'assigned', version = version + 1, customer_id = :customer, invoice_id = :invoice, "  # noqa: S608 - ours
+        "holder_name = :holder WHERE tenant_id = :tenant AND virtual_iban_id = (SELECT virtual_iban_id FROM virtual_iban "
+        "WHERE tenant_id = :tenant AND bank_account_id = :account AND status = 'pool' ORDER BY virtual_iban_id LIMIT 1 "
+        f"FOR UPDATE SKIP LOCKED) {_RETURNING}",
+        tenant=tenant_id,
+        account=bank_account_id,
+        customer=customer_id,
+        invoice=invoice_id,
+        holder=holder_name,
+    )
+    if not rows:
+        return None
+    given = VirtualIban(*rows[0])
+    await publish(conn, [Outgoing(tenant_id, _event(VirtualIbanAssigned, given, "assigned"), given.entity_id)])
+    return given
+
+
+async def release(conn: AsyncConnection, tenant_id: UUID, virtual_iban_id: UUID) -> VirtualIban | None:
+    """Takes a virtual IBAN back; None where it is not assigned. It rests: money may still come on it."""
+    rows = await fetch(
+        conn,
+        "UPDATE virtual_iban SET status = 'released', version = version + 1 WHERE tenant_id = :tenant AND virtual_iban_id = :id "  # noqa: S608 - ours
+        f"AND status = 'assigned' {_RETURNING}",
+        tenant=tenant_id,
+        id=virtual_iban_id,
+    )
+    if not rows:
+        return None
+    given = VirtualIban(*rows[0])
+    await publish(conn, [Outgoing(tenant_id, _event(VirtualIbanReleased, given, "released"), given.entity_id)])
+    return given
+
+
+def _event(cls: type[VirtualIbanState], given: VirtualIban, status: Literal["assigned", "released"]) -> VirtualIbanState:
+    return cls(
+        version=given.version,
+        virtual_iban_id=given.virtual_iban_id,
+        virtual_iban=given.virtual_iban,
+        bank_account_id=given.bank_account_id,
+        assigned_to="invoice" if given.invoice_id else "customer",
+        customer_id=given.customer_id,
+        invoice_id=given.invoice_id,
+        holder_name=given.holder_name or "",
+        status=status,
+    )

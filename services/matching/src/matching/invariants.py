@@ -1,0 +1,95 @@
+"""What always holds in the sub-ledger, as queries that find violations.
+
+Cost in production: each is one pass over its table or index; the conservation checks repeat what CHECK constraints hold,
+so that a restored or hand-repaired database is looked at too. Those that join use the primary keys of `payment` and
+`open_item`, `allocation_item` and `set_off_item`.
+"""
+
+from shared.invariants import Check
+
+_SETTLED = "cash_minor + discount_minor + credit_minor + charges_minor + withheld_minor + set_off_minor + written_off_minor"
+
+CHECKS = (
+    Check(
+        "payments_are_conserved",
+        "SELECT 'payment ' || payment_id AS what FROM payment "
+        "WHERE amount_minor <> allocated_minor + unapplied_minor + returned_minor + refunded_minor",
+    ),
+    Check(
+        "items_are_conserved",
+        f"SELECT 'item ' || item_id AS what FROM open_item WHERE original_minor <> open_minor + {_SETTLED}",  # noqa: S608 - ours
+    ),
+    Check(
+        "nothing_is_over_allocated",
+        "SELECT 'payment ' || payment_id AS what FROM payment WHERE allocated_minor > amount_minor OR unapplied_minor < 0 "
+        "UNION ALL SELECT 'item ' || item_id FROM open_item WHERE open_minor < 0 OR cash_minor > original_minor",
+    ),
+    Check(
+        "allocations_agree_with_payments",
+        "SELECT 'payment ' || p.payment_id AS what FROM payment p LEFT JOIN (SELECT tenant_id, payment_id, sum(amount_minor) AS total "
+        "FROM allocation GROUP BY 1, 2) a USING (tenant_id, payment_id) WHERE p.allocated_minor <> coalesce(a.total, 0)",
+    ),
+    Check(
+        "allocations_agree_with_items",
+        "SELECT 'item ' || i.item_id AS what FROM open_item i LEFT JOIN (SELECT tenant_id, item_id, sum(amount_minor) AS total "
+        "FROM allocation GROUP BY 1, 2) a USING (tenant_id, item_id) WHERE i.cash_minor <> coalesce(a.total, 0)",
+    ),
+    Check(
+        "allocations_stay_within_tenant_and_entity",
+        "SELECT 'payment ' || a.payment_id || ' item ' || a.item_id AS what FROM allocation a LEFT JOIN payment p "
+        "ON p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id LEFT JOIN open_item i ON i.tenant_id = a.tenant_id "
+        "AND i.item_id = a.item_id WHERE p.payment_id IS NULL OR i.item_id IS NULL OR p.entity_id <> i.entity_id OR p.currency <> i.currency",
+    ),
+    Check(
+        "set_offs_agree_with_items",
+        "SELECT 'item ' || i.item_id AS what FROM open_item i LEFT JOIN (SELECT tenant_id, item_id, sum(amount) AS total FROM ("
+        "SELECT tenant_id, item_id, amount_minor AS amount FROM set_off UNION ALL SELECT tenant_id, credit_item_id, amount_minor FROM set_off) s "
+        "GROUP BY 1, 2) s USING (tenant_id, item_id) WHERE i.credit_minor <> coalesce(s.total, 0) AND i.close_cause IS DISTINCT FROM 'cancelled'",
+    ),
+    Check(
+        "one_transaction_is_one_payment",
+        "SELECT 'account ' || bank_account_id || ' has one transaction twice' AS what FROM payment "
+        "GROUP BY tenant_id, bank_account_id, transaction_key HAVING count(*) > 1",
+    ),
+    Check(
+        "ledger_agrees_with_items",
+        "SELECT 'item ' || i.item_id AS what FROM open_item i LEFT JOIN (SELECT tenant_id, item_id, "
+        "sum(CASE WHEN debit = 'receivables' THEN amount_minor WHEN credit = 'receivables' THEN -amount_minor ELSE 0 END) AS receivable, "
+        "sum(CASE WHEN credit = 'credit_notes' THEN amount_minor WHEN debit = 'credit_notes' THEN -amount_minor ELSE 0 END) AS credited "
+        "FROM ledger_entry WHERE item_id IS NOT NULL GROUP BY 1, 2) l USING (tenant_id, item_id) "
+        "WHERE i.open_minor <> coalesce(CASE WHEN i.kind = 'credit_note' THEN l.credited ELSE l.receivable END, 0)",
+    ),
+    Check(
+        "ledger_agrees_with_payments",
+        "SELECT 'payment ' || p.payment_id AS what FROM payment p LEFT JOIN (SELECT tenant_id, payment_id, "
+        "sum(CASE WHEN credit = 'unapplied' THEN amount_minor ELSE -amount_minor END) AS total FROM ledger_entry "
+        "WHERE payment_id IS NOT NULL GROUP BY 1, 2) l USING (tenant_id, payment_id) WHERE p.unapplied_minor <> p.amount_minor + coalesce(l.total, 0)",
+    ),
+    Check(
+        "ledger_is_balanced",
+        "SELECT 'ledger entry ' || entry_id AS what FROM ledger_entry WHERE amount_minor <= 0 OR debit = credit",
+    ),
+    Check(
+        "balances_are_the_sums",
+        "SELECT 'account ' || b.account_id AS what FROM account_balance b LEFT JOIN (SELECT tenant_id, account_id, "
+        "sum(open_minor) FILTER (WHERE kind <> 'credit_note') AS open, sum(open_minor) FILTER (WHERE kind = 'credit_note') AS credits "
+        "FROM open_item GROUP BY 1, 2) i USING (tenant_id, account_id) LEFT JOIN (SELECT tenant_id, account_id, sum(unapplied_minor) AS unapplied "
+        "FROM payment WHERE account_id IS NOT NULL GROUP BY 1, 2) p USING (tenant_id, account_id) WHERE b.open_minor <> coalesce(i.open, 0) "
+        "OR b.unused_credits_minor <> coalesce(i.credits, 0) OR b.unapplied_minor <> coalesce(p.unapplied, 0)",
+    ),
+    Check(
+        "booked_statements_add_up",
+        "SELECT 'statement ' || statement_id AS what FROM statement WHERE verdict = 'booked' AND kind = 'camt.053' "
+        "AND opening_minor + entries_minor IS DISTINCT FROM closing_minor",
+    ),
+    Check(
+        "reconciliation_stays_behind_the_bank",
+        "SELECT 'bank account ' || r.bank_account_id AS what FROM reconciliation r WHERE r.matched_through > r.booked_through "
+        "OR r.booked_through > (SELECT max(s.last_day) FROM statement s WHERE s.tenant_id = r.tenant_id "
+        "AND s.bank_account_id = r.bank_account_id AND s.verdict = 'booked' AND s.kind = 'camt.053')",
+    ),
+    Check(
+        "no_message_is_put_aside",
+        "SELECT 'dead letter ' || id || ' of ' || event AS what FROM dead_letter WHERE replayed_at IS NULL",
+    ),
+)
