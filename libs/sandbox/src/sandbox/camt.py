@@ -31,7 +31,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
-    """One transaction of the account. A return (`return_reason` set) is a debit that names the `returned_reference`."""
+    """One transaction of the account. A return (`return_reason` set) is a debit with EndToEndId and TxId of the returned transfer."""
 
     reference: str
     amount_minor: int
@@ -185,9 +185,10 @@ def _code(new: Maker, transaction: Transaction) -> etree._Element:
 
 
 def _details(new: Maker, account: Account, transaction: Transaction) -> etree._Element:
-    refs = [new.AcctSvcrRef(transaction.reference), new.EndToEndId(transaction.end_to_end_id or NOT_PROVIDED)]
-    if transaction.returned_reference:
-        refs.append(new.Prtry(new.Tp("OriginalAcctSvcrRef"), new.Ref(transaction.returned_reference)))
+    end_to_end = transaction.end_to_end_id or NOT_PROVIDED
+    # a return carries the identifications of what it returns, under a reference of its own
+    transfer = transaction.returned_reference or transaction.reference
+    refs = [new.AcctSvcrRef(transaction.reference), new.EndToEndId(end_to_end), new.TxId(transfer)]
     reason = [new.RtrInf(new.Rsn(new.Cd(transaction.return_reason)))] if transaction.return_reason else []
     return new.TxDtls(
         new.Refs(*refs),

@@ -45,8 +45,13 @@ def transfers(seed: int, meant: Iterable[Meant], customers: Mapping[str, Custome
 
 
 def returns(seed: int, executed: Sequence[tuple[date, Transfer]]) -> Iterator[tuple[date, Return]]:
-    """One transfer in a hundred, and half of the doubled ones, go back some days later."""
+    """One transfer in a hundred, and half of the doubled ones, go back some days later.
+
+    Only those with an end-to-end id: without one a bank's return names nothing that its receiver knows for sure.
+    """
     for day, transfer in executed:
+        if transfer.end_to_end_id is None:
+            continue
         rng = chance("return", seed, transfer.transfer_id)
         double = transfer.intent == "double"
         if rng.random() < (0.5 if double else 0.01):

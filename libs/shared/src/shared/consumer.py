@@ -223,7 +223,7 @@ class Worker:
                 continue  # a tombstone: erasure travels as an event of its own
             try:
                 message = decode(event, record.headers, record.value)
-            except ContractError as error:
+            except (ContractError, RecursionError) as error:  # the latter: JSON nested beyond reason
                 dead.append(self._letter(name, record, str(error)))
                 continue
             if topics()[name].kind == "fact" and message.envelope.time < machine_now() - inbox.KEPT:
@@ -307,14 +307,14 @@ class Worker:
         return worked
 
     async def _put_aside(self, name: str, letters: list[DeadLetter]) -> None:
-        """Stores dead letters (retrying outages for ever: nothing is dropped), then looks at the limits."""
+        """Stores dead letters (retrying outages until told to stop: nothing is dropped), then looks at the limits."""
         wait = 0.05
         while True:
             try:
                 async with self._database.transaction() as conn:
                     await deadletters.put(conn, self.name, letters)
             except Exception as error:
-                if not is_unavailable(error):
+                if self._stop.is_set() or not is_unavailable(error):
                     raise
                 await self._sleep(wait)
                 wait = min(wait * 2, RETRY_SECONDS_MAX)

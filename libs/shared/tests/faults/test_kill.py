@@ -16,7 +16,7 @@ from toyservice.harness import System, Zygote, history, system
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
 KILLS = int(os.environ.get("ENCOURS_FAULT_KILLS", "200"))
-LANES = 8
+LANES = 10
 """Systems side by side: the group of a killed worker waits for its session of 10 s to end, and the others use that time."""
 STEPS = {
     "worker": ("consumer.in_transaction", "consumer.before_commit", "consumer.after_commit", "consumer.after_offsets"),

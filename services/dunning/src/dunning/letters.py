@@ -117,15 +117,19 @@ def message_id(reminder_id: UUID, sender_email: str) -> str:
 
 def render(letter: Letter) -> bytes:
     """The mail as it goes over SMTP (CRLF, RFC 5322)."""
-    one_line = _one_line
-    money = lambda minor: _money(minor, letter.currency, letter.language)  # noqa: E731 - a local shorthand
-    day = lambda value: _day(value, letter.language)  # noqa: E731 - a local shorthand
-    numbers = list(dict.fromkeys(one_line(line.invoice_number) for line in letter.lines))
+
+    def money(minor: int) -> str:
+        return _money(minor, letter.currency, letter.language)
+
+    def day(value: date) -> str:
+        return _day(value, letter.language)
+
+    numbers = list(dict.fromkeys(_one_line(line.invoice_number) for line in letter.lines))
     shown = ", ".join(numbers[:_NUMBERS_SHOWN]) + (f" (+{len(numbers) - _NUMBERS_SHOWN})" if len(numbers) > _NUMBERS_SHOWN else "")
     values = {
         "language": letter.language,
         "labels": _LABELS[letter.language],
-        "sender": one_line(letter.sender_name),
+        "sender": _one_line(letter.sender_name),
         "numbers": shown,
         "total": money(sum(line.asked_minor for line in letter.lines)),
         "interest": None if letter.interest_minor is None else money(letter.interest_minor),
@@ -134,12 +138,12 @@ def render(letter: Letter) -> bytes:
         "today": day(letter.today),
         "lines": [
             {
-                "invoice_number": one_line(line.invoice_number),
+                "invoice_number": _one_line(line.invoice_number),
                 "issued": day(line.issue_date),
                 "due": day(line.due_date),
                 "asked": money(line.asked_minor),
-                "reference": one_line(line.reference or ""),
-                "account": one_line(line.account or ""),
+                "reference": _one_line(line.reference or ""),
+                "account": _one_line(line.account or ""),
             }
             for line in letter.lines
         ],
@@ -147,9 +151,9 @@ def render(letter: Letter) -> bytes:
     name = f"{letter.template}.{letter.language}.j2"
     mail = EmailMessage(policy=SMTP)
     text, html = (_body(environment, name, kind, values) for environment, kind in ((_TEXT, "txt"), (_HTML, "html")))
-    mail["From"] = Address(one_line(letter.sender_name), addr_spec=letter.sender_email)
+    mail["From"] = Address(_one_line(letter.sender_name), addr_spec=letter.sender_email)
     mail["To"] = Address(addr_spec=letter.recipient)
-    mail["Subject"] = one_line(str(_TEXT.get_template(name).make_module(values).subject))[:_LONGEST_SUBJECT]  # type: ignore[attr-defined] # a module of the template's own names
+    mail["Subject"] = _one_line(str(_TEXT.get_template(name).make_module(values).subject))[:_LONGEST_SUBJECT]  # type: ignore[attr-defined] # a module of the template's own names
     mail["Date"] = letter.decided_at
     mail["Message-ID"] = message_id(letter.reminder_id, letter.sender_email)
     mail["Auto-Submitted"] = "auto-generated"

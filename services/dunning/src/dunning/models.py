@@ -41,7 +41,7 @@ class PolicyChange(Command):
     enabled: bool
     enabled_from: Date | None = None
     steps: Annotated[tuple[PolicyStep, ...], Lax, Field(min_length=1, max_length=20)]
-    minimum_minor: dict[CurrencyCode, PositiveMinor] = {}
+    minimum_minor: Annotated[dict[CurrencyCode, PositiveMinor], Field(default_factory=dict)]
     sender: Sender
     gate_lag_days: Annotated[int, Field(ge=1, le=30)] = 1
 

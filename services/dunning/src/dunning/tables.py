@@ -4,6 +4,8 @@ Invariants: `tenant_id` leads every key; replicas hold their aggregate's `versio
 are fed by different topics; money is an integer of minor units that no row lets fall below zero.
 """
 
+from typing import Any
+
 from shared.tables import attach
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
@@ -13,11 +15,11 @@ METADATA = MetaData()
 attach(METADATA)
 
 
-def _key(name: str, kind: TypeEngine[object] | type[TypeEngine[object]] = UUID) -> Column[object]:
+def _key(name: str, kind: type[TypeEngine[Any]] = UUID) -> Column[Any]:
     return Column(name, kind, primary_key=True)
 
 
-def _tenant() -> Column[object]:
+def _tenant() -> Column[Any]:
     return _key("tenant_id")
 
 
@@ -128,7 +130,7 @@ PAYMENT = Table(
     Column("customer_ids", ARRAY(UUID), nullable=False),
     Index("payment_in_review", "customer_ids", postgresql_using="gin", postgresql_where="unapplied_minor > 0"),
 )
-"""Payments in review: `customer_ids` are the payer, where known, and the candidates."""
+"""Payments; those with `unapplied_minor` are in review. `customer_ids`: the payer, where known, and the candidates."""
 BANK_ACCOUNT = Table(
     "bank_account",
     METADATA,
@@ -294,7 +296,10 @@ DISPATCH = Table(
     Index("dispatch_waiting", "tenant_id", "attempt_at", postgresql_where="state IN ('planned', 'sending')"),
     Index("dispatch_state", "tenant_id", "state", "reminder_id"),
 )
-"""What leaves the house, noted before and after. `told`: how often ReminderSent went into the outbox. `attempt_at` and `claimed_at` are machine time, `sent_at` business time."""
+"""What leaves the house, noted before and after. `told`: how often ReminderSent went into the outbox.
+
+`attempt_at` and `claimed_at` are machine time, `sent_at` is business time.
+"""
 
 # --- promises and disputes --------------------------------------------------------------------------------------------
 PROMISE = Table(

@@ -8,7 +8,7 @@ from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsCh
 from contracts.customers import CustomerChanged, CustomerIdentityChanged
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.items import AccountBalanceChanged, OpenItemChanged
-from contracts.payments import PaymentReturned, PaymentUnapplied, StatementRejected
+from contracts.payments import PaymentMatched, PaymentReturned, PaymentUnapplied, PaymentUnmatched, StatementRejected
 from shared.consumer import Routes
 from shared.jobs import Job, JobContext
 
@@ -25,7 +25,9 @@ ROUTES: Routes = {
     CreditNoteIssued: replicas.keep_invoices,
     OpenItemChanged: replicas.keep_items,
     AccountBalanceChanged: replicas.keep_balances,
+    PaymentMatched: replicas.keep_payments,
     PaymentUnapplied: replicas.keep_payments,
+    PaymentUnmatched: replicas.keep_payments,
     PaymentReturned: replicas.keep_payments,
     CollectionAccountChanged: replicas.keep_bank_accounts,
     VirtualIbanAssigned: replicas.keep_virtual_ibans,

@@ -12,6 +12,7 @@ from contracts.customers import Address
 from contracts.fields import Document
 from contracts.invoices import DiscountTerm, Instalment, InvoiceKind, Origin
 
+_FIRST, _LAST = date(1900, 1, 1), date(2200, 1, 1)
 _ENCODE = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -81,6 +82,11 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
         days = 0 if self.kind == "credit_note" else terms_days
         due = self.due_date or self.issue_date + timedelta(days=days)
         return [Instalment(number=1, due_date=due, amount_minor=self.payable_minor)]
+
+
+def is_plausible(day: date) -> bool:
+    """Whether a day of issue can be one: dates of far years are mistakes, and days cannot be counted from the last of them."""
+    return _FIRST <= day < _LAST
 
 
 def identifier(scheme: str, value: str) -> tuple[str, str]:

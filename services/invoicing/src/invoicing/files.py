@@ -23,12 +23,14 @@ from stdnum import iban
 from invoicing import ubl, xmlfile
 from invoicing.domain.einvoice import EInvoice, Finding, Party, findings
 from invoicing.domain.totals import minor
-from invoicing.drafts import Buyer, Draft
+from invoicing.drafts import Buyer, Draft, is_plausible
 
 _UBL = frozenset({"ubl-invoice", "ubl-credit-note"})
 _DEPOSIT_CODE = "386"
 _REFERENCE_MAX = 100
-_REFERENCES_MAX = 50
+_REFERENCES_MAX = 30
+_INSTALMENTS_MAX = 120
+_IDENTIFIERS_MAX = 20
 _TEXT_MAX = 255
 # XRechnung 3.0, BR-DE-18: agreed discounts stand in the payment terms in this form
 _SKONTO = re.compile(r"#SKONTO#TAGE=([0-9]{1,3})#PROZENT=([0-9]{1,2}\.[0-9]{2})#(?!BASISBETRAG)")
@@ -83,9 +85,18 @@ def _book(invoice: EInvoice) -> tuple[Booked | None, list[Finding]]:
     """The amounts in minor units, or why there are none. The rules of EN 16931 hold already."""
     totals = f"/{invoice.root}/cac:LegalMonetaryTotal"
     found: list[Finding] = []
-    long = [name for name in ("number", "payment_reference", "account", "payee_name") if len(getattr(invoice, name) or "") > _TEXT_MAX]
+    long = [
+        name
+        for name in ("number", "payment_reference", "account", "payee_name", "means_code")
+        if len(getattr(invoice, name) or "") > _TEXT_MAX
+    ]
     if long or len(invoice.seller.name or "") > _TEXT_MAX or len(invoice.buyer.name or "") > _TEXT_MAX:
         found.append(Finding("text-too-long", f"/{invoice.root}", f"a number, reference or name is longer than {_TEXT_MAX} characters"))
+
+    if len(invoice.instalments) > _INSTALMENTS_MAX:
+        found.append(Finding("too-many-instalments", f"/{invoice.root}/cac:PaymentTerms", f"more than {_INSTALMENTS_MAX} instalments"))
+    if invoice.issue_date is not None and not is_plausible(invoice.issue_date):
+        found.append(Finding("date-range", f"/{invoice.root}/cbc:IssueDate", "is not between 1900 and 2200"))
 
     def units(amount: Decimal | None, rule: str, xpath: str) -> int:
         try:
@@ -160,10 +171,11 @@ def account(printed: str | None) -> str | None:
 
 
 def _buyer(party: Party) -> Buyer:
-    address = Address(lines=list(party.street), postcode=party.postcode, city=party.city, country=_country(party.country))
+    postcode, city = (text if text is None or len(text) <= _TEXT_MAX else None for text in (party.postcode, party.city))
+    address = Address(lines=list(_short(party.street)), postcode=postcode, city=city, country=_country(party.country))
     return Buyer(
         numbers=_short(party.numbers),
-        company_ids=tuple(pair for pair in party.identifiers if len(pair[1]) <= _REFERENCE_MAX),
+        company_ids=tuple(pair for pair in party.identifiers if len(pair[1]) <= _REFERENCE_MAX)[:_IDENTIFIERS_MAX],
         name=party.name,
         country=_country(party.country),
         address=address if party.has_address else None,

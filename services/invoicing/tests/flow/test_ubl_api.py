@@ -37,7 +37,8 @@ async def test_reference_is_made_where_none_is_printed_and_terms_where_no_date(c
 
 
 async def test_instalments_and_rounding(client):
-    part = "<cac:PaymentTerms><cbc:Amount currencyID='EUR'>{}</cbc:Amount><cbc:PaymentDueDate>2026-0{}-01</cbc:PaymentDueDate></cac:PaymentTerms>"
+    due = "<cbc:PaymentDueDate>2026-0{}-01</cbc:PaymentDueDate>"
+    part = f"<cac:PaymentTerms><cbc:Amount currencyID='EUR'>{{}}</cbc:Amount>{due}</cac:PaymentTerms>"
     good = ubl(
         terms=part.format("70.00", 5) + part.format("50.05", 4),
         payable="120.05",

@@ -334,6 +334,7 @@ def upgrade() -> None:
     sa.Column('next_matched_through', sa.Date(), nullable=True),
     sa.Column('next_gaps', postgresql.JSONB(astext_type=sa.Text()), nullable=True),
     sa.Column('after_outbox_id', sa.BigInteger(), nullable=True),
+    sa.Column('statements', sa.BigInteger(), server_default='0', nullable=False),
     sa.PrimaryKeyConstraint('tenant_id', 'bank_account_id')
     )
     op.create_table('set_off',

@@ -387,4 +387,5 @@ RECONCILIATION = Table(
     Column("next_matched_through", Date),
     Column("next_gaps", JSONB),
     Column("after_outbox_id", BigInteger),
+    _need("statements", BigInteger, server_default="0"),
 )

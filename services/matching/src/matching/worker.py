@@ -11,6 +11,7 @@ from matching.handlers.customers import keep_customers, keep_identities
 from matching.handlers.disputes import keep_disputes, meet_late
 from matching.handlers.invoices import keep_invoices
 from matching.handlers.matching import look_at_due, match_payments
+from matching.handlers.reconciliation import advance
 
 ROUTES: Routes = {
     PaymentReceived: match_payments,
@@ -27,4 +28,5 @@ ROUTES: Routes = {
 JOBS: tuple[Job, ...] = (
     Job("look_again", 0.5, look_at_due),
     Job("meet_late", 5.0, meet_late),
+    Job("reconcile", 0.5, advance),
 )

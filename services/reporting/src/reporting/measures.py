@@ -50,7 +50,7 @@ async def measure_days(context: JobContext, tenant_id: UUID) -> None:
             if await outbox.depth(conn, OUTBOX_MAX + 1) > OUTBOX_MAX:
                 return
             if await storage.take_ageing(conn, tenant_id, row.entity_id, row.day, now=context.now):
-                await _publish(conn, tenant_id, row.entity_id, row.day)
+                await publish_figures(conn, tenant_id, row.entity_id, row.day)
 
 
 def _positions(ends: Mapping[str, int]) -> dict[tuple[str, int], int]:
@@ -61,7 +61,7 @@ def _positions(ends: Mapping[str, int]) -> dict[tuple[str, int], int]:
     return found
 
 
-async def _publish(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, day: date) -> None:
+async def publish_figures(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, day: date) -> None:
     """Measures the figures of a day from its stored ageing, and publishes them."""
     source = queries.ageing_of_day(entity=True)
     totals = await queries.ageing_totals(conn, source, source.values(tenant_id, as_of=day, entity_id=entity_id))

@@ -176,7 +176,13 @@ async def _build(settings: Settings, owner: Database, *, compare: bool) -> dict[
                     await reader.read_to(ends)
                     different = {table.name: found for table in READ_MODELS if (found := await _differences(conn, table))}
                     replaced = {} if compare else {table.name: await _replace(conn, table) for table in READ_MODELS}
-                    return {"read": reader.read, "refused": reader.refused[:SHOWN], "different": different, "replaced": replaced}
+                    return {
+                        "read": reader.read,
+                        "refused": len(reader.refused),
+                        "first_refused": reader.refused[:SHOWN],
+                        "different": different,
+                        "replaced": replaced,
+                    }
             await asyncio.sleep(0.5)
         raise RebuildError("the worker does not catch up with its topics: compare while it runs and little comes in")
     finally:

@@ -49,7 +49,7 @@ async def test_events_become_scores_and_holds(world, infrastructure, tmp_path, u
                 return {}
             return answer.json()
 
-        for open_minor in (9_000_000, 0):  # a second process goes on where the first one stopped
+        for open_minor in (90_000_000, 0):  # a second process goes on where the first one stopped
             process = await asyncio.create_subprocess_exec(sys.executable, "-m", "scoring", "all", env=environment)
             try:
                 await send(world.account(someone, 1 if open_minor else 2, open_minor=open_minor))

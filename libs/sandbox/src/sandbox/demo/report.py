@@ -87,13 +87,15 @@ async def ask(report: Report, services: Services, stage: Stage, play: Play, sett
 
 
 async def _reminders(report: Report, services: Services) -> None:
-    sent = Counter[str]()
+    sent, held = Counter[str](), Counter[str]()
     async for reminder in services.dunning.pages("/v1/reminders"):
-        sent[str(reminder.get("step"))] += 1
-    held = Counter[str]()
+        if reminder["state"] == "sent":
+            sent[reminder["step"]] += 1
+        else:
+            held[f"mail_{reminder['state']}"] += 1
     example: tuple[int, Json] | None = None
     async for decision in services.dunning.pages("/v1/held"):
-        reason = str(decision.get("reason"))
+        reason = decision["reason"]
         held[reason] += 1
         rank = _MONEY_IS_IN.index(reason) if reason in _MONEY_IS_IN else None
         if rank is not None and (example is None or rank < example[0]):

@@ -16,7 +16,6 @@ from contracts.catalogue import SERVICES, topics
 from prometheus_client.parser import text_string_to_metric_families
 from shared.clock import monotonic
 
-from sandbox.client import ApiError
 from sandbox.demo.stage import Services
 
 _POLL = 0.15
@@ -123,7 +122,7 @@ class Settler:
         """Dunning's gate is open through `day` for every account."""
 
         async def missing() -> str | None:
-            accounts = (await self._services.dunning.get("/v1/gate"))["items"]
+            accounts = (await self._services.dunning.get("/v1/gate"))["accounts"]
             shut = [account for account in accounts if (account.get("open_through") or "") < day.isoformat()]
             return f"the gate is shut for {shut[0]}" if shut else None if accounts else "dunning knows no bank account"
 
@@ -133,11 +132,8 @@ class Settler:
         """Dunning's run of `day` is done."""
 
         async def missing() -> str | None:
-            try:
-                run = await self._services.dunning.get(f"/v1/runs/{day}")
-            except ApiError as error:
-                return str(error)
-            return None if run.get("done") is True else f"run {run}"
+            run = await self._services.dunning.get(f"/v1/runs/{day}")
+            return None if run["state"] == "done" else f"it is {run}"
 
         await self.until(f"dunning's run of {day}", missing)
 

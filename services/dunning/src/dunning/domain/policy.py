@@ -11,6 +11,7 @@ Rules:
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ def check_steps(steps: Sequence[Step]) -> None:
         raise ValueError("a policy has at least one step")
     if len({step.code for step in steps}) != len(steps):
         raise ValueError("two steps have the same code")
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         if after.days_from_due <= before.days_from_due or after.level <= before.level:
             raise ValueError("days_from_due and level must rise from step to step")
 

@@ -151,9 +151,10 @@ def _scope(promise: Row[Any], debts: Iterable[Row[Any]]) -> Iterable[Row[Any]]:
         if promise.item_ids:
             if row.item_id in promise.item_ids:
                 yield row
-        elif row.customer_id == promise.customer_id and row.currency == promise.currency:
-            if str(row.item_id) in promise.baseline or row.issue_date >= promise.made_on:
-                yield row
+        elif (row.customer_id, row.currency) == (promise.customer_id, promise.currency) and (
+            str(row.item_id) in promise.baseline or row.issue_date >= promise.made_on
+        ):
+            yield row
 
 
 async def _publish(conn: AsyncConnection, tenant_id: UUID, promises: Sequence[Row[Any]]) -> None:

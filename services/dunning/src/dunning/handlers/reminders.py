@@ -195,7 +195,8 @@ def _contested(item: Row[Any], disputes: Sequence[Row[Any]]) -> int:
     disputed = sum(row.amount_minor for row in ours if row.status == "open")
     conceded = [row for row in ours if row.status == "resolved"]
     credited = item.credited_minor - min((row.credited_before_minor for row in conceded), default=item.credited_minor)
-    return max(item.disputed_minor, disputed) + max(0, sum(row.amount_minor for row in conceded) - credited)
+    standing: int = max(item.disputed_minor, disputed) + max(0, sum(row.amount_minor for row in conceded) - credited)
+    return standing
 
 
 async def _decide(conn: AsyncConnection, day: Day, waiting: Mapping[Debtor, Sequence[Line]]) -> None:

@@ -111,7 +111,7 @@ async def keep_balances(conn: AsyncConnection, messages: Sequence[Message[Accoun
 
 
 async def keep_payments(conn: AsyncConnection, messages: Sequence[Message[PaymentState]], ctx: Context) -> None:  # noqa: ARG001 - a handler's signature
-    """Payments in review: who may have paid, and how much has no item."""
+    """Payments: who may have paid, and how much has no item; nothing left without one means that its review is over."""
     await keep(
         conn,
         PAYMENT,

@@ -98,8 +98,8 @@ async def withdraw(conn: AsyncConnection, tenant_id: UUID, reminder_ids: Sequenc
     """Mails that are not to leave: their levels are free again, their decisions say why."""
     values = {"tenant": tenant_id, "ids": list(reminder_ids), "reason": reason}
     where = "WHERE tenant_id = :tenant AND reminder_id = ANY(CAST(:ids AS uuid[]))"
-    await run(conn, f"UPDATE dispatch SET state = 'withdrawn', detail = :reason {where}", **values)
-    await run(conn, f"UPDATE decision SET outcome = 'withdrawn', reason = :reason {where}", **values)
+    await run(conn, f"UPDATE dispatch SET state = 'withdrawn', detail = :reason {where}", **values)  # noqa: S608 - our own column names
+    await run(conn, f"UPDATE decision SET outcome = 'withdrawn', reason = :reason {where}", **values)  # noqa: S608 - our own column names
     await run(conn, f"DELETE FROM level_reached {where}", tenant=tenant_id, ids=list(reminder_ids))  # noqa: S608 - our own text
 
 

@@ -28,7 +28,7 @@ async def insert(conn: AsyncConnection, tenant_id: UUID, values: Mapping[str, An
     """A new dispute at version 1."""
     [row] = await fetch(
         conn,
-        "INSERT INTO dispute (tenant_id, dispute_id, version, item_id, customer_id, entity_id, amount_minor, currency, reason, status, "
+        "INSERT INTO dispute (tenant_id, dispute_id, version, item_id, customer_id, entity_id, amount_minor, currency, reason, status, "  # noqa: S608 - our own column names
         "credited_before_minor) VALUES (:tenant, :dispute_id, 1, :item_id, :customer_id, :entity_id, :amount_minor, :currency, :reason, "
         f"'open', 0) RETURNING {COLUMNS}",
         **{"tenant": tenant_id, **values},
@@ -51,7 +51,7 @@ async def resolve(conn: AsyncConnection, tenant_id: UUID, dispute_id: UUID, reso
     """Resolves an open dispute at its next version, noting what was credited on its item so far."""
     [row] = await fetch(
         conn,
-        "UPDATE dispute SET status = 'resolved', resolution = :resolution, version = version + 1, credited_before_minor = coalesce("
+        "UPDATE dispute SET status = 'resolved', resolution = :resolution, version = version + 1, credited_before_minor = coalesce("  # noqa: S608 - our own column names
         "(SELECT credited_minor FROM item i WHERE (i.tenant_id, i.item_id) = (dispute.tenant_id, dispute.item_id)), 0) "
         f"WHERE tenant_id = :tenant AND dispute_id = :dispute RETURNING {COLUMNS}",
         tenant=tenant_id,

@@ -12,7 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 Rows = Sequence[Row[Any]]
 Position = tuple[date, UUID] | None
 
-_AFTER = " AND (CAST(:day AS date) IS NULL OR (d.day, d.reminder_id) < (:day, CAST(:id AS uuid))) ORDER BY d.day DESC, d.reminder_id DESC LIMIT :limit"
+_AFTER = (
+    " AND (CAST(:day AS date) IS NULL OR (d.day, d.reminder_id) < (:day, CAST(:id AS uuid))) "
+    "ORDER BY d.day DESC, d.reminder_id DESC LIMIT :limit"
+)
 _DECISION = (
     "d.reminder_id, d.day, d.entity_id, d.customer_id, d.currency, d.outcome, d.reason, d.step, d.level, d.asked, d.gate_through, d.as_of"
 )

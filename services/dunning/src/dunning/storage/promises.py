@@ -20,8 +20,8 @@ async def debts(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID
     """The debit items of some customers, and some items by id: version, paid, entity, what is open."""
     return await fetch(
         conn,
-        "SELECT item_id, version, customer_id, entity_id, currency, issue_date, paid_minor, open_minor FROM item WHERE tenant_id = :tenant "
-        "AND kind <> 'credit_note' AND (customer_id = ANY(CAST(:customers AS uuid[])) OR item_id = ANY(CAST(:items AS uuid[])))",
+        "SELECT item_id, version, customer_id, entity_id, currency, issue_date, paid_minor, open_minor FROM item "
+        "WHERE tenant_id = :tenant AND kind <> 'credit_note' AND (customer_id = ANY(CAST(:customers AS uuid[])) OR item_id = ANY(CAST(:items AS uuid[])))",
         tenant=tenant_id,
         customers=list(customers),
         items=list(items),
@@ -32,7 +32,8 @@ async def histories(conn: AsyncConnection, tenant_id: UUID, items: Sequence[UUID
     """What was paid of some items at each of their versions."""
     rows = await fetch(
         conn,
-        "SELECT item_id, version, paid_minor, value_date FROM settlement WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[]))",
+        "SELECT item_id, version, paid_minor, value_date FROM settlement "
+        "WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[]))",
         tenant=tenant_id,
         items=list(items),
     )
@@ -91,7 +92,7 @@ async def close(conn: AsyncConnection, tenant_id: UUID, verdicts: Sequence[tuple
     """Ends open promises with (id, status, decision), each at its next version; returns them as they are now."""
     return await fetch(
         conn,
-        "UPDATE promise SET status = verdict, version = version + 1, recheck = false, decision = CAST(inputs AS jsonb) "
+        "UPDATE promise SET status = verdict, version = version + 1, recheck = false, decision = CAST(inputs AS jsonb) "  # noqa: S608 - our own column names
         "FROM unnest(CAST(:ids AS uuid[]), CAST(:verdicts AS text[]), CAST(:inputs AS text[])) AS t(id, verdict, inputs) "
         f"WHERE tenant_id = :tenant AND promise_id = id AND status = 'open' RETURNING {COLUMNS}",
         tenant=tenant_id,

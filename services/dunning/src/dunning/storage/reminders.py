@@ -23,7 +23,8 @@ _CANDIDATES = (
     "SELECT i.customer_id, i.currency, i.entity_id, n.item_id, n.number, n.due_date, "
     "GREATEST((SELECT max(level) FROM level_reached l WHERE (l.tenant_id, l.item_id, l.instalment) = (n.tenant_id, n.item_id, n.number)), "
     "v.reminder_level) AS reached "
-    "FROM instalment n JOIN item i USING (tenant_id, item_id) LEFT JOIN invoice v ON (v.tenant_id, v.invoice_id) = (n.tenant_id, n.item_id) "
+    "FROM instalment n JOIN item i USING (tenant_id, item_id) "
+    "LEFT JOIN invoice v ON (v.tenant_id, v.invoice_id) = (n.tenant_id, n.item_id) "
     "WHERE n.tenant_id = :tenant AND n.open_minor > 0 AND n.due_date BETWEEN :first AND :last "
     "AND i.kind = ANY(CAST(:kinds AS text[])) AND i.status = 'open' AND coalesce(v.status, '') <> 'cancelled'"
 )
@@ -70,7 +71,8 @@ async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, custome
     balances = await fetch(
         conn,
         "SELECT account_id, version, customer_id, currency, unapplied_minor + unused_credits_minor AS credit_minor FROM balance "
-        "WHERE tenant_id = :tenant AND entity_id = :entity AND customer_id = ANY(CAST(:customers AS uuid[])) ORDER BY account_id FOR UPDATE",
+        "WHERE tenant_id = :tenant AND entity_id = :entity AND customer_id = ANY(CAST(:customers AS uuid[])) "
+        "ORDER BY account_id FOR UPDATE",
         **who,
     )
     payments = await fetch(
@@ -159,7 +161,7 @@ async def store_decisions(conn: AsyncConnection, common: Mapping[str, Any], rows
     """
     found = await fetch(
         conn,
-        "INSERT INTO decision (tenant_id, day, entity_id, policy_version, as_of, gate_through, decided_at, customer_id, currency, "
+        "INSERT INTO decision (tenant_id, day, entity_id, policy_version, as_of, gate_through, decided_at, customer_id, currency, "  # noqa: S608 - our own column names
         "reminder_id, outcome, reason, step, level, inputs, asked) "
         "SELECT :tenant, :day, :entity, :policy, :as_of, :gate, :now, customer_id, currency, reminder_id, outcome, reason, step, level, "
         f"CAST(inputs AS jsonb), CAST(asked AS jsonb) FROM {unnest(_DECISION)} "
@@ -175,7 +177,7 @@ async def reach(conn: AsyncConnection, tenant_id: UUID, rows: Sequence[tuple[UUI
     columns = {"item_id": "uuid", "instalment": "int", "level": "int", "reminder_id": "uuid"}
     await run(
         conn,
-        "INSERT INTO level_reached (tenant_id, item_id, instalment, level, reminder_id) "
+        "INSERT INTO level_reached (tenant_id, item_id, instalment, level, reminder_id) "  # noqa: S608 - our own column names
         f"SELECT :tenant, item_id, instalment, level, reminder_id FROM {unnest(columns)}",
         tenant=tenant_id,
         **arrays(rows, list(columns)),

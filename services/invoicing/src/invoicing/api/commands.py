@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, SkipValidation, mo
 from shared.web.models import AmountMinor, Command, CurrencyCode, Date, Id, Lax, Text
 
 from invoicing.api.edge import Number, SourceSystem
-from invoicing.drafts import Buyer, Draft
+from invoicing.drafts import Buyer, Draft, is_plausible
 from invoicing.files import account
 from invoicing.handlers.invoices import Outcome
 from invoicing.storage.invoices import Kept
@@ -44,7 +44,7 @@ EXAMPLE: dict[str, JsonValue] = {
 class InstalmentCommand(Command):
     """A part of what is payable, with its own due date."""
 
-    number: Annotated[int, Field(ge=1, le=240)]
+    number: Annotated[int, Field(ge=1, le=120)]
     due_date: Date
     amount_minor: Annotated[int, Field(ge=1, le=2**63 - 1)]
 
@@ -56,7 +56,7 @@ class DiscountCommand(Command):
     percent_bp: Annotated[int, Field(ge=1, le=10_000)]
 
 
-References = Annotated[tuple[Number, ...], Lax, Field(max_length=50)]
+References = Annotated[tuple[Number, ...], Lax, Field(max_length=30)]
 
 
 class InvoiceCommand(Command):
@@ -83,7 +83,7 @@ class InvoiceCommand(Command):
     tax_minor: AmountMinor = 0
     prepaid_minor: AmountMinor = 0
     payable_minor: NotNegative
-    instalments: Annotated[tuple[InstalmentCommand, ...], Lax, Field(max_length=240)] = ()
+    instalments: Annotated[tuple[InstalmentCommand, ...], Lax, Field(max_length=120)] = ()
     due_date: Date | None = None
     payment_reference: Annotated[Text, Field(max_length=140)] | None = None
     payment_account: Annotated[Text, Field(max_length=140)] | None = None
@@ -104,6 +104,8 @@ class InvoiceCommand(Command):
     def _whole(self) -> Self:
         if (self.customer_number is None) == (self.customer_id is None):
             raise ValueError("either customer_number or customer_id names the buyer")
+        if not is_plausible(self.issue_date):
+            raise ValueError("issue_date is not between 1900 and 2200")
         if self.instalments and self.due_date is not None:
             raise ValueError("either instalments or due_date says when it is due")
         if self.credited_invoice_id is not None and self.kind != "credit_note":

@@ -150,9 +150,9 @@ async def post_ubl(
     now = runtime.clock.now()
 
     async def produce(conn: AsyncConnection) -> Response:
-        entity_id = await find_seller(conn, caller.tenant_id, invoice.seller)
-        draft = files.draft_of(reading, entity_id=entity_id, source_system=source_system, source_version=source_version)
-        [outcome] = await handlers.receive(conn, caller.tenant_id, [draft], now=now, actor=caller.subject)
+        seller = await find_seller(conn, caller.tenant_id, invoice.seller)
+        draft = files.draft_of(reading, entity_id=seller.entity_id, source_system=source_system, source_version=source_version)
+        [outcome] = await handlers.receive(conn, caller.tenant_id, [draft], now=now, actor=caller.subject, seller=seller)
         return _answer(outcome)
 
     return await _once(request, caller, produce)

@@ -93,7 +93,8 @@ async def find_buyers(
     customer is worse than an invoice that waits.
     """
     keys = [_candidates(tenant_id, draft) for draft in drafts]
-    known = await storage.customers_billed(conn, tenant_id, {key for candidates in keys for key in candidates})
+    wanted = {key for candidates in keys for key in candidates}
+    known = await storage.customers_billed(conn, tenant_id, wanted) if wanted else {}
     found: list[Row[Any] | Refusal | None] = [next((known[key] for key in candidates if key in known), None) for candidates in keys]
     values = {identifier(*pair)[1]: None for place, draft in enumerate(drafts) if found[place] is None for pair in draft.buyer.company_ids}
     if values:

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 from contracts.fields import CompanyId
 from shared import audit
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing.domain.einvoice import Party
@@ -31,7 +32,7 @@ async def put_entity(
     await audit.record(conn, tenant_id, [(actor, "entity.put", str(values["entity_id"]), {})])
 
 
-async def find_seller(conn: AsyncConnection, tenant_id: UUID, seller: Party) -> UUID:
+async def find_seller(conn: AsyncConnection, tenant_id: UUID, seller: Party) -> Row[Any]:
     """The entity that a file names as its seller: by the first of its identifiers that exactly one of ours bears.
 
     Raises Refusal naming the seller where it is none of ours, or where only numbers that several entities share are given.
@@ -39,10 +40,9 @@ async def find_seller(conn: AsyncConnection, tenant_id: UUID, seller: Party) -> 
     wanted = [":".join(identifier(*pair)) for pair in seller.identifiers]
     rows = await storage.entities_with(conn, tenant_id, wanted) if wanted else []
     for each in wanted:
-        bearers = [row.entity_id for row in rows if each in row.identifiers]
+        bearers = [row for row in rows if each in row.identifiers]
         if len(bearers) == 1:
-            found: UUID = bearers[0]
-            return found
+            return bearers[0]
     name = "".join(char if char.isprintable() else " " for char in (seller.name or "without a name"))[:_NAME_SHOWN]
     where = "/AccountingSupplierParty/Party"
     if rows:

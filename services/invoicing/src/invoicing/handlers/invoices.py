@@ -60,13 +60,25 @@ def invoice_id_of(tenant_id: UUID, draft: Draft) -> UUID:
     return named_id("invoice", tenant_id, draft.entity_id, draft.source_system, draft.source_id)
 
 
-async def receive(conn: AsyncConnection, tenant_id: UUID, drafts: Sequence[Draft], *, now: datetime, actor: str) -> list[Outcome]:
+async def receive(
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    drafts: Sequence[Draft],
+    *,
+    now: datetime,
+    actor: str,
+    seller: Row[Any] | None = None,
+) -> list[Outcome]:
     """Takes drafts into the books; one outcome for each, in order. Several versions of one invoice may be among them.
 
+    `seller` is the entity's row where the caller has looked it up already and all drafts are its own.
     Publishes InvoiceIssued or CreditNoteIssued, InvoiceChanged, and the events of customers made on the way.
     """
     outcomes: dict[int, Outcome] = {}
-    entities = await entity_storage.entities_by_id(conn, tenant_id, {draft.entity_id for draft in drafts})
+    if seller is not None:
+        entities = {seller.entity_id: seller}
+    else:
+        entities = await entity_storage.entities_by_id(conn, tenant_id, {draft.entity_id for draft in drafts})
     known = [(place, draft) for place, draft in enumerate(drafts) if draft.entity_id in entities]
     for place, draft in enumerate(drafts):
         if draft.entity_id not in entities:

@@ -9,6 +9,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _COLUMNS = "entity_id, name, country, currency, vat_id, company_ids, unknown_buyer, on_hold, payment_terms_days"
+_RULES = "entity_id, unknown_buyer, on_hold, payment_terms_days"
 
 
 async def put_entity(conn: AsyncConnection, tenant_id: UUID, values: dict[str, Any]) -> None:
@@ -41,7 +42,7 @@ async def entities_by_id(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[U
     """Those of the entities that exist."""
     rows = await fetch(
         conn,
-        "SELECT entity_id, unknown_buyer, on_hold, payment_terms_days FROM legal_entity "
+        f"SELECT {_RULES} FROM legal_entity "  # noqa: S608 - column names are ours
         "WHERE tenant_id = :tenant AND entity_id = ANY(CAST(:ids AS uuid[]))",
         tenant=tenant_id,
         ids=sorted(ids),
@@ -53,7 +54,8 @@ async def entities_with(conn: AsyncConnection, tenant_id: UUID, identifiers: Seq
     """Entities that bear any of the identifiers (`scheme:value`, or `:value` where the scheme is not known)."""
     return await fetch(
         conn,
-        "SELECT entity_id, identifiers FROM legal_entity WHERE tenant_id = :tenant AND identifiers && CAST(:wanted AS text[])",
+        f"SELECT {_RULES}, identifiers FROM legal_entity "  # noqa: S608 - column names are ours
+        "WHERE tenant_id = :tenant AND identifiers && CAST(:wanted AS text[])",
         tenant=tenant_id,
         wanted=list(identifiers),
     )

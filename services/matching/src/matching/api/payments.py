@@ -181,7 +181,7 @@ async def notify(request: Request, caller: Writer, command: Notification) -> Not
             debtor_iban="".join((command.debtor_iban or "").split()).upper() or None,
             virtual_iban=command.virtual_iban,
         )
-        payment_id = await book_notification(conn, held, one, virtual_id)
+        payment_id = await book_notification(conn, held, one, virtual_id, request.app.state.runtime.clock.now())
     return NotifiedView(payment_id=payment_id)
 
 

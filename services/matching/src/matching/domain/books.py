@@ -133,8 +133,8 @@ class Entry:
 class Books:
     """The locked rows of one transaction and what was done to them.
 
-    `touched_*` are in the order of the first change; `opened_before` is what was open on a touched item before, None for
-    a new one; `acts` names the events that a payment's changes call for.
+    `touched_accounts` are in the order of the first change; `items_before` holds open amount, status and close cause of each
+    touched item as they were, None for a new one; `acts` names the events that a payment's changes call for.
     """
 
     accounts: dict[Key, Account] = field(default_factory=dict)
@@ -143,7 +143,7 @@ class Books:
     set_offs: dict[tuple[UUID, UUID, UUID], int] = field(default_factory=dict)
     touched_accounts: dict[Key, None] = field(default_factory=dict)
     acts: dict[Key, set[str]] = field(default_factory=dict)
-    opened_before: dict[Key, int | None] = field(default_factory=dict)
+    items_before: dict[Key, tuple[int, str, str | None] | None] = field(default_factory=dict)
     changed_allocations: dict[tuple[UUID, UUID, UUID], Allocation | None] = field(default_factory=dict)
     changed_set_offs: dict[tuple[UUID, UUID, UUID], int] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
@@ -235,7 +235,7 @@ class Books:
         """Takes in a new item, whole and open. `item` comes with open 0, status closed and the account's row loaded."""
         key = (item.tenant_id, item.item_id)
         self.items[key] = item
-        self.opened_before[key] = None
+        self.items_before[key] = None
         self._payable(item, item.original_minor)
         if not item.open_minor:
             item.status, item.close_cause = "closed", "nothing_payable"
@@ -255,18 +255,17 @@ class Books:
 
     def cancel(self, item: Item) -> None:
         """Nothing is owed any more. Allocations and set-offs must be undone before; what was open leaves as credit."""
+        self.touch(item)
         amount = item.open_minor
         if amount:
             self._payable(item, -amount)
             item.credit_minor += amount
         item.status, item.close_cause = "closed", "cancelled"
-        self.touch(item)
 
     def reinstate(self, item: Item) -> None:
         """A cancelled item is owed again: its source took the cancellation back."""
-        amount = item.credit_minor
-        item.credit_minor = 0
         self.touch(item)
+        amount, item.credit_minor = item.credit_minor, 0
         if amount:
             self._payable(item, amount)
 
@@ -300,15 +299,17 @@ class Books:
 
     def move(self, item: Item, account: Account) -> None:
         """The item is another customer's from now on."""
+        self.touch(item)
         rest = item.open_minor
         self._balance(item, -rest)
         item.account_id, item.customer_id = account.account_id, account.customer_id
         self._balance(item, rest)
-        self.touch(item)
 
     def touch(self, item: Item) -> None:
         """Notes that something about the item changed."""
-        self.opened_before.setdefault((item.tenant_id, item.item_id), item.open_minor)
+        key = (item.tenant_id, item.item_id)
+        if key not in self.items_before:
+            self.items_before[key] = (item.open_minor, item.status, item.close_cause)
 
     # --- the parts of the above ------------------------------------------------------------------------------------
     def _act(self, key: Key, act: str) -> None:
@@ -326,9 +327,7 @@ class Books:
             self.touched_accounts[key] = None
 
     def _open(self, item: Item, step: int) -> None:
-        key = (item.tenant_id, item.item_id)
-        if key not in self.opened_before:
-            self.opened_before[key] = item.open_minor
+        self.touch(item)
         item.open_minor += step
         if item.open_minor:
             item.status, item.close_cause = "open", None

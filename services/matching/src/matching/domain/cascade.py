@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
-from matching.domain.books import Books, Item, Key, Payment
+from matching.domain.books import Books, Payment
 from matching.domain.references import is_creditor_reference, outermost, runs
 
 
@@ -142,14 +142,6 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
         payment.rule = proposal.rule
         return "overpaid"  # counts only where something is left
     return reason or ("overpaid" if payment.allocated_minor else "already_paid")
-
-
-def payer_key(payment: Payment, proposal: Proposal, items: Mapping[Key, Item]) -> UUID | None:
-    """Who paid: the party, or else the one customer whose items were named."""
-    if proposal.party is not None:
-        return proposal.party
-    debtors = {items[payment.tenant_id, target.item_id].customer_id for target in proposal.targets if (payment.tenant_id, target.item_id) in items}
-    return debtors.pop() if len(debtors) == 1 else None
 
 
 def _only(values: Iterable[UUID]) -> UUID | None:

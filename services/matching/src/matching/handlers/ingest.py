@@ -140,7 +140,7 @@ async def _book_payments(
             new.append((named_id("payment", held.tenant_id, held.bank_account_id, key), key, one, virtual.get(one.virtual_iban or "")))
         elif confirmation == "booked" and match.confirmation == "notified":
             confirm.append(match.payment_id)
-    stored = await bank.insert_payments(conn, held, new, confirmation=confirmation, source=source, at=machine_now()) if new else set()
+    stored = await bank.insert_payments(conn, held, new, confirmation=confirmation, source=source, at=machine_now(), now=now) if new else set()
     await publish(conn, [_received(held, row, confirmation, source) for row in new if row[0] in stored])
     result.new_payments += len(stored)
     result.confirmed += await _confirm(conn, held, confirm, now)
@@ -241,13 +241,13 @@ async def _resolve_totals(conn: AsyncConnection, held: BankAccount, now: datetim
     await _confirm(conn, held, [payment_id for row in rows for payment_id in row[1]], now)
 
 
-async def book_notification(conn: AsyncConnection, held: BankAccount, one: Transaction, virtual_iban_id: UUID | None) -> UUID:
+async def book_notification(conn: AsyncConnection, held: BankAccount, one: Transaction, virtual_iban_id: UUID | None, now: datetime) -> UUID:
     """Stores one payment that a signed notification told of; returns its id, whether it is new or was there."""
     await bank.hold_account(conn, held.bank_account_id, alone=False)
     key = one.identity()
     payment_id = named_id("payment", held.tenant_id, held.bank_account_id, key)
     row = (payment_id, key, one, virtual_iban_id)
-    stored = await bank.insert_payments(conn, held, [row], confirmation="notified", source="notification", at=machine_now())
+    stored = await bank.insert_payments(conn, held, [row], confirmation="notified", source="notification", at=machine_now(), now=now)
     if stored:
         await publish(conn, [_received(held, row, "notified", "notification")])
     return payment_id

@@ -68,15 +68,16 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     if not changed:
         return
     causes: dict[Key, Envelope] = {key: message.envelope for key, message in newest.items()}
-    renewed = [item for item in changed if books.opened_before[item.tenant_id, item.item_id] is not None]
+    renewed = [item for item in changed if books.items_before[item.tenant_id, item.item_id] is not None]
     await save(conn, books, ctx.now, looks=dict.fromkeys(freed, machine_now() + timedelta(seconds=1)))
     await stored.change_terms(conn, renewed)
     await stored.set_references(conn, [(item.tenant_id, item.item_id) for item in renewed], references)
     await stored.review(conn, reviews, ctx.now)
     await publish_books(conn, books, causes)
     await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)
-    structured = [row for row in references if row[3] == "structured"]
-    if waiting := await stored.waiting_payments(conn, [item for item in changed if item.open_minor], structured):
+    payable = {(item.tenant_id, item.item_id): item for item in changed if item.open_minor}
+    structured = [row for row in references if row[3] == "structured" and (row[0], row[4]) in payable]
+    if payable and (waiting := await stored.waiting_payments(conn, list(payable.values()), structured)):
         await match(conn, waiting, ctx.now, {})
 
 

@@ -18,8 +18,8 @@ from shared.jobs import JobContext
 from shared.db import fetch
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Books, Key, Payment
-from matching.domain.cascade import Candidate, Proposal, by_amount, by_text, direct, payer_key, settle
+from matching.domain.books import Account, Books, Key, Payment
+from matching.domain.cascade import Candidate, Proposal, by_amount, by_text, direct, settle
 from matching.handlers.publishing import publish_books
 from matching.storage import candidates
 from matching.storage.books import Decided, account_id, lock, look_again, save
@@ -69,10 +69,14 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
         if payment is None or payment.status not in {"received", "unapplied", "partly_matched"} or not payment.unapplied_minor:
             continue
         proposal = proposals[key]
-        _attribute(books, payment, proposal)
+        attributed = _attribute(books, payment, proposal)
         versions = [(target.item_id, item.version, item.open_minor) for target in proposal.targets if (item := books.items.get((key[0], target.item_id)))]
+        rest = payment.unapplied_minor
         reason = settle(books, payment, proposal)
-        payment.candidate_customer_ids = _customers(proposal) if payment.unapplied_minor and not payment.payer_customer_id else None
+        if payment.status != "received" and not attributed and payment.unapplied_minor == rest:
+            reason = payment.unapplied_reason  # another look that found nothing has nothing to say
+        else:
+            payment.candidate_customer_ids = _customers(proposal) if payment.unapplied_minor and not payment.payer_customer_id else None
         changed = books.decided(payment, reason if payment.unapplied_minor else None)
         next_look = _next_look(payment, machine)
         payment.looks = min(payment.looks + 1, len(LOOKS) + 1)
@@ -152,16 +156,24 @@ async def _lock(conn: AsyncConnection, payments: Sequence[Key], proposals: Mappi
     return await lock(conn, accounts=accounts, new_accounts=new_accounts, payments=payments, items=items)
 
 
-def _attribute(books: Books, payment: Payment, proposal: Proposal) -> None:
-    """Says who paid, where that is known now and was not before."""
+def _attribute(books: Books, payment: Payment, proposal: Proposal) -> bool:
+    """Says who paid, where that is known now and was not before; returns whether it is new."""
     if payment.account_id is not None:
-        return
-    payer = payer_key(payment, proposal, books.items)
-    if payer is None:
-        return
-    account = books.accounts.get((payment.tenant_id, account_id(payment.tenant_id, payer, payment.entity_id, payment.currency)))
-    if account is not None:
-        books.attribute(payment, account)
+        return False
+    account = _account_of(books, payment, proposal)
+    if account is None:
+        return False
+    books.attribute(payment, account)
+    return True
+
+
+def _account_of(books: Books, payment: Payment, proposal: Proposal) -> Account | None:
+    """The account of who paid: the party's, or else that of the one customer whose items were named."""
+    if proposal.party is not None:
+        return books.accounts.get((payment.tenant_id, account_id(payment.tenant_id, proposal.party, payment.entity_id, payment.currency)))
+    named = {target.account_id for target in proposal.targets}
+    account = books.accounts.get((payment.tenant_id, named.pop())) if len(named) == 1 else None
+    return account if account is not None and account.currency == payment.currency else None
 
 
 def _next_look(payment: Payment, machine: datetime) -> datetime | None:

@@ -57,7 +57,7 @@ async def publish_books(conn: AsyncConnection, books: Books, causes: Mapping[Key
         ]
         if payment.account_id is not None and key in why:
             why.setdefault((payment.tenant_id, payment.account_id), why[key])
-    for key, before in books.opened_before.items():
+    for key, before in books.items_before.items():
         item = books.items[key]
         cause = why.get(key)
         if cause is not None:
@@ -102,13 +102,13 @@ def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
     )
 
 
-def item_events(item: Item, before: int | None) -> list[Event]:
-    """OpenItemChanged, and the end or new beginning that came by this change; `before` is what was open before."""
+def item_events(item: Item, before: tuple[int, str, str | None] | None) -> list[Event]:
+    """OpenItemChanged, and the end or new beginning that came by this change; `before`: open amount, status and cause."""
     events: list[Event] = [_item(OpenItemChanged, item)]
     if item.status == "open":
-        if before == 0:
+        if before is not None and before[0] == 0:
             events.append(_item(InvoiceReopened, item))
-    elif before is None or before > 0:
+    elif before is None or before[1:] != (item.status, item.close_cause):
         events.append(_item(InvoicePaid if item.status == "paid" else InvoiceClosed, item))
     return events
 

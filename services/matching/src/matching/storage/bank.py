@@ -143,11 +143,15 @@ async def insert_payments(
     confirmation: str,
     source: str,
     at: datetime,
+    now: datetime,
 ) -> set[UUID]:
-    """Stores new payments (id, key, transaction, virtual IBAN); returns the ids of those that were not there before."""
+    """Stores new payments (id, key, transaction, virtual IBAN) and their ledger entries; returns the ids of those that are new.
+
+    `at` is the machine's clock, `now` the business moment of the entries.
+    """
     found = await fetch(
         conn,
-        "INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, transaction_key, currency, amount_minor, unapplied_minor, "
+        "WITH new AS (INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, transaction_key, currency, amount_minor, unapplied_minor, "
         "booking_date, value_date, confirmation, source, status, virtual_iban_id, bank_reference, entry_reference, end_to_end_id, transaction_id, "
         "structured_reference, remittance, debtor_name, debtor_iban, received_at) SELECT :tenant, id, 1, :account, :entity, key, currency, "
         "amount, amount, booking, value, :confirmation, :source, 'received', virtual, bank_ref, entry_ref, e2e, tx, structured, "
@@ -156,13 +160,16 @@ async def insert_payments(
         "CAST(:bank_refs AS text[]), CAST(:entry_refs AS text[]), CAST(:e2es AS text[]), CAST(:txs AS text[]), CAST(:structureds AS text[]), "
         "CAST(:remittances AS text[]), CAST(:debtor_names AS text[]), CAST(:debtor_ibans AS text[])) AS t(id, key, currency, amount, booking, "
         "value, virtual, bank_ref, entry_ref, e2e, tx, structured, remittance, debtor_name, debtor_iban) ON CONFLICT DO NOTHING "
-        "RETURNING payment_id",
+        "RETURNING payment_id, currency, amount_minor), entered AS (INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, "
+        "amount_minor, payment_id, at) SELECT :tenant, :entity, currency, 'bank', 'unapplied', amount_minor, payment_id, :now FROM new) "
+        "SELECT payment_id FROM new",
         tenant=held.tenant_id,
         account=held.bank_account_id,
         entity=held.entity_id,
         confirmation=confirmation,
         source=source,
         at=at,
+        now=now,
         ids=[row[0] for row in rows],
         keys=[row[1] for row in rows],
         currencies=[row[2].currency for row in rows],

@@ -164,12 +164,12 @@ async def save(
 
     `now` is the business moment of the entries. `looks` says when a payment is to be looked at again (machine clock).
     """
-    if not (books.acts or books.opened_before or books.touched_accounts or books.entries):
+    if not (books.acts or books.items_before or books.touched_accounts or books.entries):
         return
     looks = looks or {}
     payments = [books.payments[key] for key in books.acts]
-    items = [books.items[key] for key, before in books.opened_before.items() if before is not None]
-    new = [books.items[key] for key, before in books.opened_before.items() if before is None]
+    items = [books.items[key] for key, before in books.items_before.items() if before is not None]
+    new = [books.items[key] for key, before in books.items_before.items() if before is None]
     accounts = [books.accounts[key] for key in books.touched_accounts]
     for row in (*payments, *items, *new, *accounts):
         row.version += 1

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import date
-from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 from typing import Any, Literal
 from uuid import UUID
@@ -10,8 +9,6 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 from reporting.domain.ageing import BUCKETS, OTHERS, Ageing
-
-_PLACES = Decimal("0.0001")
 
 
 class AgeingAmounts(BaseModel):
@@ -216,4 +213,5 @@ def figure(numerator: int, denominator: int) -> dict[str, Any]:
 def decimal_text(value: Fraction) -> str:
     """A rational rounded half-even to four places, for people; the exact one stands beside it."""
     scaled = round(value * 10_000)  # half-even, exact
-    return str((Decimal(scaled) * _PLACES).quantize(_PLACES, ROUND_HALF_EVEN)) if abs(scaled) < 10**24 else str(round(value))
+    whole, part = divmod(abs(scaled), 10_000)
+    return f"{'-' if scaled < 0 else ''}{whole}.{part:04d}"

@@ -22,7 +22,7 @@ from reporting.domain import dso
 from reporting.domain.ageing import DEFINITION, Ageing, business_day
 
 ROUTER = Router(prefix="/v1/reports", tags=["reports"])
-PERIOD_DAYS_MAX = 3_660
+PERIOD_DAYS_MAX = 366
 EVENTS_DEFINITION = (
     "Different events of this tenant that were handled, each once however often it was delivered; of a compacted topic the aggregates."
 )

@@ -20,7 +20,8 @@ MONTHS_MAX = 36
 
 _RECEIVABLES = (
     "Receivables = open invoices and deposits, less unused credit notes and unapplied payments, with tax, without late charges. "
-    "Credit sales = payable amounts with tax of invoices and deposits by issue date, less credit notes, without cancelled ones."
+    "Credit sales = payable amounts with tax of invoices and deposits by issue date, less credit notes, without cancelled ones; "
+    "invoices taken over on go-live count by their own dates."
 )
 DEFINITIONS: Mapping[str, str] = {
     "dso_period": "Receivables at the end / credit sales of the period x days of the period; undefined where sales are zero or less. "

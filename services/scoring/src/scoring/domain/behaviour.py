@@ -11,9 +11,10 @@ A business day is a day in BUSINESS_ZONE.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from fractions import Fraction
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
 BUSINESS_ZONE = ZoneInfo("Europe/Paris")
@@ -52,6 +53,7 @@ class Measures:
 
 
 MEASURES = tuple(field.name for field in fields(Measures))
+_values = attrgetter(*MEASURES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +169,8 @@ def summarise(buckets: Sequence[Contribution], today: date) -> Behaviour:
 
 
 def _add(buckets: Iterable[Contribution]) -> Measures:
-    sums = dict.fromkeys(MEASURES, 0)
-    for bucket in buckets:
-        for name, value in asdict(bucket.measures).items():
-            sums[name] += value
-    return Measures(**sums)
+    rows = [_values(bucket.measures) for bucket in buckets]
+    return Measures(**dict(zip(MEASURES, map(sum, zip(*rows, strict=True)), strict=True))) if rows else Measures()
 
 
 def _weighted(buckets: Iterable[Contribution], measure: str, scale: int) -> int | None:

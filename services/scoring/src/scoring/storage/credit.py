@@ -195,13 +195,20 @@ async def save(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, 
     """Writes score, terms or hold rows of one tenant; returns each customer's new version. At most 1,000 rows a call."""
     if not rows:
         return {}
-    statement = insert(table).values([{**row, "version": 1} for row in rows])
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in {"tenant_id", "customer_id"}}
-    statement = statement.on_conflict_do_update(
-        index_elements=["tenant_id", "customer_id"], set_={**changed, "version": table.c.version + 1}
+    columns = ", ".join(rows[0])
+    changed = ", ".join(f"{name} = excluded.{name}" for name in rows[0] if name not in {"tenant_id", "customer_id"})
+    written = await fetch(
+        conn,
+        f"INSERT INTO {table.name} ({columns}, version) SELECT {columns}, 1 FROM {_records(table)} "  # noqa: S608 - names are ours
+        f"ON CONFLICT (tenant_id, customer_id) DO UPDATE SET {changed}, version = {table.name}.version + 1 RETURNING customer_id, version",
+        rows=msgspec.json.encode(rows).decode(),
     )
-    written = await conn.execute(statement.returning(table.c.customer_id, table.c.version))
-    return {row.customer_id: row.version for row in written.fetchall()}
+    return {row.customer_id: row.version for row in written}
+
+
+def _records(table: Table) -> str:
+    """A FROM item that turns one JSON parameter, `rows`, into rows of a table: no statement to compile per batch."""
+    return f"jsonb_populate_recordset(CAST(NULL AS {table.name}), CAST(:rows AS jsonb))"
 
 
 async def set_override(
@@ -245,7 +252,12 @@ async def forget_releases(conn: AsyncConnection, tenant_id: UUID, customers: Seq
 async def remember(conn: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
     """Adds decisions. Their `number` counts per customer and kind and is drawn by the caller under the customer's lock."""
     if rows:
-        await conn.execute(insert(DECISION).values([dict(row) for row in rows]))
+        columns = ", ".join(rows[0])
+        await run(
+            conn,
+            f"INSERT INTO decision ({columns}) SELECT {columns} FROM {_records(DECISION)}",  # noqa: S608 - names are ours
+            rows=msgspec.json.encode(rows).decode(),
+        )
 
 
 async def numbers(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID], kind: str) -> dict[UUID, int]:

@@ -1,0 +1,227 @@
+"""The product under load: matching's own worker and relay processes, and the APIs of matching and invoicing."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import UUID, uuid5
+
+import asyncpg
+import httpx
+import msgspec
+from bench.loops import CUSTOMERS, TENANT, quantiles, steadily
+from bench.rig import Rig, arrivals
+from contracts.envelope import NAMESPACE
+from contracts.invoices import Instalment, InvoiceIssued
+from matching.cli import SERVICE
+from matching.domain.statements import Entry, Statement, Transaction
+from matching.handlers.accounts import put_account
+from matching.handlers.ingest import book_statement
+from matching.handlers.invoices import keep_invoices
+from sandbox.webhooks import signed
+from shared.clock import machine_now, monotonic
+from shared.kafka import create_topics
+from shared.service import Runtime, open_runtime
+from shared.testing.databases import Urls, fresh_database
+from shared.testing.events import context, message
+from shared.testing.tokens import public_key_file, token
+
+ENTITY = UUID(int=9)
+IBAN = "FR7630006000011234567890189"
+DAY = date(2026, 3, 2)
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of a throw-away database
+CHUNK = 1_000
+PORT = 21_987
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A migrated database of matching with an account, topics of its own, and what its processes are started with."""
+
+    runtime: Runtime
+    urls: Urls
+    prefix: str
+    environment: dict[str, str]
+
+
+@asynccontextmanager
+async def scene(rig: Rig) -> AsyncIterator[Scene]:
+    """An empty one."""
+    prefix = rig.prefix()
+    await create_topics(rig.bootstrap, prefix=prefix, replication=1)
+    with TemporaryDirectory() as folder:
+        async with fresh_database(rig.admin_dsn, "matching") as urls:
+            environment = urls.environment() | {
+                "KAFKA_BOOTSTRAP_SERVERS": rig.bootstrap,
+                "ENCOURS_TOPIC_PREFIX": prefix,
+                "ENCOURS_CURSOR_SECRET": "c" * 32,
+                "ENCOURS_JWT_PUBLIC_KEY_FILE": str(public_key_file(Path(folder))),
+                "ENCOURS_WEBHOOK_SECRET": SECRET,
+                "ENCOURS_HTTP_PORT": str(PORT),
+            }
+            os.environ |= environment
+            runtime = open_runtime(SERVICE, SERVICE.settings())
+            try:
+                async with runtime.database.transaction(TENANT) as conn:
+                    await put_account(
+                        conn, TENANT, IBAN, entity_id=ENTITY, currency="EUR", holder_name="Bench", start_date=date(2026, 1, 1)
+                    )
+                yield Scene(runtime, urls, prefix, environment)
+            finally:
+                await runtime.database.close()
+
+
+async def open_items(at: Scene, count: int) -> None:
+    """Open items REF-0, REF-1, ... of 100.00 each, through the handler of InvoiceIssued; what it publishes is thrown away."""
+    for first in range(0, count, CHUNK):
+        messages = [message(TENANT, invoice(number), entity_id=ENTITY) for number in range(first, min(first + CHUNK, count))]
+        async with at.runtime.database.transaction(TENANT) as conn:
+            await keep_invoices(conn, messages, context(NOW))
+    await _as_owner(at, "TRUNCATE outbox", "VACUUM ANALYZE")
+
+
+async def _as_owner(at: Scene, *statements: str) -> None:
+    conn = await asyncpg.connect(at.urls.owner)
+    for statement in statements:
+        await conn.execute(statement)
+    await conn.close()
+
+
+def invoice(number: int) -> InvoiceIssued:
+    """An invoice of 100.00 with a reference of its own."""
+    return InvoiceIssued(
+        version=1,
+        invoice_id=uuid5(NAMESPACE, f"bench-{number}"),
+        source_system="bench",
+        source_id=f"INV-{number}",
+        source_version=1,
+        invoice_number=f"INV-{number}",
+        kind="invoice",
+        origin="issued",
+        status="issued",
+        customer_id=UUID(int=number % CUSTOMERS + 1),
+        customer_number=f"C-{number % CUSTOMERS}",
+        issue_date=date(2026, 1, 5),
+        currency="EUR",
+        total_minor=10_000,
+        tax_minor=0,
+        prepaid_minor=0,
+        payable_minor=10_000,
+        instalments=[Instalment(number=1, due_date=date(2026, 2, 5), amount_minor=10_000)],
+        payment_reference=f"REF{number}",
+    )
+
+
+async def receive(at: Scene, count: int) -> None:
+    """Payments that name the items, booked from statements of the bank; PaymentReceived waits in the outbox."""
+    async with at.runtime.database.transaction(TENANT) as conn:
+        from matching.storage.bank import account  # noqa: PLC0415 - only here
+
+        held = await account(conn, TENANT, IBAN)
+    if held is None:
+        raise RuntimeError("the account is not there")
+    for number, first in enumerate(range(0, count, 5_000)):
+        entries = [_entry(one) for one in range(first, min(first + 5_000, count))]
+        paid = sum(entry.signed_minor for entry in entries)
+        statement = Statement(
+            kind="camt.053", identification=f"S{number}", number=str(number), sequence=number, account=IBAN, currency="EUR", first_day=DAY,
+            last_day=DAY, opening_minor=first * 10_000, closing_minor=first * 10_000 + paid, entries=entries,
+        )  # fmt: skip
+        async with at.runtime.database.transaction(TENANT) as conn:
+            await book_statement(conn, held, statement, f"{number:064x}", NOW)
+
+
+def _entry(number: int) -> Entry:
+    transaction = Transaction(
+        kind="payment", credit=True, amount_minor=10_000, currency="EUR", booking_date=DAY, value_date=DAY, bank_reference=f"B{number}",
+        end_to_end_id=f"E{number}", structured_reference=f"REF{number}", debtor_name="Payer", debtor_iban="DE89370400440532013000",
+    )  # fmt: skip
+    return Entry(signed_minor=10_000, currency="EUR", status="BOOK", booking_date=DAY, transactions=[transaction])
+
+
+async def rate(rig: Rig, count: int) -> float:
+    """Payments a second from PaymentReceived on the topic to InvoicePaid on the topic: a worker and a relay process."""
+    async with scene(rig) as at:
+        await open_items(at, count)
+        async with rig.listening(at.prefix + "PaymentReceived") as received, rig.listening(at.prefix + "InvoicePaid") as paid:
+            with rig.process("-m", "matching", "relay", **at.environment):
+                await receive(at, count)
+                await arrivals(received, count)
+                with rig.process("-m", "matching", "worker", **at.environment):
+                    seconds = await arrivals(paid, count)
+    return count / seconds
+
+
+async def latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:
+    """p50 and p99 in milliseconds from the notification's 202 to InvoicePaid on the topic, at a steady rate.
+
+    At more than a hundred requests a second the bank sends several payments in one notification.
+    """
+    count = per_s * seconds
+    sent: dict[str, float] = {}
+    waits: list[float] = []
+    async with scene(rig) as at:
+        await open_items(at, count)
+        headers = {"authorization": f"Bearer {token(TENANT, 'payments:write')}", "content-type": "application/json"}
+        async with rig.listening(at.prefix + "InvoicePaid") as paid, httpx.AsyncClient(headers=headers, timeout=30, trust_env=False) as http:
+            with rig.process("-m", "matching", "all", **at.environment):
+                url = f"http://127.0.0.1:{PORT}"
+                await _ready(http, url)
+
+                async def send(first: int, number: int) -> None:
+                    body = msgspec.json.encode({"payments": [_notified(one) for one in range(first, first + number)]})
+                    answer = await http.post(f"{url}/v1/payments", content=body, headers=signed(SECRET, f"n{first}", machine_now(), body))
+                    answer.raise_for_status()
+                    now = monotonic()
+                    sent.update((f"INV-{one}", now) for one in range(first, first + number))
+
+                feeding = asyncio.create_task(steadily(per_s, count, send))
+                await arrivals(paid, count, lambda record: waits.append(_since(record.value, sent)))
+                await feeding
+    return quantiles(waits)
+
+
+def _since(value: bytes, sent: dict[str, float]) -> float:
+    """Seconds since the 202; 0 where the event was here before the answer was."""
+    now = monotonic()
+    return now - sent.get(msgspec.json.decode(value)["invoice_number"], now)
+
+
+def _notified(number: int) -> dict[str, object]:
+    return {
+        "account_iban": IBAN, "amount_minor": 10_000, "currency": "EUR", "booking_date": DAY.isoformat(), "value_date": DAY.isoformat(),
+        "bank_reference": f"B{number}", "structured_reference": f"REF{number}", "remittance": [],
+    }  # fmt: skip
+
+
+async def _ready(http: httpx.AsyncClient, url: str) -> None:
+    end = monotonic() + 60
+    while True:
+        try:
+            if (await http.get(url + "/ready")).is_success:
+                return
+        except httpx.TransportError:
+            if monotonic() > end:
+                raise
+        await asyncio.sleep(0.2)
+
+
+async def statements_per_batch(rig: Rig) -> float:
+    """SQL statements that the worker's transaction over 1,000 payments with exact references executes."""
+    from contracts.payments import PaymentReceived  # noqa: PLC0415 - only here
+    from matching.handlers.matching import match_payments  # noqa: PLC0415 - only here
+    from shared.testing.events import published  # noqa: PLC0415 - only here
+
+    async with scene(rig) as at:
+        await open_items(at, CHUNK)
+        await receive(at, CHUNK)
+        messages = [one for one in await published(at.urls.owner) if isinstance(one.data, PaymentReceived)]
+        before = at.runtime.database.statements
+        async with at.runtime.database.transaction(TENANT) as conn:
+            await match_payments(conn, messages, context(NOW))
+        return float(at.runtime.database.statements - before)

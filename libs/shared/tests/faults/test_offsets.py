@@ -1,0 +1,89 @@
+"""Offsets that are lost or out of range stop their topic with an alert; `earliest` is for a first start only."""
+
+import json
+import random
+import signal
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition  # noqa: TID251 - the test harms the group
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete  # noqa: TID251
+from shared.testing.waiting import eventually
+from toyservice.harness import Child, System, Zygote, history
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+
+
+async def _handled(toy: System, zygote: Zygote) -> None:
+    """Some history, handled by processes that have ended in order."""
+    children = [await zygote.start(role, toy.environment, toy.log(role)) for role in ("worker", "relay")]
+    await toy.feed(history(random.Random(41), 1, 20))
+    await toy.settled()
+    for child in children:
+        assert await child.end(signal.SIGTERM) == 0
+
+
+async def _stopped(toy: System, child: Child, why: str) -> set[tuple[str, int]]:
+    """The partitions for which a process has raised the alert."""
+    lines = [json.loads(line) for line in child.log.read_text().splitlines() if "topic_stopped" in line]
+    return {(line["topic"].removeprefix(toy.prefix), line["partition"]) for line in lines if line["why"] == why}
+
+
+async def _counts(toy: System) -> tuple[int, int]:
+    return await toy.count("SELECT count(*) FROM effect"), await toy.count("SELECT coalesce(sum(version), 0) FROM account")
+
+
+async def test_lost_offsets_stop_every_topic_and_apply_nothing(toy: System, zygote: Zygote) -> None:
+    await _handled(toy, zygote)
+    admin = AIOKafkaAdminClient(bootstrap_servers=toy.bootstrap)
+    await admin.start()
+    await admin.delete_consumer_groups([toy.prefix + "toyservice"])
+    await admin.close()
+    toy.injected["the group's offsets deleted"] += 1
+    before = await _counts(toy)
+    worker = await zygote.start("worker", toy.environment, toy.log("after"))
+    await toy.feed(history(random.Random(42), 100, 5))
+
+    async def alarmed() -> bool:
+        return len(await _stopped(toy, worker, "offset_lost")) == 12
+
+    await eventually(alarmed, seconds=40, what="an alert for each of the 12 partitions")
+    assert await _counts(toy) == before
+    assert worker.status is None
+    # a person decides to read again from the start: what was known stays as it is, what is new is applied
+    assert await worker.end(signal.SIGTERM) == 0
+    conn = await asyncpg.connect(toy.urls.app)
+    await conn.execute("DELETE FROM consumer_start")
+    await conn.close()
+    children = [await zygote.start(role, toy.environment, toy.log(role)) for role in ("worker", "relay")]
+    await toy.settled()
+    for child in children:
+        assert await child.end(signal.SIGTERM) == 0
+
+
+async def test_an_offset_out_of_range_stops_its_partition_and_no_other(toy: System, zygote: Zygote) -> None:
+    await _handled(toy, zygote)
+    await toy.feed(history(random.Random(43), 100, 20))
+    lost = TopicPartition(toy.prefix + "ReminderSent", 2)
+    client = AIOKafkaConsumer(bootstrap_servers=toy.bootstrap)
+    await client.start()
+    end = (await client.end_offsets([lost]))[lost]
+    await client.stop()
+    admin = AIOKafkaAdminClient(bootstrap_servers=toy.bootstrap)
+    await admin.start()
+    await admin.delete_records({lost: RecordsToDelete(before_offset=end)})
+    await admin.close()
+    toy.injected["records removed beyond the group's offset"] += 1
+    worker = await zygote.start("worker", toy.environment, toy.log("after"))
+
+    async def alarmed() -> bool:
+        return await _stopped(toy, worker, "offset_out_of_range") == {("ReminderSent", 2)}
+
+    async def others_done() -> bool:
+        return await toy.count("SELECT count(*) FROM payment") == len(toy.fed.payments)
+
+    await eventually(alarmed, seconds=40, what="the alert")
+    await eventually(others_done, seconds=40, what="the other topic")
+    assert worker.status is None
+    assert set((await toy.verify()).values()) == {True}
+    assert await worker.end(signal.SIGTERM) == 0

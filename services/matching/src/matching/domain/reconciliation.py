@@ -1,0 +1,63 @@
+"""How far the bank's word about an account reaches, from the statements that are in. It tells "no payments" from "no file".
+
+Rules: a statement covers its days; one that begins on the day after what is covered must open with the balance that closed
+it, or something on that day is missing; days between two statements count as covered when balances and numbers connect
+(a bank writes none for a day without entries), else they are a gap. Nothing is matched through beyond the first gap.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """The days and balances of a booked statement."""
+
+    first_day: date
+    last_day: date
+    sequence: int | None
+    opening_minor: int
+    closing_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """`gaps` are ranges of days, both ends included."""
+
+    booked_through: date
+    matched_through: date
+    gaps: list[tuple[date, date]]
+
+
+def reach(start_date: date, statements: Iterable[Covered]) -> Reach | None:
+    """How far the statements reach from the account's start date on; None while none reaches it."""
+    ordered = sorted(
+        (one for one in statements if one.last_day >= start_date), key=lambda one: (one.last_day, one.sequence or 0, one.first_day)
+    )
+    through = start_date - _DAY
+    ends: list[Covered] = []
+    gaps: list[tuple[date, date]] = []
+    for one in ordered:
+        if not ends:
+            if one.first_day > start_date:
+                gaps.append((start_date, one.first_day - _DAY))
+        elif one.first_day > through:
+            connected = [end for end in ends if end.closing_minor == one.opening_minor]
+            if not connected or (one.first_day > through + _DAY and not any(_follows(end, one) for end in connected)):
+                gaps.append((min(through + _DAY, one.first_day - _DAY), one.first_day - _DAY))
+        if one.last_day > through or not ends:
+            through, ends = max(through, one.last_day), []
+        ends.append(one)
+    if not ends:
+        return None
+    return Reach(through, gaps[0][0] - _DAY if gaps else through, gaps)
+
+
+def _follows(end: Covered, one: Covered) -> bool:
+    """Whether the numbers leave no room for a statement in between; a new year may begin again at 1."""
+    if end.sequence is None or one.sequence is None or one.last_day.year != end.last_day.year:
+        return True
+    return one.sequence <= end.sequence + 1
