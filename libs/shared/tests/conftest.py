@@ -8,10 +8,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import toyservice.service  # noqa: E402, F401 - migrations find the package among the loaded ones
-from shared.db import Database  # noqa: E402
-from shared.testing.databases import Urls, fresh_database  # noqa: E402
-from shared.testing.fixtures import Infrastructure  # noqa: E402
+import toyservice.service  # noqa: F401 - migrations find the package among the loaded ones
+from shared.db import Database
+from shared.testing.databases import Urls, fresh_database
+from shared.testing.fixtures import Infrastructure
 
 
 @pytest.fixture(scope="module")

@@ -103,7 +103,12 @@ async def test_poison_is_put_aside_alone(worker: Worker, database: Database, url
     await worker.handle("PaymentReceived", consumed(records))
     assert await _payments(urls) == set(range(1, 7))
     (letter,) = await _letters(database)
-    assert (letter.event, letter.offset, letter.value, letter.key) == ("PaymentReceived", position, records[position][2], records[position][1])
+    assert (letter.event, letter.offset, letter.value, letter.key) == (
+        "PaymentReceived",
+        position,
+        records[position][2],
+        records[position][1],
+    )
     assert letter.headers == records[position][3]
     assert letter.tenant_id == (None if kind in ("no tenant", "headers not UTF-8", "a header's name with NUL") else TENANT)
     await worker.handle("PaymentReceived", consumed(records))  # delivered again: nothing is added anywhere
@@ -172,14 +177,17 @@ async def test_poison_of_many_tenants_stops_the_worker(worker: Worker, monkeypat
     tenants = [named_id("tenant", UUID(int=number)) for number in range(6)]
     with pytest.raises(WorkerStoppedError, match="6 tenants"):
         await worker.handle(
-            "PaymentReceived", consumed([record(tenant, payment(number, amount=REFUSED_MINOR)) for number in range(3) for tenant in tenants])
+            "PaymentReceived",
+            consumed([record(tenant, payment(number, amount=REFUSED_MINOR)) for number in range(3) for tenant in tenants]),
         )
 
 
 async def test_dead_letters_are_replayed_by_the_same_handler_on_the_same_bytes(
     worker: Worker, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await worker.handle("PaymentReceived", consumed([record(TENANT, payment(1, amount=REFUSED_MINOR)), record(OTHER, payment(1, amount=10**9))]))
+    await worker.handle(
+        "PaymentReceived", consumed([record(TENANT, payment(1, amount=REFUSED_MINOR)), record(OTHER, payment(1, amount=10**9))])
+    )
     letters = await _letters(database)
     assert [letter.tenant_id for letter in letters] == [TENANT, OTHER]
     async with database.transaction() as conn:

@@ -14,11 +14,19 @@ TENANT, OTHER = UUID(int=1), UUID(int=2)
 def test_doing_a_thing_twice_names_it_once() -> None:
     assert named_id("invoice", TENANT, "erp", "R-1") == named_id("invoice", TENANT, "erp", "R-1")
     assert named_id("invoice", TENANT, "erp", "R-1").version == 5
-    names = [("invoice", TENANT, "erp", "R-1"), ("payment", TENANT, "erp", "R-1"), ("invoice", OTHER, "erp", "R-1"), ("invoice", TENANT, "erpR-1")]
+    names = [
+        ("invoice", TENANT, "erp", "R-1"),
+        ("payment", TENANT, "erp", "R-1"),
+        ("invoice", OTHER, "erp", "R-1"),
+        ("invoice", TENANT, "erpR-1"),
+    ]
     assert len({named_id(*name) for name in names}) == len(names)
 
 
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x1f")), min_size=1, max_size=3), st.lists(st.text(max_size=5), min_size=1, max_size=3))
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x1f")), min_size=1, max_size=3),
+    st.lists(st.text(max_size=5), min_size=1, max_size=3),
+)
 def test_different_parts_make_different_names(one: list[str], other: list[str]) -> None:
     assert (named_id("x", TENANT, *one) == named_id("x", TENANT, *other)) == ("\x1f".join(one) == "\x1f".join(other))
 

@@ -88,7 +88,9 @@ async def test_metrics_are_served_with_a_sentence_each(database: Database, urls:
     assert answer.status_code == ready.status_code == 200
     lines = answer.text.splitlines()
     names = {line.split()[2] for line in lines if line.startswith("# TYPE encours_") and not line.split()[2].endswith("_created")}
-    sentences = {line.split()[2]: line.split(None, 3)[3] for line in lines if line.startswith("# HELP encours_") and len(line.split(None, 3)) > 3}
+    sentences = {
+        line.split()[2]: line.split(None, 3)[3] for line in lines if line.startswith("# HELP encours_") and len(line.split(None, 3)) > 3
+    }
     assert len(names) >= 14
     assert all(sentences[name].endswith(".") for name in names), names - sentences.keys()
     assert any(line.startswith('encours_dead_letters_total{topic="PaymentReceived"}') for line in lines)

@@ -11,7 +11,7 @@ from shared.testing.fixtures import Infrastructure
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from dunning_world import MailServer, World  # noqa: E402 - beside this file, which is no package
+from dunning_world import MailServer, World
 
 
 @pytest.fixture(scope="session")

@@ -19,16 +19,15 @@ from contracts.envelope import Event, Message
 from contracts.invoices import Instalment, InvoiceIssued
 from contracts.items import AccountBalanceChanged, ItemInstalment, OpenItemChanged, Settled
 from contracts.payments import PaymentUnapplied
+from dunning.handlers import dispatches, gate, policies, promises, reminders, runs
+from dunning.smtp import Smtp
+from dunning.storage.gate import GUARDED
+from dunning.worker import ROUTES
 from shared.consumer import Context
 from shared.db import Database, fetch
 from shared.jobs import JobContext
 from shared.testing.databases import Urls
 from shared.testing.events import message, published
-
-from dunning.handlers import dispatches, gate, policies, promises, reminders, runs
-from dunning.smtp import Smtp
-from dunning.storage.gate import GUARDED
-from dunning.worker import ROUTES
 
 SENDER = {"name": "Encours & Co", "email": "receivables@encours.example"}
 

@@ -151,10 +151,8 @@ class Worker:
                 continue
             try:
                 polled = await client.getmany(*idle, timeout_ms=100 if self._busy else 250, max_records=self._batch_max)
-            except IllegalStateError:
-                continue  # a rebalance took a partition between assignment() and getmany()
-            except NoOffsetForPartitionError:
-                continue  # the fetcher was faster than `assigned`, which positions or blocks the partition
+            except (IllegalStateError, NoOffsetForPartitionError):
+                continue  # a rebalance is under way: the partition went, or `assigned` has not positioned (or blocked) it yet
             except OffsetOutOfRangeError as error:
                 for tp in error.args[0]:
                     self._block(tp, "offset_out_of_range")
@@ -170,7 +168,8 @@ class Worker:
         for topic, task in list(self._busy.items()):
             if task.done():
                 del self._busy[topic]
-                task.result()
+                if not task.cancelled():  # by `drain`: its records come again
+                    task.result()
 
     async def _any_done(self, seconds: float) -> None:
         if self._busy:
@@ -190,7 +189,7 @@ class Worker:
             await asyncio.wait(late)
         self._busy.clear()
         for task in done:
-            if (error := task.exception()) and not is_unavailable(error):
+            if not task.cancelled() and (error := task.exception()) and not is_unavailable(error):
                 raise error
 
     async def _topic(self, client: AIOKafkaConsumer, topic: str, partitions: dict[TopicPartition, list[ConsumerRecord]]) -> None:
@@ -414,12 +413,15 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka sh
         self._client = client
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002 - aiokafka names them
-        await self._worker.drain()
+        try:
+            await self._worker.drain()
+        except Exception as error:  # noqa: BLE001 - aiokafka would swallow it: the loop raises it
+            self._worker.refuse(error)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         try:
             await self._worker.assigned(self._client, assigned)
-        except Exception as error:  # noqa: BLE001 - aiokafka would swallow it: the loop raises it and starts anew
+        except Exception as error:  # noqa: BLE001 - as above
             self._worker.refuse(error)
 
 

@@ -4,23 +4,40 @@ Invariant: applying any shuffle and repetition of a history leaves the same rows
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Table
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_PARAMETERS_MAX = 30_000
-"""PostgreSQL takes 65,535 parameters a statement; a wide table's batch is cut well before."""
+from shared.db import fetch
+
+_ENCODE = msgspec.json.Encoder().encode
+
+
+@cache
+def _upsert(table: Table, columns: tuple[str, ...]) -> str:
+    """The statement for a table and a set of columns, made once: one text per table is one prepared plan."""
+    key = [column.name for column in table.primary_key]
+    names = ", ".join(f'"{name}"' for name in columns)
+    kept = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in key)
+    return (
+        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM json_populate_recordset(NULL::{table.name}, CAST(:rows AS json)) "  # noqa: S608 - names of our own tables
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {kept} WHERE {table.name}.version < excluded.version RETURNING {', '.join(key)}"
+    )
 
 
 async def keep(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> set[tuple[UUID, ...]]:
     """Upserts rows that carry `version` where theirs is higher than the one kept; returns the primary keys applied.
 
     Of several rows with one key the highest version counts. Rows are written in key order, so that two workers lock
-    alike. Every row has the same columns: the table's key, `version`, and what is kept.
+    alike. Every row has the same columns: the table's key, `version`, and what is kept; values are what msgspec writes as
+    JSON (ids, dates, moments, integers, texts, lists, structs). One statement, whatever the number of rows.
     """
+    if not rows:
+        return set()
     key = [column.name for column in table.primary_key]
     newest: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for row in rows:
@@ -28,16 +45,5 @@ async def keep(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, 
         if identity not in newest or row["version"] > newest[identity]["version"]:
             newest[identity] = row
     ordered = [newest[identity] for identity in sorted(newest, key=lambda parts: tuple(str(part) for part in parts))]
-    applied: set[tuple[UUID, ...]] = set()
-    step = max(1, _PARAMETERS_MAX // max(1, len(ordered[0]) if ordered else 1))
-    for start in range(0, len(ordered), step):
-        chunk = ordered[start : start + step]
-        statement = insert(table).values([dict(row) for row in chunk])
-        statement = statement.on_conflict_do_update(
-            index_elements=key,
-            set_={name: statement.excluded[name] for name in chunk[0] if name not in key},
-            where=table.c.version < statement.excluded.version,
-        )
-        result = await conn.execute(statement.returning(*(table.c[name] for name in key)))
-        applied.update(tuple(row) for row in result.fetchall())
-    return applied
+    applied = await fetch(conn, _upsert(table, tuple(ordered[0])), rows=_ENCODE(ordered).decode())
+    return {tuple(row) for row in applied}

@@ -43,7 +43,8 @@ async def test_workers_join_and_leave_in_mid_batch(toy: System, zygote: Zygote) 
         else:
             leaving = workers.pop(chance.randrange(len(workers)))
             began = monotonic()
-            assert await leaving.end(signal.SIGTERM) == 0, leaving.log.read_text()[-3000:]
+            # -SIGTERM: it was asked to leave before it had begun
+            assert await leaving.end(signal.SIGTERM) in (0, -signal.SIGTERM), leaving.log.read_text()[-3000:]
             assert monotonic() - began < 30  # 25 s are promised; this machine is shared
             toy.injected["a worker left"] += 1
         await asyncio.sleep(chance.uniform(0.5, 3.0))
@@ -80,7 +81,9 @@ async def test_a_worker_paused_beyond_its_session_goes_on_without_harm(toy: Syst
         assert await child.end(signal.SIGTERM) == 0, child.log.read_text()[-3000:]
 
 
-async def test_a_batch_whose_partitions_all_moved_away_commits_no_offsets_and_kills_nobody(toy: System, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_whose_partitions_all_moved_away_commits_no_offsets_and_kills_nobody(
+    toy: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two workers in this process: one is in a batch longer than the rebalance waits for it."""
     monkeypatch.setattr(handlers, "DELAY_SECONDS", 1.0)
     monkeypatch.setattr("shared.consumer.DRAIN_SECONDS", 0.0)
@@ -88,7 +91,13 @@ async def test_a_batch_whose_partitions_all_moved_away_commits_no_offsets_and_ki
     await prepare_inbox(databases[0])
     workers = [
         Worker(
-            "toyservice", database, SERVICE.routes, bootstrap_servers=toy.bootstrap, topic_prefix=toy.prefix, clock=BusinessClock(), batch_max=100
+            "toyservice",
+            database,
+            SERVICE.routes,
+            bootstrap_servers=toy.bootstrap,
+            topic_prefix=toy.prefix,
+            clock=BusinessClock(),
+            batch_max=100,
         )
         for database in databases
     ]

@@ -45,7 +45,9 @@ async def test_two_relays_keep_order_while_they_are_killed_and_cut_off(toy: Syst
             relays.append(await zygote.start("relay", toy.environment, toy.log("relay")))
             toy.injected["a relay killed"] += 1
         else:
-            await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'encours-toyservice-relay'")
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'encours-toyservice-relay'"
+            )
             toy.injected["the lock's connection cut"] += 1
     enough.set()
     await asyncio.gather(*writers)

@@ -37,13 +37,13 @@ async def sum_payments(conn: AsyncConnection, messages: Sequence[Message[Payment
     accounts = sorted({(message.tenant_id, message.data.bank_account_id) for message in messages})
     await run(
         conn,
-        f"INSERT INTO account (tenant_id, account_id, version, total_minor) SELECT tenant_id, account_id, 0, 0 FROM {unnest(_KEY)} "  # noqa: S608
+        f"INSERT INTO account (tenant_id, account_id, version, total_minor) SELECT tenant_id, account_id, 0, 0 FROM {unnest(_KEY)} "  # noqa: S608 - our own text
         "ORDER BY 1, 2 ON CONFLICT DO NOTHING",
         **arrays(accounts, list(_KEY)),
     )
     await fetch(
         conn,
-        f"SELECT 1 FROM account JOIN {unnest(_KEY)} USING (tenant_id, account_id) ORDER BY tenant_id, account_id FOR UPDATE OF account",  # noqa: S608
+        f"SELECT 1 FROM account JOIN {unnest(_KEY)} USING (tenant_id, account_id) ORDER BY tenant_id, account_id FOR UPDATE OF account",  # noqa: S608 - our own text
         **arrays(accounts, list(_KEY)),
     )
     payments = sorted({(message.tenant_id, message.data.payment_id) for message in messages})
@@ -52,7 +52,7 @@ async def sum_payments(conn: AsyncConnection, messages: Sequence[Message[Payment
         (row.tenant_id, row.payment_id): row.amount_minor
         for row in await fetch(
             conn,
-            f"SELECT tenant_id, payment_id, amount_minor FROM payment JOIN {unnest(columns)} USING (tenant_id, payment_id)",  # noqa: S608
+            f"SELECT tenant_id, payment_id, amount_minor FROM payment JOIN {unnest(columns)} USING (tenant_id, payment_id)",  # noqa: S608 - our own text
             **arrays(payments, list(columns)),
         )
     }
@@ -81,7 +81,7 @@ async def sum_payments(conn: AsyncConnection, messages: Sequence[Message[Payment
     changed = {**_KEY, "delta": "bigint"}
     advanced = await fetch(
         conn,
-        f"UPDATE account SET version = version + 1, total_minor = total_minor + t.delta FROM {unnest(changed)} "  # noqa: S608
+        f"UPDATE account SET version = version + 1, total_minor = total_minor + t.delta FROM {unnest(changed)} "  # noqa: S608 - our own text
         "WHERE account.tenant_id = t.tenant_id AND account.account_id = t.account_id "
         "RETURNING account.tenant_id, account.account_id, account.version",
         **arrays([(*account, delta) for account, delta in deltas.items()], list(changed)),
@@ -108,7 +108,7 @@ async def count_reminders(conn: AsyncConnection, messages: Sequence[Message[Remi
     columns = {"tenant_id": "uuid", "event_id": "uuid", "customer_id": "uuid"}
     await run(
         conn,
-        f"INSERT INTO effect (tenant_id, event_id, customer_id) SELECT tenant_id, event_id, customer_id FROM {unnest(columns)}",  # noqa: S608
+        f"INSERT INTO effect (tenant_id, event_id, customer_id) SELECT tenant_id, event_id, customer_id FROM {unnest(columns)}",  # noqa: S608 - our own text
         **arrays([(message.tenant_id, message.envelope.id, message.data.customer_id) for message in messages], list(columns)),
     )
     times: dict[tuple[object, object], int] = {}
@@ -118,7 +118,7 @@ async def count_reminders(conn: AsyncConnection, messages: Sequence[Message[Remi
     columns = {"tenant_id": "uuid", "customer_id": "uuid", "times": "bigint"}
     await run(
         conn,
-        f"INSERT INTO reminded (tenant_id, customer_id, times) SELECT tenant_id, customer_id, times FROM {unnest(columns)} "  # noqa: S608
+        f"INSERT INTO reminded (tenant_id, customer_id, times) SELECT tenant_id, customer_id, times FROM {unnest(columns)} "  # noqa: S608 - our own text
         "ORDER BY 1, 2 ON CONFLICT (tenant_id, customer_id) DO UPDATE SET times = reminded.times + excluded.times",
         **arrays([(*customer, count) for customer, count in times.items()], list(columns)),
     )
@@ -127,9 +127,7 @@ async def count_reminders(conn: AsyncConnection, messages: Sequence[Message[Remi
         [
             Outgoing(
                 message.tenant_id,
-                KpiMeasured(
-                    entity_id=message.data.reminder_id, kpi="reminded", currency="EUR", as_of=DAY, numerator=1, denominator=1
-                ),
+                KpiMeasured(entity_id=message.data.reminder_id, kpi="reminded", currency="EUR", as_of=DAY, numerator=1, denominator=1),
                 cause=message.envelope,
             )
             for message in messages

@@ -299,7 +299,8 @@ class System:
         conn = await asyncpg.connect(self.urls.check)
         try:
             payments = {
-                (row["tenant_id"], row["payment_id"]): (row["version"], row["amount_minor"]) for row in await conn.fetch("SELECT * FROM payment")
+                (row["tenant_id"], row["payment_id"]): (row["version"], row["amount_minor"])
+                for row in await conn.fetch("SELECT * FROM payment")
             }
             effects = [(row["tenant_id"], row["event_id"]) for row in await conn.fetch("SELECT tenant_id, event_id FROM effect")]
             accounts = {(row["tenant_id"], row["account_id"]): row["version"] for row in await conn.fetch("SELECT * FROM account")}
@@ -382,7 +383,9 @@ async def create(bootstrap: str, prefix: str, replication: int) -> None:
     await admin.start()
     try:
         settings: dict[str, Any] = {"min.insync.replicas": str(max(1, replication - 1))}
-        await admin.create_topics([NewTopic(prefix + name, topics()[name].partitions, replication, topic_configs=settings) for name in TOPICS])
+        await admin.create_topics(
+            [NewTopic(prefix + name, topics()[name].partitions, replication, topic_configs=settings) for name in TOPICS]
+        )
     finally:
         await admin.close()
 

@@ -5,13 +5,12 @@ from datetime import date, timedelta
 
 import httpx
 import pytest
-from dunning_world import SENDER, World, morning, new_id
-from shared.service import api, open_runtime
-from shared.testing.tokens import public_key_file, token
-
 from dunning.cli import SERVICE
 from dunning.handlers.policies import DEFAULT
 from dunning.settings import Settings
+from dunning_world import SENDER, World, morning, new_id
+from shared.service import api, open_runtime
+from shared.testing.tokens import public_key_file, token
 
 DUE = date(2025, 3, 1)
 DAY = DUE + timedelta(days=7)
@@ -53,7 +52,9 @@ async def test_the_policy_is_off_until_switched_on_and_starts_that_day(client, w
     body = {**DEFAULT, "sender": SENDER, "enabled": True}
     after = (await client.put("/v1/policy", headers=bearer(world), json=body)).json()
     assert (after["version"], after["enabled"], after["enabled_from"]) == (1, True, DAY.isoformat())
-    again = await client.put("/v1/policy", headers=bearer(world), json={**body, "enabled_from": DAY.isoformat(), "minimum_minor": {"EUR": 500}})
+    again = await client.put(
+        "/v1/policy", headers=bearer(world), json={**body, "enabled_from": DAY.isoformat(), "minimum_minor": {"EUR": 500}}
+    )
     assert (again.json()["enabled_from"], again.json()["minimum_minor"]) == (DAY.isoformat(), {"EUR": 500})
     refused = await client.put("/v1/policy", headers=bearer(world), json={**body, "enabled_from": "2025-03-01"})
     assert (refused.status_code, refused.json()["code"]) == (422, "enabled-from-past")
@@ -137,7 +138,9 @@ async def test_pages_follow_each_other(client, world: World) -> None:
     await world.day(DAY)
     found, cursor = [], None
     for _ in range(3):
-        page = (await client.get("/v1/reminders", headers=bearer(world), params={"limit": 1, **({"cursor": cursor} if cursor else {})})).json()
+        page = (
+            await client.get("/v1/reminders", headers=bearer(world), params={"limit": 1, **({"cursor": cursor} if cursor else {})})
+        ).json()
         found += [each["reminder_id"] for each in page["items"]]
         cursor = page["next_cursor"]
     assert (len(set(found)), cursor) == (3, None)

@@ -10,12 +10,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 from contracts.dunning import ReminderSent
-from dunning_world import World, morning, new_id
-from hypothesis import HealthCheck, given, settings, strategies as st
-
 from dunning.handlers import dispatches, disputes, promises, reminders
 from dunning.handlers.promises import RefusedError
 from dunning.smtp import Outcome, Smtp
+from dunning_world import World, morning, new_id
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 DUE = date(2025, 3, 1)
 DAY = DUE + timedelta(days=7)
@@ -44,7 +44,8 @@ async def set_back(world: World, **columns: timedelta) -> None:
         async with owner.transaction():
             await owner.execute("SELECT set_config('app.tenants', $1, true)", f"{{{world.tenant}}}")
             for name, by in columns.items():
-                await owner.execute(f"UPDATE dispatch SET {name} = {name} - $1::interval WHERE tenant_id = $2", by, world.tenant)
+                statement = f"UPDATE dispatch SET {name} = {name} - $1::interval WHERE tenant_id = $2"  # noqa: S608 - a test's own names
+                await owner.execute(statement, by, world.tenant)
     finally:
         await owner.close()
 
@@ -171,9 +172,7 @@ async def test_a_promise_or_dispute_after_the_decision_stops_the_mail(world: Wor
     assert (await world.run(DAY)).held == {"changed": 1}
     await world.decide(DAY + timedelta(days=1))
     async with world.database.transaction(world.tenant) as conn:
-        await disputes.open_dispute(
-            conn, world.tenant, new_id(), item_id=item, amount_minor=100_00, currency="EUR", reason="quality"
-        )
+        await disputes.open_dispute(conn, world.tenant, new_id(), item_id=item, amount_minor=100_00, currency="EUR", reason="quality")
     await world.send(morning(DAY + timedelta(days=1)))
     assert (await world.run(DAY + timedelta(days=1))).held == {"disputed": 1}
     assert not world.mail_server.mails

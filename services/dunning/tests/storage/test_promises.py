@@ -4,11 +4,10 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from dunning_world import World, morning, new_id
-from shared.testing.events import published
-
 from dunning.handlers import disputes, promises
 from dunning.handlers.promises import RefusedError
+from dunning_world import World, morning, new_id
+from shared.testing.events import published
 
 DUE = date(2025, 3, 1)
 DAY = DUE + timedelta(days=7)
@@ -24,7 +23,14 @@ async def debtor(world: World, **known):
 
 
 async def promise(world: World, customer, items=(), amount=100_00, **changes: Any):
-    values = {"customer_id": customer, "item_ids": items, "amount_minor": amount, "currency": "EUR", "due_on": PROMISED, "now": morning(DAY)}
+    values = {
+        "customer_id": customer,
+        "item_ids": items,
+        "amount_minor": amount,
+        "currency": "EUR",
+        "due_on": PROMISED,
+        "now": morning(DAY),
+    }
     async with world.database.transaction(world.tenant) as conn:
         return await promises.make(conn, world.tenant, new_id(), **{**values, **changes})
 
@@ -126,7 +132,9 @@ async def test_promises_that_cannot_be_are_refused(world: World, changes, code) 
 # --- disputes ---------------------------------------------------------------------------------------------------------
 async def dispute(world: World, item, amount):
     async with world.database.transaction(world.tenant) as conn:
-        return await disputes.open_dispute(conn, world.tenant, new_id(), item_id=item, amount_minor=amount, currency="EUR", reason="quality")
+        return await disputes.open_dispute(
+            conn, world.tenant, new_id(), item_id=item, amount_minor=amount, currency="EUR", reason="quality"
+        )
 
 
 async def resolve(world: World, opened, resolution: str) -> None:

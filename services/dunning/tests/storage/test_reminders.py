@@ -3,12 +3,11 @@
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from dunning_world import World, morning, new_id
-from shared.db import Database
-
 from dunning.domain.reminder import decide
 from dunning.handlers import reminders
 from dunning.handlers.reminders import same_lines, situation_of
+from dunning_world import World, morning, new_id
+from shared.db import Database
 
 DUE = date(2025, 3, 1)
 WEEK = timedelta(days=7)
@@ -284,7 +283,7 @@ async def test_shut_while_what_is_owed_lies_in_our_dead_letters(world: World) ->
     await world.feed(world.reconciled(DUE + timedelta(days=6)))
     await world.open_gates(morning(DUE + WEEK))
     await world.rows(
-        "INSERT INTO dead_letter (consumer, event, partition, \"offset\", tenant_id, headers, parked, reason, created_at) "
+        'INSERT INTO dead_letter (consumer, event, partition, "offset", tenant_id, headers, parked, reason, created_at) '
         "VALUES ('dunning', 'OpenItemChanged', 0, :offset, :tenant, '[]', false, 'x', now()) RETURNING id",
         tenant=world.tenant,
         offset=world.tenant.int % 2**31,

@@ -4,14 +4,15 @@ import csv
 import json
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
-
 from dunning.__main__ import SERVICE, interest_tool
 from dunning.domain import interest
 from dunning.domain.interest import RateUnknownError, compensation_minor, segments, statutory_percent, total_minor
+from hypothesis import given
+from hypothesis import strategies as st
 from shared.cli import main
 
 DUE = st.dates(date(2016, 1, 1), date(2026, 6, 29))
@@ -65,7 +66,7 @@ def test_segments_cover_every_day_once_and_split_at_halves(due, days, principal)
     parts = segments(principal, due=due, paid=paid)
     if principal:
         assert sum(part.days for part in parts) == max(0, (paid - due).days)
-    for before, after in zip(parts, parts[1:], strict=False):
+    for before, after in pairwise(parts):
         assert after.first == before.last + timedelta(days=1)
         assert (after.first.month, after.first.day) in {(1, 1), (7, 1)}
 

@@ -7,9 +7,9 @@ from email.policy import default
 from uuid import UUID
 
 import pytest
-from hypothesis import given, strategies as st
-
 from dunning.letters import TEMPLATES, Letter, LetterLine, is_address, language_of, recipient_of, render
+from hypothesis import given
+from hypothesis import strategies as st
 
 LINE = LetterLine("F-1", date(2025, 1, 1), date(2025, 2, 1), 123_456, "RF18", "FR76")
 LETTER = Letter(

@@ -5,12 +5,12 @@ from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given, strategies as st
-
 from dunning.domain.days import business_day
 from dunning.domain.policy import Step, check_steps, due_dates, due_step
 from dunning.domain.promise import Paid, judge, received
 from dunning.domain.reminder import Line, Promise, Situation, decide
+from hypothesis import given
+from hypothesis import strategies as st
 
 STEPS = (Step("courtesy", 0, -5, "a"), Step("one", 1, 7, "b"), Step("two", 2, 21, "c"), Step("formal", 3, 35, "d"))
 DUE = date(2025, 6, 1)

@@ -1,7 +1,7 @@
 """Received files, stored once under the SHA-256 of their bytes: `documents_dir/TENANT/ab/abcdef...`.
 
 Invariants: a name never changes its bytes; a file is whole or absent (written aside, synced, then renamed). It is written
-before the transaction that names it, so a rolled-back one leaves at most a file that nobody refers to.
+before the transaction that names it commits, so a failure leaves at most a file that nobody refers to.
 """
 
 import os

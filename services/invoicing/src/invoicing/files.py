@@ -85,12 +85,8 @@ def _book(invoice: EInvoice) -> tuple[Booked | None, list[Finding]]:
     """The amounts in minor units, or why there are none. The rules of EN 16931 hold already."""
     totals = f"/{invoice.root}/cac:LegalMonetaryTotal"
     found: list[Finding] = []
-    long = [
-        name
-        for name in ("number", "payment_reference", "account", "payee_name", "means_code")
-        if len(getattr(invoice, name) or "") > _TEXT_MAX
-    ]
-    if long or len(invoice.seller.name or "") > _TEXT_MAX or len(invoice.buyer.name or "") > _TEXT_MAX:
+    texts = (invoice.number, invoice.payment_reference, invoice.account, invoice.payee_name, invoice.means_code)
+    if any(len(text or "") > _TEXT_MAX for text in (*texts, invoice.seller.name, invoice.buyer.name)):
         found.append(Finding("text-too-long", f"/{invoice.root}", f"a number, reference or name is longer than {_TEXT_MAX} characters"))
 
     if len(invoice.instalments) > _INSTALMENTS_MAX:

@@ -62,7 +62,7 @@ async def perform(world: World, stage: Stage, console: Console, *, settle_second
         settler = Settler(services, seconds=settle_seconds)
         play = Play(world, stage, services, settler)
         try:
-            await _play(play, services, settler, console)
+            await _play(play, services, settler, console, report)
             books = await read_books(services)
             report.invariants |= compare(books, play)
             await ask(report, services, stage, play, settler, books)
@@ -75,23 +75,28 @@ async def perform(world: World, stage: Stage, console: Console, *, settle_second
     return report
 
 
-async def _play(play: Play, services: Services, settler: Settler, console: Console) -> None:
+async def _play(play: Play, services: Services, settler: Settler, console: Console, report: Report) -> None:
     picture = Picture(play, settler, len(play.world.days))
     await settler.begin()
+    since = monotonic()
+
+    def tick(step: str) -> None:
+        nonlocal since
+        spent = report.seconds_by_step.get(picture.step, 0.0) + monotonic() - since
+        report.seconds_by_step[picture.step] = round(spent, 2)
+        picture.step, since = step, monotonic()
+
     with Live(picture, console=console, refresh_per_second=4, transient=True):
         await play.open()
         await settler.quiet("customers and accounts")
         for picture.index, day in enumerate(play.world.days):
-
-            def tick(step: str) -> None:
-                picture.step = step
-
             await play.play(day, tick)
             picture.money = (await services.reporting.get("/v1/reports/money"))["payments"]
             picture.mails = await services.sandbox.get("/mail", limit=0)
-        picture.step = "what stayed unmatched is looked at once more"
+        tick("what stayed unmatched is looked at once more")
         await asyncio.sleep(_LOOKED_AT_AGAIN_SECONDS)
         await settler.quiet("the last look")
+        tick("the end")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from sandbox.webhooks import signed
 from sandbox.world import World
 
 BUSINESS_ZONE = ZoneInfo("Europe/Paris")
-RECEIVER = "partner"
 _AT_ONCE = 8
 _MORNING, _EVENING = time(8), time(20)
 _XML = {"content-type": "application/xml"}
@@ -72,6 +71,8 @@ class Play:
         self._customers = {customer.number: customer for customer in world.customers}
         self._disputes: dict[str, str] = {}
         self._limited = False
+        self.receiver = f"partner-{stage.tenant_id}"
+        """The partner's webhook receiver in the sandbox."""
 
     async def open(self) -> None:
         """Before the first day: seller, accounts, customers, virtual IBANs, a partner's subscription. Raises ApiError."""
@@ -89,9 +90,14 @@ class Play:
         await self._assign_virtual_ibans(holder)
         subscription = await services.partners.post(
             "/v1/subscriptions",
-            {"url": f"{self._stage.urls['sandbox']}/receiver/{RECEIVER}", "events": ["InvoicePaid", "ReminderSent", "CreditHoldPlaced"]},
+            {
+                "url": f"{self._stage.urls['sandbox']}/receiver/{self.receiver}",
+                "events": ["InvoicePaid", "ReminderSent", "CreditHoldPlaced"],
+            },
         )
-        await services.sandbox.put(f"/receiver/{RECEIVER}", {"secret": subscription["secret"], "fail": _LATE_PARTNER_FAILS, "status": 503})
+        await services.sandbox.put(
+            f"/receiver/{self.receiver}", {"secret": subscription["secret"], "fail": _LATE_PARTNER_FAILS, "status": 503}
+        )
 
     async def play(self, day: Day, tick: Callable[[str], None]) -> None:
         """One day, to its end. Raises NotSettledError, UnavailableError."""
@@ -104,7 +110,6 @@ class Play:
             await self._settler.run_done(day.date)
         tick("documents")
         await self._documents(day)
-        await self._settler.quiet(f"documents of {day.date}", lambda: tick("documents"))
         tick("payments")
         await self._payments(day)
         tick("disputes, promises, bureau")

@@ -16,7 +16,7 @@ from typing import Any
 from contracts.catalogue import SERVICES
 
 from sandbox.client import Json
-from sandbox.demo.play import RECEIVER, Play
+from sandbox.demo.play import Play
 from sandbox.demo.settle import Settler
 from sandbox.demo.stage import Services, Stage
 from sandbox.demo.truth import Books
@@ -51,6 +51,7 @@ class Report:
     dead_letters: int = 0
     not_settled: str | None = None
     seconds: float = 0.0
+    seconds_by_step: dict[str, float] = field(default_factory=dict)
 
     @property
     def good(self) -> bool:
@@ -77,12 +78,12 @@ async def ask(report: Report, services: Services, stage: Stage, play: Play, sett
     report.on_hold = await _on_hold(services, play)
     mails = await services.sandbox.get("/mail", limit=0)
     report.mails = {name: mails[name] for name in ("mails", "bounced", "greylisted", "repeated")}
-    partner = await services.sandbox.get(f"/receiver/{RECEIVER}")
+    partner = await services.sandbox.get(f"/receiver/{play.receiver}")
     report.webhooks = {name: partner[name] for name in ("attempts", "messages", "verified", "refused", "failed", "repeated", "types")}
     report.sent = dict(sorted(play.told.counts.items()))
     report.addresses = {name: f"{stage.urls[name]}/docs" for name in SERVICES} | {
         "mails": f"{stage.urls['sandbox']}/mail",
-        "webhooks": f"{stage.urls['sandbox']}/receiver/{RECEIVER}",
+        "webhooks": f"{stage.urls['sandbox']}/receiver/{play.receiver}",
     }
 
 

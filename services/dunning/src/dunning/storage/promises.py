@@ -21,7 +21,8 @@ async def debts(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID
     return await fetch(
         conn,
         "SELECT item_id, version, customer_id, entity_id, currency, issue_date, paid_minor, open_minor FROM item "
-        "WHERE tenant_id = :tenant AND kind <> 'credit_note' AND (customer_id = ANY(CAST(:customers AS uuid[])) OR item_id = ANY(CAST(:items AS uuid[])))",
+        "WHERE tenant_id = :tenant AND kind <> 'credit_note' "
+        "AND (customer_id = ANY(CAST(:customers AS uuid[])) OR item_id = ANY(CAST(:items AS uuid[])))",
         tenant=tenant_id,
         customers=list(customers),
         items=list(items),

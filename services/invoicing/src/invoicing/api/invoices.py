@@ -146,13 +146,14 @@ async def post_ubl(
     if reading.verdict != "accepted" or invoice is None:
         errors = [FieldError(each.xpath, each.rule, each.detail) for each in reading.findings[:_FINDINGS_SHOWN]]
         raise Problem(422, "ubl-refused", "The file is no sound UBL invoice", reading.reason, errors=errors)
-    await asyncio.to_thread(documents.store, runtime.settings.documents_dir, caller.tenant_id, reading.sha256, body)
     now = runtime.clock.now()
 
     async def produce(conn: AsyncConnection) -> Response:
         seller = await find_seller(conn, caller.tenant_id, invoice.seller)
         draft = files.draft_of(reading, entity_id=seller.entity_id, source_system=source_system, source_version=source_version)
         [outcome] = await handlers.receive(conn, caller.tenant_id, [draft], now=now, actor=caller.subject, seller=seller)
+        if outcome.status in {"created", "changed"}:
+            await asyncio.to_thread(documents.store, runtime.settings.documents_dir, caller.tenant_id, reading.sha256, body)
         return _answer(outcome)
 
     return await _once(request, caller, produce)

@@ -26,7 +26,7 @@ from matching.domain.references import normalised
 from matching.handlers.matching import match
 from matching.handlers.publishing import publish_books
 from matching.storage import items as stored
-from matching.storage.books import account_id, lock, save
+from matching.storage.books import account_id, by_key, lock, save
 
 Reference = tuple[UUID, UUID, str, str, UUID]
 
@@ -40,6 +40,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
             newest[key] = message
     if not newest:
         return
+    await by_key(conn)
     books, set_offs = await _lock(conn, newest)
     contested = await stored.contested(conn, [key for key in newest if key not in books.items])
     changed: list[Item] = []

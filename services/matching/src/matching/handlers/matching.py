@@ -1,6 +1,6 @@
 """Matching payments with open items: the cascade over a batch.
 
-The hot way, when references hit: propose (1 statement), lock accounts, payments and items (3), save (1), publish (1).
+The hot way, when references hit: planner guard and proposal (2 statements), lock accounts, payments and items (3), save (1), publish (1).
 What finds nothing there is looked at again after 2 s and after 60 s of the machine's clock, so that a payment and its
 invoice that are handled at the same moment by two workers still meet.
 """
@@ -22,7 +22,7 @@ from matching.domain.books import Account, Books, Key, Payment
 from matching.domain.cascade import Candidate, Proposal, by_amount, by_text, direct, settle
 from matching.handlers.publishing import publish_books
 from matching.storage import candidates
-from matching.storage.books import Decided, account_id, lock, look_again, save
+from matching.storage.books import Decided, account_id, by_key, lock, look_again, save
 
 LOOKS = (timedelta(seconds=2), timedelta(seconds=60))
 _JSON = msgspec.json.Encoder().encode
@@ -56,6 +56,7 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
 
     `now` is the business moment of the decision. A payment about which nothing new is found keeps its version.
     """
+    await by_key(conn)
     proposals = await _propose(conn, payments)
     if not proposals:
         return

@@ -26,11 +26,27 @@ PAYMENT = (
     "refunded_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, payer_customer_id, account_id, rule, "
     "unapplied_reason, candidate_customer_ids, return_reason, looks"
 )
-_KEYS = "(tenant_id, {id}) IN (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))"
-_LOCK = "SELECT {columns} FROM {table} WHERE " + _KEYS + " ORDER BY tenant_id, {id} FOR UPDATE"
+# Locked one after the other, in the order of the keys: a subquery that locks is never flattened, so no plan can change it.
+_LOCK = (
+    "SELECT l.* FROM (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant, id) ORDER BY tenant, id) k "
+    "CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE tenant_id = k.tenant AND {id} = k.id FOR UPDATE) l"
+)
 LOCK_ACCOUNTS = _LOCK.format(columns=ACCOUNT, table="account_balance", id="account_id")
 LOCK_PAYMENTS = _LOCK.format(columns=PAYMENT, table="payment", id="payment_id")
 LOCK_ITEMS = _LOCK.format(columns=ITEM, table="open_item", id="item_id")
+
+
+async def by_key(conn: AsyncConnection) -> None:
+    """For this transaction: look rows up by key, whatever the planner believes of tables that it has no statistics of yet.
+
+    A batch's statements join a thousand keys with large tables; a plan made while those were small would read them whole.
+    """
+    await fetch(
+        conn,
+        "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
+        "set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), "
+        "set_config('plan_cache_mode', 'force_generic_plan', true)",
+    )
 
 
 def account_id(tenant_id: UUID, customer_id: UUID, entity_id: UUID, currency: str) -> UUID:

@@ -18,15 +18,23 @@ _KEPT = (
     "NOT EXISTS (SELECT 1 FROM dismissed_pair d WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id AND d.item_id = i.item_id)"
 )
 _ITEM = "i.item_id, i.account_id, i.customer_id, i.open_minor, i.currency, i.invoice_number, i.due_date"
-_BATCH = "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) JOIN payment p USING (tenant_id, payment_id)"
+# Each step is a lookup by whole key, in this order: OFFSET 0 keeps the planner from another one.
+_BATCH = (
+    "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) CROSS JOIN LATERAL (SELECT * FROM payment "
+    "WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p"
+)
 
 _DIRECT = (
     f"SELECT p.tenant_id, p.payment_id, 'structured_reference', {_ITEM} FROM {_BATCH} "  # noqa: S608 - our own text
-    "JOIN item_reference r ON r.tenant_id = p.tenant_id AND r.entity_id = p.entity_id AND r.value = p.structured_reference "
-    f"AND r.kind = 'structured' JOIN open_item i ON i.tenant_id = r.tenant_id AND i.item_id = r.item_id WHERE {_OPEN} AND {_KEPT} "
+    "CROSS JOIN LATERAL (SELECT item_id FROM item_reference WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id "
+    "AND value = p.structured_reference AND kind = 'structured' OFFSET 0) r "
+    "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = p.tenant_id AND item_id = r.item_id OFFSET 0) i "
+    f"WHERE {_OPEN} AND {_KEPT} "
     f"UNION ALL SELECT p.tenant_id, p.payment_id, 'virtual_iban_invoice', {_ITEM} FROM {_BATCH} "
-    "JOIN virtual_iban v ON v.tenant_id = p.tenant_id AND v.virtual_iban_id = p.virtual_iban_id AND v.status = 'assigned' "
-    f"JOIN open_item i ON i.tenant_id = v.tenant_id AND i.item_id = v.invoice_id AND i.entity_id = p.entity_id WHERE {_OPEN} AND {_KEPT}"
+    "CROSS JOIN LATERAL (SELECT invoice_id FROM virtual_iban WHERE tenant_id = p.tenant_id AND virtual_iban_id = p.virtual_iban_id "
+    "AND status = 'assigned' OFFSET 0) v "
+    "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = p.tenant_id AND item_id = v.invoice_id OFFSET 0) i "
+    f"WHERE i.entity_id = p.entity_id AND {_OPEN} AND {_KEPT}"
 )
 
 
@@ -64,8 +72,9 @@ async def named(conn: AsyncConnection, asked: Iterable[tuple[UUID, UUID, UUID, s
         conn,
         f"SELECT p.tenant_id, p.payment_id, {_ITEM}, p.value, r.kind FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), "  # noqa: S608 - our own text
         "CAST(:entities AS uuid[]), CAST(:values AS text[])) AS p(tenant_id, payment_id, entity_id, value) "
-        "JOIN item_reference r ON r.tenant_id = p.tenant_id AND r.entity_id = p.entity_id AND r.value = p.value "
-        f"JOIN open_item i ON i.tenant_id = r.tenant_id AND i.item_id = r.item_id WHERE i.kind <> 'credit_note' AND {_KEPT}",
+        "CROSS JOIN LATERAL (SELECT item_id, kind FROM item_reference WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id "
+        "AND value = p.value OFFSET 0) r CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = p.tenant_id "
+        f"AND item_id = r.item_id OFFSET 0) i WHERE i.kind <> 'credit_note' AND {_KEPT}",
         tenants=[row[0] for row in rows],
         ids=[row[1] for row in rows],
         entities=[row[2] for row in rows],
