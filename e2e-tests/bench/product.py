@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +13,6 @@ from uuid import UUID, uuid5
 import asyncpg
 import httpx
 import msgspec
-from bench.loops import CUSTOMERS, TENANT, quantiles, steadily
-from bench.rig import Rig, arrivals
 from contracts.envelope import NAMESPACE
 from contracts.invoices import Instalment, InvoiceIssued
 from matching.cli import SERVICE
@@ -22,6 +20,11 @@ from matching.domain.statements import Entry, Statement, Transaction
 from matching.handlers.accounts import put_account
 from matching.handlers.ingest import book_statement
 from matching.handlers.invoices import keep_invoices
+from onemachine.firststeps import BUYER as _BUYER
+from onemachine.firststeps import ENTITY_BODY
+from onemachine.firststeps import INVOICE as _INVOICE
+from onemachine.firststeps import SELLER as _SELLER
+from sandbox import ubl
 from sandbox.webhooks import signed
 from shared.clock import machine_now, monotonic
 from shared.kafka import create_topics
@@ -29,6 +32,9 @@ from shared.service import Runtime, open_runtime
 from shared.testing.databases import Urls, fresh_database
 from shared.testing.events import context, message
 from shared.testing.tokens import public_key_file, token
+
+from bench.loops import CUSTOMERS, TENANT, quantiles, steadily
+from bench.rig import Rig, arrivals
 
 ENTITY = UUID(int=9)
 IBAN = "FR7630006000011234567890189"
@@ -168,14 +174,18 @@ async def latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:
     async with scene(rig) as at:
         await open_items(at, count)
         headers = {"authorization": f"Bearer {token(TENANT, 'payments:write')}", "content-type": "application/json"}
-        async with rig.listening(at.prefix + "InvoicePaid") as paid, httpx.AsyncClient(headers=headers, timeout=30, trust_env=False) as http:
+        async with (
+            rig.listening(at.prefix + "InvoicePaid") as paid,
+            httpx.AsyncClient(headers=headers, timeout=30, trust_env=False) as http,
+        ):
             with rig.process("-m", "matching", "all", **at.environment):
                 url = f"http://127.0.0.1:{PORT}"
                 await _ready(http, url)
 
                 async def send(first: int, number: int) -> None:
-                    body = msgspec.json.encode({"payments": [_notified(one) for one in range(first, first + number)]})
-                    answer = await http.post(f"{url}/v1/payments", content=body, headers=signed(SECRET, f"n{first}", machine_now(), body))
+                    body = {"payments": [_notified(one) for one in range(first, first + number)]}
+                    content, extra = signed(body, secret=SECRET, message_id=f"n{first}", moment=machine_now())
+                    answer = await http.post(f"{url}/v1/payments", content=content, headers=extra)
                     answer.raise_for_status()
                     now = monotonic()
                     sent.update((f"INV-{one}", now) for one in range(first, first + number))
@@ -196,6 +206,67 @@ def _notified(number: int) -> dict[str, object]:
     return {
         "account_iban": IBAN, "amount_minor": 10_000, "currency": "EUR", "booking_date": DAY.isoformat(), "value_date": DAY.isoformat(),
         "bank_reference": f"B{number}", "structured_reference": f"REF{number}", "remittance": [],
+    }  # fmt: skip
+
+
+async def invoices_api(rig: Rig, count: int) -> float:
+    """Invoices a second into the database by the batch route, four batches of 500 under way."""
+
+    async def send(http: httpx.AsyncClient, first: int) -> None:
+        body = {"invoices": [_posted(number) for number in range(first, min(first + 500, count))]}
+        answer = await http.post("/v1/invoices/batch", json=body, headers={"idempotency-key": f"batch-{first}"})
+        answer.raise_for_status()
+        if any(result["status"] != "created" for result in answer.json()["results"]):
+            raise RuntimeError(answer.text[:500])
+
+    return count / await _through_invoicing(rig, send, range(0, count, 500))
+
+
+async def invoices_ubl(rig: Rig, count: int) -> float:
+    """Invoices a second into the database by single UBL files, eight under way."""
+    files = [ubl.write(replace(_INVOICE, number=f"UBL-{number}"), seller=_SELLER, buyer=_BUYER, account=IBAN) for number in range(count)]
+
+    async def send(http: httpx.AsyncClient, number: int) -> None:
+        headers = {"idempotency-key": f"ubl-{number}", "content-type": "application/xml"}
+        answer = await http.post("/v1/invoices/ubl", params={"source_system": "erp"}, content=files[number], headers=headers)
+        answer.raise_for_status()
+
+    return count / await _through_invoicing(rig, send, range(count))
+
+
+async def _through_invoicing(rig: Rig, send: Callable[[httpx.AsyncClient, int], Awaitable[None]], work: range) -> float:
+    """Seconds that `send` takes for all of `work`, eight at a time, against invoicing's API process and its relay."""
+    prefix = rig.prefix()
+    await create_topics(rig.bootstrap, prefix=prefix, replication=1)
+    with TemporaryDirectory() as folder:
+        async with fresh_database(rig.admin_dsn, "invoicing") as urls:
+            environment = urls.environment() | {
+                "ENCOURS_TOPIC_PREFIX": prefix, "ENCOURS_CURSOR_SECRET": "c" * 32, "ENCOURS_HTTP_PORT": str(PORT + 1),
+                "ENCOURS_JWT_PUBLIC_KEY_FILE": str(public_key_file(Path(folder))), "ENCOURS_DOCUMENTS_DIR": folder,
+            }  # fmt: skip
+            headers = {"authorization": f"Bearer {token(TENANT, 'entities:write', 'invoices:write')}"}
+            base = f"http://127.0.0.1:{PORT + 1}"
+            with rig.process("-m", "invoicing", "api", **environment), rig.process("-m", "invoicing", "relay", **environment):
+                async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60, trust_env=False) as http:
+                    await _ready(http, base)
+                    (await http.put(f"/v1/entities/{ENTITY}", json=ENTITY_BODY)).raise_for_status()
+                    left = iter(work)
+
+                    async def lane() -> None:
+                        for one in left:
+                            await send(http, one)
+
+                    started = monotonic()
+                    await asyncio.gather(*(lane() for _ in range(8)))
+                    return monotonic() - started
+
+
+def _posted(number: int) -> dict[str, object]:
+    return {
+        "entity_id": str(ENTITY), "source_system": "erp", "source_id": f"API-{number}", "source_version": 1, "invoice_number": f"API-{number}",
+        "kind": "invoice", "origin": "issued", "customer_number": f"C-{number % CUSTOMERS}", "issue_date": "2026-03-02", "currency": "EUR",
+        "total_minor": 12_000, "tax_minor": 2_000, "prepaid_minor": 0, "payable_minor": 12_000,
+        "instalments": [{"number": 1, "due_date": "2026-04-01", "amount_minor": 12_000}],
     }  # fmt: skip
 
 

@@ -18,36 +18,36 @@ SCOPE = " ".join(f"{noun}:{verb}" for noun in _NOUNS.split() for verb in ("read"
 
 _IBAN = "FR7630006000011234567890189"  # the example of the French banks' own documentation
 _REFERENCE = "RF18539007547034"  # ISO 11649's example
-_SELLER = Party(
+SELLER = Party(
     name="Encours Demo SAS", country="FR", company_ids=(("0002", "732829320"),), vat_id="FR44732829320",
     street="1 rue de la Paix", postcode="75002", city="Paris",
 )  # fmt: skip
-_BUYER = Customer(
+BUYER = Customer(
     number="C-1001", currency="EUR", language="fr", email="billing@buyer.example", iban="DE89370400440532013000", behaviour="prompt",
     payment_terms_days=30, pays_to="account", collects=False,
     party=Party(
         name="Muster GmbH", country="DE", company_ids=(), vat_id="DE136695976", street="Hauptstrasse 1", postcode="10115", city="Berlin",
     ),
 )  # fmt: skip
-_INVOICE = Document(
-    number="INV-2026-0001", version=1, kind="invoice", origin="issued", customer_number=_BUYER.number, issue_date=date(2026, 3, 2),
+INVOICE = Document(
+    number="INV-2026-0001", version=1, kind="invoice", origin="issued", customer_number=BUYER.number, issue_date=date(2026, 3, 2),
     currency="EUR", lines=(Line(text="Consulting", quantity=2, price_minor=50_000),), tax_bp=2000, net_minor=100_000, tax_minor=20_000,
     total_minor=120_000, prepaid_minor=0, payable_minor=120_000, instalments=((date(2026, 4, 1), 120_000),), channel="ubl",
     payment_reference=_REFERENCE,
 )  # fmt: skip
+ENTITY_BODY = {
+    "name": SELLER.name, "country": "FR", "currency": "EUR", "vat_id": SELLER.vat_id,
+    "company_ids": [{"scheme": scheme, "value": value} for scheme, value in SELLER.company_ids], "unknown_buyer": "create",
+}  # fmt: skip
 _DAY = date(2026, 3, 20)
 
 
 def prepare(urls: Mapping[str, str], token: str, folder: Path) -> None:
     """Enters the entity and its bank account, and writes the two files that the curls post. Doing it again changes nothing."""
     headers = {"authorization": f"Bearer {token}"}
-    entity = {
-        "name": _SELLER.name, "country": "FR", "currency": "EUR", "vat_id": _SELLER.vat_id,
-        "company_ids": [{"scheme": scheme, "value": value} for scheme, value in _SELLER.company_ids], "unknown_buyer": "create",
-    }  # fmt: skip
-    account = {"entity_id": ENTITY_ID, "currency": "EUR", "holder_name": _SELLER.name, "start_date": "2026-01-01"}
+    account = {"entity_id": ENTITY_ID, "currency": "EUR", "holder_name": SELLER.name, "start_date": "2026-01-01"}
     for service, path, body in (
-        ("invoicing", f"/v1/entities/{ENTITY_ID}", entity),
+        ("invoicing", f"/v1/entities/{ENTITY_ID}", ENTITY_BODY),
         ("matching", f"/v1/bank-accounts/{_IBAN}", account),
     ):
         if service in urls:
@@ -55,13 +55,13 @@ def prepare(urls: Mapping[str, str], token: str, folder: Path) -> None:
             if answer.is_error:
                 raise LocalError(f"{service} refused the first steps' data: {answer.status_code} {answer.text[:300]}")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "invoice.xml").write_bytes(ubl.write(_INVOICE, seller=_SELLER, buyer=_BUYER, account=_IBAN))
+    (folder / "invoice.xml").write_bytes(ubl.write(INVOICE, seller=SELLER, buyer=BUYER, account=_IBAN))
     paid = camt.Transaction(
-        reference="BANK-0001", amount_minor=120_000, booking_date=_DAY, value_date=_DAY, debtor_name=_BUYER.party.name,
-        debtor_iban=_BUYER.iban, credited_iban=_IBAN, end_to_end_id="E2E-0001", structured_reference=_REFERENCE,
+        reference="BANK-0001", amount_minor=120_000, booking_date=_DAY, value_date=_DAY, debtor_name=BUYER.party.name,
+        debtor_iban=BUYER.iban, credited_iban=_IBAN, end_to_end_id="E2E-0001", structured_reference=_REFERENCE,
     )  # fmt: skip
     statement = camt.statement(
-        camt.Account(iban=_IBAN, currency="EUR", holder=_SELLER.name, bic="AGRIFRPP"),
+        camt.Account(iban=_IBAN, currency="EUR", holder=SELLER.name, bic="AGRIFRPP"),
         number=1, day=_DAY, created=datetime(2026, 3, 20, 22, tzinfo=UTC), opening_minor=0,
         entries=[camt.Entry(reference=paid.reference, transactions=(paid,))],
     )  # fmt: skip

@@ -103,7 +103,10 @@ async def put_policy(request: Request, caller: Writer, change: models.PolicyChan
                 enabled_from=change.enabled_from,
                 by=caller.client,
                 now=_now(request),
+                based_on=change.version,
             )
+        except policies.StaleError as error:
+            raise Problem(412, "version-stale", "The policy has changed since that version", str(error)) from None
         except ValueError as error:
             raise Problem(
                 422, "enabled-from-past", "The policy cannot start then", errors=[FieldError("/enabled_from", "past", str(error))]

@@ -5,6 +5,7 @@ import json
 import sys
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any
 
 from shared.money import parse_amount
@@ -19,7 +20,7 @@ from dunning.tables import METADATA
 from dunning.worker import JOBS, ROUTES
 
 SERVICE = Service(name="dunning", settings=Settings, metadata=METADATA, routes=ROUTES, routers=(ROUTER,), jobs=JOBS, checks=CHECKS)
-_PRICE_DIGITS = 4
+_PLACES_SHOWN = 4
 
 
 def interest_tool(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -66,7 +67,7 @@ def interest(country: str, amount: str, currency: str, due: date, paid: date, co
                 "days": part.days,
                 "principal_minor": part.principal_minor,
                 "rate_percent": str(part.percent),
-                "interest_minor_exact": f"{float_free(part.interest.numerator, part.interest.denominator)}",
+                "interest_minor": str(_shown(part.interest)),
             }
             for part in parts
         ],
@@ -75,6 +76,6 @@ def interest(country: str, amount: str, currency: str, due: date, paid: date, co
     }
 
 
-def float_free(numerator: int, denominator: int) -> Decimal:
-    """A fraction to four places, for show: sums are made of the exact one."""
-    return round(Decimal(numerator) / Decimal(denominator), _PRICE_DIGITS)
+def _shown(exact: Fraction) -> Decimal:
+    """A fraction to four places, for show: the total is made of the exact ones."""
+    return round(Decimal(exact.numerator) / Decimal(exact.denominator), _PLACES_SHOWN)

@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field, model_validator
 from shared.web.models import Command, CurrencyCode, Date, Id, Lax, PositiveMinor, Text
 
 from dunning.domain.policy import Step, check_steps
-from dunning.letters import TEMPLATES, is_address
+from dunning.handlers.policies import DEFAULT
+from dunning.letters import is_address
 
 Code = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
 
@@ -36,13 +37,16 @@ class Sender(Command):
 
 
 class PolicyChange(Command):
-    """The whole policy. `enabled_from` is set by the switch; a day before today is refused, unless it is the one in force."""
+    """The whole policy; what is left out is as in the default. `enabled_from` is set by the switch; a day before today is refused, unless it is the one in force."""
 
     enabled: bool
     enabled_from: Date | None = None
-    steps: Annotated[tuple[PolicyStep, ...], Lax, Field(min_length=1, max_length=20)]
+    version: Annotated[int | None, Field(ge=0, description="The version this is based on: refused where another is in force")] = None
+    steps: Annotated[tuple[PolicyStep, ...], Lax, Field(min_length=1, max_length=20)] = tuple(
+        PolicyStep(**step) for step in DEFAULT["steps"]
+    )
     minimum_minor: Annotated[dict[CurrencyCode, PositiveMinor], Field(default_factory=dict)]
-    sender: Sender
+    sender: Sender = Sender(**DEFAULT["sender"])
     gate_lag_days: Annotated[int, Field(ge=1, le=30)] = 1
 
     @model_validator(mode="after")
@@ -65,7 +69,6 @@ class PolicyView(BaseModel):
     minimum_minor: dict[str, int]
     sender: dict[str, str]
     gate_lag_days: int
-    templates: list[str] = list(TEMPLATES)
 
 
 class NewPromise(Command):

@@ -56,6 +56,9 @@ async def test_the_policy_is_off_until_switched_on_and_starts_that_day(client, w
         "/v1/policy", headers=bearer(world), json={**body, "enabled_from": DAY.isoformat(), "minimum_minor": {"EUR": 500}}
     )
     assert (again.json()["enabled_from"], again.json()["minimum_minor"]) == (DAY.isoformat(), {"EUR": 500})
+    same = await client.put("/v1/policy", headers=bearer(world), json=again.json())
+    assert same.json() == {**again.json(), "version": 3}
+    assert (await client.put("/v1/policy", headers=bearer(world), json=again.json())).json()["code"] == "version-stale"
     refused = await client.put("/v1/policy", headers=bearer(world), json={**body, "enabled_from": "2025-03-01"})
     assert (refused.status_code, refused.json()["code"]) == (422, "enabled-from-past")
 

@@ -32,8 +32,10 @@ from dunning.handlers.reminders import cases, same_lines, situation_of
 from dunning.smtp import Outcome
 from dunning.storage import dispatches as storage
 
-DOUBT_AFTER = timedelta(seconds=150)
-"""Longer than any one SMTP dialogue may take: five replies of 30 s."""
+DOUBT_AFTER = timedelta(minutes=5)
+"""Longer than any one SMTP dialogue may take: nine replies of 30 s at most."""
+ROUND_MAX = 100
+"""Mails of one tenant in a round: the next tenant's turn, and a stop, are never far."""
 RETRY_FIRST = timedelta(seconds=5)
 RETRY_MOST = timedelta(hours=1)
 LATER_IN_A_ROW_MAX = 5
@@ -54,7 +56,9 @@ async def send_planned(context: JobContext, tenant_id: UUID, transport: Transpor
         if lost := await storage.doubt_old(conn, tenant_id, machine_now() - DOUBT_AFTER):
             log.error("mail_in_doubt", tenant=str(tenant_id), mails=lost)
     later = 0
-    while later < LATER_IN_A_ROW_MAX:
+    for _ in range(ROUND_MAX):
+        if later == LATER_IN_A_ROW_MAX:
+            return
         async with context.database.transaction(tenant_id) as conn:
             mail = await storage.next_planned(conn, tenant_id, machine_now())
             if mail is None:

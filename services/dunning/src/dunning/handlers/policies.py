@@ -30,6 +30,10 @@ DEFAULT: Mapping[str, Any] = {
 """What a tenant starts from; it is off."""
 
 
+class StaleError(Exception):
+    """Somebody else changed the policy meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A version of the policy as the rules read it."""
@@ -87,10 +91,15 @@ async def change(
     enabled_from: date | None,
     by: str,
     now: datetime,
+    based_on: int | None = None,
 ) -> Policy:
-    """Stores a new version and returns it. Raises ValueError where `enabled_from` would catch days up."""
+    """Stores a new version and returns it. Raises ValueError where `enabled_from` would catch days up, and StaleError where
+    it is based on another version than the one in force.
+    """
     await storage.lock(conn, tenant_id)
     before = await policy_of(conn, tenant_id)
+    if based_on not in (None, before.version):
+        raise StaleError(f"version {before.version} is in force")
     today = business_day(now)
     first = None
     if enabled:

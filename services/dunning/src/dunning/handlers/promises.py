@@ -90,38 +90,49 @@ async def cancel(conn: AsyncConnection, tenant_id: UUID, promise_id: UUID, *, re
 
 async def judge_promises(context: JobContext, tenant_id: UUID) -> None:
     """The job: judges what changed, or has passed its day, in slices."""
-    today = business_day(context.now)
-    async with context.database.transaction(tenant_id) as conn:
-        promises = await storage.to_judge(conn, tenant_id, today, SLICE)
-        if not promises:
+    after: UUID | None = None
+    while True:
+        async with context.database.transaction(tenant_id) as conn:
+            slice_ = await storage.to_judge(conn, tenant_id, business_day(context.now), after, SLICE)
+            if slice_:
+                await _judge(conn, tenant_id, slice_, context.now)
+        if len(slice_) < SLICE:
             return
-        owed, progress = await progress_of(conn, tenant_id, promises)
-        open_through = await gates.gates(conn, tenant_id)
-        in_hand = await storage.in_hand(conn, tenant_id, [promise.customer_id for promise in promises])
-        verdicts = []
-        for promise in promises:
-            concerned = {row.entity_id for row in owed[promise.promise_id]}
-            days = [open_through.get(entity) for entity in concerned]
-            known = [day for day in days if day is not None]
-            gate = min(known) if known and len(known) == len(days) else None
-            verdict = judge(
-                amount_minor=promise.amount_minor,
-                received_minor=progress[promise.promise_id],
-                due_on=promise.due_on,
-                gate=gate,
-                maybe_covered=promise.customer_id in in_hand,
-            )
-            if verdict:
-                inputs = {
-                    "received_minor": progress[promise.promise_id],
-                    "gate": gate,
-                    "items": {row.item_id.hex: row.version for row in owed[promise.promise_id]},
-                    "now": context.now,
-                }
-                verdicts.append((promise.promise_id, verdict, inputs))
-        await storage.looked_at(conn, tenant_id, [promise.promise_id for promise in promises])
-        if verdicts:
-            await _publish(conn, tenant_id, await storage.close(conn, tenant_id, verdicts))
+        after = slice_[-1].promise_id
+
+
+async def _judge(conn: AsyncConnection, tenant_id: UUID, slice_: Sequence[Row[Any]], now: datetime) -> None:
+    owed, progress = await progress_of(conn, tenant_id, slice_)
+    open_through = await gates.gates(conn, tenant_id)
+    in_hand = await storage.in_hand(conn, tenant_id, [promise.customer_id for promise in slice_])
+    verdicts = []
+    for promise in slice_:
+        gate = _least(open_through, {row.entity_id for row in owed[promise.promise_id]})
+        verdict = judge(
+            amount_minor=promise.amount_minor,
+            received_minor=progress[promise.promise_id],
+            due_on=promise.due_on,
+            gate=gate,
+            maybe_covered=promise.customer_id in in_hand,
+        )
+        if verdict:
+            inputs = {
+                "received_minor": progress[promise.promise_id],
+                "gate": gate,
+                "items": {str(row.item_id): row.version for row in owed[promise.promise_id]},
+                "now": now,
+            }
+            verdicts.append((promise.promise_id, verdict, inputs))
+    await storage.looked_at(conn, tenant_id, [promise.promise_id for promise in slice_])
+    if verdicts:
+        await _publish(conn, tenant_id, await storage.close(conn, tenant_id, verdicts))
+
+
+def _least(open_through: Mapping[UUID, date], entities: Iterable[UUID]) -> date | None:
+    """The day through which the gate of every entity is open; None where one is shut, or there is none."""
+    days = [open_through.get(entity) for entity in entities]
+    known = [day for day in days if day is not None]
+    return min(known) if known and len(known) == len(days) else None
 
 
 async def progress_of(

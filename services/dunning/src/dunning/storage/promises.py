@@ -67,14 +67,15 @@ async def get(conn: AsyncConnection, tenant_id: UUID, promise_id: UUID) -> Row[A
     return rows[0] if rows else None
 
 
-async def to_judge(conn: AsyncConnection, tenant_id: UUID, today: date, limit: int) -> Rows:
-    """Open promises whose items changed, or whose day has passed; locked, so that each is judged once."""
+async def to_judge(conn: AsyncConnection, tenant_id: UUID, today: date, after: UUID | None, limit: int) -> Rows:
+    """Open promises whose items changed, or whose day has passed, by id; locked, so that each is judged once."""
     return await fetch(
         conn,
         f"SELECT {COLUMNS} FROM promise WHERE tenant_id = :tenant AND status = 'open' AND (recheck OR due_on < :today) "  # noqa: S608 - as above
-        "ORDER BY promise_id LIMIT :limit FOR UPDATE SKIP LOCKED",
+        "AND (CAST(:after AS uuid) IS NULL OR promise_id > :after) ORDER BY promise_id LIMIT :limit FOR UPDATE SKIP LOCKED",
         tenant=tenant_id,
         today=today,
+        after=after,
         limit=limit,
     )
 

@@ -27,7 +27,8 @@ async def keep_items(
     """Items by version, the instalments of what was applied, and every version's settlement.
 
     `instalments`: (tenant, item, version) -> (number, due date, open); `settlements`: (tenant, item, version, paid, value date).
-    Open promises of the customers concerned are marked to be looked at again.
+    Open promises of the customers concerned are marked to be looked at again, also those already marked: this waits for whoever
+    is just looking at them, and is not lost to him.
     """
     applied = await keep(conn, ITEM, items)
     versions = {(row["tenant_id"], row["item_id"]): 0 for row in items}
@@ -62,7 +63,7 @@ async def keep_items(
         await run(
             conn,
             "UPDATE promise SET recheck = true FROM unnest(CAST(:tenants AS uuid[]), CAST(:customers AS uuid[])) AS t(tenant, customer) "
-            "WHERE tenant_id = tenant AND customer_id = customer AND status = 'open' AND NOT recheck",
+            "WHERE tenant_id = tenant AND customer_id = customer AND status = 'open'",
             tenants=[key[0] for key in concerned],
             customers=[key[1] for key in concerned],
         )

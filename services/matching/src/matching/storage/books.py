@@ -130,40 +130,40 @@ WITH p AS (
     return_reason = t.return_reason, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
     next_look_at = CASE WHEN :keep_looks THEN payment.next_look_at ELSE t.next_look END,
     confirmation = t.confirmation
-  FROM unnest(CAST(:p_tenant AS uuid[]), CAST(:p_id AS uuid[]), CAST(:p_version AS bigint[]), CAST(:p_allocated AS bigint[]),
-    CAST(:p_unapplied AS bigint[]), CAST(:p_returned AS bigint[]), CAST(:p_status AS text[]), CAST(:p_payer AS uuid[]),
-    CAST(:p_account AS uuid[]), CAST(:p_rule AS text[]), CAST(:p_reason AS text[]), CAST(:p_return AS text[]), CAST(:p_candidates AS text[]),
-    CAST(:p_looks AS smallint[]), CAST(:p_next AS timestamptz[]), CAST(:p_confirmation AS text[])) AS t(tenant, id, version, allocated, unapplied,
+  FROM unnest(CAST(CAST(:p_tenant AS text) AS uuid[]), CAST(CAST(:p_id AS text) AS uuid[]), CAST(CAST(:p_version AS text) AS bigint[]), CAST(CAST(:p_allocated AS text) AS bigint[]),
+    CAST(CAST(:p_unapplied AS text) AS bigint[]), CAST(CAST(:p_returned AS text) AS bigint[]), CAST(CAST(:p_status AS text) AS text[]), CAST(CAST(:p_payer AS text) AS uuid[]),
+    CAST(CAST(:p_account AS text) AS uuid[]), CAST(CAST(:p_rule AS text) AS text[]), CAST(CAST(:p_reason AS text) AS text[]), CAST(CAST(:p_return AS text) AS text[]), CAST(:p_candidates AS text[]),
+    CAST(CAST(:p_looks AS text) AS smallint[]), CAST(CAST(:p_next AS text) AS timestamptz[]), CAST(CAST(:p_confirmation AS text) AS text[])) AS t(tenant, id, version, allocated, unapplied,
     returned, status, payer, account, rule, reason, return_reason, candidates, looks, next_look, confirmation)
   WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id
 ), i AS (
   UPDATE open_item SET version = t.version, original_minor = t.original, open_minor = t.open, cash_minor = t.cash, credit_minor = t.credit,
     contested_minor = t.contested, status = t.status, close_cause = t.cause, value_date = t.value_date, account_id = t.account,
     customer_id = t.customer, invoice_version = t.invoice_version
-  FROM unnest(CAST(:i_tenant AS uuid[]), CAST(:i_id AS uuid[]), CAST(:i_version AS bigint[]), CAST(:i_original AS bigint[]),
-    CAST(:i_open AS bigint[]), CAST(:i_cash AS bigint[]), CAST(:i_credit AS bigint[]), CAST(:i_contested AS bigint[]),
-    CAST(:i_status AS text[]), CAST(:i_cause AS text[]), CAST(:i_value_date AS date[]), CAST(:i_account AS uuid[]),
-    CAST(:i_customer AS uuid[]), CAST(:i_invoice_version AS bigint[])) AS t(tenant, id, version, original, open, cash, credit, contested, status,
+  FROM unnest(CAST(CAST(:i_tenant AS text) AS uuid[]), CAST(CAST(:i_id AS text) AS uuid[]), CAST(CAST(:i_version AS text) AS bigint[]), CAST(CAST(:i_original AS text) AS bigint[]),
+    CAST(CAST(:i_open AS text) AS bigint[]), CAST(CAST(:i_cash AS text) AS bigint[]), CAST(CAST(:i_credit AS text) AS bigint[]), CAST(CAST(:i_contested AS text) AS bigint[]),
+    CAST(CAST(:i_status AS text) AS text[]), CAST(CAST(:i_cause AS text) AS text[]), CAST(CAST(:i_value_date AS text) AS date[]), CAST(CAST(:i_account AS text) AS uuid[]),
+    CAST(CAST(:i_customer AS text) AS uuid[]), CAST(CAST(:i_invoice_version AS text) AS bigint[])) AS t(tenant, id, version, original, open, cash, credit, contested, status,
     cause, value_date, account, customer, invoice_version)
   WHERE open_item.tenant_id = t.tenant AND open_item.item_id = t.id
 ), b AS (
   UPDATE account_balance SET version = t.version, open_minor = t.open, unapplied_minor = t.unapplied, unused_credits_minor = t.credits
-  FROM unnest(CAST(:b_tenant AS uuid[]), CAST(:b_id AS uuid[]), CAST(:b_version AS bigint[]), CAST(:b_open AS bigint[]),
-    CAST(:b_unapplied AS bigint[]), CAST(:b_credits AS bigint[])) AS t(tenant, id, version, open, unapplied, credits)
+  FROM unnest(CAST(CAST(:b_tenant AS text) AS uuid[]), CAST(CAST(:b_id AS text) AS uuid[]), CAST(CAST(:b_version AS text) AS bigint[]), CAST(CAST(:b_open AS text) AS bigint[]),
+    CAST(CAST(:b_unapplied AS text) AS bigint[]), CAST(CAST(:b_credits AS text) AS bigint[])) AS t(tenant, id, version, open, unapplied, credits)
   WHERE account_balance.tenant_id = t.tenant AND account_balance.account_id = t.id
 ), a AS (
   INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule)
-  SELECT * FROM unnest(CAST(:a_tenant AS uuid[]), CAST(:a_payment AS uuid[]), CAST(:a_item AS uuid[]), CAST(:a_amount AS bigint[]),
-    CAST(:a_rule AS text[]))
+  SELECT * FROM unnest(CAST(CAST(:a_tenant AS text) AS uuid[]), CAST(CAST(:a_payment AS text) AS uuid[]), CAST(CAST(:a_item AS text) AS uuid[]), CAST(CAST(:a_amount AS text) AS bigint[]),
+    CAST(CAST(:a_rule AS text) AS text[]))
   ON CONFLICT (tenant_id, payment_id, item_id) DO UPDATE SET amount_minor = EXCLUDED.amount_minor
 ), d AS (
   INSERT INTO decision (tenant_id, payment_id, payment_version, rule, evidence, decided_at)
-  SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), :now FROM unnest(CAST(:d_tenant AS uuid[]), CAST(:d_payment AS uuid[]),
-    CAST(:d_version AS bigint[]), CAST(:d_rule AS text[]), CAST(:d_evidence AS text[])) AS t(tenant, payment, version, rule, evidence)
+  SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), :now FROM unnest(CAST(CAST(:d_tenant AS text) AS uuid[]), CAST(CAST(:d_payment AS text) AS uuid[]),
+    CAST(CAST(:d_version AS text) AS bigint[]), CAST(CAST(:d_rule AS text) AS text[]), CAST(:d_evidence AS text[])) AS t(tenant, payment, version, rule, evidence)
 )
 INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, item_id, at)
-SELECT t.*, :now FROM unnest(CAST(:l_tenant AS uuid[]), CAST(:l_entity AS uuid[]), CAST(:l_currency AS text[]), CAST(:l_debit AS text[]),
-  CAST(:l_credit AS text[]), CAST(:l_amount AS bigint[]), CAST(:l_payment AS uuid[]), CAST(:l_item AS uuid[])) AS t
+SELECT t.*, :now FROM unnest(CAST(CAST(:l_tenant AS text) AS uuid[]), CAST(CAST(:l_entity AS text) AS uuid[]), CAST(CAST(:l_currency AS text) AS text[]), CAST(CAST(:l_debit AS text) AS text[]),
+  CAST(CAST(:l_credit AS text) AS text[]), CAST(CAST(:l_amount AS text) AS bigint[]), CAST(CAST(:l_payment AS text) AS uuid[]), CAST(CAST(:l_item AS text) AS uuid[])) AS t
 """
 
 
@@ -199,60 +199,60 @@ async def save(
         _SAVE,
         now=now,
         keep_looks=keep_looks,
-        p_tenant=[p.tenant_id for p in payments],
-        p_id=[p.payment_id for p in payments],
-        p_version=[p.version for p in payments],
-        p_allocated=[p.allocated_minor for p in payments],
-        p_unapplied=[p.unapplied_minor for p in payments],
-        p_returned=[p.returned_minor for p in payments],
-        p_status=[p.status for p in payments],
-        p_payer=[p.payer_customer_id for p in payments],
-        p_account=[p.account_id for p in payments],
-        p_rule=[p.rule for p in payments],
-        p_reason=[p.unapplied_reason for p in payments],
-        p_return=[p.return_reason for p in payments],
-        p_candidates=[_literal(p.candidate_customer_ids) for p in payments],
-        p_looks=[p.looks for p in payments],
-        p_next=[looks.get((p.tenant_id, p.payment_id)) for p in payments],
-        p_confirmation=[p.confirmation for p in payments],
-        i_tenant=[i.tenant_id for i in items],
-        i_id=[i.item_id for i in items],
-        i_version=[i.version for i in items],
-        i_original=[i.original_minor for i in items],
-        i_open=[i.open_minor for i in items],
-        i_cash=[i.cash_minor for i in items],
-        i_credit=[i.credit_minor for i in items],
-        i_contested=[i.contested_minor for i in items],
-        i_status=[i.status for i in items],
-        i_cause=[i.close_cause for i in items],
-        i_value_date=[i.value_date for i in items],
-        i_account=[i.account_id for i in items],
-        i_customer=[i.customer_id for i in items],
-        i_invoice_version=[i.invoice_version for i in items],
-        b_tenant=[b.tenant_id for b in accounts],
-        b_id=[b.account_id for b in accounts],
-        b_version=[b.version for b in accounts],
-        b_open=[b.open_minor for b in accounts],
-        b_unapplied=[b.unapplied_minor for b in accounts],
-        b_credits=[b.unused_credits_minor for b in accounts],
-        a_tenant=[key[0] for key, _ in kept],
-        a_payment=[key[1] for key, _ in kept],
-        a_item=[key[2] for key, _ in kept],
-        a_amount=[held.amount_minor for _, held in kept],
-        a_rule=[held.rule for _, held in kept],
-        d_tenant=[d[0] for d in decisions],
-        d_payment=[d[1] for d in decisions],
-        d_version=[d[2] for d in decisions],
-        d_rule=[d[3] for d in decisions],
+        p_tenant=_literal(p.tenant_id for p in payments),
+        p_id=_literal(p.payment_id for p in payments),
+        p_version=_literal(p.version for p in payments),
+        p_allocated=_literal(p.allocated_minor for p in payments),
+        p_unapplied=_literal(p.unapplied_minor for p in payments),
+        p_returned=_literal(p.returned_minor for p in payments),
+        p_status=_literal(p.status for p in payments),
+        p_payer=_literal(p.payer_customer_id for p in payments),
+        p_account=_literal(p.account_id for p in payments),
+        p_rule=_literal(p.rule for p in payments),
+        p_reason=_literal(p.unapplied_reason for p in payments),
+        p_return=_literal(p.return_reason for p in payments),
+        p_candidates=[_literal(p.candidate_customer_ids or ()) if p.candidate_customer_ids is not None else None for p in payments],
+        p_looks=_literal(p.looks for p in payments),
+        p_next=_literal(looks.get((p.tenant_id, p.payment_id)) for p in payments),
+        p_confirmation=_literal(p.confirmation for p in payments),
+        i_tenant=_literal(i.tenant_id for i in items),
+        i_id=_literal(i.item_id for i in items),
+        i_version=_literal(i.version for i in items),
+        i_original=_literal(i.original_minor for i in items),
+        i_open=_literal(i.open_minor for i in items),
+        i_cash=_literal(i.cash_minor for i in items),
+        i_credit=_literal(i.credit_minor for i in items),
+        i_contested=_literal(i.contested_minor for i in items),
+        i_status=_literal(i.status for i in items),
+        i_cause=_literal(i.close_cause for i in items),
+        i_value_date=_literal(i.value_date for i in items),
+        i_account=_literal(i.account_id for i in items),
+        i_customer=_literal(i.customer_id for i in items),
+        i_invoice_version=_literal(i.invoice_version for i in items),
+        b_tenant=_literal(b.tenant_id for b in accounts),
+        b_id=_literal(b.account_id for b in accounts),
+        b_version=_literal(b.version for b in accounts),
+        b_open=_literal(b.open_minor for b in accounts),
+        b_unapplied=_literal(b.unapplied_minor for b in accounts),
+        b_credits=_literal(b.unused_credits_minor for b in accounts),
+        a_tenant=_literal(key[0] for key, _ in kept),
+        a_payment=_literal(key[1] for key, _ in kept),
+        a_item=_literal(key[2] for key, _ in kept),
+        a_amount=_literal(held.amount_minor for _, held in kept),
+        a_rule=_literal(held.rule for _, held in kept),
+        d_tenant=_literal(d[0] for d in decisions),
+        d_payment=_literal(d[1] for d in decisions),
+        d_version=_literal(d[2] for d in decisions),
+        d_rule=_literal(d[3] for d in decisions),
         d_evidence=[d[4] for d in decisions],
-        l_tenant=[e.tenant_id for e in entries],
-        l_entity=[e.entity_id for e in entries],
-        l_currency=[e.currency for e in entries],
-        l_debit=[e.debit for e in entries],
-        l_credit=[e.credit for e in entries],
-        l_amount=[e.amount_minor for e in entries],
-        l_payment=[e.payment_id for e in entries],
-        l_item=[e.item_id for e in entries],
+        l_tenant=_literal(e.tenant_id for e in entries),
+        l_entity=_literal(e.entity_id for e in entries),
+        l_currency=_literal(e.currency for e in entries),
+        l_debit=_literal(e.debit for e in entries),
+        l_credit=_literal(e.credit for e in entries),
+        l_amount=_literal(e.amount_minor for e in entries),
+        l_payment=_literal(e.payment_id for e in entries),
+        l_item=_literal(e.item_id for e in entries),
     )
 
 
@@ -299,6 +299,10 @@ async def look_again(conn: AsyncConnection, looks: dict[Key, tuple[int, datetime
         )
 
 
-def _literal(values: Sequence[UUID] | None) -> str | None:
-    """An array of ids as PostgreSQL writes it: arrays of arrays do not pass through unnest."""
-    return None if values is None else "{" + ",".join(map(str, values)) + "}"
+def _literal(values: Iterable[object]) -> str:
+    """An array as PostgreSQL writes it, of ids, numbers, days and codes: nothing in them needs quoting.
+
+    The driver looks into each element of a list three times before it encodes it; a text is passed as it is. Arrays of
+    arrays do not pass through unnest at all.
+    """
+    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"

@@ -1,0 +1,75 @@
+"""What is unavailable is tried again; everything else is poison."""
+
+import asyncio
+
+import asyncpg
+import pytest
+from shared.db import Database, fetch
+from shared.failures import PoisonError, UnavailableError, is_unavailable, sqlstate
+from shared.kafka import Offsets, Producer
+from shared.testing.databases import Urls
+
+
+@pytest.mark.parametrize("error", [UnavailableError("x"), TimeoutError(), ConnectionResetError(), OSError("no route")])
+def test_outages_are_unavailable(error: Exception) -> None:
+    assert is_unavailable(error)
+
+
+@pytest.mark.parametrize("error", [PoisonError("x"), ValueError("x"), KeyError("x"), RuntimeError("x"), TypeError("x")])
+def test_what_is_not_known_is_poison(error: Exception) -> None:
+    assert not is_unavailable(error)
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "unavailable"),
+    [
+        ("SELECT 1 / 0", "22012", False),
+        ("SELECT * FROM nowhere", "42P01", False),
+        ("INSERT INTO payment (tenant_id) VALUES (NULL)", "23502", False),
+        ("SET LOCAL statement_timeout = 20; SELECT pg_sleep(1)", "57014", True),
+    ],
+)
+async def test_the_server_says_which(database: Database, statement: str, code: str, *, unavailable: bool) -> None:
+    with pytest.raises(Exception, match=".") as caught:
+        async with database.transaction() as conn:
+            for part in statement.split(";"):
+                await fetch(conn, part.strip() + ("" if "SELECT" in part else " RETURNING 1" if "INSERT" in part else ""))
+    assert sqlstate(caught.value) == code or "SET LOCAL" in statement
+    assert is_unavailable(caught.value) is unavailable or "SET LOCAL" in statement
+
+
+async def test_a_deadlock_and_a_lost_connection_are_unavailable(database: Database, urls: Urls) -> None:
+    async def cross(first: int, second: int) -> None:
+        async with database.transaction() as conn:
+            await fetch(conn, "SELECT pg_advisory_xact_lock(:n)", n=first)
+            await asyncio.sleep(0.2)
+            await fetch(conn, "SELECT pg_advisory_xact_lock(:n)", n=second)
+
+    outcomes = await asyncio.gather(cross(1, 2), cross(2, 1), return_exceptions=True)
+    (loser,) = [each for each in outcomes if isinstance(each, Exception)]
+    assert sqlstate(loser) == "40P01"
+    assert is_unavailable(loser)
+
+    killer = await asyncpg.connect(urls.app)
+
+    async def cut() -> None:
+        async with database.transaction() as conn:
+            await killer.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tests'")
+            await fetch(conn, "SELECT 1")
+
+    with pytest.raises(Exception, match=".") as caught:
+        await cut()
+    await killer.close()
+    assert is_unavailable(caught.value)
+    await database.ping()  # the pool has thrown its dead connections away
+
+
+async def test_a_broker_that_is_away_is_unavailable() -> None:
+    """A handler that asks for offsets meanwhile must not have its messages dead-lettered."""
+    offsets, producer = Offsets("127.0.0.1:1"), Producer("127.0.0.1:1", client_id="test")
+    for asked in (offsets.ends(["PaymentReceived"]), offsets.committed("group"), producer.send([("t", b"k", b"v", [])])):
+        with pytest.raises(Exception, match="Kafka") as caught:
+            await asked
+        assert is_unavailable(caught.value)
+    await offsets.close()
+    await producer.close()

@@ -1,0 +1,80 @@
+"""The relay against a broker that does not answer; what needs a real one is in faults/."""
+
+import asyncio
+
+from shared.db import Database
+from shared.failures import UnavailableError
+from shared.outbox import Outgoing, publish
+from shared.relay import Relay
+from shared.testing.databases import Urls
+from shared.testing.events import published
+from toyservice.harness import TENANTS, payment
+
+TENANT = TENANTS[0]
+
+
+class _Down:
+    """A producer whose broker is away until told otherwise."""
+
+    def __init__(self) -> None:
+        self.away = True
+        self.tried = 0
+        self.sent: list[tuple] = []
+
+    async def send(self, records: list) -> None:
+        self.tried += 1
+        if self.away:
+            raise UnavailableError("Kafka: away")
+        self.sent += records
+
+    async def close(self) -> None: ...
+
+
+async def test_commits_during_an_outage_do_not_shorten_its_back_off(database: Database, urls: Urls) -> None:
+    """The database takes changes meanwhile; rows stay until they are sent, and the broker is not asked at every commit."""
+    producer = _Down()
+    reading = Database(urls.relay, application_name="relay", pool_max=2)
+    relay = Relay(reading, producer)
+    database.after_commit.append(relay.wake)
+    task = asyncio.create_task(relay.run())
+    for version in range(1, 101):
+        async with database.transaction(TENANT) as conn:
+            await publish(conn, [Outgoing(TENANT, payment(1, version))])
+        await asyncio.sleep(0.01)
+    assert 2 <= producer.tried <= 20
+    assert len(await published(urls.owner)) == 100
+    producer.away = False
+    async with asyncio.timeout(20):
+        while len(producer.sent) < 100:
+            await asyncio.sleep(0.05)
+    relay.stop()
+    await asyncio.wait_for(task, 10)
+    assert await published(urls.owner) == []
+    await reading.close()
+
+
+async def test_a_relay_that_waits_for_the_lock_leaves_the_database_alone(database: Database, urls: Urls) -> None:
+    first, second = (Database(urls.relay, application_name=name, pool_max=2) for name in ("first", "second"))
+    producers = [_Down(), _Down()]
+    for producer in producers:
+        producer.away = False
+    relays = [Relay(first, producers[0]), Relay(second, producers[1])]
+    tasks = [asyncio.create_task(relays[0].run())]
+    await asyncio.sleep(0.5)
+    database.after_commit.append(relays[1].wake)
+    tasks.append(asyncio.create_task(relays[1].run()))
+    for version in range(1, 51):
+        async with database.transaction(TENANT) as conn:
+            await publish(conn, [Outgoing(TENANT, payment(2, version))])
+        await asyncio.sleep(0.01)
+    assert second.statements <= 10
+    async with asyncio.timeout(20):
+        while await published(urls.owner):
+            await asyncio.sleep(0.05)
+    for relay in relays:
+        relay.stop()
+    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+    assert producers[1].sent == []
+    assert len(producers[0].sent) == 50
+    for each in (first, second):
+        await each.close()

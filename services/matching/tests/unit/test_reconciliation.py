@@ -1,0 +1,46 @@
+"""How far the bank's word reaches."""
+
+from datetime import date
+
+from matching.domain.reconciliation import Covered, Reach, reach
+
+START = date(2026, 3, 2)
+
+
+def day(number: int) -> date:
+    return date(2026, 3, number)
+
+
+def one(first: int, opening: int, closing: int, *, last: int | None = None, sequence: int | None = None) -> Covered:
+    return Covered(day(first), day(last or first), sequence, opening, closing)
+
+
+def test_nothing_is_known_before_the_first_statement():
+    assert reach(START, []) is None
+    assert reach(START, [Covered(date(2026, 2, 1), date(2026, 2, 1), 1, 0, 0)]) is None
+
+
+def test_days_without_entries_count_when_balances_connect():
+    assert reach(START, [one(2, 0, 10), one(5, 10, 20)]) == Reach(day(5), day(5), [])
+
+
+def test_a_missing_number_is_a_gap_even_when_balances_connect():
+    assert reach(START, [one(2, 0, 10, sequence=1), one(5, 10, 20, sequence=3)]) == Reach(day(5), day(2), [(day(3), day(4))])
+
+
+def test_a_balance_that_does_not_connect_is_a_gap():
+    assert reach(START, [one(2, 0, 10), one(3, 11, 11)]) == Reach(day(3), day(1), [(day(2), day(2))])
+    assert reach(START, [one(2, 0, 10), one(6, 11, 11)]) == Reach(day(6), day(2), [(day(3), day(5))])
+
+
+def test_a_late_statement_closes_the_gap():
+    assert reach(START, [one(2, 0, 10), one(6, 11, 11), one(4, 10, 11)]) == Reach(day(6), day(6), [])
+
+
+def test_overlapping_statements_and_pages_of_one_day():
+    assert reach(START, [one(2, 0, 10), one(2, 0, 30, last=6)]) == Reach(day(6), day(6), [])
+    assert reach(START, [one(2, 0, 5), one(2, 5, 10), one(3, 10, 10)]) == Reach(day(3), day(3), [])
+
+
+def test_the_account_starts_later_than_the_first_statement():
+    assert reach(START, [one(4, 0, 0)]) == Reach(day(4), day(1), [(day(2), day(3))])
