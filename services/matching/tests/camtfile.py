@@ -3,15 +3,33 @@
 from datetime import date
 
 
-def entry(amount: str, *, day: str = "2026-03-02", ref: str | None = None, e2e: str | None = None, text: str = "", structured: str | None = None,
-          credit: bool = True, iban: str | None = None, cdtr: str | None = None, reason: str | None = None, status: str = "BOOK") -> str:
+def entry(
+    amount: str,
+    *,
+    day: str = "2026-03-02",
+    ref: str | None = None,
+    e2e: str | None = None,
+    text: str = "",
+    structured: str | None = None,
+    credit: bool = True,
+    iban: str | None = None,
+    cdtr: str | None = None,
+    reason: str | None = None,
+    status: str = "BOOK",
+) -> str:
     refs = "".join([f"<AcctSvcrRef>{ref}</AcctSvcrRef>" if ref else "", f"<EndToEndId>{e2e}</EndToEndId>" if e2e else ""])
-    parties = "".join([f"<DbtrAcct><Id><IBAN>{iban}</IBAN></Id></DbtrAcct>" if iban else "", f"<CdtrAcct><Id><IBAN>{cdtr}</IBAN></Id></CdtrAcct>" if cdtr else ""])
+    parties = "".join(
+        [
+            f"<DbtrAcct><Id><IBAN>{iban}</IBAN></Id></DbtrAcct>" if iban else "",
+            f"<CdtrAcct><Id><IBAN>{cdtr}</IBAN></Id></CdtrAcct>" if cdtr else "",
+        ]
+    )
     strd = f"<Strd><CdtrRefInf><Ref>{structured}</Ref></CdtrRefInf></Strd>" if structured else ""
     rtr = f"<RtrInf><Rsn><Cd>{reason}</Cd></Rsn></RtrInf>" if reason else ""
     return (
         f'<Ntry><Amt Ccy="EUR">{amount}</Amt><CdtDbtInd>{"CRDT" if credit else "DBIT"}</CdtDbtInd><Sts>{status}</Sts>'
-        f"<BookgDt><Dt>{day}</Dt></BookgDt><ValDt><Dt>{day}</Dt></ValDt>" + (f"<AcctSvcrRef>{ref}</AcctSvcrRef>" if ref else "")
+        f"<BookgDt><Dt>{day}</Dt></BookgDt><ValDt><Dt>{day}</Dt></ValDt>"
+        + (f"<AcctSvcrRef>{ref}</AcctSvcrRef>" if ref else "")
         + f"<NtryDtls><TxDtls><Refs>{refs}</Refs><RltdPties>{parties}</RltdPties><RmtInf><Ustrd>{text}</Ustrd>{strd}</RmtInf>{rtr}</TxDtls></NtryDtls></Ntry>"
     )
 
@@ -21,7 +39,8 @@ def statement(iban: str, opening: str, closing: str, *entries: str, day: str = "
 
     def balance(code: str, amount: str) -> str:
         sign = "DBIT" if amount.startswith("-") else "CRDT"
-        return f'<Bal><Tp><CdOrPrtry><Cd>{code}</Cd></CdOrPrtry></Tp><Amt Ccy="EUR">{amount.lstrip("-")}</Amt><CdtDbtInd>{sign}</CdtDbtInd><Dt><Dt>{day}</Dt></Dt></Bal>'
+        kind = f"<Bal><Tp><CdOrPrtry><Cd>{code}</Cd></CdOrPrtry></Tp>"
+        return f'{kind}<Amt Ccy="EUR">{amount.lstrip("-")}</Amt><CdtDbtInd>{sign}</CdtDbtInd><Dt><Dt>{day}</Dt></Dt></Bal>'
 
     balances = balance("OPBD", opening) + balance("CLBD", closing) if kind == "053" else ""
     assert date.fromisoformat(day)

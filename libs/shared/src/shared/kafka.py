@@ -4,7 +4,8 @@ Invariants: aiokafka's defaults are wrong for money and none is left to chance: 
 producer that waits for all replicas, `read_committed`, and no automatic reset of a lost offset.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -158,29 +159,35 @@ class Offsets:
         self._admin: AIOKafkaAdminClient | None = None
 
     async def ends(self, events: Iterable[str], *, prefix: str = "") -> dict[tuple[str, int], int]:
-        """The end offset of every partition of the topics of some events, by (full topic name, partition)."""
-        if self._consumer is None:
-            client = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False)
-            try:
-                await client.start()
-            except BaseException:
-                await client.stop()
-                raise
-            self._consumer = client
+        """The end offset of every partition of the topics of some events, by (full topic name, partition).
+
+        Raises UnavailableError when the cluster does not answer.
+        """
         partitions = [TopicPartition(prefix + name, number) for name in events for number in range(topics()[name].partitions)]
-        try:
+        with _unavailable():
+            if self._consumer is None:
+                client = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False)
+                try:
+                    await client.start()
+                except BaseException:
+                    await client.stop()
+                    raise
+                self._consumer = client
             found = await self._consumer.end_offsets(partitions)
-        except KafkaError as error:
-            raise UnavailableError(f"Kafka: {type(error).__name__}") from error
         return {(tp.topic, tp.partition): offset for tp, offset in found.items()}
 
     async def committed(self, group: str) -> dict[tuple[str, int], int]:
-        """What a group has committed, by partition."""
-        if self._admin is None:
-            admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, client_id="encours-offsets")
-            await admin.start()
-            self._admin = admin
-        found = await self._admin.list_consumer_group_offsets(group)
+        """What a group has committed, by partition. Raises UnavailableError when the cluster does not answer."""
+        with _unavailable():
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, client_id="encours-offsets")
+                try:
+                    await admin.start()
+                except BaseException:
+                    await admin.close()
+                    raise
+                self._admin = admin
+            found = await self._admin.list_consumer_group_offsets(group)
         return {(tp.topic, tp.partition): value.offset for tp, value in found.items() if value.offset >= 0}
 
     async def close(self) -> None:
@@ -190,3 +197,12 @@ class Offsets:
         if self._admin is not None:
             await self._admin.close()
         self._consumer = self._admin = None
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """What a handler or a job meets when the cluster is away must never look like poison."""
+    try:
+        yield
+    except KafkaError as error:
+        raise UnavailableError(f"Kafka: {type(error).__name__}") from error

@@ -21,6 +21,7 @@ from shared.clock import machine_now
 from shared.db import fetch, run
 from shared.telemetry import traceparent
 
+_MARK = "\x1e"  # ASCII record separator
 _ENCODE = msgspec.json.Encoder().encode
 _text = lru_cache(4096)(str)  # tenants and entities: few, and in every event
 
@@ -51,15 +52,17 @@ async def publish(conn: AsyncConnection, events: Sequence[Outgoing]) -> None:
         keys.append(key)
         envelopes.append(_ENCODE(envelope).decode())
         values.append(encode(out.data).decode())
+    # one text a column, split by the server: JSON holds no raw control character, and a driver's arrays cost more than all this
     await run(
         conn,
-        "INSERT INTO outbox (topic, key, envelope, value, created_at) "
-        "SELECT topic, key, envelope, value, :now FROM unnest(CAST(:names AS text[]), CAST(:keys AS text[]), "
-        "CAST(:envelopes AS text[]), CAST(:values AS text[])) WITH ORDINALITY AS t(topic, key, envelope, value, ord) ORDER BY ord",
-        names=names,
-        keys=keys,
-        envelopes=envelopes,
-        values=values,
+        "INSERT INTO outbox (topic, key, envelope, value, created_at) SELECT topic, key, envelope, value, :now "
+        "FROM ROWS FROM (string_to_table(:names, :mark), string_to_table(:keys, :mark), string_to_table(:envelopes, :mark), "
+        "string_to_table(:values, :mark)) WITH ORDINALITY AS t(topic, key, envelope, value, ord) ORDER BY ord",
+        mark=_MARK,
+        names=_MARK.join(names),
+        keys=_MARK.join(keys),
+        envelopes=_MARK.join(envelopes),
+        values=_MARK.join(values),
         now=now,
     )
 

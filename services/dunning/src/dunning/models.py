@@ -37,7 +37,10 @@ class Sender(Command):
 
 
 class PolicyChange(Command):
-    """The whole policy; what is left out is as in the default. `enabled_from` is set by the switch; a day before today is refused, unless it is the one in force."""
+    """The whole policy; what is left out is as in the default.
+
+    `enabled_from` is set by the switch; a day before today is refused, unless it is the one in force.
+    """
 
     enabled: bool
     enabled_from: Date | None = None

@@ -44,7 +44,13 @@ def _root(data: bytes) -> etree._Element:
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         raise CamtError("a bank file has no DOCTYPE")
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False, remove_comments=True, remove_pis=True, remove_blank_text=False
+        resolve_entities=False,
+        no_network=True,
+        huge_tree=False,
+        load_dtd=False,
+        remove_comments=True,
+        remove_pis=True,
+        remove_blank_text=False,
     )
     try:
         root = etree.fromstring(data, parser)
@@ -130,7 +136,9 @@ def _readable_entry(element: etree._Element, made: date | None) -> Entry:
         raise CamtError(f"{_place(element)}: neither a booking nor a value date")
     value = value or booking
     reversal = _text(element, "RvslInd") in {"true", "1"}
-    reference = _given(_text(element, "AcctSvcrRef")) or _given(_text(element, "NtryRef") if element.find("NtryDtls/Btch") is not None else None)
+    reference = _given(_text(element, "AcctSvcrRef")) or _given(
+        _text(element, "NtryRef") if element.find("NtryDtls/Btch") is not None else None
+    )
     details = element.findall("NtryDtls/TxDtls")
     batch = element.find("NtryDtls/Btch")
     stated = _text(element, "NtryDtls/Btch/NbOfTxs")
@@ -194,9 +202,7 @@ def _transaction(
         if references:
             found.structured_reference = normalised(references[0]) or None
             found.remittance += references[1:]
-        found.remittance += [
-            text for number in detail.findall("RmtInf/Strd/RfrdDocInf/Nb") if (text := (number.text or "").strip())
-        ]
+        found.remittance += [text for number in detail.findall("RmtInf/Strd/RfrdDocInf/Nb") if (text := (number.text or "").strip())]
         if detail.find("RtrInf") is not None:
             reason = _text(detail, "RtrInf/Rsn/Cd") or _text(detail, "RtrInf/Rsn/Prtry") or "unknown"
     if not credit and found.amount_minor and (reason or reversal):

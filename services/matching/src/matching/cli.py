@@ -16,9 +16,7 @@ from matching.settings import MatchingSettings
 from matching.tables import METADATA
 from matching.worker import JOBS, ROUTES
 
-SERVICE = Service(
-    name="matching", settings=MatchingSettings, metadata=METADATA, routes=ROUTES, routers=ROUTERS, jobs=JOBS, checks=CHECKS
-)
+SERVICE = Service(name="matching", settings=MatchingSettings, metadata=METADATA, routes=ROUTES, routers=ROUTERS, jobs=JOBS, checks=CHECKS)
 
 
 def parse_tool(commands: "argparse._SubParsersAction[Any]") -> None:

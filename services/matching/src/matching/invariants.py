@@ -38,13 +38,16 @@ CHECKS = (
         "allocations_stay_within_tenant_and_entity",
         "SELECT 'payment ' || a.payment_id || ' item ' || a.item_id AS what FROM allocation a LEFT JOIN payment p "
         "ON p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id LEFT JOIN open_item i ON i.tenant_id = a.tenant_id "
-        "AND i.item_id = a.item_id WHERE p.payment_id IS NULL OR i.item_id IS NULL OR p.entity_id <> i.entity_id OR p.currency <> i.currency",
+        "AND i.item_id = a.item_id WHERE p.payment_id IS NULL OR i.item_id IS NULL OR p.entity_id <> "
+        "i.entity_id OR p.currency <> i.currency",
     ),
     Check(
         "set_offs_agree_with_items",
         "SELECT 'item ' || i.item_id AS what FROM open_item i LEFT JOIN (SELECT tenant_id, item_id, sum(amount) AS total FROM ("
-        "SELECT tenant_id, item_id, amount_minor AS amount FROM set_off UNION ALL SELECT tenant_id, credit_item_id, amount_minor FROM set_off) s "
-        "GROUP BY 1, 2) s USING (tenant_id, item_id) WHERE i.credit_minor <> coalesce(s.total, 0) AND i.close_cause IS DISTINCT FROM 'cancelled'",
+        "SELECT tenant_id, item_id, amount_minor AS amount FROM set_off UNION ALL SELECT tenant_id, "
+        "credit_item_id, amount_minor FROM set_off) s "
+        "GROUP BY 1, 2) s USING (tenant_id, item_id) WHERE i.credit_minor <> coalesce(s.total, 0) AND "
+        "i.close_cause IS DISTINCT FROM 'cancelled'",
     ),
     Check(
         "one_transaction_is_one_payment",
@@ -73,8 +76,10 @@ CHECKS = (
         "balances_are_the_sums",
         "SELECT 'account ' || b.account_id AS what FROM account_balance b LEFT JOIN (SELECT tenant_id, account_id, "
         "sum(open_minor) FILTER (WHERE kind <> 'credit_note') AS open, sum(open_minor) FILTER (WHERE kind = 'credit_note') AS credits "
-        "FROM open_item GROUP BY 1, 2) i USING (tenant_id, account_id) LEFT JOIN (SELECT tenant_id, account_id, sum(unapplied_minor) AS unapplied "
-        "FROM payment WHERE account_id IS NOT NULL GROUP BY 1, 2) p USING (tenant_id, account_id) WHERE b.open_minor <> coalesce(i.open, 0) "
+        "FROM open_item GROUP BY 1, 2) i USING (tenant_id, account_id) LEFT JOIN (SELECT tenant_id, "
+        "account_id, sum(unapplied_minor) AS unapplied "
+        "FROM payment WHERE account_id IS NOT NULL GROUP BY 1, 2) p USING (tenant_id, account_id) WHERE "
+        "b.open_minor <> coalesce(i.open, 0) "
         "OR b.unused_credits_minor <> coalesce(i.credits, 0) OR b.unapplied_minor <> coalesce(p.unapplied, 0)",
     ),
     Check(

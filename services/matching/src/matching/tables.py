@@ -34,7 +34,7 @@ def _amount(name: str) -> "Column[int]":
     return Column(name, BigInteger, nullable=False, server_default="0")
 
 
-def _need(name: str, kind: Any, **options: Any) -> "Column[Any]":  # noqa: ANN401 - SQLAlchemy's type argument has no narrower name
+def _need(name: str, kind: Any, **options: Any) -> "Column[Any]":
     return Column(name, kind, nullable=False, **options)
 
 
@@ -106,9 +106,7 @@ STATEMENT = Table(
     _need("received_at", DateTime(timezone=True)),
     Index("statement_days", "tenant_id", "bank_account_id", "last_day"),
     CheckConstraint("verdict IN ('booked', 'rejected')", name="statement_verdict"),
-    CheckConstraint(
-        "verdict <> 'booked' OR kind <> 'camt.053' OR opening_minor + entries_minor = closing_minor", name="statement_adds_up"
-    ),
+    CheckConstraint("verdict <> 'booked' OR kind <> 'camt.053' OR opening_minor + entries_minor = closing_minor", name="statement_adds_up"),
 )
 
 PAYMENT = Table(

@@ -1,8 +1,10 @@
 """A migrated database per module, and short ways to make what matching is fed with."""
 
+import importlib.util
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID
 
@@ -20,7 +22,7 @@ from matching.settings import MatchingSettings
 from matching.storage.bank import BankAccount
 from shared.clock import machine_now
 from shared.db import Database, fetch
-from shared.ids import named_id
+from shared.ids import named_id, new_id
 from shared.invariants import verify
 from shared.service import Runtime, api, open_runtime
 from shared.testing.databases import Urls, fresh_database
@@ -44,7 +46,9 @@ class World:
     def database(self) -> Database:
         return self.runtime.database
 
-    async def account(self, tenant: UUID, iban: str = IBAN, *, entity: str = "seller", currency: str = "EUR", start: date = date(2026, 1, 1)) -> BankAccount:
+    async def account(
+        self, tenant: UUID, iban: str = IBAN, *, entity: str = "seller", currency: str = "EUR", start: date = date(2026, 1, 1)
+    ) -> BankAccount:
         async with self.database.transaction(tenant) as conn:
             held = await accounts.put_account(
                 conn, tenant, iban, entity_id=entity_id(tenant, entity), currency=currency, holder_name="Vendeur SA", start_date=start
@@ -56,7 +60,14 @@ class World:
         """One notified payment, stored and published, not yet matched."""
         more = {"bank_reference": f"B{more.pop('number', machine_now().timestamp())}", **more}
         one = Transaction(
-            kind="payment", credit=True, amount_minor=amount, currency=held.currency, booking_date=more.pop("day", DAY), value_date=DAY, structured_reference=reference, **more
+            kind="payment",
+            credit=True,
+            amount_minor=amount,
+            currency=held.currency,
+            booking_date=more.pop("day", DAY),
+            value_date=DAY,
+            structured_reference=reference,
+            **more,
         )
         virtual = None
         async with self.database.transaction(held.tenant_id) as conn:
@@ -171,7 +182,6 @@ async def world(infrastructure, tmp_path_factory) -> AsyncIterator[World]:
 @pytest.fixture
 def tenant() -> UUID:
     """A tenant that no other test has."""
-    from shared.ids import new_id
 
     return new_id()
 
@@ -186,8 +196,16 @@ async def client(world, tenant) -> AsyncIterator[httpx.AsyncClient]:
 
 
 make = SimpleNamespace(
-    invoice=invoice, entity_id=entity_id, customer_id=customer_id, invoice_id=invoice_id, keep=keep_invoices, match=match_payments,
-    Changed=InvoiceChanged, Cancelled=InvoiceCancelled, Credit=CreditNoteIssued, Received=PaymentReceived,
+    invoice=invoice,
+    entity_id=entity_id,
+    customer_id=customer_id,
+    invoice_id=invoice_id,
+    keep=keep_invoices,
+    match=match_payments,
+    Changed=InvoiceChanged,
+    Cancelled=InvoiceCancelled,
+    Credit=CreditNoteIssued,
+    Received=PaymentReceived,
 )
 
 
@@ -199,9 +217,6 @@ def make_fixture():
 @pytest.fixture(scope="session")
 def camtfile():
     """The helper module beside this folder (test folders are no packages)."""
-    import importlib.util
-    from pathlib import Path
-
     spec = importlib.util.spec_from_file_location("camtfile", Path(__file__).parents[1] / "camtfile.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

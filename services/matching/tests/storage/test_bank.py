@@ -33,11 +33,24 @@ def signed(world, body: dict) -> tuple[bytes, dict]:
     data = json.dumps(body).encode()
     now = machine_now()
     signature = Webhook(world.runtime.settings.webhook_secret.get_secret_value()).sign("msg_1", now, data.decode())
-    return data, {"content-type": "application/json", "webhook-id": "msg_1", "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
+    return data, {
+        "content-type": "application/json",
+        "webhook-id": "msg_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": signature,
+    }
 
 
 def notification(**more) -> dict:
-    return {"account_iban": IBAN, "amount_minor": 10_000, "currency": "EUR", "booking_date": "2026-03-02", "value_date": "2026-03-02", "bank_reference": "AB1", **more}
+    return {
+        "account_iban": IBAN,
+        "amount_minor": 10_000,
+        "currency": "EUR",
+        "booking_date": "2026-03-02",
+        "value_date": "2026-03-02",
+        "bank_reference": "AB1",
+        **more,
+    }
 
 
 async def payments(world, tenant):
@@ -54,17 +67,32 @@ async def test_notification_then_camt_054_then_053_is_one_payment(world, client,
     line = camtfile.entry("100.00", ref="AB1", structured="RF18539007547034")
     advice = await post_file(client, camtfile.statement(IBAN, "", "", line, kind="054"))
     assert advice.json()["statements"][0] | {"statement_id": None} == {
-        "statement_id": None, "iban": IBAN, "verdict": "booked", "reason": None, "detail": None, "entries": 1, "new_payments": 0, "confirmed": 0, "returns": 0,
+        "statement_id": None,
+        "iban": IBAN,
+        "verdict": "booked",
+        "reason": None,
+        "detail": None,
+        "entries": 1,
+        "new_payments": 0,
+        "confirmed": 0,
+        "returns": 0,
     }
     await world.match(tenant)
     end_of_day = await post_file(client, camtfile.statement(IBAN, "0.00", "150.00", line, camtfile.entry("50.00", ref="AB2")))
     assert [(s["new_payments"], s["confirmed"]) for s in end_of_day.json()["statements"]] == [(1, 1)]
     same = await post_file(client, camtfile.statement(IBAN, "0.00", "150.00", line, camtfile.entry("50.00", ref="AB2")))
     assert same.json()["statements"][0]["verdict"] == "duplicate"
-    overlapping = await post_file(client, camtfile.statement(IBAN, "0.00", "175.00", line, camtfile.entry("50.00", ref="AB2"), camtfile.entry("25.00", ref="AB3"), number=2))
+    overlapping = await post_file(
+        client,
+        camtfile.statement(IBAN, "0.00", "175.00", line, camtfile.entry("50.00", ref="AB2"), camtfile.entry("25.00", ref="AB3"), number=2),
+    )
     assert overlapping.json()["statements"][0]["new_payments"] == 1
     found = await payments(world, tenant)
-    assert [(p.bank_reference, p.amount_minor, p.confirmation) for p in found] == [("AB1", 10_000, "booked"), ("AB2", 5_000, "booked"), ("AB3", 2_500, "booked")]
+    assert [(p.bank_reference, p.amount_minor, p.confirmation) for p in found] == [
+        ("AB1", 10_000, "booked"),
+        ("AB2", 5_000, "booked"),
+        ("AB3", 2_500, "booked"),
+    ]
     assert str(found[0].payment_id) == first.json()["payment_id"]
     await world.match(tenant)
     await world.holds()
@@ -135,10 +163,19 @@ async def test_a_batch_total_waits_for_its_details(world, client, tenant, make, 
 async def test_a_return_reopens_the_invoice(world, client, tenant, make, camtfile):
     await put_account(client, make, tenant)
     await world.feed(make.invoice(tenant, "F-1", 10_000, reference="RF18539007547034"))
-    await post_file(client, camtfile.statement(IBAN, "0.00", "100.00", camtfile.entry("100.00", ref="P1", e2e="E1", structured="RF18539007547034")))
+    await post_file(
+        client, camtfile.statement(IBAN, "0.00", "100.00", camtfile.entry("100.00", ref="P1", e2e="E1", structured="RF18539007547034"))
+    )
     await world.match(tenant)
     assert (await world.one(tenant, "SELECT status FROM open_item")).status == "paid"
-    back = camtfile.statement(IBAN, "100.00", "0.00", camtfile.entry("100.00", ref="R1", e2e="E1", credit=False, reason="AC04", day="2026-03-03"), day="2026-03-03", number=2)
+    back = camtfile.statement(
+        IBAN,
+        "100.00",
+        "0.00",
+        camtfile.entry("100.00", ref="R1", e2e="E1", credit=False, reason="AC04", day="2026-03-03"),
+        day="2026-03-03",
+        number=2,
+    )
     assert (await post_file(client, back)).json()["statements"][0]["returns"] == 1
     item = await world.one(tenant, "SELECT status, open_minor, cash_minor FROM open_item")
     assert tuple(item) == ("open", 10_000, 0)
@@ -155,7 +192,11 @@ async def test_reconciliation_advances_when_all_is_looked_at_and_told(world, cli
     told = []
 
     async def relayed():
-        told.extend((m.data.booked_through, m.data.matched_through, m.data.gaps) for m in await world.events("BankReconciliationAdvanced") if m.tenant_id == tenant)
+        told.extend(
+            (m.data.booked_through, m.data.matched_through, m.data.gaps)
+            for m in await world.events("BankReconciliationAdvanced")
+            if m.tenant_id == tenant
+        )
         conn = await asyncpg.connect(world.urls.relay)
         await conn.execute("DELETE FROM outbox WHERE key LIKE $1", f"{tenant}:%")
         await conn.close()
@@ -193,7 +234,9 @@ async def test_a_bad_signature_is_refused(world, client, tenant, make, header):
     assert answer.status_code == 401, answer.text
 
 
-@pytest.mark.parametrize("data", [b"", b"<a/>", b"<!DOCTYPE a [<!ENTITY x 'y'>]><a>&x;</a>", b"\xff\xfe", "<!DOCTYPE a><a/>".encode("utf-16")])
+@pytest.mark.parametrize(
+    "data", [b"", b"<a/>", b"<!DOCTYPE a [<!ENTITY x 'y'>]><a>&x;</a>", b"\xff\xfe", "<!DOCTYPE a><a/>".encode("utf-16")]
+)
 async def test_what_is_no_bank_file_is_refused(client, tenant, data):
     answer = await post_file(client, data)
     assert answer.status_code == 422, answer.text

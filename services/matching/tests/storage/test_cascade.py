@@ -1,6 +1,6 @@
 """What the cascade decides, on a real database."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from contracts.customers import CustomerIdentityChanged
@@ -8,6 +8,7 @@ from contracts.dunning import DisputeOpened
 from matching.handlers import accounts
 from matching.handlers.matching import look_at_due
 from matching.handlers.payments import unmatch
+from shared.clock import machine_now
 from shared.ids import named_id, new_id
 from shared.jobs import JobContext
 from shared.kafka import Offsets
@@ -18,7 +19,9 @@ PAYER = "DE89370400440532013000"
 
 
 def identity(tenant, make, customer="C1", ibans=(PAYER,), version=1):
-    data = CustomerIdentityChanged(version=version, customer_id=make.customer_id(tenant, customer), name="Acheteur", known_ibans=list(ibans))
+    data = CustomerIdentityChanged(
+        version=version, customer_id=make.customer_id(tenant, customer), name="Acheteur", known_ibans=list(ibans)
+    )
     return message(tenant, data)
 
 
@@ -32,7 +35,9 @@ async def virtual_iban(world, held, **to):
     async with world.database.transaction(held.tenant_id) as conn:
         number = f"FR76{new_id().int % 10**23:023d}"
         await accounts.add_to_pool(conn, held.tenant_id, held.iban, [number])
-        given = await accounts.assign(conn, held.tenant_id, held.bank_account_id, **{"customer_id": None, "invoice_id": None, "holder_name": "V", **to})
+        given = await accounts.assign(
+            conn, held.tenant_id, held.bank_account_id, **{"customer_id": None, "invoice_id": None, "holder_name": "V", **to}
+        )
     return given
 
 
@@ -133,7 +138,9 @@ async def test_what_is_left_unapplied_and_why(world, tenant, make, text, iban, r
 
 async def test_one_item_of_exactly_the_amount_of_a_known_party(world, tenant, make):
     held = await world.account(tenant)
-    await world.feed(identity(tenant, make), make.invoice(tenant, "F-1", 777), make.invoice(tenant, "F-2", 888), make.invoice(tenant, "F-3", 888))
+    await world.feed(
+        identity(tenant, make), make.invoice(tenant, "F-1", 777), make.invoice(tenant, "F-2", 888), make.invoice(tenant, "F-3", 888)
+    )
     one, tie = await world.pay(held, 777, debtor_iban=PAYER), await world.pay(held, 888, debtor_iban=PAYER)
     await world.match(tenant)
     assert (await outcome(world, tenant, one))[:2] == ("matched", "exact_amount")
@@ -154,7 +161,14 @@ async def test_a_contested_item_is_matched_only_when_named(world, tenant, make):
     held = await world.account(tenant)
     item = make.invoice_id(tenant, "F-1")
     dispute = DisputeOpened(
-        version=1, dispute_id=new_id(), item_id=item, customer_id=make.customer_id(tenant, "C1"), amount_minor=100, currency="EUR", reason="quality", status="open"
+        version=1,
+        dispute_id=new_id(),
+        item_id=item,
+        customer_id=make.customer_id(tenant, "C1"),
+        amount_minor=100,
+        currency="EUR",
+        reason="quality",
+        status="open",
     )
     await world.feed(identity(tenant, make), message(tenant, dispute), make.invoice(tenant, "F-1", 777, reference=REFERENCE))
     assert [m.data.disputed_minor for m in await world.events("OpenItemChanged") if m.tenant_id == tenant] == [100]
@@ -215,7 +229,6 @@ async def test_what_ended_unmatched_is_looked_at_again(world, tenant, make):
     await world.feed(make.invoice(tenant, "F-1", 1_000, reference="OTHER1"))
     await world.rows(tenant, "UPDATE item_reference SET value = :value WHERE kind = 'structured' RETURNING 1", value=REFERENCE)
     await world.rows(tenant, "UPDATE payment SET next_look_at = now() RETURNING 1")
-    from shared.clock import machine_now
 
     await look_at_due(JobContext(world.database, machine_now(), Offsets("127.0.0.1:1"), "", "test"), tenant)
     assert await outcome(world, tenant, payment) == ("matched", "structured_reference", 0, None)
@@ -237,7 +250,6 @@ async def test_unmatching_undoes_and_is_not_repeated(world, tenant, make):
 
 
 def held_now():
-    from datetime import UTC, datetime
 
     return datetime(2026, 3, 3, tzinfo=UTC)
 
@@ -249,11 +261,18 @@ async def test_a_credit_note_is_set_off_whichever_comes_first(world, tenant, mak
     assert tuple(await world.one(tenant, "SELECT unused_credits_minor, open_minor FROM account_balance")) == (400, 0)
     await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "A-2", 900, cls=make.Credit, credited_invoice_id=item))
     rows = await world.rows(tenant, "SELECT invoice_number, open_minor, credit_minor, status, close_cause FROM open_item ORDER BY 1")
-    assert [tuple(row) for row in rows] == [("A-1", 0, 400, "closed", "credit"), ("A-2", 300, 600, "open", None), ("F-1", 0, 1_000, "closed", "credit")]
+    assert [tuple(row) for row in rows] == [
+        ("A-1", 0, 400, "closed", "credit"),
+        ("A-2", 300, 600, "open", None),
+        ("F-1", 0, 1_000, "closed", "credit"),
+    ]
     assert tuple(await world.one(tenant, "SELECT unused_credits_minor, open_minor FROM account_balance")) == (300, 0)
     await world.feed(make.invoice(tenant, "F-1", 1_000, version=2, cls=make.Cancelled))
     assert tuple(await world.one(tenant, "SELECT unused_credits_minor, open_minor FROM account_balance")) == (1_300, 0)
-    assert [m.data.close_cause for m in await world.events("InvoiceClosed") if m.tenant_id == tenant and m.data.item_id == item] == ["credit", "cancelled"]
+    assert [m.data.close_cause for m in await world.events("InvoiceClosed") if m.tenant_id == tenant and m.data.item_id == item] == [
+        "credit",
+        "cancelled",
+    ]
     await world.holds()
 
 

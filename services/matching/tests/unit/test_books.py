@@ -4,7 +4,8 @@ from datetime import date
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from matching.domain.books import Account, Books, Item, Payment, instalments_open
 
@@ -180,7 +181,15 @@ def test_matching_then_unmatching_is_the_identity(paid, owed):
     before = (one.open_minor, one.cash_minor, one.status, one.close_cause, money.unapplied_minor, money.allocations, holder.open_minor)
     books.allocate(money, one, "structured_reference")
     books.unallocate(money, one)
-    assert before == (one.open_minor, one.cash_minor, one.status, one.close_cause, money.unapplied_minor, money.allocations, holder.open_minor)
+    assert before == (
+        one.open_minor,
+        one.cash_minor,
+        one.status,
+        one.close_cause,
+        money.unapplied_minor,
+        money.allocations,
+        holder.open_minor,
+    )
 
 
 @pytest.mark.parametrize("field", ["tenant_id", "entity_id", "currency"])

@@ -9,14 +9,20 @@ from matching.cli import SERVICE, TOOLS
 from matching.domain.statements import numbered
 from shared.cli import main
 
-HEAD = '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.{v}"><BkToCstmrStmt><Stmt><Id>1</Id><Acct><Id><IBAN>DE89370400440532013000</IBAN></Id><Ccy>EUR</Ccy></Acct>'
+HEAD = (
+    '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.{v}"><BkToCstmrStmt><Stmt><Id>1</Id>'
+    "<Acct><Id><IBAN>DE89370400440532013000</IBAN></Id><Ccy>EUR</Ccy></Acct>"
+)
 
 
 def document(entries: str, closing: str = "10.00", version: str = "02") -> bytes:
     def balance(code: str, amount: str) -> str:
-        return f'<Bal><Tp><CdOrPrtry><Cd>{code}</Cd></CdOrPrtry></Tp><Amt Ccy="EUR">{amount}</Amt><CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-03-02</Dt></Dt></Bal>'
+        kind = f"<Tp><CdOrPrtry><Cd>{code}</Cd></CdOrPrtry></Tp>"
+        return f'<Bal>{kind}<Amt Ccy="EUR">{amount}</Amt><CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-03-02</Dt></Dt></Bal>'
 
-    return (HEAD.format(v=version) + balance("OPBD", "0.00") + balance("CLBD", closing) + entries + "</Stmt></BkToCstmrStmt></Document>").encode()
+    return (
+        HEAD.format(v=version) + balance("OPBD", "0.00") + balance("CLBD", closing) + entries + "</Stmt></BkToCstmrStmt></Document>"
+    ).encode()
 
 
 def entry(amount: str = "10.00", details: str = "", more: str = "", indicator: str = "CRDT") -> str:
@@ -36,7 +42,9 @@ def test_amounts_are_read_strictly_or_the_statement_is_quarantined(amount):
 def test_versions_are_read_alike(version):
     (statement,) = camt.parse(document(entry(), version=version))
     assert statement.verdict() is None
-    assert [(key, one.kind) for key, one in numbered(one for e in statement.entries for one in e.transactions)] == [("ref:R1|1000EUR", "payment")]
+    assert [(key, one.kind) for key, one in numbered(one for e in statement.entries for one in e.transactions)] == [
+        ("ref:R1|1000EUR", "payment")
+    ]
 
 
 def test_a_batch_without_its_details_is_a_total():
@@ -52,8 +60,12 @@ def test_details_that_do_not_sum_to_their_entry_are_told():
 
 def test_returns_and_reversals_are_not_payments():
     back = "<NtryDtls><TxDtls><Refs/><RtrInf><Rsn><Cd>AC04</Cd></Rsn></RtrInf></TxDtls></NtryDtls>"
-    (statement,) = camt.parse(document(entry(details=back, indicator="DBIT") + entry(more="<RvslInd>true</RvslInd>", indicator="DBIT")))
-    assert [(e.transactions[0].kind, e.transactions[0].return_reason) for e in statement.entries] == [("return", "AC04"), ("return", "reversal")]
+    reversal = entry(more="<RvslInd>true</RvslInd>", indicator="DBIT")
+    (statement,) = camt.parse(document(entry(details=back, indicator="DBIT") + reversal))
+    assert [(e.transactions[0].kind, e.transactions[0].return_reason) for e in statement.entries] == [
+        ("return", "AC04"),
+        ("return", "reversal"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +100,7 @@ def test_published_files_have_the_statements_and_entries_that_their_index_counts
     agree = differ = 0
     balances = []
     with (shared_data / "bank" / "INDEX.csv").open(encoding="utf-8") as index:
-        rows = [row for row in csv.DictReader(index) if row["kind"].startswith("camt") and row["statements"]]
+        rows = [row for row in csv.DictReader(index) if row["kind"].startswith("camt") and row["statements"] not in {"", "0"}]
     for row in rows:
         path = shared_data / "bank" / row["file"]
         if row["parse"] != "ok" or not path.is_file():

@@ -1,7 +1,8 @@
 """What counts as a document number in free text."""
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 from matching.domain.references import is_creditor_reference, normalised, outermost, runs
 
 
@@ -32,7 +33,9 @@ def test_the_same_number_elsewhere_still_counts():
     assert outermost({value: found[value] for value in ("INV100", "INV1001")}) == ["INV100", "INV1001"]
 
 
-@pytest.mark.parametrize(("value", "valid"), [("RF18539007547034", True), ("RF19539007547034", False), ("RF18", False), ("539007547034", False)])
+@pytest.mark.parametrize(
+    ("value", "valid"), [("RF18539007547034", True), ("RF19539007547034", False), ("RF18", False), ("539007547034", False)]
+)
 def test_creditor_references(value, valid):
     assert is_creditor_reference(value) is valid
 

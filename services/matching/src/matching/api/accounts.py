@@ -136,7 +136,9 @@ async def put_account(request: Request, caller: Writer, iban: Annotated[str, Pat
         )
         if held is None:
             raise Problem(409, "account-is-anothers", "The account is there with another entity or currency")
-        await audit.record(conn, caller.tenant_id, [(caller.subject, "bank_account.put", str(held.bank_account_id), {"version": held.version})])
+        await audit.record(
+            conn, caller.tenant_id, [(caller.subject, "bank_account.put", str(held.bank_account_id), {"version": held.version})]
+        )
     return AccountView(**{name: getattr(held, name) for name in AccountView.model_fields})
 
 
@@ -162,7 +164,11 @@ async def add_to_pool(request: Request, caller: Writer, iban: Annotated[str, Pat
         added = await handlers.add_to_pool(conn, caller.tenant_id, number, command.ibans)
         if added is None:
             raise Problem(404, "account-unknown", "There is no such bank account")
-        await audit.record(conn, caller.tenant_id, [(caller.subject, "virtual_iban.pool", str(named_id("bank_account", caller.tenant_id, number)), {"added": added})])
+        await audit.record(
+            conn,
+            caller.tenant_id,
+            [(caller.subject, "virtual_iban.pool", str(named_id("bank_account", caller.tenant_id, number)), {"added": added})],
+        )
     return PoolView(added=added)
 
 
@@ -223,5 +229,3 @@ async def list_virtual_ibans(
         cursor=cursor,
     )
     return VirtualIbanList(items=[VirtualIbanView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
-
-

@@ -46,9 +46,7 @@ class FileView(BaseModel):
 
 
 @ROUTER.post("/bank-files", status_code=201, response_model=FileView, max_body_size=camt.MAX_BYTES)
-async def post_file(
-    request: Request, caller: Writer, body: Annotated[bytes, Body(media_type="application/xml")]
-) -> Response:
+async def post_file(request: Request, caller: Writer, body: Annotated[bytes, Body(media_type="application/xml")]) -> Response:
     """Books a camt.053 or camt.054 file, all of it or, where a statement does not add up, all but that statement.
 
     The same file again books nothing. A file with an account that is none of ours is refused, naming it.

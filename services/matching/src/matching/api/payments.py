@@ -233,9 +233,7 @@ async def get_payment(request: Request, caller: Reader, payment_id: Annotated[Id
     return PaymentDetail(
         **PaymentView.model_validate(rows[0], from_attributes=True).model_dump(),
         allocations=[AllocationView.model_validate(row, from_attributes=True) for row in allocations],
-        decisions=[
-            DecisionView(payment_version=row[0], rule=row[1], decided_at=row[2], evidence=json.loads(row[3])) for row in decisions
-        ],
+        decisions=[DecisionView(payment_version=row[0], rule=row[1], decided_at=row[2], evidence=json.loads(row[3])) for row in decisions],
     )
 
 

@@ -60,8 +60,6 @@ def outermost(found: dict[str, list[Span]]) -> list[str]:
     spans = [(span, value) for value, places in found.items() for span in places]
 
     def hidden(inner: Span) -> bool:
-        return any(
-            outer[0] == inner[0] and outer != inner and outer[1] <= inner[1] and inner[2] <= outer[2] for outer, _ in spans
-        )
+        return any(outer[0] == inner[0] and outer != inner and outer[1] <= inner[1] and inner[2] <= outer[2] for outer, _ in spans)
 
     return sorted({value for span, value in spans if not hidden(span)})

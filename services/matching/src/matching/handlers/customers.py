@@ -36,10 +36,7 @@ async def keep_identities(conn: AsyncConnection, messages: Sequence[Message[Cust
     applied = await keep(
         conn,
         CUSTOMER_IDENTITY,
-        [
-            {"tenant_id": m.tenant_id, "customer_id": m.data.customer_id, "version": m.data.version, "name": m.data.name}
-            for m in messages
-        ],
+        [{"tenant_id": m.tenant_id, "customer_id": m.data.customer_id, "version": m.data.version, "name": m.data.name} for m in messages],
     )
     newest = {}
     for message in sorted(messages, key=lambda message: message.data.version):

@@ -51,7 +51,9 @@ class Booked:
 async def book_statement(conn: AsyncConnection, held: BankAccount, statement: Statement, file_sha256: str, now: datetime) -> Booked:
     """Books one statement or notification of an account in the caller's transaction. The same one again is a duplicate."""
     await bank.hold_account(conn, held.bank_account_id, alone=True)
-    statement_id = named_id("statement", held.tenant_id, held.bank_account_id, file_sha256, statement.kind, statement.identification, statement.number)
+    statement_id = named_id(
+        "statement", held.tenant_id, held.bank_account_id, file_sha256, statement.kind, statement.identification, statement.number
+    )
     result = Booked(statement_id, held.iban, "booked", entries=len(statement.entries))
     if await fetch(
         conn, "SELECT 1 FROM statement WHERE tenant_id = :tenant AND statement_id = :id", tenant=held.tenant_id, id=statement_id
@@ -127,7 +129,9 @@ async def _book_payments(
     known = await bank.known(conn, held.tenant_id, held.bank_account_id, [*days, *days.values()])
     ends = [one.end_to_end_id for _, one in rows if one.end_to_end_id]
     by_end = await bank.notified(conn, held.tenant_id, held.bank_account_id, ends) if ends and confirmation == "booked" else {}
-    virtual = await bank.virtual_ibans(conn, held.tenant_id, held.bank_account_id, [one.virtual_iban for _, one in rows if one.virtual_iban])
+    virtual = await bank.virtual_ibans(
+        conn, held.tenant_id, held.bank_account_id, [one.virtual_iban for _, one in rows if one.virtual_iban]
+    )
     new, confirm = [], []
     for key, one in rows:
         match = known.get(key)
@@ -140,7 +144,9 @@ async def _book_payments(
             new.append((named_id("payment", held.tenant_id, held.bank_account_id, key), key, one, virtual.get(one.virtual_iban or "")))
         elif confirmation == "booked" and match.confirmation == "notified":
             confirm.append(match.payment_id)
-    stored = await bank.insert_payments(conn, held, new, confirmation=confirmation, source=source, at=machine_now(), now=now) if new else set()
+    stored = (
+        await bank.insert_payments(conn, held, new, confirmation=confirmation, source=source, at=machine_now(), now=now) if new else set()
+    )
     await publish(conn, [_received(held, row, confirmation, source) for row in new if row[0] in stored])
     result.new_payments += len(stored)
     result.confirmed += await _confirm(conn, held, confirm, now)
@@ -194,7 +200,9 @@ async def _confirm(conn: AsyncConnection, held: BankAccount, payment_ids: Sequen
     return len(books.acts)
 
 
-async def _book_others(conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[str, Transaction]], result: Booked, now: datetime) -> None:
+async def _book_others(
+    conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[str, Transaction]], result: Booked, now: datetime
+) -> None:
     ids = [named_id("movement", held.tenant_id, held.bank_account_id, key) for key, _ in rows]
     there = await fetch(
         conn,
@@ -241,7 +249,9 @@ async def _resolve_totals(conn: AsyncConnection, held: BankAccount, now: datetim
     await _confirm(conn, held, [payment_id for row in rows for payment_id in row[1]], now)
 
 
-async def book_notification(conn: AsyncConnection, held: BankAccount, one: Transaction, virtual_iban_id: UUID | None, now: datetime) -> UUID:
+async def book_notification(
+    conn: AsyncConnection, held: BankAccount, one: Transaction, virtual_iban_id: UUID | None, now: datetime
+) -> UUID:
     """Stores one payment that a signed notification told of; returns its id, whether it is new or was there."""
     await bank.hold_account(conn, held.bank_account_id, alone=False)
     key = one.identity()
@@ -251,5 +261,3 @@ async def book_notification(conn: AsyncConnection, held: BankAccount, one: Trans
     if stored:
         await publish(conn, [_received(held, row, "notified", "notification")])
     return payment_id
-
-

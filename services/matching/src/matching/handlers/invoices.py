@@ -92,7 +92,11 @@ async def set_off_pairs(conn: AsyncConnection, pairs: Sequence[tuple[UUID, UUID,
     books.set_offs = await stored.set_offs_of(conn, keys)
     for tenant, credit_id, item_id in pairs:
         credit, item = books.items[tenant, credit_id], books.items[tenant, item_id]
-        if (tenant, credit.account_id) in books.accounts and (tenant, item.account_id) in books.accounts and credit.currency == item.currency:
+        if (
+            (tenant, credit.account_id) in books.accounts
+            and (tenant, item.account_id) in books.accounts
+            and credit.currency == item.currency
+        ):
             books.set_off(credit, item)
     await save(conn, books, ctx.now)
     await publish_books(conn, books, causes)
@@ -148,7 +152,13 @@ async def _payers(conn: AsyncConnection, payments: Sequence[Key]) -> set[Key]:
 
 def _account(message: Message[InvoiceState]) -> tuple[UUID, UUID, UUID, UUID, str]:
     entity, data = _entity(message), message.data
-    return message.tenant_id, account_id(message.tenant_id, data.customer_id, entity, data.currency), entity, data.customer_id, data.currency
+    return (
+        message.tenant_id,
+        account_id(message.tenant_id, data.customer_id, entity, data.currency),
+        entity,
+        data.customer_id,
+        data.currency,
+    )
 
 
 def _entity(message: Message[InvoiceState]) -> UUID:

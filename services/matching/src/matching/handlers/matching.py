@@ -14,8 +14,8 @@ from contracts.envelope import Envelope, Message
 from contracts.payments import PaymentReceived
 from shared.clock import machine_now
 from shared.consumer import Context
-from shared.jobs import JobContext
 from shared.db import fetch
+from shared.jobs import JobContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Key, Payment
@@ -71,7 +71,11 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
             continue
         proposal = proposals[key]
         attributed = _attribute(books, payment, proposal)
-        versions = [(target.item_id, item.version, item.open_minor) for target in proposal.targets if (item := books.items.get((key[0], target.item_id)))]
+        versions = [
+            (target.item_id, item.version, item.open_minor)
+            for target in proposal.targets
+            if (item := books.items.get((key[0], target.item_id)))
+        ]
         rest = payment.unapplied_minor
         reason = settle(books, payment, proposal)
         if payment.status != "received" and not attributed and payment.unapplied_minor == rest:
@@ -195,7 +199,8 @@ def _evidence(proposal: Proposal, payment: Payment, versions: Sequence[tuple[UUI
 
     def shown(found: Sequence[Candidate]) -> list[dict[str, object]]:
         return [
-            {"item_id": one.item_id, "customer_id": one.customer_id, "open_minor": one.open_minor, "found": one.value or None} for one in found[:10]
+            {"item_id": one.item_id, "customer_id": one.customer_id, "open_minor": one.open_minor, "found": one.value or None}
+            for one in found[:10]
         ]
 
     return _JSON(

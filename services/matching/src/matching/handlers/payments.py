@@ -61,7 +61,9 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
     return given
 
 
-async def unmatch(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, item_id: UUID | None, reason: str, now: datetime) -> Payment | None:
+async def unmatch(
+    conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, item_id: UUID | None, reason: str, now: datetime
+) -> Payment | None:
     """Undoes a payment's allocation to an item, or all of them; None where there is no such payment or allocation."""
     key = (tenant_id, payment_id)
     books = await lock_with_items(conn, [key])

@@ -6,7 +6,6 @@ for whoever holds a reminder back because of it reads no other event.
 """
 
 from collections.abc import Mapping
-from uuid import UUID
 
 from contracts.envelope import Envelope, Event
 from contracts.items import (
@@ -53,7 +52,9 @@ async def publish_books(conn: AsyncConnection, books: Books, causes: Mapping[Key
     for key, acts in books.acts.items():
         payment = books.payments[key]
         events += [
-            Outgoing(payment.tenant_id, payment_event(cls, payment), payment.entity_id, why.get(key)) for act, cls in _PAYMENT_EVENTS if act in acts
+            Outgoing(payment.tenant_id, payment_event(cls, payment), payment.entity_id, why.get(key))
+            for act, cls in _PAYMENT_EVENTS
+            if act in acts
         ]
         if payment.account_id is not None and key in why:
             why.setdefault((payment.tenant_id, payment.account_id), why[key])
@@ -157,5 +158,3 @@ def account_event(account: Account) -> AccountBalanceChanged:
         unapplied_minor=account.unapplied_minor,
         unused_credits_minor=account.unused_credits_minor,
     )
-
-

@@ -6,8 +6,8 @@ the outbox by then has left it: whoever reads it can read all that came before.
 """
 
 import json
-from datetime import date
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -74,7 +74,8 @@ async def _note(conn: AsyncConnection, tenant_id: UUID, account: Row[Any], found
         matched = max(found.matched_through, account.matched_through or found.matched_through)  # a word once given is kept
     await run(
         conn,
-        "INSERT INTO reconciliation (tenant_id, bank_account_id, version, next_booked_through, next_matched_through, next_gaps, after_outbox_id, "
+        "INSERT INTO reconciliation (tenant_id, bank_account_id, version, next_booked_through, "
+        "next_matched_through, next_gaps, after_outbox_id, "
         "statements) VALUES (:tenant, :account, 0, :booked, :matched, CAST(:gaps AS jsonb), (SELECT coalesce(max(id), 0) FROM outbox), :n) "
         "ON CONFLICT (tenant_id, bank_account_id) DO UPDATE SET next_booked_through = EXCLUDED.next_booked_through, "
         "next_matched_through = EXCLUDED.next_matched_through, next_gaps = EXCLUDED.next_gaps, after_outbox_id = EXCLUDED.after_outbox_id, "
@@ -91,9 +92,11 @@ async def _note(conn: AsyncConnection, tenant_id: UUID, account: Row[Any], found
 async def _publish(conn: AsyncConnection, tenant_id: UUID) -> None:
     rows = await fetch(
         conn,
-        "UPDATE reconciliation r SET version = r.version + 1, booked_through = next_booked_through, matched_through = next_matched_through, "
+        "UPDATE reconciliation r SET version = r.version + 1, booked_through = next_booked_through, "
+        "matched_through = next_matched_through, "
         "gaps = next_gaps, next_booked_through = NULL, next_matched_through = NULL, next_gaps = NULL FROM bank_account a "
-        "WHERE r.tenant_id = :tenant AND a.tenant_id = r.tenant_id AND a.bank_account_id = r.bank_account_id AND r.next_booked_through IS NOT NULL "
+        "WHERE r.tenant_id = :tenant AND a.tenant_id = r.tenant_id AND a.bank_account_id = r.bank_account_id "
+        "AND r.next_booked_through IS NOT NULL "
         "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id <= r.after_outbox_id AND o.key LIKE :prefix) "
         "RETURNING r.bank_account_id, r.version, r.booked_through, r.matched_through, CAST(r.gaps AS text) AS gaps, a.entity_id",
         tenant=tenant_id,

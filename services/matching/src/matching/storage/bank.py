@@ -58,7 +58,8 @@ async def put_account(conn: AsyncConnection, held: BankAccount) -> None:
     """Stores an account as it is now."""
     await run(
         conn,
-        f"INSERT INTO bank_account ({_ACCOUNT}) VALUES (:tenant, :id, :version, :entity, :iban, :currency, :holder, :start, :status) "  # noqa: S608 - ours
+        f"INSERT INTO bank_account ({_ACCOUNT}) VALUES (:tenant, :id, :version, :entity, :iban, :currency, "  # noqa: S608 - ours
+        ":holder, :start, :status) "
         "ON CONFLICT (tenant_id, bank_account_id) DO UPDATE SET version = EXCLUDED.version, holder_name = EXCLUDED.holder_name, "
         "start_date = EXCLUDED.start_date, status = EXCLUDED.status",
         tenant=held.tenant_id,
@@ -76,7 +77,7 @@ async def put_account(conn: AsyncConnection, held: BankAccount) -> None:
 async def hold_account(conn: AsyncConnection, bank_account_id: UUID, *, alone: bool) -> None:
     """Until the end of the transaction: files are booked on an account one after the other, notifications side by side."""
     share = "" if alone else "_shared"
-    await fetch(conn, f"SELECT pg_advisory_xact_lock{share}(hashtextextended(:id, 2))", id=str(bank_account_id))  # noqa: S608 - ours
+    await fetch(conn, f"SELECT pg_advisory_xact_lock{share}(hashtextextended(:id, 2))", id=str(bank_account_id))
 
 
 async def virtual_ibans(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, ibans: Sequence[str]) -> dict[str, UUID]:
@@ -111,7 +112,8 @@ async def known(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, k
     """The account's payments by transaction key."""
     rows = await fetch(
         conn,
-        f"SELECT {_KNOWN} FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account AND transaction_key = ANY(CAST(:keys AS text[]))",  # noqa: S608 - ours
+        f"SELECT {_KNOWN} FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account AND "  # noqa: S608 - ours
+        "transaction_key = ANY(CAST(:keys AS text[]))",
         tenant=tenant_id,
         account=bank_account_id,
         keys=list(keys),
@@ -119,7 +121,9 @@ async def known(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, k
     return {row[1]: Known(*row) for row in rows}
 
 
-async def notified(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, ends: Sequence[str]) -> dict[tuple[str, int], list[Known]]:
+async def notified(
+    conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, ends: Sequence[str]
+) -> dict[tuple[str, int], list[Known]]:
     """The account's payments that are only notified, by EndToEndId and amount."""
     rows = await fetch(
         conn,
@@ -151,16 +155,22 @@ async def insert_payments(
     """
     found = await fetch(
         conn,
-        "WITH new AS (INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, transaction_key, currency, amount_minor, unapplied_minor, "
-        "booking_date, value_date, confirmation, source, status, virtual_iban_id, bank_reference, entry_reference, end_to_end_id, transaction_id, "
+        "WITH new AS (INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, "
+        "transaction_key, currency, amount_minor, unapplied_minor, "
+        "booking_date, value_date, confirmation, source, status, virtual_iban_id, bank_reference, "
+        "entry_reference, end_to_end_id, transaction_id, "
         "structured_reference, remittance, debtor_name, debtor_iban, received_at) SELECT :tenant, id, 1, :account, :entity, key, currency, "
         "amount, amount, booking, value, :confirmation, :source, 'received', virtual, bank_ref, entry_ref, e2e, tx, structured, "
         "string_to_array(remittance, chr(31)), debtor_name, debtor_iban, :at FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), "
-        "CAST(:currencies AS text[]), CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), CAST(:values AS date[]), CAST(:virtuals AS uuid[]), "
-        "CAST(:bank_refs AS text[]), CAST(:entry_refs AS text[]), CAST(:e2es AS text[]), CAST(:txs AS text[]), CAST(:structureds AS text[]), "
-        "CAST(:remittances AS text[]), CAST(:debtor_names AS text[]), CAST(:debtor_ibans AS text[])) AS t(id, key, currency, amount, booking, "
+        "CAST(:currencies AS text[]), CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), CAST(:values AS "
+        "date[]), CAST(:virtuals AS uuid[]), "
+        "CAST(:bank_refs AS text[]), CAST(:entry_refs AS text[]), CAST(:e2es AS text[]), CAST(:txs AS "
+        "text[]), CAST(:structureds AS text[]), "
+        "CAST(:remittances AS text[]), CAST(:debtor_names AS text[]), CAST(:debtor_ibans AS text[])) AS "
+        "t(id, key, currency, amount, booking, "
         "value, virtual, bank_ref, entry_ref, e2e, tx, structured, remittance, debtor_name, debtor_iban) ON CONFLICT DO NOTHING "
-        "RETURNING payment_id, currency, amount_minor), entered AS (INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, "
+        "RETURNING payment_id, currency, amount_minor), entered AS (INSERT INTO ledger_entry (tenant_id, "
+        "entity_id, currency, debit, credit, "
         "amount_minor, payment_id, at) SELECT :tenant, :entity, currency, 'bank', 'unapplied', amount_minor, payment_id, :now FROM new) "
         "SELECT payment_id FROM new",
         tenant=held.tenant_id,
@@ -193,7 +203,8 @@ async def insert_movements(conn: AsyncConnection, held: BankAccount, rows: Seque
     """Stores movements that are no payments (id, transaction, resolved), so that every entry of a balance is accounted for."""
     await run(
         conn,
-        "INSERT INTO movement (tenant_id, movement_id, bank_account_id, kind, amount_minor, booking_date, bank_reference, end_to_end_id, resolved) "
+        "INSERT INTO movement (tenant_id, movement_id, bank_account_id, kind, amount_minor, booking_date, "
+        "bank_reference, end_to_end_id, resolved) "
         "SELECT :tenant, id, :account, kind, amount, booking, ref, e2e, resolved FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), "
         "CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), CAST(:refs AS text[]), CAST(:e2es AS text[]), CAST(:resolveds AS bool[])) "
         "AS t(id, kind, amount, booking, ref, e2e, resolved) ON CONFLICT DO NOTHING",
@@ -213,10 +224,12 @@ async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[
     """For each return, the payments of its amount that it may take back: by the bank's reference, TxId or EndToEndId."""
     rows = await fetch(
         conn,
-        "SELECT r.at, p.payment_id FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "
+        "SELECT r.at, p.payment_id FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs "
+        "AS text[]), CAST(:txs AS text[]), "
         "CAST(:e2es AS text[])) AS r(at, amount, ref, tx, e2e) JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
         "AND p.amount_minor = r.amount AND p.returned_minor = 0 AND ((r.e2e IS NOT NULL AND p.end_to_end_id = r.e2e) "
-        "OR (r.ref IS NOT NULL AND p.bank_reference = r.ref) OR (r.tx IS NOT NULL AND p.transaction_id = r.tx)) ORDER BY r.at, p.payment_id",
+        "OR (r.ref IS NOT NULL AND p.bank_reference = r.ref) OR (r.tx IS NOT NULL AND p.transaction_id = "
+        "r.tx)) ORDER BY r.at, p.payment_id",
         tenant=held.tenant_id,
         account=held.bank_account_id,
         ats=list(range(len(returns))),

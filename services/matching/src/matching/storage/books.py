@@ -4,7 +4,7 @@ Invariants: rows are locked in the fixed order account, payment, item, each by (
 locks is what is written back; every touched aggregate's version goes up by one, once; one statement writes them all.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -77,8 +77,9 @@ async def lock(
         await run(
             conn,
             "INSERT INTO account_balance (tenant_id, account_id, version, entity_id, customer_id, currency) "
-            "SELECT DISTINCT tenant, account, 0, entity, customer, currency FROM unnest(CAST(:tenants AS uuid[]), CAST(:accounts AS uuid[]), "
-            "CAST(:entities AS uuid[]), CAST(:customers AS uuid[]), CAST(:currencies AS text[])) AS t(tenant, account, entity, customer, currency) "
+            "SELECT DISTINCT tenant, account, 0, entity, customer, currency FROM unnest(CAST(:tenants AS uuid[]), "
+            "CAST(:accounts AS uuid[]), CAST(:entities AS uuid[]), CAST(:customers AS uuid[]), CAST(:currencies AS text[])) "
+            "AS t(tenant, account, entity, customer, currency) "
             "ORDER BY tenant, account ON CONFLICT DO NOTHING",
             tenants=[row[0] for row in new_accounts],
             accounts=[row[1] for row in new_accounts],
@@ -123,48 +124,87 @@ async def _load_allocations(conn: AsyncConnection, books: Books, payments: Seque
 Decided = tuple[UUID, UUID, int, str, str]
 """Tenant, payment, its version, rule, evidence as JSON."""
 
-_SAVE = """
+_P = {
+    "tenant": "uuid",
+    "id": "uuid",
+    "version": "bigint",
+    "allocated": "bigint",
+    "unapplied": "bigint",
+    "returned": "bigint",
+    "status": "text",
+    "payer": "uuid",
+    "account": "uuid",
+    "rule": "text",
+    "reason": "text",
+    "return": "text",
+    "looks": "smallint",
+    "next": "timestamptz",
+    "confirmation": "text",
+}
+_I = {
+    "tenant": "uuid",
+    "id": "uuid",
+    "version": "bigint",
+    "original": "bigint",
+    "open": "bigint",
+    "cash": "bigint",
+    "credit": "bigint",
+    "contested": "bigint",
+    "status": "text",
+    "cause": "text",
+    "value_date": "date",
+    "account": "uuid",
+    "customer": "uuid",
+    "invoice_version": "bigint",
+}
+_B = {"tenant": "uuid", "id": "uuid", "version": "bigint", "open": "bigint", "unapplied": "bigint", "credits": "bigint"}
+_A = {"tenant": "uuid", "payment": "uuid", "item": "uuid", "amount": "bigint", "rule": "text"}
+_D = {"tenant": "uuid", "payment": "uuid", "version": "bigint", "rule": "text"}
+_L = {
+    "tenant": "uuid",
+    "entity": "uuid",
+    "currency": "text",
+    "debit": "text",
+    "credit": "text",
+    "amount": "bigint",
+    "payment": "uuid",
+    "item": "uuid",
+}
+
+
+def _rows(prefix: str, columns: Mapping[str, str], *lists: str) -> str:
+    """A FROM item of rows whose columns come as array literals; `lists` are text columns that come as lists."""
+    arrays = [f"CAST(CAST(:{prefix}_{name} AS text) AS {kind}[])" for name, kind in columns.items()]
+    arrays += [f"CAST(:{prefix}_{name} AS text[])" for name in lists]
+    names = ", ".join(f'"{name}"' for name in (*columns, *lists))
+    return f"unnest({', '.join(arrays)}) AS t({names})"
+
+
+_SAVE = f"""
 WITH p AS (
   UPDATE payment SET version = t.version, allocated_minor = t.allocated, unapplied_minor = t.unapplied, returned_minor = t.returned,
     status = t.status, payer_customer_id = t.payer, account_id = t.account, rule = t.rule, unapplied_reason = t.reason,
-    return_reason = t.return_reason, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
-    next_look_at = CASE WHEN :keep_looks THEN payment.next_look_at ELSE t.next_look END,
-    confirmation = t.confirmation
-  FROM unnest(CAST(CAST(:p_tenant AS text) AS uuid[]), CAST(CAST(:p_id AS text) AS uuid[]), CAST(CAST(:p_version AS text) AS bigint[]), CAST(CAST(:p_allocated AS text) AS bigint[]),
-    CAST(CAST(:p_unapplied AS text) AS bigint[]), CAST(CAST(:p_returned AS text) AS bigint[]), CAST(CAST(:p_status AS text) AS text[]), CAST(CAST(:p_payer AS text) AS uuid[]),
-    CAST(CAST(:p_account AS text) AS uuid[]), CAST(CAST(:p_rule AS text) AS text[]), CAST(CAST(:p_reason AS text) AS text[]), CAST(CAST(:p_return AS text) AS text[]), CAST(:p_candidates AS text[]),
-    CAST(CAST(:p_looks AS text) AS smallint[]), CAST(CAST(:p_next AS text) AS timestamptz[]), CAST(CAST(:p_confirmation AS text) AS text[])) AS t(tenant, id, version, allocated, unapplied,
-    returned, status, payer, account, rule, reason, return_reason, candidates, looks, next_look, confirmation)
-  WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id
+    return_reason = t.return, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
+    next_look_at = CASE WHEN :keep_looks THEN payment.next_look_at ELSE t.next END, confirmation = t.confirmation
+  FROM {_rows("p", _P, "candidates")} WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id
 ), i AS (
   UPDATE open_item SET version = t.version, original_minor = t.original, open_minor = t.open, cash_minor = t.cash, credit_minor = t.credit,
     contested_minor = t.contested, status = t.status, close_cause = t.cause, value_date = t.value_date, account_id = t.account,
     customer_id = t.customer, invoice_version = t.invoice_version
-  FROM unnest(CAST(CAST(:i_tenant AS text) AS uuid[]), CAST(CAST(:i_id AS text) AS uuid[]), CAST(CAST(:i_version AS text) AS bigint[]), CAST(CAST(:i_original AS text) AS bigint[]),
-    CAST(CAST(:i_open AS text) AS bigint[]), CAST(CAST(:i_cash AS text) AS bigint[]), CAST(CAST(:i_credit AS text) AS bigint[]), CAST(CAST(:i_contested AS text) AS bigint[]),
-    CAST(CAST(:i_status AS text) AS text[]), CAST(CAST(:i_cause AS text) AS text[]), CAST(CAST(:i_value_date AS text) AS date[]), CAST(CAST(:i_account AS text) AS uuid[]),
-    CAST(CAST(:i_customer AS text) AS uuid[]), CAST(CAST(:i_invoice_version AS text) AS bigint[])) AS t(tenant, id, version, original, open, cash, credit, contested, status,
-    cause, value_date, account, customer, invoice_version)
-  WHERE open_item.tenant_id = t.tenant AND open_item.item_id = t.id
+  FROM {_rows("i", _I)} WHERE open_item.tenant_id = t.tenant AND open_item.item_id = t.id
 ), b AS (
   UPDATE account_balance SET version = t.version, open_minor = t.open, unapplied_minor = t.unapplied, unused_credits_minor = t.credits
-  FROM unnest(CAST(CAST(:b_tenant AS text) AS uuid[]), CAST(CAST(:b_id AS text) AS uuid[]), CAST(CAST(:b_version AS text) AS bigint[]), CAST(CAST(:b_open AS text) AS bigint[]),
-    CAST(CAST(:b_unapplied AS text) AS bigint[]), CAST(CAST(:b_credits AS text) AS bigint[])) AS t(tenant, id, version, open, unapplied, credits)
-  WHERE account_balance.tenant_id = t.tenant AND account_balance.account_id = t.id
+  FROM {_rows("b", _B)} WHERE account_balance.tenant_id = t.tenant AND account_balance.account_id = t.id
 ), a AS (
-  INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule)
-  SELECT * FROM unnest(CAST(CAST(:a_tenant AS text) AS uuid[]), CAST(CAST(:a_payment AS text) AS uuid[]), CAST(CAST(:a_item AS text) AS uuid[]), CAST(CAST(:a_amount AS text) AS bigint[]),
-    CAST(CAST(:a_rule AS text) AS text[]))
+  INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule) SELECT t.* FROM {_rows("a", _A)}
   ON CONFLICT (tenant_id, payment_id, item_id) DO UPDATE SET amount_minor = EXCLUDED.amount_minor
 ), d AS (
   INSERT INTO decision (tenant_id, payment_id, payment_version, rule, evidence, decided_at)
-  SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), :now FROM unnest(CAST(CAST(:d_tenant AS text) AS uuid[]), CAST(CAST(:d_payment AS text) AS uuid[]),
-    CAST(CAST(:d_version AS text) AS bigint[]), CAST(CAST(:d_rule AS text) AS text[]), CAST(:d_evidence AS text[])) AS t(tenant, payment, version, rule, evidence)
+  SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), :now FROM {_rows("d", _D, "evidence")}
 )
 INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, item_id, at)
-SELECT t.*, :now FROM unnest(CAST(CAST(:l_tenant AS text) AS uuid[]), CAST(CAST(:l_entity AS text) AS uuid[]), CAST(CAST(:l_currency AS text) AS text[]), CAST(CAST(:l_debit AS text) AS text[]),
-  CAST(CAST(:l_credit AS text) AS text[]), CAST(CAST(:l_amount AS text) AS bigint[]), CAST(CAST(:l_payment AS text) AS uuid[]), CAST(CAST(:l_item AS text) AS uuid[])) AS t
-"""
+SELECT t.*, :now FROM {_rows("l", _L)}
+"""  # noqa: S608 - our own names
 
 
 async def save(

@@ -14,9 +14,7 @@ from matching.domain.cascade import Candidate, Clues
 from matching.storage.books import keys
 
 _OPEN = "p.status IN ('received', 'unapplied', 'partly_matched')"
-_KEPT = (
-    "NOT EXISTS (SELECT 1 FROM dismissed_pair d WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id AND d.item_id = i.item_id OFFSET 0)"
-)
+_KEPT = "NOT EXISTS (SELECT 1 FROM dismissed_pair d WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id AND d.item_id = i.item_id OFFSET 0)"
 _ITEM = "i.item_id, i.account_id, i.customer_id, i.open_minor, i.currency, i.invoice_number, i.due_date"
 # Each step is a lookup by whole key, in this order: OFFSET 0 keeps the planner from another one.
 _BATCH = (
@@ -50,7 +48,8 @@ async def clues(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, tup
     """Entity and clues of payments that are to be looked at, by key."""
     rows = await fetch(
         conn,
-        "SELECT p.tenant_id, p.payment_id, p.entity_id, p.currency, p.unapplied_minor, p.structured_reference, p.remittance, p.end_to_end_id, "  # noqa: S608 - our own text
+        "SELECT p.tenant_id, p.payment_id, p.entity_id, p.currency, p.unapplied_minor, "  # noqa: S608 - our own text
+        "p.structured_reference, p.remittance, p.end_to_end_id, "
         "v.customer_id, (SELECT array_agg(o.customer_id ORDER BY o.customer_id) FROM payer_iban o WHERE o.tenant_id = p.tenant_id "
         "AND o.iban = p.debtor_iban), "
         "(SELECT i.customer_id FROM open_item i WHERE i.tenant_id = v.tenant_id AND i.item_id = v.invoice_id) "
@@ -59,7 +58,10 @@ async def clues(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, tup
         **keys(payments),
     )
     return {
-        (row[0], row[1]): (row[2], Clues(row[3], row[4], row[5], row[6], row[7], [row[8] or row[10]] if row[8] or row[10] else (row[9] or [])))
+        (row[0], row[1]): (
+            row[2],
+            Clues(row[3], row[4], row[5], row[6], row[7], [row[8] or row[10]] if row[8] or row[10] else (row[9] or [])),
+        )
         for row in rows
     }
 
@@ -70,7 +72,8 @@ async def named(conn: AsyncConnection, asked: Iterable[tuple[UUID, UUID, UUID, s
     found: dict[Key, list[Candidate]] = {}
     for row in await fetch(
         conn,
-        f"SELECT p.tenant_id, p.payment_id, {_ITEM}, p.value, r.kind FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), "  # noqa: S608 - our own text
+        f"SELECT p.tenant_id, p.payment_id, {_ITEM}, p.value, r.kind FROM unnest(CAST(:tenants AS uuid[]), "  # noqa: S608 - our own text
+        "CAST(:ids AS uuid[]), "
         "CAST(:entities AS uuid[]), CAST(:values AS text[])) AS p(tenant_id, payment_id, entity_id, value) "
         "CROSS JOIN LATERAL (SELECT item_id, kind FROM item_reference WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id "
         "AND value = p.value OFFSET 0) r CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = p.tenant_id "
@@ -94,7 +97,8 @@ async def of_amount(conn: AsyncConnection, asked: Iterable[tuple[UUID, UUID, UUI
     found: dict[Key, list[Candidate]] = {}
     for row in await fetch(
         conn,
-        f"SELECT p.tenant_id, p.payment_id, i.* FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:entities AS uuid[]), "  # noqa: S608 - our own text
+        "SELECT p.tenant_id, p.payment_id, i.* FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), "  # noqa: S608 - our own text
+        "CAST(:entities AS uuid[]), "
         "CAST(:currencies AS text[]), CAST(:amounts AS bigint[]), CAST(:accounts AS uuid[])) "
         f"AS p(tenant_id, payment_id, entity_id, currency, amount, account_id) CROSS JOIN LATERAL (SELECT {_ITEM} FROM open_item i "
         "WHERE i.tenant_id = p.tenant_id AND i.entity_id = p.entity_id AND i.open_minor = p.amount AND i.status = 'open' "

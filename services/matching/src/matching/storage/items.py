@@ -35,14 +35,22 @@ _COLUMNS = {
     "close_cause": "text",
 }
 _CAST = {"instalment_dues": "CAST(instalment_dues AS date[])", "instalment_amounts": "CAST(instalment_amounts AS bigint[])"}
-_UNNEST = (
-    "unnest(" + ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items()) + f") AS t({', '.join(_COLUMNS)})"
-)
+_UNNEST = "unnest(" + ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items()) + f") AS t({', '.join(_COLUMNS)})"
 _INSERT = (
-    f"INSERT INTO open_item ({', '.join(_COLUMNS)}) SELECT {', '.join(_CAST.get(name, name) for name in _COLUMNS)} "  # noqa: S608 - names are ours
+    f"INSERT INTO open_item ({', '.join(_COLUMNS)}) SELECT {', '.join(_CAST.get(name, name) for name in "  # noqa: S608 - names are ours
+    "_COLUMNS)} "
     f"FROM {_UNNEST} ON CONFLICT DO NOTHING"
 )
-_TERMS = ("currency", "source_system", "invoice_number", "issue_date", "due_date", "instalment_dues", "instalment_amounts", "credited_item_id")
+_TERMS = (
+    "currency",
+    "source_system",
+    "invoice_number",
+    "issue_date",
+    "due_date",
+    "instalment_dues",
+    "instalment_amounts",
+    "credited_item_id",
+)
 _UPDATE_TERMS = (
     "UPDATE open_item SET "  # noqa: S608 - names are ours
     + ", ".join(f"{name} = {_CAST.get(name, 't.' + name).replace('(', '(t.')}" for name in _TERMS)
@@ -79,7 +87,8 @@ async def set_references(conn: AsyncConnection, replaced: Sequence[Key], rows: S
     if replaced:
         await run(
             conn,
-            "DELETE FROM item_reference WHERE (tenant_id, item_id) IN (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+            "DELETE FROM item_reference WHERE (tenant_id, item_id) IN (SELECT * FROM unnest(CAST(:tenants AS "
+            "uuid[]), CAST(:ids AS uuid[])))",
             tenants=[key[0] for key in replaced],
             ids=[key[1] for key in replaced],
         )
@@ -166,7 +175,9 @@ async def payments_on(conn: AsyncConnection, items: Iterable[Key]) -> list[tuple
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-async def waiting_payments(conn: AsyncConnection, items: Sequence[Item], references: Sequence[tuple[UUID, UUID, str, str, UUID]]) -> list[Key]:
+async def waiting_payments(
+    conn: AsyncConnection, items: Sequence[Item], references: Sequence[tuple[UUID, UUID, str, str, UUID]]
+) -> list[Key]:
     """Payments with an unapplied part that new or changed items may settle: by virtual IBAN, structured reference or account."""
     rows = await fetch(
         conn,
@@ -174,8 +185,10 @@ async def waiting_payments(conn: AsyncConnection, items: Sequence[Item], referen
         "CAST(:r_values AS text[])) AS r(tenant_id, entity_id, value) JOIN payment p ON p.tenant_id = r.tenant_id "
         "AND p.structured_reference = r.value AND p.entity_id = r.entity_id AND p.status IN ('unapplied', 'partly_matched') UNION "
         "SELECT p.tenant_id, p.payment_id, p.booking_date FROM unnest(CAST(:tenants AS uuid[]), CAST(:accounts AS uuid[])) AS i(tenant_id, "
-        "account_id) JOIN payment p ON p.tenant_id = i.tenant_id AND p.account_id = i.account_id AND p.status IN ('unapplied', 'partly_matched') "
-        "UNION SELECT p.tenant_id, p.payment_id, p.booking_date FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS i(tenant_id, "
+        "account_id) JOIN payment p ON p.tenant_id = i.tenant_id AND p.account_id = i.account_id AND "
+        "p.status IN ('unapplied', 'partly_matched') "
+        "UNION SELECT p.tenant_id, p.payment_id, p.booking_date FROM unnest(CAST(:tenants AS uuid[]), "
+        "CAST(:ids AS uuid[])) AS i(tenant_id, "
         "item_id) JOIN virtual_iban v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.item_id AND v.status = 'assigned' JOIN payment p "
         "ON p.tenant_id = v.tenant_id AND p.virtual_iban_id = v.virtual_iban_id AND p.status IN ('unapplied', 'partly_matched') "
         "ORDER BY 1, 3, 2",
