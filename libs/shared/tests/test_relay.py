@@ -8,6 +8,7 @@ from shared.outbox import Outgoing, publish
 from shared.relay import Relay
 from shared.testing.databases import Urls
 from shared.testing.events import published
+from shared.testing.waiting import eventually
 from toyservice.harness import TENANTS, payment
 
 TENANT = TENANTS[0]
@@ -44,9 +45,11 @@ async def test_commits_during_an_outage_do_not_shorten_its_back_off(database: Da
     assert 2 <= producer.tried <= 20
     assert len(await published(urls.owner)) == 100
     producer.away = False
-    async with asyncio.timeout(20):
-        while len(producer.sent) < 100:
-            await asyncio.sleep(0.05)
+
+    async def sent() -> bool:
+        return len(producer.sent) >= 100
+
+    await eventually(sent)
     relay.stop()
     await asyncio.wait_for(task, 10)
     assert await published(urls.owner) == []
@@ -68,9 +71,11 @@ async def test_a_relay_that_waits_for_the_lock_leaves_the_database_alone(databas
             await publish(conn, [Outgoing(TENANT, payment(2, version))])
         await asyncio.sleep(0.01)
     assert second.statements <= 10
-    async with asyncio.timeout(20):
-        while await published(urls.owner):
-            await asyncio.sleep(0.05)
+
+    async def empty() -> bool:
+        return not await published(urls.owner)
+
+    await eventually(empty)
     for relay in relays:
         relay.stop()
     await asyncio.wait_for(asyncio.gather(*tasks), 10)

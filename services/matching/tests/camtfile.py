@@ -30,7 +30,8 @@ def entry(
         f'<Ntry><Amt Ccy="EUR">{amount}</Amt><CdtDbtInd>{"CRDT" if credit else "DBIT"}</CdtDbtInd><Sts>{status}</Sts>'
         f"<BookgDt><Dt>{day}</Dt></BookgDt><ValDt><Dt>{day}</Dt></ValDt>"
         + (f"<AcctSvcrRef>{ref}</AcctSvcrRef>" if ref else "")
-        + f"<NtryDtls><TxDtls><Refs>{refs}</Refs><RltdPties>{parties}</RltdPties><RmtInf><Ustrd>{text}</Ustrd>{strd}</RmtInf>{rtr}</TxDtls></NtryDtls></Ntry>"
+        + f"<NtryDtls><TxDtls><Refs>{refs}</Refs><RltdPties>{parties}</RltdPties>"
+        f"<RmtInf><Ustrd>{text}</Ustrd>{strd}</RmtInf>{rtr}</TxDtls></NtryDtls></Ntry>"
     )
 
 

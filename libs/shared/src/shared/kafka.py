@@ -4,6 +4,7 @@ Invariants: aiokafka's defaults are wrong for money and none is left to chance: 
 producer that waits for all replicas, `read_committed`, and no automatic reset of a lost offset.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from zlib import crc32
@@ -18,6 +19,8 @@ from shared.failures import UnavailableError
 __all__ = ["AIOKafkaConsumer", "KafkaError", "Offsets", "Producer", "Record", "TopicPartition", "consumer", "create_topics"]
 
 SESSION_TIMEOUT_MS = 10_000
+SEND_SECONDS = 15.0
+"""aiokafka never gives up an idempotent batch: unbounded, an outage would not be noticed and the process could not end."""
 Record = tuple[str, bytes, bytes, list[tuple[str, bytes]]]
 """Topic, key, value, headers."""
 
@@ -80,8 +83,8 @@ class Producer:
         its sequence numbers are in doubt; the caller sends the same records again in the same order.
         """
         try:
-            producer = await self._started()
-            await self._send(producer, records)
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._send(await self._started(), records)
         except (KafkaError, OSError) as error:
             await self.close()
             raise UnavailableError(f"Kafka: {type(error).__name__}") from error
@@ -113,7 +116,10 @@ class Producer:
         producer, self._producer = self._producer, None
         self._partitions.clear()
         if producer is not None:
-            await producer.stop()
+            # not stop(): it waits for batches that an absent broker never takes; whoever gave them sends them again
+            producer._closed = True  # noqa: SLF001 - aiokafka has no other way to let go
+            await producer._sender.close()  # noqa: SLF001
+            await producer.client.close()
 
 
 async def create_topics(bootstrap_servers: str, *, prefix: str, replication: int) -> list[str]:

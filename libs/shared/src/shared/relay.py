@@ -91,6 +91,9 @@ class Relay:
         measured = 0.0
         while not self._stop.is_set():
             self._awake.clear()
+            if monotonic() - measured > 1.0:
+                measured = monotonic()
+                await self._measure(conn)
             try:
                 sent = await self.round(conn)
                 retry = IDLE_SECONDS_MIN
@@ -100,9 +103,6 @@ class Relay:
                     log.warning("broker_down", detail=str(error))
                 await self._back_off(retry := min(retry * 2, RETRY_SECONDS_MAX))
                 continue
-            if monotonic() - measured > 1.0:
-                measured = monotonic()
-                await self._measure(conn)
             if sent:
                 idle = IDLE_SECONDS_MIN
             else:

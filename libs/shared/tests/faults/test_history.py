@@ -12,6 +12,7 @@ from shared.clock import monotonic
 from shared.db import Database
 from shared.outbox import Outgoing, depth, publish
 from shared.testing.fixtures import Infrastructure
+from shared.testing.waiting import eventually
 from toyservice.harness import TENANTS, Fed, System, Zygote, history, payment, reminder, system
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
@@ -77,8 +78,11 @@ async def test_a_bulk_import_beside_live_events(toy: System, zygote: Zygote) -> 
             deepest = max(deepest, deep + 1000)
 
     importing = asyncio.create_task(import_all())
-    while not waited:  # nobody publishes yet: it fills the outbox up to its limit and no further
-        await asyncio.sleep(0.05)
+
+    async def waiting() -> int:
+        return waited
+
+    await eventually(waiting, what="the import waiting")  # nobody publishes yet: it fills the outbox to its limit and no further
     children = [await zygote.start(role, toy.environment, toy.log(role)) for role in ("worker", "relay")]
     latencies = []
     conn = await asyncpg.connect(toy.urls.check)

@@ -16,7 +16,15 @@ from matching.domain.references import normalised
 from matching.domain.statements import Entry, Statement, Transaction
 
 MAX_BYTES = 64 * 1024 * 1024
-_KINDS = {"BkToCstmrStmt": ("Stmt", "camt.053"), "BkToCstmrDbtCdtNtfctn": ("Ntfctn", "camt.054"), "BkToCstmrAcctRpt": ("Rpt", "camt.052")}
+_KINDS = {
+    name + version: found
+    for name, found in {
+        "BkToCstmrStmt": ("Stmt", "camt.053"),
+        "BkToCstmrDbtCdtNtfctn": ("Ntfctn", "camt.054"),
+        "BkToCstmrAcctRpt": ("Rpt", "camt.052"),
+    }.items()
+    for version in ("", "V01")  # version 01 has its number in the name
+}
 _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOTAVAILABLE", "NONREF", "NOREF", "NOT PROVIDED"})
 
 
@@ -57,7 +65,8 @@ def _root(data: bytes) -> etree._Element:
     except (etree.XMLSyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         raise CamtError("the file is not well-formed XML" + (f" (line {line})" if line else "")) from None
-    if root.getroottree().docinfo.doctype:  # in an encoding that hides it from the look at the bytes
+    doctype: str | None = getattr(root.getroottree().docinfo, "doctype", None)
+    if doctype:  # in an encoding that hides it from the look at the bytes
         raise CamtError("a bank file has no DOCTYPE")
     for element in root.iter():
         element.tag = etree.QName(element).localname
@@ -77,11 +86,13 @@ def _statement(element: etree._Element, kind: str) -> Statement:
             balances.setdefault(code, []).append((signed, _day(balance, "Dt"), its_currency))
         except CamtError as error:
             problem = problem or str(error)
-    opening = (balances.get("OPBD") or balances.get("PRCD") or balances.get("ITBD") or [None])[0]
-    closing = (balances.get("CLBD") or (balances.get("ITBD") if len(balances.get("ITBD", [])) > 1 else None) or [None])[-1]
-    if currency is None and (closing or opening):
-        currency = (closing or opening or (0, None, ""))[2]
-    made = _day(element, "", "CreDtTm") or (_day(element.getparent(), "GrpHdr", "CreDtTm") if element.getparent() is not None else None)
+    interim = balances.get("ITBD", [])
+    opening = next(iter(balances.get("OPBD") or balances.get("PRCD") or interim), None)
+    closing = next(iter(balances.get("CLBD") or interim[1:][-1:]), None)
+    if currency is None and (stands := closing or opening):
+        currency = stands[2]
+    parent = element.getparent()
+    made = _day(element, "", "CreDtTm") or (_day(parent, "GrpHdr", "CreDtTm") if parent is not None else None)
     entries = [_entry(entry, made) for entry in element.findall("Ntry")]
     if currency is None and entries:
         currency = entries[0].currency

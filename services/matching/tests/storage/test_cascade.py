@@ -35,10 +35,9 @@ async def virtual_iban(world, held, **to):
     async with world.database.transaction(held.tenant_id) as conn:
         number = f"FR76{new_id().int % 10**23:023d}"
         await accounts.add_to_pool(conn, held.tenant_id, held.iban, [number])
-        given = await accounts.assign(
+        return await accounts.assign(
             conn, held.tenant_id, held.bank_account_id, **{"customer_id": None, "invoice_id": None, "holder_name": "V", **to}
         )
-    return given
 
 
 async def test_an_exact_reference_pays_the_invoice(world, tenant, make):
@@ -308,4 +307,18 @@ async def test_history_opens_nothing_and_an_opening_balance_what_was_open(world,
     rows = await world.rows(tenant, "SELECT invoice_number, original_minor, open_minor FROM open_item")
     assert [tuple(row) for row in rows] == [("O-1", 250, 250)]
     assert named_id("invoice", tenant, "O-1") == make.invoice_id(tenant, "O-1")
+    await world.holds()
+
+
+async def test_a_cancellation_that_is_taken_back_opens_the_item_again(world, tenant, make):
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-1", 1_000, version=2, cls=make.Cancelled))
+    assert (await world.one(tenant, "SELECT open_minor FROM account_balance"))[0] == 0
+    await world.feed(make.invoice(tenant, "F-1", 1_100, version=3, cls=make.Changed))
+    assert tuple(await world.one(tenant, "SELECT original_minor, open_minor, credit_minor, status FROM open_item")) == (
+        1_100,
+        1_100,
+        0,
+        "open",
+    )
+    assert [m.data.open_minor for m in await world.events("InvoiceReopened") if m.tenant_id == tenant] == [1_100]
     await world.holds()

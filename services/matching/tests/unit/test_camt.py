@@ -90,14 +90,15 @@ def test_the_command_line_prints_entries_and_a_summary(tmp_path, capsys):
     assert main(SERVICE, ["parse", str(path)], tools=TOOLS) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines[0]["amount_minor"] == 1000
-    assert lines[-1]["summary"] | {"rejected": None} == {
-        "statements": 1, "entries": 1, "transactions": 1, "payments": 1, "returns": 0, "totals": 0, "sum_minor": {"EUR": 1000}, "rejected": None,
-    }  # fmt: skip
+    summary = lines[-1]["summary"]
+    assert [summary[name] for name in ("statements", "entries", "transactions", "payments", "returns", "totals")] == [1, 1, 1, 1, 0, 0]
+    assert summary["sum_minor"] == {"EUR": 1000}
     assert main(SERVICE, ["parse", str(tmp_path / "none.xml")], tools=TOOLS) == 1
 
 
 def test_published_files_have_the_statements_and_entries_that_their_index_counts(shared_data):
     agree = differ = 0
+    refused = []
     balances = []
     with (shared_data / "bank" / "INDEX.csv").open(encoding="utf-8") as index:
         rows = [row for row in csv.DictReader(index) if row["kind"].startswith("camt") and row["statements"] not in {"", "0"}]
@@ -105,7 +106,11 @@ def test_published_files_have_the_statements_and_entries_that_their_index_counts
         path = shared_data / "bank" / row["file"]
         if row["parse"] != "ok" or not path.is_file():
             continue
-        statements = camt.parse(path.read_bytes())
+        try:
+            statements = camt.parse(path.read_bytes())
+        except camt.CamtError as error:
+            refused.append((row["file"], str(error)))
+            continue
         if (len(statements), sum(len(one.entries) for one in statements)) == (int(row["statements"]), int(row["entries"])):
             agree += 1
         else:
@@ -114,6 +119,6 @@ def test_published_files_have_the_statements_and_entries_that_their_index_counts
             balancing, of = row["balance_check"].split()[0].split("/")
             if balancing == of and statements[0].kind == "camt.053":
                 balances.append((row["file"], [one.verdict() for one in statements]))
-    assert (differ, agree >= 100) == (0, True)
+    assert (differ, agree >= 100, refused) == (0, True, [])
     strict = [file for file, verdicts in balances if any(verdicts)]
     assert len(strict) <= 1, strict  # one has an amount that no strict reader takes

@@ -221,8 +221,8 @@ async def list_virtual_ibans(
     rows, after = await page(
         request,
         caller,
-        "SELECT virtual_iban_id AS at, virtual_iban_id, iban AS virtual_iban, bank_account_id, customer_id, invoice_id, holder_name, status "
-        "FROM virtual_iban WHERE tenant_id = :tenant AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id) "
+        "SELECT virtual_iban_id AS at, virtual_iban_id, iban AS virtual_iban, bank_account_id, customer_id, invoice_id, holder_name, "
+        "status FROM virtual_iban WHERE tenant_id = :tenant AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id) "
         "AND (CAST(:invoice_id AS uuid) IS NULL OR invoice_id = :invoice_id)",
         {"customer_id": customer_id, "invoice_id": invoice_id},
         limit=limit,

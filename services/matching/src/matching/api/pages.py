@@ -5,10 +5,11 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import Request
-from shared.db import fetch
 from shared.web.auth import Caller
 from shared.web.pagination import Cursors
 from sqlalchemy import Row
+
+from matching.storage.rows import fetch
 
 
 async def page(

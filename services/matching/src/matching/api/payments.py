@@ -9,7 +9,6 @@ from fastapi import Path, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from shared import audit
-from shared.db import fetch
 from shared.web.auth import Caller, requires
 from shared.web.idempotency import once
 from shared.web.models import Command, CurrencyCode, Date, Id, Lax, PositiveMinor, Text
@@ -26,6 +25,7 @@ from matching.handlers.ingest import book_notification
 from matching.handlers.payments import unmatch
 from matching.settings import MatchingSettings
 from matching.storage import bank
+from matching.storage.rows import fetch
 
 ROUTER = Router(prefix="/v1", tags=["payments"])
 Writer = Annotated[Caller, requires("payments:write")]
@@ -44,7 +44,7 @@ class Notification(Command):
     bank_reference: Text
     end_to_end_id: Text | None = None
     structured_reference: Text | None = None
-    remittance: Annotated[list[Annotated[str, Field(max_length=280)]], Field(max_length=100)] = []
+    remittance: Annotated[list[Annotated[str, Field(max_length=280)]], Field(max_length=100)] = Field(default=[])
     debtor_name: Text | None = None
     debtor_iban: Annotated[str | None, Field(max_length=42)] = None
     virtual_iban: Iban | None = None

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import Request
 from pydantic import BaseModel
-from shared.db import fetch
 from shared.web.auth import Caller, requires
 from shared.web.models import Lax
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
@@ -14,6 +13,7 @@ from shared.web.route import Router
 
 from matching.api.accounts import database_of
 from matching.api.pages import page
+from matching.storage.rows import fetch
 
 ROUTER = Router(prefix="/v1", tags=["receivables"])
 Reader = Annotated[Caller, requires("payments:read")]

@@ -75,7 +75,7 @@ def direct(found: Sequence[tuple[str, Candidate]]) -> Proposal:
     return Proposal(rule, reason="already_paid", party=_only_customer([first]), candidates=[candidate for _, candidate in found])
 
 
-def by_text(clues: Clues, found: Sequence[Candidate]) -> Proposal | None:
+def by_text(clues: Clues, found: Sequence[Candidate]) -> Proposal | None:  # noqa: PLR0911 - one line per rule, in their order
     """The proposal from what the text names: `found` are the items (open or not) whose references stand in it. None: go on."""
     places: Mapping[str, list[tuple[int, int, int]]] = clues.values()
     named = set(outermost({candidate.value: places[candidate.value] for candidate in found}))

@@ -101,7 +101,7 @@ class Statement:
         """What the booked entries add to the balance."""
         return sum(entry.signed_minor for entry in self.booked)
 
-    def verdict(self) -> tuple[str, str] | None:
+    def verdict(self) -> tuple[str, str] | None:  # noqa: PLR0911 - one line per rule, in their order
         """Why this does not add up, as a code and a sentence; None when it does.
 
         Only a statement (camt.053) has balances that must agree; counts and sums hold for each kind where they are stated.

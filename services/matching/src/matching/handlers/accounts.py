@@ -7,13 +7,14 @@ from typing import Literal
 from uuid import UUID
 
 from contracts.accounts import CollectionAccountChanged, VirtualIbanAssigned, VirtualIbanReleased, VirtualIbanState
-from shared.db import fetch, run
+from shared.db import run
 from shared.ids import named_id
 from shared.outbox import Outgoing, publish
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.storage import bank
 from matching.storage.bank import BankAccount
+from matching.storage.rows import fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ async def add_to_pool(conn: AsyncConnection, tenant_id: UUID, iban: str, ibans: 
 
 _RETURNING = (
     "RETURNING virtual_iban_id, iban, bank_account_id, customer_id, invoice_id, holder_name, status, version, "
-    "(SELECT a.entity_id FROM bank_account a WHERE a.tenant_id = virtual_iban.tenant_id AND a.bank_account_id = virtual_iban.bank_account_id)"
+    "(SELECT a.entity_id FROM bank_account a WHERE a.tenant_id = virtual_iban.tenant_id "
+    "AND a.bank_account_id = virtual_iban.bank_account_id)"
 )
 
 

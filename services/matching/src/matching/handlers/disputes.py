@@ -10,7 +10,6 @@ from uuid import UUID
 from contracts.dunning import DisputeState
 from contracts.envelope import Envelope, Message
 from shared.consumer import Context
-from shared.db import fetch
 from shared.jobs import JobContext
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +19,7 @@ from matching.handlers.invoices import set_off_pairs
 from matching.handlers.publishing import publish_books
 from matching.storage.books import lock, save
 from matching.storage.items import contested, credit_pairs
+from matching.storage.rows import fetch
 from matching.tables import DISPUTE
 
 

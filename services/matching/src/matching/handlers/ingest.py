@@ -17,7 +17,7 @@ from uuid import UUID
 
 from contracts.payments import PaymentReceived, StatementRejected
 from shared.clock import machine_now
-from shared.db import fetch, run
+from shared.db import run
 from shared.ids import named_id
 from shared.outbox import Outgoing, publish
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,6 +28,7 @@ from matching.handlers.publishing import publish_books
 from matching.storage import bank
 from matching.storage.bank import BankAccount
 from matching.storage.books import lock, save
+from matching.storage.rows import fetch
 
 SLICE = 1000
 """Payments per statement of SQL."""

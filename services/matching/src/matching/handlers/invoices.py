@@ -17,7 +17,6 @@ from contracts.envelope import Envelope, Message
 from contracts.invoices import InvoiceState
 from shared.clock import machine_now
 from shared.consumer import Context
-from shared.db import fetch
 from shared.failures import PoisonError, UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,17 +26,14 @@ from matching.handlers.matching import match
 from matching.handlers.publishing import publish_books
 from matching.storage import items as stored
 from matching.storage.books import account_id, by_key, lock, save
+from matching.storage.rows import fetch
 
 Reference = tuple[UUID, UUID, str, str, UUID]
 
 
 async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[InvoiceState]], ctx: Context) -> None:
     """InvoiceIssued, InvoiceChanged, InvoiceCancelled, CreditNoteIssued: the item of each as its newest version says."""
-    newest: dict[Key, Message[InvoiceState]] = {}
-    for message in messages:
-        key = (message.tenant_id, message.data.invoice_id)
-        if message.data.origin != "history" and (key not in newest or message.data.version > newest[key].data.version):
-            newest[key] = message
+    newest = _newest(messages)
     if not newest:
         return
     await by_key(conn)
@@ -45,7 +41,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     contested = await stored.contested(conn, [key for key in newest if key not in books.items])
     changed: list[Item] = []
     reviews = []
-    freed = {}
+    freed: dict[Key, None] = {}
     references: list[Reference] = []
     for key in sorted(newest, key=lambda pair: (str(pair[0]), str(pair[1]))):
         message, item = newest[key], books.items.get(key)
@@ -80,6 +76,16 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     structured = [row for row in references if row[3] == "structured" and (row[0], row[4]) in payable]
     if payable and (waiting := await stored.waiting_payments(conn, list(payable.values()), structured)):
         await match(conn, waiting, ctx.now, {})
+
+
+def _newest(messages: Sequence[Message[InvoiceState]]) -> dict[Key, Message[InvoiceState]]:
+    """The highest version of each invoice that opens an item."""
+    newest: dict[Key, Message[InvoiceState]] = {}
+    for message in messages:
+        key = (message.tenant_id, message.data.invoice_id)
+        if message.data.origin != "history" and (key not in newest or message.data.version > newest[key].data.version):
+            newest[key] = message
+    return newest
 
 
 async def set_off_pairs(conn: AsyncConnection, pairs: Sequence[tuple[UUID, UUID, UUID]], ctx: Context, causes: dict[Key, Envelope]) -> None:
@@ -133,7 +139,7 @@ async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]])
     for key in cancelled:
         item = books.items[key]
         cash = sum(p.allocations[item.item_id].amount_minor for p in books.payments.values() if item.item_id in p.allocations)
-        credit = sum(amount for (tenant, one, other), amount in set_offs.items() if (tenant, one) == key or (tenant, other) == key)
+        credit = sum(amount for (tenant, one, other), amount in set_offs.items() if key in {(tenant, one), (tenant, other)})
         if cash != item.cash_minor or (credit != item.credit_minor and item.close_cause != "cancelled"):
             raise UnavailableError("an item was settled at the same moment")
     return books, set_offs

@@ -14,7 +14,6 @@ from contracts.envelope import Envelope, Message
 from contracts.payments import PaymentReceived
 from shared.clock import machine_now
 from shared.consumer import Context
-from shared.db import fetch
 from shared.jobs import JobContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +22,7 @@ from matching.domain.cascade import Candidate, Proposal, by_amount, by_text, dir
 from matching.handlers.publishing import publish_books
 from matching.storage import candidates
 from matching.storage.books import Decided, account_id, by_key, lock, look_again, save
+from matching.storage.rows import fetch
 
 LOOKS = (timedelta(seconds=2), timedelta(seconds=60))
 _JSON = msgspec.json.Encoder().encode
@@ -41,7 +41,8 @@ async def look_at_due(context: JobContext, tenant_id: UUID) -> None:
             # read without a lock: rows are locked in the fixed order by `match`, which sees what was decided meanwhile
             rows = await fetch(
                 conn,
-                "SELECT tenant_id, payment_id FROM payment WHERE tenant_id = :tenant AND next_look_at <= :now ORDER BY next_look_at LIMIT 1000",
+                "SELECT tenant_id, payment_id FROM payment WHERE tenant_id = :tenant AND next_look_at <= :now "
+                "ORDER BY next_look_at LIMIT 1000",
                 tenant=tenant_id,
                 now=machine_now(),
             )

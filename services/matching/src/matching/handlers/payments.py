@@ -8,13 +8,14 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.clock import machine_now
-from shared.db import fetch, run
+from shared.db import run
 from shared.failures import UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Key, Payment
 from matching.handlers.publishing import publish_books
 from matching.storage.books import lock, save
+from matching.storage.rows import fetch
 
 
 async def lock_with_items(conn: AsyncConnection, payments: Sequence[Key]) -> Books:
@@ -78,7 +79,8 @@ async def unmatch(
     books.decided(payment, "unmatched")
     await run(
         conn,
-        "INSERT INTO dismissed_pair (tenant_id, payment_id, item_id, reason, dismissed_at) SELECT :tenant, :payment, unnest(CAST(:items AS uuid[])), "
+        "INSERT INTO dismissed_pair (tenant_id, payment_id, item_id, reason, dismissed_at) "
+        "SELECT :tenant, :payment, unnest(CAST(:items AS uuid[])), "
         ":reason, :now ON CONFLICT DO NOTHING",
         tenant=tenant_id,
         payment=payment_id,

@@ -12,13 +12,14 @@ from typing import Any
 from uuid import UUID
 
 from contracts.accounts import BankReconciliationAdvanced, DateRange
-from shared.db import fetch, run
+from shared.db import run
 from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.reconciliation import Covered, Reach, reach
+from matching.storage.rows import fetch
 
 EVENTS = ("PaymentReceived", "InvoiceIssued", "InvoiceChanged", "InvoiceCancelled", "CreditNoteIssued")
 """Whose dead letters hold an account back: behind each may be money or a claim."""
@@ -31,7 +32,8 @@ AND NOT EXISTS (SELECT 1 FROM statement s WHERE s.tenant_id = a.tenant_id AND s.
   AND s.verdict = 'rejected' AND s.kind <> 'camt.052' AND NOT EXISTS (SELECT 1 FROM statement r WHERE r.tenant_id = s.tenant_id
   AND r.bank_account_id = s.bank_account_id AND r.verdict = 'booked' AND r.kind = s.kind AND r.received_at > s.received_at
   AND (r.number = s.number OR r.last_day = s.last_day)))
-AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.tenant_id = a.tenant_id AND d.replayed_at IS NULL AND d.event = ANY(CAST(:events AS text[])))
+AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.tenant_id = a.tenant_id AND d.replayed_at IS NULL
+  AND d.event = ANY(CAST(:events AS text[])))
 """
 
 

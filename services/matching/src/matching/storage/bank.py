@@ -6,10 +6,11 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from shared.db import fetch, run
+from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.statements import Transaction
+from matching.storage.rows import fetch
 
 
 @dataclass(frozen=True, slots=True)

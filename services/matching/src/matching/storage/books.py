@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from shared.db import fetch, run
+from shared.db import run
 from shared.ids import named_id
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Allocation, Books, Item, Key, Payment
 from matching.storage.items import insert_items
+from matching.storage.rows import fetch
 
 ACCOUNT = "tenant_id, account_id, version, entity_id, customer_id, currency, open_minor, unapplied_minor, unused_credits_minor"
 ITEM = (
@@ -227,7 +228,8 @@ async def save(
     items = [books.items[key] for key, before in books.items_before.items() if before is not None]
     new = [books.items[key] for key, before in books.items_before.items() if before is None]
     accounts = [books.accounts[key] for key in books.touched_accounts]
-    for row in (*payments, *items, *new, *accounts):
+    touched: tuple[Payment | Item | Account, ...] = (*payments, *items, *new, *accounts)
+    for row in touched:
         row.version += 1
     if new:
         await insert_items(conn, new)

@@ -6,15 +6,18 @@ Every query leads with the tenant and stays within the payment's legal entity; p
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from shared.db import fetch
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.domain.cascade import Candidate, Clues
 from matching.storage.books import keys
+from matching.storage.rows import fetch
 
 _OPEN = "p.status IN ('received', 'unapplied', 'partly_matched')"
-_KEPT = "NOT EXISTS (SELECT 1 FROM dismissed_pair d WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id AND d.item_id = i.item_id OFFSET 0)"
+_KEPT = (
+    "NOT EXISTS (SELECT 1 FROM dismissed_pair d WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id "
+    "AND d.item_id = i.item_id OFFSET 0)"
+)
 _ITEM = "i.item_id, i.account_id, i.customer_id, i.open_minor, i.currency, i.invoice_number, i.due_date"
 # Each step is a lookup by whole key, in this order: OFFSET 0 keeps the planner from another one.
 _BATCH = (

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from shared.db import fetch, run
+from shared.db import run
 from shared.failures import UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Item, Key
+from matching.storage.rows import fetch
 
 _COLUMNS = {
     "tenant_id": "uuid",
@@ -36,11 +37,8 @@ _COLUMNS = {
 }
 _CAST = {"instalment_dues": "CAST(instalment_dues AS date[])", "instalment_amounts": "CAST(instalment_amounts AS bigint[])"}
 _UNNEST = "unnest(" + ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in _COLUMNS.items()) + f") AS t({', '.join(_COLUMNS)})"
-_INSERT = (
-    f"INSERT INTO open_item ({', '.join(_COLUMNS)}) SELECT {', '.join(_CAST.get(name, name) for name in "  # noqa: S608 - names are ours
-    "_COLUMNS)} "
-    f"FROM {_UNNEST} ON CONFLICT DO NOTHING"
-)
+_VALUES = ", ".join(_CAST.get(name, name) for name in _COLUMNS)
+_INSERT = f"INSERT INTO open_item ({', '.join(_COLUMNS)}) SELECT {_VALUES} FROM {_UNNEST} ON CONFLICT DO NOTHING"  # noqa: S608 - names are ours
 _TERMS = (
     "currency",
     "source_system",

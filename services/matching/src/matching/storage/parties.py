@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from shared.db import fetch, run
+from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.storage.books import keys
+from matching.storage.rows import fetch
 
 
 async def set_known_ibans(conn: AsyncConnection, customers: Sequence[Key], rows: Sequence[tuple[UUID, UUID, str]]) -> None:

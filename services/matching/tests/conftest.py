@@ -217,7 +217,7 @@ def make_fixture():
 @pytest.fixture(scope="session")
 def camtfile():
     """The helper module beside this folder (test folders are no packages)."""
-    spec = importlib.util.spec_from_file_location("camtfile", Path(__file__).parents[1] / "camtfile.py")
+    spec = importlib.util.spec_from_file_location("camtfile", Path(__file__).parent / "camtfile.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

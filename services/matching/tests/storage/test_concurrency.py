@@ -1,0 +1,114 @@
+"""Many workers at once, and histories in any order."""
+
+import asyncio
+import random
+from datetime import UTC, datetime
+
+from matching.handlers import matching as engine
+from matching.handlers.payments import unmatch
+from shared.db import fetch
+from shared.ids import new_id
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+REFERENCE = "RF18539007547034"
+
+
+async def test_fifty_transactions_on_one_item_never_over_allocate(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 10_000, reference=REFERENCE))
+    pays = [await world.pay(held, 300, REFERENCE, number=n) for n in range(50)]
+
+    async def match(payment):
+        async with world.database.transaction(tenant) as conn:
+            await engine.match(conn, [(tenant, payment)], NOW, {})
+
+    await asyncio.gather(*(match(payment) for payment in pays))
+    assert tuple(await world.one(tenant, "SELECT open_minor, cash_minor, version FROM open_item")) == (0, 10_000, 35)
+    assert (await world.one(tenant, "SELECT CAST(sum(unapplied_minor) AS bigint) FROM payment"))[0] == 5_000
+    versions = [m.data.version for m in await world.events("OpenItemChanged") if m.tenant_id == tenant]
+    assert versions == list(range(1, 36))
+    await world.holds()
+
+
+async def test_payment_and_invoice_at_the_same_moment_meet_at_the_latest_on_another_look(world, tenant, make):
+    held = await world.account(tenant)
+    pairs = 30
+    pays = [await world.pay(held, 100, f"REF{n:06d}", number=n) for n in range(pairs)]
+
+    async def match(n):
+        async with world.database.transaction(tenant) as conn:
+            await engine.match(conn, [(tenant, pays[n])], NOW, {})
+
+    async def issue(n):
+        await world.feed(make.invoice(tenant, f"F-{n}", 100, reference=f"REF{n:06d}", customer=f"C{n % 3}"))
+
+    await asyncio.gather(*(work(n) for n in range(pairs) for work in (match, issue)))
+    async with world.database.transaction(tenant) as conn:
+        due = await fetch(conn, "SELECT tenant_id, payment_id FROM payment WHERE next_look_at IS NOT NULL")
+        await engine.match(conn, [(row[0], row[1]) for row in due], NOW, {})
+    assert (await world.one(tenant, "SELECT count(*) FROM payment WHERE status <> 'matched'"))[0] == 0
+    await world.holds()
+
+
+async def kept(world, tenant):
+    """What is kept of others, without our own versions."""
+    items = await world.rows(tenant, "SELECT invoice_number, invoice_version, original_minor, contested_minor FROM open_item ORDER BY 1")
+    references = await world.rows(tenant, "SELECT value, kind FROM item_reference ORDER BY 1, 2")
+    accounts = await world.rows(
+        tenant,
+        "SELECT customer_id, currency, open_minor, unused_credits_minor FROM account_balance WHERE open_minor + unused_credits_minor > 0",
+    )
+    return items, references, accounts
+
+
+async def test_what_is_kept_is_the_same_in_every_order_and_repetition(world, make):
+    outcomes = []
+    for seed in range(6):
+        tenant = new_id()
+        item = make.invoice_id(tenant, "F-1")
+        history = [
+            make.invoice(tenant, "F-1", 1_000, reference="AAA111"),
+            make.invoice(tenant, "F-1", 1_200, reference="BBB222", version=2, cls=make.Changed),
+            make.invoice(tenant, "F-2", 500),
+            make.invoice(tenant, "F-2", 500, version=2, cls=make.Cancelled),
+            make.invoice(tenant, "F-3", 700, customer="C2"),
+            make.invoice(tenant, "A-1", 300, cls=make.Credit, credited_invoice_id=item),
+            make.invoice(tenant, "F-4", 10, version=3, cls=make.Changed),
+        ]
+        feed = history + random.Random(seed).sample(history, 4)
+        random.Random(seed).shuffle(feed)
+        await world.feed(*feed)
+        items, references, accounts = await kept(world, tenant)
+        shape = [(r[0], r[1], r[2], r[3]) for r in items], [tuple(r) for r in references], sorted((r[2], r[3]) for r in accounts)
+        outcomes.append(shape)
+    assert all(outcome == outcomes[0] for outcome in outcomes)
+    await world.holds()
+
+
+async def test_random_histories_conserve_money(world, make):
+    for seed in range(4):
+        tenant, dice = new_id(), random.Random(seed)
+        held = await world.account(tenant)
+
+        def issue(number, kind="F", *, tenant=tenant, dice=dice, **more):
+            return make.invoice(
+                tenant, f"{kind}-{number}", dice.randint(1, 900), reference=f"REF{number:06d}", customer=f"C{number % 3}", **more
+            )
+
+        open_work = [issue(n) for n in range(8)]
+        open_work += [issue(n, "A", cls=make.Credit, credited_invoice_id=make.invoice_id(tenant, f"F-{n}")) for n in range(4)]
+        open_work += [issue(n, version=2, cls=dice.choice([make.Changed, make.Cancelled])) for n in range(0, 8, 3)]
+        open_work += [("pay", n) for n in range(12)] + [("unmatch", n) for n in range(6)]
+        dice.shuffle(open_work)
+        pays = []
+        for step in open_work:
+            if not isinstance(step, tuple):
+                await world.feed(step)
+            elif step[0] == "pay":
+                pays.append(await world.pay(held, dice.randint(1, 900), f"REF{dice.randrange(8):06d}", number=step[1]))
+                await world.match(tenant)
+            elif pays:
+                async with world.database.transaction(tenant) as conn:
+                    await unmatch(conn, tenant, dice.choice(pays), None, "wrong", NOW)
+        await world.holds()
