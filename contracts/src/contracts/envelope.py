@@ -238,6 +238,8 @@ def decode(event: type[E_co], record_headers: Iterable[tuple[str, bytes | None]]
         data = decoder(event).decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ContractError(f"{event.__name__}: {error}") from None
+    except RecursionError:
+        raise ContractError(f"{event.__name__}: nested too deep") from None
     if isinstance(data, StateEvent) and envelope.sequence != data.version:
         raise ContractError("header ce_sequence is not the version in the data")
     return Message(envelope=envelope, data=data)

@@ -88,8 +88,14 @@ async def _dead_letters(service: Service, *, tenant: UUID | None, replay: bool) 
                 print(json.dumps(line, default=str))  # noqa: T201 - a command's answer
             return 0
         await prepare_inbox(runtime.database)
-        worked = await make_worker(runtime).replay(found)
-        print(json.dumps({"replayed": worked, "left": len(found) - worked}))  # noqa: T201 - a command's answer
-        return 0 if worked == len(found) else 1
+        worker = make_worker(runtime)
+        worked = left = 0
+        while found:
+            done = await worker.replay(found)
+            worked, left = worked + done, left + len(found) - done
+            async with runtime.database.transaction() as conn:
+                found = await deadletters.waiting(conn, tenant_id=tenant, after=found[-1].id)
+        print(json.dumps({"replayed": worked, "left": left}))  # noqa: T201 - a command's answer
+        return 1 if left else 0
     finally:
         await runtime.database.close()

@@ -32,7 +32,7 @@ from shared.clock import BusinessClock, machine_now, monotonic
 from shared.db import Database, fetch, run
 from shared.deadletters import DeadLetter
 from shared.failpoints import failpoint
-from shared.failures import is_unavailable
+from shared.failures import is_unavailable, told
 from shared.kafka import AIOKafkaConsumer, KafkaError, Offsets, TopicPartition
 from shared.kafka import consumer as new_consumer
 from shared.logging import log
@@ -44,6 +44,7 @@ DRAIN_SECONDS = 20.0
 PARK_AFTER = 100
 """Dead letters of one tenant within PARK_WINDOW_SECONDS that park the tenant."""
 PARK_WINDOW_SECONDS = 600.0
+PARKED_READ_SECONDS = 30.0
 PARKED_TENANTS_MAX = 5
 """More parked tenants than this look like a fault of ours: the worker stops."""
 
@@ -101,6 +102,7 @@ class Worker:
         self._refused: Exception | None = None
         self._dead: dict[UUID, deque[float]] = {}
         self._parked: set[UUID] = set()
+        self._parked_read = 0.0
         self.ready = asyncio.Event()
         self.last_poll = monotonic()
 
@@ -141,6 +143,8 @@ class Worker:
     async def _consume(self, client: AIOKafkaConsumer) -> None:
         while not self._stop.is_set():
             self.last_poll = monotonic()
+            if self._parked and self.last_poll - self._parked_read > PARKED_READ_SECONDS:
+                await self._load_parked()
             self._reap()
             if self._refused is not None:
                 error, self._refused = self._refused, None
@@ -273,8 +277,7 @@ class Worker:
             await self._apply(name, items[middle:])
             return
         log.error("poison", topic=name, stack=stack(refused))
-        reason = f"{type(refused).__name__}: {refused}"
-        await self._put_aside(name, [self._letter(name, items[0].record, reason, items[0].message)])
+        await self._put_aside(name, [self._letter(name, items[0].record, told(refused), items[0].message)])
 
     async def transact(self, name: str, messages: Sequence[Message[Any]], *, replayed: Sequence[int] = ()) -> None:
         """The one transaction: inbox (facts), handler, notes of replayed dead letters."""
@@ -300,7 +303,7 @@ class Worker:
                 message = decode(event, letter.headers, letter.value or b"")
                 await self.transact(letter.event, [message], replayed=[letter.id])
             except Exception as error:  # noqa: BLE001 - it stays where it is, with its reason told
-                log.warning("replay_failed", id=letter.id, topic=letter.event, why=f"{type(error).__name__}: {error}"[:300])
+                log.warning("replay_failed", id=letter.id, topic=letter.event, why=told(error)[:300])
             else:
                 worked += 1
         return worked
@@ -334,13 +337,17 @@ class Worker:
             raise WorkerStoppedError(f"{len(self._parked)} tenants are parked: this looks like a fault of ours")
 
     async def _load_parked(self) -> None:
+        """Parked tenants, as the dead letters tell; one whose letters were all replayed is parked no longer."""
         async with self._database.transaction() as conn:
             rows = await fetch(
                 conn,
-                "SELECT DISTINCT tenant_id FROM dead_letter WHERE consumer = :consumer AND parked AND replayed_at IS NULL",
+                "SELECT tenant_id, bool_or(parked) AS parked FROM dead_letter "
+                "WHERE consumer = :consumer AND replayed_at IS NULL AND tenant_id IS NOT NULL GROUP BY tenant_id",
                 consumer=self.name,
             )
-        self._parked = {row.tenant_id for row in rows}
+        waiting = {row.tenant_id for row in rows}
+        self._parked = {row.tenant_id for row in rows if row.parked} | (self._parked & waiting)
+        self._parked_read = monotonic()
 
     def _letter(
         self, name: str, record: ConsumerRecord, reason: str, message: Message[Any] | None = None, *, parked: bool = False

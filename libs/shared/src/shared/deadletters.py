@@ -55,13 +55,14 @@ async def put(conn: AsyncConnection, consumer: str, letters: Sequence[DeadLetter
     )
 
 
-async def waiting(conn: AsyncConnection, *, tenant_id: UUID | None = None, limit: int = 1000) -> list[DeadLetter]:
-    """What nobody has replayed yet, oldest first."""
+async def waiting(conn: AsyncConnection, *, tenant_id: UUID | None = None, after: int = 0, limit: int = 1000) -> list[DeadLetter]:
+    """What nobody has replayed yet, oldest first; after an id, for the next piece."""
     rows = await fetch(
         conn,
         'SELECT id, event, partition, "offset", tenant_id, key, headers::text AS headers, value, parked, reason FROM dead_letter '
-        "WHERE replayed_at IS NULL AND (CAST(:tenant AS uuid) IS NULL OR tenant_id = :tenant) ORDER BY id LIMIT :limit",
+        "WHERE replayed_at IS NULL AND id > :after AND (CAST(:tenant AS uuid) IS NULL OR tenant_id = :tenant) ORDER BY id LIMIT :limit",
         tenant=tenant_id,
+        after=after,
         limit=limit,
     )
     return [_letter(row) for row in rows]

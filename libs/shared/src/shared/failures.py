@@ -9,7 +9,7 @@ the dead letters, and bounded by the limits of `shared.consumer`.
 
 import asyncio
 
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 
@@ -31,6 +31,14 @@ def sqlstate(error: BaseException) -> str | None:
     origin = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None)
     return code if isinstance(code, str) else None
+
+
+def told(error: BaseException) -> str:
+    """An error in words that are safe to keep: what a database's driver says may quote values, so its code stands instead."""
+    if isinstance(error, SQLAlchemyError):
+        origin = getattr(error, "orig", None) or error
+        return f"{type(origin).__name__} {sqlstate(error) or ''}".strip()
+    return f"{type(error).__name__}: {error}"
 
 
 def is_unavailable(error: BaseException) -> bool:

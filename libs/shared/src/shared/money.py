@@ -10,7 +10,7 @@ from functools import cache
 from iso4217 import Currency
 
 MAX_MINOR = 2**63 - 1
-_AMOUNT = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,4})?", re.ASCII)
+_AMOUNT = re.compile(r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,4})?", re.ASCII)
 
 
 @cache

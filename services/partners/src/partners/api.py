@@ -135,7 +135,7 @@ async def read_events(
             break
         await asyncio.sleep(POLL_SECONDS)
     # a full page ends at its last event; a page that is not full has seen everything up to the head
-    reached = rows[-1].position if len(rows) == limit else last
+    reached = rows[-1].position if len(rows) == limit else max([last, *(row.position for row in rows[-1:])])
     return Page(events=[json.loads(row.cloudevent) for row in rows], next=_cursor(reached))
 
 

@@ -146,8 +146,9 @@ async def lease(conn: AsyncConnection, tenant_id: UUID, *, now: datetime, until:
     """
     return await fetch(
         conn,
-        "WITH due AS (SELECT delivery_id, row_number() OVER (PARTITION BY subscription_id ORDER BY position) AS n FROM delivery "
-        "WHERE tenant_id = :tenant AND status = 'pending' AND next_attempt_at <= :now), "
+        "WITH due AS (SELECT delivery_id, row_number() OVER (PARTITION BY subscription_id ORDER BY delivery.position) AS n FROM delivery "
+        "JOIN subscription USING (tenant_id, subscription_id) WHERE tenant_id = :tenant AND delivery.status = 'pending' "
+        "AND subscription.status = 'active' AND next_attempt_at <= :now), "
         "taken AS (SELECT d.delivery_id FROM delivery d JOIN due USING (delivery_id) WHERE d.tenant_id = :tenant AND due.n <= 20 "
         "ORDER BY d.position LIMIT :limit FOR UPDATE OF d SKIP LOCKED) "
         "UPDATE delivery d SET next_attempt_at = :until FROM taken, subscription s, event_log l "

@@ -30,6 +30,7 @@ from partners.settings import Settings
 
 LEASE = timedelta(seconds=60)
 TIMEOUT = httpx.Timeout(15.0, connect=5.0)
+ATTEMPT_SECONDS = 20.0
 ANSWER_BYTES_MAX = 64 * 1024
 BATCH = 200
 CONCURRENT = 32
@@ -93,16 +94,17 @@ async def post(client: httpx.AsyncClient, row: Any, *, allow_loopback: bool) -> 
         "POST", url.copy_with(host=address), content=body.encode(), headers=headers, extensions={"sni_hostname": url.host}
     )
     try:
-        answer = await client.send(request, stream=True, follow_redirects=False)
-        try:
-            read = 0
-            async for chunk in answer.aiter_raw():
-                read += len(chunk)
-                if read > ANSWER_BYTES_MAX:
-                    break
-        finally:
-            await answer.aclose()
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        async with asyncio.timeout(ATTEMPT_SECONDS):  # whatever trickles in: an attempt ends well within its lease
+            answer = await client.send(request, stream=True, follow_redirects=False)
+            try:
+                read = 0
+                async for chunk in answer.aiter_raw():
+                    read += len(chunk)
+                    if read > ANSWER_BYTES_MAX:
+                        break
+            finally:
+                await answer.aclose()
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
         return None, type(error).__name__, None
     problem = None if answer.status_code in _OK else f"the receiver answered {answer.status_code}"
     return answer.status_code, problem, _retry_after(answer.headers.get("retry-after"), now)
