@@ -4,7 +4,7 @@ import asyncio
 import os
 import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from uuid import UUID
 
 import asyncpg
@@ -53,8 +53,8 @@ def payments(prefix: str, first: int, count: int) -> list[Record]:
 
 
 async def bare_rate(rig: Rig, count: int) -> float:
-    """Payments a second through the bare loop: a worker and a relay process."""
-    return await _rate(rig, count, [("bare.py", "worker"), ("bare.py", "relay")])
+    """Payments a second through the bare loop: two workers and a relay process."""
+    return await _rate(rig, count, [("bare.py", "worker"), ("bare.py", "worker"), ("bare.py", "relay")])
 
 
 async def naive_rate(rig: Rig, count: int) -> float:
@@ -72,10 +72,9 @@ async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]]) -> float:
             await producer.send(payments(prefix, first, min(5_000, count - first)))
         await producer.close()
         environment = {"BENCH_DSN": dsn, "BENCH_PREFIX": prefix}
-        with (
-            rig.process(str(HERE / commands[0][0]), *commands[0][1:], **environment),
-            rig.process(str(HERE / commands[1][0]), *commands[1][1:], **environment),
-        ):
+        with ExitStack() as running:
+            for file, *arguments in commands:
+                running.enter_context(rig.process(str(HERE / file), *arguments, **environment))
             seconds = await arrivals(paid, count)
     return count / seconds
 

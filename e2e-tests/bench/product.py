@@ -151,14 +151,15 @@ def _entry(number: int) -> Entry:
 
 
 async def rate(rig: Rig, count: int) -> float:
-    """Payments a second from PaymentReceived on the topic to InvoicePaid on the topic: a worker and a relay process."""
+    """Payments a second from PaymentReceived on the topic to InvoicePaid on the topic: two workers and a relay process."""
     async with scene(rig) as at:
         await open_items(at, count)
         async with rig.listening(at.prefix + "PaymentReceived") as received, rig.listening(at.prefix + "InvoicePaid") as paid:
             with rig.process("-m", "matching", "relay", **at.environment):
                 await receive(at, count)
                 await arrivals(received, count)
-                with rig.process("-m", "matching", "worker", **at.environment):
+                worker = ("-m", "matching", "worker")
+                with rig.process(*worker, **at.environment), rig.process(*worker, **at.environment):
                     seconds = await arrivals(paid, count)
     return count / seconds
 

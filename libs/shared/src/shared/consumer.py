@@ -149,24 +149,29 @@ class Worker:
             if self._refused is not None:
                 error, self._refused = self._refused, None
                 raise error
-            idle = [tp for tp in client.assignment() if tp not in self._blocked and tp.topic not in self._busy]
-            if not idle:
-                await self._any_done(0.2)
-                continue
-            try:
-                polled = await client.getmany(*idle, timeout_ms=100 if self._busy else 250, max_records=self._batch_max)
-            except (IllegalStateError, NoOffsetForPartitionError):
-                continue  # a rebalance is under way: the partition went, or `assigned` has not positioned (or blocked) it yet
-            except OffsetOutOfRangeError as error:
-                for tp in error.args[0]:
-                    self._block(tp, "offset_out_of_range")
-                continue
-            by_topic: dict[str, dict[TopicPartition, list[ConsumerRecord]]] = {}
-            for tp, records in polled.items():
-                if records:
-                    by_topic.setdefault(tp.topic, {})[tp] = records
-            for topic, partitions in by_topic.items():
+            for topic, partitions in (await self._poll(client)).items():
                 self._busy[topic] = asyncio.create_task(self._topic(client, topic, partitions), name=topic)
+
+    async def _poll(self, client: AIOKafkaConsumer) -> dict[str, dict[TopicPartition, list[ConsumerRecord]]]:
+        """Records of the topics that no batch is in hand of, by topic and partition."""
+        idle = [tp for tp in client.assignment() if tp not in self._blocked and tp.topic not in self._busy]
+        if not idle:
+            await self._any_done(0.2)
+            return {}
+        try:
+            # while a batch is in hand the polls are short: its topic is to be read again as soon as it is done
+            polled = await client.getmany(*idle, timeout_ms=10 if self._busy else 250, max_records=self._batch_max)
+        except (IllegalStateError, NoOffsetForPartitionError):
+            return {}  # a rebalance is under way: the partition went, or `assigned` has not positioned (or blocked) it yet
+        except OffsetOutOfRangeError as error:
+            for tp in error.args[0]:
+                self._block(tp, "offset_out_of_range")
+            return {}
+        by_topic: dict[str, dict[TopicPartition, list[ConsumerRecord]]] = {}
+        for tp, records in polled.items():
+            if records:
+                by_topic.setdefault(tp.topic, {})[tp] = records
+        return by_topic
 
     def _reap(self) -> None:
         for topic, task in list(self._busy.items()):
@@ -337,16 +342,14 @@ class Worker:
             raise WorkerStoppedError(f"{len(self._parked)} tenants are parked: this looks like a fault of ours")
 
     async def _load_parked(self) -> None:
-        """Parked tenants, as the dead letters tell; one whose letters were all replayed is parked no longer."""
+        """Parked tenants, as the dead letters tell; one whose parked letters were all replayed is free again."""
         async with self._database.transaction() as conn:
             rows = await fetch(
                 conn,
-                "SELECT tenant_id, bool_or(parked) AS parked FROM dead_letter "
-                "WHERE consumer = :consumer AND replayed_at IS NULL AND tenant_id IS NOT NULL GROUP BY tenant_id",
+                "SELECT DISTINCT tenant_id FROM dead_letter WHERE consumer = :consumer AND parked AND replayed_at IS NULL",
                 consumer=self.name,
             )
-        waiting = {row.tenant_id for row in rows}
-        self._parked = {row.tenant_id for row in rows if row.parked} | (self._parked & waiting)
+        self._parked = {row.tenant_id for row in rows}
         self._parked_read = monotonic()
 
     def _letter(

@@ -37,7 +37,8 @@ def told(error: BaseException) -> str:
     """An error in words that are safe to keep: what a database's driver says may quote values, so its code stands instead."""
     if isinstance(error, SQLAlchemyError):
         origin = getattr(error, "orig", None) or error
-        return f"{type(origin).__name__} {sqlstate(error) or ''}".strip()
+        constraint = getattr(origin.__cause__, "constraint_name", None)
+        return " ".join(filter(None, [type(origin).__name__, sqlstate(error), constraint]))
     return f"{type(error).__name__}: {error}"
 
 

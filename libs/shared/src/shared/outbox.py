@@ -9,6 +9,7 @@ Invariants:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from uuid import UUID
 
@@ -36,13 +37,27 @@ class Outgoing:
     cause: Envelope | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Events as the columns of the outbox, checked and encoded."""
+
+    now: datetime
+    names: list[str]
+    keys: list[str]
+    envelopes: list[str]
+    values: list[str]
+
+
 async def publish(conn: AsyncConnection, events: Sequence[Outgoing]) -> None:
     """Puts events into the outbox: one statement, whatever their number.
 
     Raises contracts.envelope.ContractError when one is not what its class says; the caller's transaction then rolls back.
     """
-    if not events:
-        return
+    await insert(conn, prepare(events))
+
+
+def prepare(events: Sequence[Outgoing]) -> Prepared:
+    """The part of `publish` that needs no database: a worker does it while the database is busy with its other rows."""
     now = machine_now()
     at, trace = now.isoformat(), traceparent()
     names, keys, envelopes, values = [], [], [], []
@@ -52,6 +67,13 @@ async def publish(conn: AsyncConnection, events: Sequence[Outgoing]) -> None:
         keys.append(key)
         envelopes.append(_ENCODE(envelope).decode())
         values.append(encode(out.data).decode())
+    return Prepared(now, names, keys, envelopes, values)
+
+
+async def insert(conn: AsyncConnection, prepared: Prepared) -> None:
+    """The other part of `publish`: the rows go in."""
+    if not prepared.names:
+        return
     # one text a column, split by the server: JSON holds no raw control character, and a driver's arrays cost more than all this
     await run(
         conn,
@@ -59,11 +81,11 @@ async def publish(conn: AsyncConnection, events: Sequence[Outgoing]) -> None:
         "FROM ROWS FROM (string_to_table(:names, :mark), string_to_table(:keys, :mark), string_to_table(:envelopes, :mark), "
         "string_to_table(:values, :mark)) WITH ORDINALITY AS t(topic, key, envelope, value, ord) ORDER BY ord",
         mark=_MARK,
-        names=_MARK.join(names),
-        keys=_MARK.join(keys),
-        envelopes=_MARK.join(envelopes),
-        values=_MARK.join(values),
-        now=now,
+        names=_MARK.join(prepared.names),
+        keys=_MARK.join(prepared.keys),
+        envelopes=_MARK.join(prepared.envelopes),
+        values=_MARK.join(prepared.values),
+        now=prepared.now,
     )
 
 

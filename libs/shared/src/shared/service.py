@@ -6,6 +6,7 @@ a part that fails for good ends the process, so that whoever supervises it knows
 
 import asyncio
 import contextlib
+import gc
 import json
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -101,6 +102,7 @@ async def run_roles(service: Service, settings: Settings, roles: frozenset[str])
     if not await migrations.is_current(service.name, settings.database_url.get_secret_value()):
         raise SystemExit(f"{service.name}: the database's schema is not this code's newest: run `python -m {service.name} migrate`")
     runtime = open_runtime(service, settings)
+    _spare_the_collector()
     try:
         if service.on_start is not None:
             await service.on_start(runtime)
@@ -117,6 +119,13 @@ async def run_roles(service: Service, settings: Settings, roles: frozenset[str])
             group.create_task(_until_signalled(runtime.stopping, stoppers))
     finally:
         await runtime.database.close()
+
+
+def _spare_the_collector() -> None:
+    """Batches make many short-lived objects and no cycles: at its defaults the collector takes a tenth of a worker's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
 
 
 async def _start_relay(group: asyncio.TaskGroup, runtime: Runtime) -> Callable[[], object]:

@@ -41,7 +41,7 @@ async def gate(stored):
 
 
 @pytest.fixture
-async def client(stored, gate, verifier, cursors, issuer, client_of):  # noqa: PLR0917 - fixtures are passed by name
+async def client(stored, gate, verifier, cursors, issuer, client_of):
     router = Router()
 
     @router.post("/things/{kind}", status_code=201, openapi_extra=KEYED)

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.handlers.invoices import set_off_pairs
-from matching.handlers.publishing import publish_books
-from matching.storage.books import lock, save
+from matching.handlers.publishing import save_and_publish
+from matching.storage.books import lock
 from matching.storage.items import contested, credit_pairs
 from matching.storage.rows import fetch
 from matching.tables import DISPUTE
@@ -54,8 +54,7 @@ async def contest(conn: AsyncConnection, items: dict[Key, Envelope] | dict[Key, 
         if item.contested_minor != sums.get(key, 0):
             books.touch(item)
             item.contested_minor = sums.get(key, 0)
-    await save(conn, books, ctx.now)
-    await publish_books(conn, books, {key: cause for key, cause in items.items() if cause is not None})
+    await save_and_publish(conn, books, ctx.now, {key: cause for key, cause in items.items() if cause is not None})
 
 
 async def meet_late(context: JobContext, tenant_id: UUID) -> None:

@@ -24,10 +24,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.statements import Statement, Transaction, numbered
 from matching.handlers.payments import give_back
-from matching.handlers.publishing import publish_books
+from matching.handlers.publishing import save_and_publish
 from matching.storage import bank
 from matching.storage.bank import BankAccount
-from matching.storage.books import lock, save
+from matching.storage.books import lock
 from matching.storage.rows import fetch
 
 SLICE = 1000
@@ -196,8 +196,7 @@ async def _confirm(conn: AsyncConnection, held: BankAccount, payment_ids: Sequen
             payment.confirmation = "booked"
             acts = {"received": "received", "matched": "matched", "returned": "returned"}
             books.acts[key] = {acts.get(payment.status, "unapplied")}
-    await save(conn, books, now, keep_looks=True)
-    await publish_books(conn, books, {})
+    await save_and_publish(conn, books, now, {}, keep_looks=True)
     return len(books.acts)
 
 

@@ -23,9 +23,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Account, Books, Item, Key
 from matching.domain.references import normalised
 from matching.handlers.matching import match
-from matching.handlers.publishing import publish_books
+from matching.handlers.publishing import save_and_publish
 from matching.storage import items as stored
-from matching.storage.books import account_id, by_key, lock, save
+from matching.storage.books import account_id, by_key, lock
 from matching.storage.rows import fetch
 
 Reference = tuple[UUID, UUID, str, str, UUID]
@@ -66,11 +66,10 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
         return
     causes: dict[Key, Envelope] = {key: message.envelope for key, message in newest.items()}
     renewed = [item for item in changed if books.items_before[item.tenant_id, item.item_id] is not None]
-    await save(conn, books, ctx.now, looks=dict.fromkeys(freed, machine_now() + timedelta(seconds=1)))
+    await save_and_publish(conn, books, ctx.now, causes, looks=dict.fromkeys(freed, machine_now() + timedelta(seconds=1)))
     await stored.change_terms(conn, renewed)
     await stored.set_references(conn, [(item.tenant_id, item.item_id) for item in renewed], references)
     await stored.review(conn, reviews, ctx.now)
-    await publish_books(conn, books, causes)
     await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)
     payable = {(item.tenant_id, item.item_id): item for item in changed if item.open_minor}
     structured = [row for row in references if row[3] == "structured" and (row[0], row[4]) in payable]
@@ -104,8 +103,7 @@ async def set_off_pairs(conn: AsyncConnection, pairs: Sequence[tuple[UUID, UUID,
             and credit.currency == item.currency
         ):
             books.set_off(credit, item)
-    await save(conn, books, ctx.now)
-    await publish_books(conn, books, causes)
+    await save_and_publish(conn, books, ctx.now, causes)
 
 
 async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]]) -> tuple[Books, dict[tuple[UUID, UUID, UUID], int]]:

@@ -19,9 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Key, Payment
 from matching.domain.cascade import Candidate, Proposal, by_amount, by_text, direct, settle
-from matching.handlers.publishing import publish_books
+from matching.handlers.publishing import save_and_publish
 from matching.storage import candidates
-from matching.storage.books import Decided, account_id, by_key, lock, look_again, save
+from matching.storage.books import Decided, account_id, by_key, lock, look_again
 from matching.storage.rows import fetch
 
 LOOKS = (timedelta(seconds=2), timedelta(seconds=60))
@@ -91,9 +91,8 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
             decisions.append((*key, payment.version + 1, proposal.rule, _evidence(proposal, payment, versions)))
         else:
             quiet[key] = (payment.looks, next_look)
-    await save(conn, books, now, decisions=decisions, looks=looks)
+    await save_and_publish(conn, books, now, causes, decisions=decisions, looks=looks)
     await look_again(conn, quiet)
-    await publish_books(conn, books, causes)
 
 
 async def _propose(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, Proposal]:

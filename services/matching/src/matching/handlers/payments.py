@@ -13,8 +13,8 @@ from shared.failures import UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Key, Payment
-from matching.handlers.publishing import publish_books
-from matching.storage.books import lock, save
+from matching.handlers.publishing import save_and_publish
+from matching.storage.books import lock
 from matching.storage.rows import fetch
 
 
@@ -57,8 +57,7 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
             books.unallocate(payment, books.items[tenant_id, item_id])
         books.give_back(payment, _code(returns[key[1]]))
         given += 1
-    await save(conn, books, now)
-    await publish_books(conn, books, {})
+    await save_and_publish(conn, books, now, {})
     return given
 
 
@@ -88,8 +87,7 @@ async def unmatch(
         reason=reason,
         now=machine_now(),
     )
-    await save(conn, books, now)
-    await publish_books(conn, books, {})
+    await save_and_publish(conn, books, now, {})
     return payment
 
 

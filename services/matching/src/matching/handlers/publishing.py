@@ -5,7 +5,9 @@ beginning came by it. A payment whose unapplied part changed is told by PaymentU
 for whoever holds a reminder back because of it reads no other event.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from contracts.envelope import Envelope, Event
 from contracts.items import (
@@ -27,10 +29,11 @@ from contracts.payments import (
     PaymentUnapplied,
     PaymentUnmatched,
 )
-from shared.outbox import Outgoing, publish
+from shared.outbox import Outgoing, insert, prepare
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Item, Key, Payment, instalments_open
+from matching.storage.books import Decided, save
 
 _PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
     ("received", PaymentReceived),
@@ -41,8 +44,29 @@ _PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
 )
 
 
-async def publish_books(conn: AsyncConnection, books: Books, causes: Mapping[Key, Envelope]) -> None:
-    """Publishes what was done to the books, after they were saved. `causes`: envelopes by payment or item."""
+async def save_and_publish(
+    conn: AsyncConnection,
+    books: Books,
+    now: datetime,
+    causes: Mapping[Key, Envelope],
+    *,
+    decisions: Sequence[Decided] = (),
+    looks: dict[Key, datetime | None] | None = None,
+    keep_looks: bool = False,
+) -> None:
+    """Writes what was done to the books and publishes it. `causes`: envelopes by payment or item; the rest as `save`.
+
+    The events are built and encoded while the database writes the rows: versions are drawn before either.
+    """
+    async with asyncio.TaskGroup() as group:
+        group.create_task(save(conn, books, now, decisions=decisions, looks=looks, keep_looks=keep_looks))
+        for _ in range(3):  # lets the statement out: it is sent when the loop has come round
+            await asyncio.sleep(0)
+        prepared = prepare(_events(books, causes))
+    await insert(conn, prepared)
+
+
+def _events(books: Books, causes: Mapping[Key, Envelope]) -> list[Outgoing]:
     events: list[Outgoing] = []
     why: dict[Key, Envelope] = dict(causes)
     if why:
@@ -67,7 +91,7 @@ async def publish_books(conn: AsyncConnection, books: Books, causes: Mapping[Key
     for key in books.touched_accounts:
         account = books.accounts[key]
         events.append(Outgoing(account.tenant_id, account_event(account), account.entity_id, why.get(key)))
-    await publish(conn, events)
+    return events
 
 
 def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:

@@ -134,12 +134,17 @@ async def credit_pairs(conn: AsyncConnection, items: Iterable[Key]) -> list[tupl
     listed = list(items)
     rows = await fetch(
         conn,
-        "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, item_id)), c AS ("
-        "SELECT n.* FROM open_item n JOIN k USING (tenant_id, item_id) WHERE n.credited_item_id IS NOT NULL UNION "
-        "SELECT n.* FROM open_item n JOIN k ON n.tenant_id = k.tenant_id AND n.credited_item_id = k.item_id) "
-        "SELECT c.tenant_id, c.item_id, i.item_id FROM c JOIN open_item i ON i.tenant_id = c.tenant_id AND i.item_id = c.credited_item_id "
+        # each step is a lookup by whole key: OFFSET 0 keeps the planner from reading every open item instead
+        "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, item_id)), pair AS ("
+        "SELECT k.tenant_id, k.item_id AS credit_id, n.credited_item_id AS item_id FROM k CROSS JOIN LATERAL (SELECT credited_item_id "
+        "FROM open_item WHERE tenant_id = k.tenant_id AND item_id = k.item_id OFFSET 0) n WHERE n.credited_item_id IS NOT NULL UNION "
+        "SELECT k.tenant_id, n.item_id, k.item_id FROM k CROSS JOIN LATERAL (SELECT item_id FROM open_item "
+        "WHERE tenant_id = k.tenant_id AND credited_item_id = k.item_id OFFSET 0) n) "
+        "SELECT pair.tenant_id, credit_id, pair.item_id FROM pair "
+        "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = pair.tenant_id AND item_id = pair.credit_id OFFSET 0) c "
+        "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = pair.tenant_id AND item_id = pair.item_id OFFSET 0) i "
         "WHERE c.kind = 'credit_note' AND i.kind <> 'credit_note' AND c.status = 'open' AND i.status = 'open' AND c.currency = i.currency "
-        "AND c.entity_id = i.entity_id ORDER BY c.tenant_id, c.issue_date, c.item_id",
+        "AND c.entity_id = i.entity_id ORDER BY pair.tenant_id, c.issue_date, credit_id, pair.item_id",
         tenants=[key[0] for key in listed],
         ids=[key[1] for key in listed],
     )

@@ -30,13 +30,16 @@ async def set_known_ibans(conn: AsyncConnection, customers: Sequence[Key], rows:
 
 
 async def look_again_at(conn: AsyncConnection, ibans: Sequence[tuple[UUID, str]], at: datetime) -> None:
-    """Payments still unapplied that came from one of these (tenant, IBAN) are due for another look."""
+    """Payments still unapplied that came from one of these (tenant, IBAN) are looked at as if they were new: now, and as often.
+
+    Their items may come at the same moment: a single look could miss them for good.
+    """
     if ibans:
         await fetch(
             conn,
             "WITH due AS (SELECT p.tenant_id, p.payment_id FROM payment p WHERE p.status IN ('unapplied', 'partly_matched') AND "
             "(p.tenant_id, p.debtor_iban) IN (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ibans AS text[]))) "
-            "ORDER BY p.tenant_id, p.payment_id FOR UPDATE) UPDATE payment SET next_look_at = :at FROM due "
+            "ORDER BY p.tenant_id, p.payment_id FOR UPDATE) UPDATE payment SET looks = 0, next_look_at = :at FROM due "
             "WHERE payment.tenant_id = due.tenant_id AND payment.payment_id = due.payment_id RETURNING 1",
             tenants=[pair[0] for pair in ibans],
             ibans=[pair[1] for pair in ibans],
