@@ -14,6 +14,7 @@ from sandbox.demo.settle import Settler
 
 _BAR = 40
 _CURVE_POINTS = 15
+_CURVE_WIDTH = 40
 
 
 class Picture:
@@ -87,7 +88,7 @@ def show(report: Report, console: Console) -> None:
     console.print(
         f"Reminders sent: {_counts(report.reminders_sent)}; held: {_counts(report.reminders_held)}; mails: {_counts(report.mails)}"
     )
-    console.print(f"A reminder that was held because the money is in: {report.held_because_paid or 'none'}")
+    console.print(f"A reminder that was held because the money is in: {_held(report.held_because_paid)}")
     console.print(
         _table(
             "On hold",
@@ -129,9 +130,18 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
 
 
+def _held(reminder: dict[str, Any] | None) -> str:
+    """When it was due, to whom, for which invoices, and why it stayed here."""
+    if not reminder:
+        return "none"
+    numbers = ", ".join(line["invoice_number"] for line in reminder["inputs"].get("lines", []))
+    return f"{reminder['day']}, customer {reminder['customer_id']}, invoices {numbers or 'unknown'}: {reminder['reason']}"
+
+
 def _curve(kpi: str, points: list[dict[str, Any]], console: Console) -> None:
-    """One line per shown day, the bar in days."""
+    """One line per shown day; the longest bar is the largest value."""
     shown = points[:: max(1, len(points) // _CURVE_POINTS)]
+    largest = max((float(point["value"]) for point in shown), default=0.0) or 1.0
     console.print(f"{kpi} by day")
     for point in shown:
-        console.print(f"  {point['as_of']} {point['value']:>10} [cyan]{'▪' * min(80, round(float(point['value'])))}[/]")
+        console.print(f"  {point['as_of']} {point['value']:>10} [cyan]{'▪' * round(_CURVE_WIDTH * float(point['value']) / largest)}[/]")
