@@ -52,7 +52,7 @@ e2e: setup  ## black box: the whole stack started from nothing, HTTP and files i
 	$(RUN) -m pytest e2e-tests $(ARGS)
 
 bench: setup  ## measure, and print one JSON object
-	@$(RUN) -m bench $(ARGS)
+	@cd e2e-tests && ../$(RUN) -m bench $(ARGS)
 
 lint: setup  ## ruff, mypy, import contracts
 	.venv/bin/ruff check .
