@@ -14,9 +14,9 @@ import msgspec
 import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-DSN = os.environ["BENCH_DSN"]
-BOOTSTRAP = os.environ["KAFKA_BOOTSTRAP_SERVERS"]
-PREFIX = os.environ["BENCH_PREFIX"]
+DSN = os.environ.get("BENCH_DSN", "")
+BOOTSTRAP = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "")
+PREFIX = os.environ.get("BENCH_PREFIX", "")
 BATCH = 1000
 
 DDL = """

@@ -12,6 +12,7 @@ import msgspec
 from shared.clock import monotonic
 from shared.kafka import Producer, Record
 
+from bench.bare import DDL
 from bench.rig import HERE, Rig, arrivals
 
 TENANT = UUID(int=7)
@@ -21,8 +22,6 @@ CUSTOMERS = 1_000
 @asynccontextmanager
 async def database(rig: Rig, invoices: int) -> AsyncIterator[str]:
     """A database of the bare loop with open invoices REF-0, REF-1, ...; 100.00 each."""
-    from bare import DDL  # noqa: PLC0415 - it reads its addresses from the environment on import
-
     name = f"bare_{os.urandom(4).hex()}"
     admin = await asyncpg.connect(rig.admin_dsn)
     await admin.execute(f"CREATE DATABASE {name}")
@@ -65,7 +64,6 @@ async def naive_rate(rig: Rig, count: int) -> float:
 async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]]) -> float:
     prefix = rig.prefix()
     await rig.create(prefix + "BarePayment", prefix + "BarePaid", prefix + "BareOther")
-    os.environ |= {"BENCH_DSN": "", "BENCH_PREFIX": prefix, "KAFKA_BOOTSTRAP_SERVERS": rig.bootstrap, "PYTHONPATH": str(HERE)}
     async with database(rig, count) as dsn, rig.listening(prefix + "BarePaid") as paid:
         producer = Producer(rig.bootstrap, client_id="bench")
         for first in range(0, count, 5_000):
