@@ -186,7 +186,7 @@ async def latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:
                 async def send(first: int, number: int) -> None:
                     body = {"payments": [_notified(one) for one in range(first, first + number)]}
                     content, extra = signed(body, secret=SECRET, message_id=f"n{first}", moment=machine_now())
-                    answer = await http.post(f"{url}/v1/payments", content=content, headers=extra)
+                    answer = await http.post(f"{url}/v1/payments/batch", content=content, headers=extra)
                     answer.raise_for_status()
                     now = monotonic()
                     sent.update((f"INV-{one}", now) for one in range(first, first + number))

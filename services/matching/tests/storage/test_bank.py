@@ -226,6 +226,34 @@ async def test_reconciliation_advances_when_all_is_looked_at_and_told(world, cli
     await world.holds()
 
 
+async def test_a_batch_of_notifications_is_one_transaction_and_each_payment_once(world, client, tenant, make):
+    await put_account(client, make, tenant)
+    told = [notification(bank_reference=f"AB{number}") for number in range(1, 31)]
+    single, headers = signed(world, told[0])
+    first = (await client.post("/v1/payments", content=single, headers=headers)).json()["payment_id"]
+    data, headers = signed(world, {"payments": [*told, told[3]]})
+    before = world.database.statements
+    answer = await client.post("/v1/payments/batch", content=data, headers=headers)
+    assert answer.status_code == 202, answer.text
+    assert world.database.statements - before <= 8  # whatever their number
+    ids = answer.json()["payment_ids"]
+    assert ids[0] == first
+    assert ids[-1] == ids[3]
+    assert len(await payments(world, tenant)) == 30
+    await world.holds()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"), [({"account_iban": "DE89370400440532013000"}, "account-unknown"), ({"currency": "USD"}, "currency-differs")]
+)
+async def test_one_wrong_payment_refuses_the_whole_batch(world, client, tenant, make, wrong, code):
+    await put_account(client, make, tenant)
+    data, headers = signed(world, {"payments": [notification(), notification(bank_reference="AB2", **wrong)]})
+    answer = await client.post("/v1/payments/batch", content=data, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (422, code)
+    assert await payments(world, tenant) == []
+
+
 @pytest.mark.parametrize("header", ["v1", "v1,", "nonsense", "v1,AAAA v1,%%%", "v2,abc", ""])
 async def test_a_bad_signature_is_refused(world, client, tenant, make, header):
     await put_account(client, make, tenant)

@@ -1,6 +1,7 @@
 """Payments: signed notifications in, what became of them out, and unmatching."""
 
 import json
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -13,15 +14,16 @@ from shared.web.auth import Caller, requires
 from shared.web.idempotency import once
 from shared.web.models import Command, CurrencyCode, Date, Id, Lax, PositiveMinor, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
-from shared.web.problems import Problem
+from shared.web.problems import FieldError, Problem
 from shared.web.route import Router
+from sqlalchemy.ext.asyncio import AsyncConnection
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from matching.api.accounts import Iban, database_of
 from matching.api.pages import page
 from matching.domain.references import normalised
 from matching.domain.statements import Transaction
-from matching.handlers.ingest import book_notification
+from matching.handlers.ingest import book_notifications
 from matching.handlers.payments import unmatch
 from matching.settings import MatchingSettings
 from matching.storage import bank
@@ -48,6 +50,18 @@ class Notification(Command):
     debtor_name: Text | None = None
     debtor_iban: Annotated[str | None, Field(max_length=42)] = None
     virtual_iban: Iban | None = None
+
+
+class Notifications(Command):
+    """Several payments that the bank tells of at once."""
+
+    payments: Annotated[list[Notification], Field(min_length=1, max_length=1000)]
+
+
+class NotifiedBatchView(BaseModel):
+    """The payments that the notification is about, in its order."""
+
+    payment_ids: list[UUID]
 
 
 class NotifiedView(BaseModel):
@@ -151,38 +165,81 @@ def _verified(request: Request, body: bytes) -> None:
 async def notify(request: Request, caller: Writer, command: Notification) -> NotifiedView:
     """Takes in one payment that the bank tells of. The same again is the same payment, and so is its booked entry later."""
     _verified(request, await request.body())
+    return NotifiedView(payment_id=(await _take_in(request, caller, [command]))[0])
+
+
+@ROUTER.post("/payments/batch", status_code=202)
+async def notify_batch(request: Request, caller: Writer, command: Notifications) -> NotifiedBatchView:
+    """Takes in payments that the bank tells of at once: all of them, or none and why."""
+    _verified(request, await request.body())
+    return NotifiedBatchView(payment_ids=await _take_in(request, caller, command.payments))
+
+
+async def _take_in(request: Request, caller: Caller, told: Sequence[Notification]) -> list[UUID]:
+    """Books notified payments in one transaction, account by account in the order of their ids; returns ids as told."""
+    located: dict[tuple[str, str | None], tuple[bank.BankAccount, UUID | None]] = {}
+    by_account: dict[UUID, list[int]] = {}
+    ids: dict[int, UUID] = {}
+    now = request.app.state.runtime.clock.now()
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        virtual_id = None
-        held = await bank.account(conn, caller.tenant_id, command.account_iban)
-        for iban in (command.virtual_iban, None if held else command.account_iban):
-            if iban and (found := await bank.account_of_virtual(conn, caller.tenant_id, iban)):
-                if held is not None and held.bank_account_id != found[0].bank_account_id:
-                    raise Problem(422, "virtual-iban-elsewhere", "The virtual IBAN belongs to another account")
-                held, virtual_id = found
-        if held is None:
-            raise Problem(422, "account-unknown", "The payment is on an account that is none of ours", f"account {command.account_iban}")
-        if held.currency != command.currency:
-            raise Problem(422, "currency-differs", "The account is kept in another currency", f"account {held.iban} is in {held.currency}")
-        if command.booking_date < held.start_date:
-            raise Problem(422, "before-start", "The payment is from before the account's start date")
-        one = Transaction(
-            kind="payment",
-            credit=True,
-            amount_minor=command.amount_minor,
-            currency=command.currency,
-            booking_date=command.booking_date,
-            value_date=command.value_date,
-            bank_reference=command.bank_reference,
-            entry_reference=command.bank_reference,
-            end_to_end_id=command.end_to_end_id,
-            structured_reference=normalised(command.structured_reference or "") or None,
-            remittance=[line.replace("\0", " ") for line in command.remittance],
-            debtor_name=command.debtor_name,
-            debtor_iban="".join((command.debtor_iban or "").split()).upper() or None,
-            virtual_iban=command.virtual_iban,
-        )
-        payment_id = await book_notification(conn, held, one, virtual_id, request.app.state.runtime.clock.now())
-    return NotifiedView(payment_id=payment_id)
+        for at, one in enumerate(told):
+            place = (one.account_iban, one.virtual_iban)
+            if place not in located:
+                located[place] = await _located(conn, caller, one)
+            held = located[place][0]
+            _fits(one, held, at if len(told) > 1 else None)
+            by_account.setdefault(held.bank_account_id, []).append(at)
+        for account_id in sorted(by_account):
+            numbers = by_account[account_id]
+            places = [located[told[at].account_iban, told[at].virtual_iban] for at in numbers]
+            rows = [(_transaction(told[at]), virtual_id) for at, (_, virtual_id) in zip(numbers, places, strict=True)]
+            ids |= zip(numbers, await book_notifications(conn, places[0][0], rows, now), strict=True)
+    return [ids[at] for at in range(len(told))]
+
+
+async def _located(conn: AsyncConnection, caller: Caller, told: Notification) -> tuple[bank.BankAccount, UUID | None]:
+    """The account that a notification is about and the virtual IBAN credited. Raises a 422 Problem where it is none of ours."""
+    virtual_id = None
+    held = await bank.account(conn, caller.tenant_id, told.account_iban)
+    for iban in (told.virtual_iban, None if held else told.account_iban):
+        if iban and (found := await bank.account_of_virtual(conn, caller.tenant_id, iban)):
+            if held is not None and held.bank_account_id != found[0].bank_account_id:
+                raise Problem(422, "virtual-iban-elsewhere", "The virtual IBAN belongs to another account")
+            held, virtual_id = found
+    if held is None:
+        raise Problem(422, "account-unknown", "The payment is on an account that is none of ours", f"account {told.account_iban}")
+    return held, virtual_id
+
+
+def _fits(told: Notification, held: bank.BankAccount, at: int | None) -> None:
+    """Raises a 422 Problem where a payment cannot be one of the account; `at` is its number in a batch."""
+    where = "" if at is None else f"/payments/{at}"
+    if held.currency != told.currency:
+        errors = [FieldError(f"{where}/currency", "currency-differs", "is not the account's", "body")]
+        detail = f"account {held.iban} is in {held.currency}"
+        raise Problem(422, "currency-differs", "The account is kept in another currency", detail, errors=errors)
+    if told.booking_date < held.start_date:
+        errors = [FieldError(f"{where}/booking_date", "before-start", "is before the account's start", "body")]
+        raise Problem(422, "before-start", "The payment is from before the account's start date", errors=errors)
+
+
+def _transaction(told: Notification) -> Transaction:
+    return Transaction(
+        kind="payment",
+        credit=True,
+        amount_minor=told.amount_minor,
+        currency=told.currency,
+        booking_date=told.booking_date,
+        value_date=told.value_date,
+        bank_reference=told.bank_reference,
+        entry_reference=told.bank_reference,
+        end_to_end_id=told.end_to_end_id,
+        structured_reference=normalised(told.structured_reference or "") or None,
+        remittance=[line.replace("\0", " ") for line in told.remittance],
+        debtor_name=told.debtor_name,
+        debtor_iban="".join((told.debtor_iban or "").split()).upper() or None,
+        virtual_iban=told.virtual_iban,
+    )
 
 
 @ROUTER.get("/payments")

@@ -249,15 +249,19 @@ async def _resolve_totals(conn: AsyncConnection, held: BankAccount, now: datetim
     await _confirm(conn, held, [payment_id for row in rows for payment_id in row[1]], now)
 
 
-async def book_notification(
-    conn: AsyncConnection, held: BankAccount, one: Transaction, virtual_iban_id: UUID | None, now: datetime
-) -> UUID:
-    """Stores one payment that a signed notification told of; returns its id, whether it is new or was there."""
+async def book_notifications(
+    conn: AsyncConnection, held: BankAccount, told: Sequence[tuple[Transaction, UUID | None]], now: datetime
+) -> list[UUID]:
+    """Stores payments of one account that a signed notification told of, each with its virtual IBAN's id.
+
+    Returns their ids in the order told, whether they are new or were there. Two with one identity are one payment.
+    """
     await bank.hold_account(conn, held.bank_account_id, alone=False)
-    key = one.identity()
-    payment_id = named_id("payment", held.tenant_id, held.bank_account_id, key)
-    row = (payment_id, key, one, virtual_iban_id)
-    stored = await bank.insert_payments(conn, held, [row], confirmation="notified", source="notification", at=machine_now(), now=now)
-    if stored:
-        await publish(conn, [_received(held, row, "notified", "notification")])
-    return payment_id
+    rows = []
+    for one, virtual_iban_id in told:
+        key = one.identity()
+        rows.append((named_id("payment", held.tenant_id, held.bank_account_id, key), key, one, virtual_iban_id))
+    new = list({row[0]: row for row in rows}.values())
+    stored = await bank.insert_payments(conn, held, new, confirmation="notified", source="notification", at=machine_now(), now=now)
+    await publish(conn, [_received(held, row, "notified", "notification") for row in new if row[0] in stored])
+    return [row[0] for row in rows]
