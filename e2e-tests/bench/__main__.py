@@ -28,6 +28,7 @@ async def measure(rig: Rig, *, quick: bool) -> dict[str, float]:
         rates["bare"].append(await loops.bare_rate(rig, payments))
         rates["product"].append(await product.rate(rig, payments))
         rates["naive"].append(await loops.naive_rate(rig, naive))
+        say("; ".join(f"{name} {found[-1]:.0f}/s" for name, found in rates.items()))
     end_to_end, bare = statistics.median(rates["product"]), statistics.median(rates["bare"])
     figures |= {
         "end_to_end_per_s": end_to_end,

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 
 import asyncpg
 import httpx
+import invoicing.cli  # noqa: F401 - its migrations are found through the package
 import msgspec
 from contracts.envelope import NAMESPACE
 from contracts.invoices import Instalment, InvoiceIssued
@@ -179,9 +180,12 @@ async def latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:
             rig.listening(at.prefix + "InvoicePaid") as paid,
             httpx.AsyncClient(headers=headers, timeout=30, trust_env=False) as http,
         ):
-            with rig.process("-m", "matching", "all", **at.environment):
+            with ExitStack() as running:
+                for role in ("api", "worker", "relay"):
+                    running.enter_context(rig.process("-m", "matching", role, **at.environment))
                 url = f"http://127.0.0.1:{PORT}"
                 await _ready(http, url)
+                await asyncio.sleep(5)  # the worker joins its group
 
                 async def send(first: int, number: int) -> None:
                     body = {"payments": [_notified(one) for one in range(first, first + number)]}
