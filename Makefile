@@ -67,7 +67,7 @@ format: setup  ## let ruff lay the code out
 contracts: setup  ## regenerate schemas, AsyncAPI and OpenAPI; name what breaks since the last commit on main
 	$(RUN) -m contracts.generate
 	$(RUN) -m shared.openapi $(SERVICES)
-	$(RUN) -m contracts.compatibility
+	$(RUN) -m contracts.compatibility --base $$(git rev-parse --verify --quiet main || git rev-parse --verify --quiet origin/main || git rev-parse HEAD)
 
 revision: setup  ## write a migration from the difference between tables and schema: S=matching M="what changed"
 	$(call with-servers,$(RUN) -m shared.testing.revision $(S) "$(M)")
