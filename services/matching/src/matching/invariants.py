@@ -35,6 +35,12 @@ CHECKS = (
         "FROM allocation GROUP BY 1, 2) a USING (tenant_id, item_id) WHERE i.cash_minor <> coalesce(a.total, 0)",
     ),
     Check(
+        "differences_agree_with_items",
+        "SELECT 'item ' || i.item_id AS what FROM open_item i LEFT JOIN (SELECT tenant_id, item_id, sum(diff_minor) AS total "
+        "FROM allocation GROUP BY 1, 2) a USING (tenant_id, item_id) "
+        "WHERE i.discount_minor + i.charges_minor + i.withheld_minor <> coalesce(a.total, 0)",
+    ),
+    Check(
         "allocations_stay_within_tenant_and_entity",
         "SELECT 'payment ' || a.payment_id || ' item ' || a.item_id AS what FROM allocation a LEFT JOIN payment p "
         "ON p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id LEFT JOIN open_item i ON i.tenant_id = a.tenant_id "

@@ -269,8 +269,11 @@ ALLOCATION = Table(
     Column("item_id", UUID, primary_key=True),
     _need("amount_minor", BigInteger),
     _need("rule", Text),
+    _amount("diff_minor"),
+    Column("diff_reason", Text),
     Index("allocation_item", "tenant_id", "item_id"),
     CheckConstraint("amount_minor > 0", name="allocation_above_zero"),
+    CheckConstraint("diff_minor >= 0 AND (diff_minor = 0 OR diff_reason IS NOT NULL)", name="allocation_difference"),
 )
 
 SET_OFF = Table(

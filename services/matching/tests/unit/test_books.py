@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from matching.domain.books import Account, Books, Item, Payment, instalments_open
+from matching.domain.books import DIFFERENCES, Account, Books, Item, Payment, instalments_open
 
 TENANT, ENTITY = UUID(int=1), UUID(int=2)
 DAY = date(2026, 3, 2)
@@ -30,6 +30,10 @@ def payment(number: int, amount: int) -> Payment:
         TENANT, UUID(int=5000 + number), 1, UUID(int=3), ENTITY, "EUR", amount, 0, amount, 0, 0, DAY, DAY, "booked", "camt.053", "received",
         None, None, None, None, None, None, None, 0,
     )  # fmt: skip
+
+
+def forgiven(one: Item) -> int:
+    return one.discount_minor + one.charges_minor + one.withheld_minor
 
 
 class SubLedger(RuleBasedStateMachine):
@@ -68,6 +72,21 @@ class SubLedger(RuleBasedStateMachine):
         one, target = self._payment(data), self._one(data, kind=False)
         if one and target:
             self.books.allocate(one, target, "structured_reference")
+            self.books.decided(one, "overpaid")
+
+    @rule(data=st.data(), amount=AMOUNTS, diff=AMOUNTS, reason=st.sampled_from(sorted(DIFFERENCES)))
+    def match_with_a_difference(self, data, amount, diff, reason):
+        one, target = self._payment(data), self._one(data, kind=False)
+        if one and target:
+            held = one.allocations.get(target.item_id)
+            if held and held.diff_reason not in {None, reason}:
+                if one.unapplied_minor and target.open_minor > 1:
+                    with pytest.raises(ValueError, match="for one reason"):
+                        self.books.allocate(one, target, "document_number", amount=1, diff=1, reason=reason)
+                return
+            amount = data.draw(st.sampled_from([amount, max(target.open_minor - diff, 0), target.open_minor]))
+            fits = 0 < amount <= one.unapplied_minor and amount + diff <= target.open_minor
+            assert self.books.allocate(one, target, "document_number", amount=amount, diff=diff, reason=reason) == (amount if fits else 0)
             self.books.decided(one, "overpaid")
 
     @rule(data=st.data())
@@ -137,11 +156,13 @@ class SubLedger(RuleBasedStateMachine):
     @invariant()
     def items_are_conserved(self):
         for one in self.books.items.values():
-            assert one.original_minor == one.open_minor + one.cash_minor + one.credit_minor
-            assert min(one.open_minor, one.cash_minor, one.credit_minor) >= 0
+            assert one.original_minor == one.open_minor + one.cash_minor + one.credit_minor + forgiven(one)
+            assert min(one.open_minor, one.cash_minor, one.credit_minor, one.discount_minor, one.charges_minor, one.withheld_minor) >= 0
             assert (one.status == "open") == (one.open_minor > 0)
             paid = sum(p.allocations[one.item_id].amount_minor for p in self.books.payments.values() if one.item_id in p.allocations)
             assert one.cash_minor == paid
+            diffs = sum(p.allocations[one.item_id].diff_minor for p in self.books.payments.values() if one.item_id in p.allocations)
+            assert forgiven(one) == diffs
 
     @invariant()
     def accounts_are_the_sums(self):
@@ -190,6 +211,30 @@ def test_matching_then_unmatching_is_the_identity(paid, owed):
         money.allocations,
         holder.open_minor,
     )
+
+
+@given(owed=AMOUNTS, diff=AMOUNTS, reason=st.sampled_from(sorted(DIFFERENCES)))
+def test_matching_with_a_difference_closes_the_item_and_unmatching_is_the_identity(owed, diff, reason):
+    books, holder = Books(), account(0)
+    books.accounts[TENANT, holder.account_id] = holder
+    books.open(one := item(0, owed + diff, holder))
+    money = payment(0, owed)
+    before = (one.open_minor, forgiven(one), one.cash_minor, one.status, money.unapplied_minor, holder.open_minor)
+    assert books.allocate(money, one, "document_number", amount=owed, diff=diff, reason=reason) == owed
+    assert (one.open_minor, forgiven(one), one.cash_minor, one.status, money.unapplied_minor) == (0, diff, owed, "paid", 0)
+    books.unallocate(money, one)
+    assert before == (one.open_minor, forgiven(one), one.cash_minor, one.status, money.unapplied_minor, holder.open_minor)
+
+
+def test_a_difference_needs_a_reason_and_an_amount():
+    books, holder = Books(), account(0)
+    books.accounts[TENANT, holder.account_id] = holder
+    books.open(one := item(0, 100, holder))
+    for terms in ({"amount": 98, "diff": 2}, {"diff": 2, "reason": "discount"}, {"amount": 98, "diff": 2, "reason": "kindness"}):
+        with pytest.raises(ValueError, match="a difference has"):
+            books.allocate(payment(0, 98), one, "document_number", **terms)
+    assert books.allocate(payment(0, 97), one, "document_number", amount=98, diff=2, reason="discount") == 0
+    assert one.open_minor == 100
 
 
 @pytest.mark.parametrize("field", ["tenant_id", "entity_id", "currency"])

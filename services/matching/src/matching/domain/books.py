@@ -73,15 +73,27 @@ class Item:
         return "credit_notes" if self.kind == "credit_note" else "receivables"
 
 
+DIFFERENCES = {
+    "discount": ("discount_minor", "discount"),
+    "bank_charges": ("charges_minor", "charges"),
+    "rounding": ("charges_minor", "charges"),
+    "tolerance": ("charges_minor", "charges"),
+    "withheld": ("withheld_minor", "withheld"),
+}
+"""Why more leaves an item than was received: reason code to the item's column and the ledger account that bears it."""
+
+
 @dataclass(slots=True)
 class Allocation:
-    """What of a payment went to an item."""
+    """What of a payment went to an item: `amount_minor` was received; `diff_minor` left the item with it, for `diff_reason`."""
 
     item_id: UUID
     debtor_id: UUID
     invoice_number: str
     amount_minor: int
     rule: str
+    diff_minor: int = 0
+    diff_reason: str | None = None
 
 
 @dataclass(slots=True)
@@ -149,37 +161,54 @@ class Books:
     entries: list[Entry] = field(default_factory=list)
 
     # --- payments ------------------------------------------------------------------------------------------------
-    def allocate(self, payment: Payment, item: Item, rule: str) -> int:
-        """Allocates as much of the payment to the item as both have; returns how much. 0 when either has none.
+    def allocate(
+        self, payment: Payment, item: Item, rule: str, *, amount: int | None = None, diff: int = 0, reason: str | None = None
+    ) -> int:
+        """Allocates `amount` of the payment to the item, as far as both have it, or all they have; returns how much was received.
 
-        Raises ValueError where the two may never meet: another tenant, entity or currency, or a credit note.
+        `diff` minor units more leave the item unpaid, for a reason in DIFFERENCES: discount, charges, tolerance. They are
+        granted only together with the whole of `amount`, which is needed then: nothing is forgiven on a part.
+
+        Raises ValueError where the two may never meet: another tenant, entity or currency, or a credit note; and for a
+        difference without a known reason, below zero or other than the one already granted on the same pair.
         """
         if payment.tenant_id != item.tenant_id or payment.entity_id != item.entity_id or payment.currency != item.currency:
             raise ValueError("a payment is allocated within its tenant, entity and currency")
         if item.kind == "credit_note":
             raise ValueError("a payment does not settle a credit note")
-        amount = min(payment.unapplied_minor, item.open_minor)
-        if amount <= 0:
+        if diff < 0 or (diff and (reason not in DIFFERENCES or amount is None)):
+            raise ValueError("a difference has an amount above zero, a known reason and an amount received with it")
+        if diff and (payment.unapplied_minor < (amount or 0) or item.open_minor < (amount or 0) + diff):
             return 0
-        key = (payment.tenant_id, payment.payment_id)
-        self._unapplied(payment, -amount)
-        payment.allocated_minor += amount
-        self._open(item, -amount)
-        item.cash_minor += amount
-        item.value_date = payment.value_date if item.value_date is None else max(item.value_date, payment.value_date)
-        if item.open_minor == 0:
-            item.status, item.close_cause = "paid", None
+        received = (
+            min(payment.unapplied_minor, item.open_minor) if amount is None else min(amount, payment.unapplied_minor, item.open_minor)
+        )
+        if received <= 0:
+            return 0
         held = payment.allocations.get(item.item_id)
         if held is None:
             held = payment.allocations[item.item_id] = Allocation(item.item_id, item.customer_id, item.invoice_number, 0, rule)
-        held.amount_minor += amount
+        elif diff and held.diff_reason not in {None, reason}:
+            raise ValueError("one payment forgives one item for one reason")
+        self._unapplied(payment, -received)
+        payment.allocated_minor += received
+        self._open(item, -received - diff)
+        item.cash_minor += received
+        item.value_date = payment.value_date if item.value_date is None else max(item.value_date, payment.value_date)
+        if item.open_minor == 0:
+            item.status, item.close_cause = "paid", None
+        held.amount_minor += received
+        self._enter(payment, "unapplied", "receivables", received, payment.payment_id, item.item_id)
+        if diff and reason is not None:
+            held.diff_minor += diff
+            held.diff_reason = reason
+            self._forgive(payment, item, reason, diff)
         self.changed_allocations[payment.tenant_id, payment.payment_id, item.item_id] = held
-        self._act(key, "matched")
-        self._enter(payment, "unapplied", "receivables", amount, payment.payment_id, item.item_id)
-        return amount
+        self._act((payment.tenant_id, payment.payment_id), "matched")
+        return received
 
     def unallocate(self, payment: Payment, item: Item) -> int:
-        """Undoes what of the payment is allocated to the item; returns how much."""
+        """Undoes what of the payment is allocated to the item, its difference too; returns how much was received."""
         held = payment.allocations.pop(item.item_id, None)
         if held is None:
             return 0
@@ -187,10 +216,12 @@ class Books:
         payment.allocated_minor -= amount
         self._unapplied(payment, amount)
         item.cash_minor -= amount
-        self._open(item, amount)
+        self._open(item, amount + held.diff_minor)
         self.changed_allocations[payment.tenant_id, payment.payment_id, item.item_id] = None
         self._act((payment.tenant_id, payment.payment_id), "unmatched")
         self._enter(payment, "receivables", "unapplied", amount, payment.payment_id, item.item_id)
+        if held.diff_minor and held.diff_reason is not None:
+            self._forgive(payment, item, held.diff_reason, -held.diff_minor)
         return amount
 
     def attribute(self, payment: Payment, account: Account | None) -> None:
@@ -318,6 +349,13 @@ class Books:
             self.acts[key] = {act}
         else:
             acts.add(act)
+
+    def _forgive(self, payment: Payment, item: Item, reason: str, step: int) -> None:
+        """Moves a difference to the column and the ledger account of its reason; below zero takes it back."""
+        column, ledger = DIFFERENCES[reason]
+        setattr(item, column, getattr(item, column) + step)
+        debit, credit = (ledger, "receivables") if step > 0 else ("receivables", ledger)
+        self._enter(payment, debit, credit, abs(step), payment.payment_id, item.item_id)
 
     def _unapplied(self, payment: Payment, step: int) -> None:
         payment.unapplied_minor += step

@@ -113,7 +113,8 @@ async def _load_allocations(conn: AsyncConnection, books: Books, payments: Seque
         return
     rows = await fetch(
         conn,
-        "SELECT a.tenant_id, a.payment_id, a.item_id, i.customer_id, i.invoice_number, a.amount_minor, a.rule FROM allocation a "
+        "SELECT a.tenant_id, a.payment_id, a.item_id, i.customer_id, i.invoice_number, a.amount_minor, a.rule, "
+        "a.diff_minor, a.diff_reason FROM allocation a "
         "JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id WHERE (a.tenant_id, a.payment_id) IN "
         "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) ORDER BY a.tenant_id, a.payment_id, i.due_date, a.item_id",
         **keys(payments),
@@ -149,7 +150,12 @@ _I = {
     "original": "bigint",
     "open": "bigint",
     "cash": "bigint",
+    "discount": "bigint",
     "credit": "bigint",
+    "charges": "bigint",
+    "withheld": "bigint",
+    "set_off": "bigint",
+    "written_off": "bigint",
     "contested": "bigint",
     "status": "text",
     "cause": "text",
@@ -159,7 +165,7 @@ _I = {
     "invoice_version": "bigint",
 }
 _B = {"tenant": "uuid", "id": "uuid", "version": "bigint", "open": "bigint", "unapplied": "bigint", "credits": "bigint"}
-_A = {"tenant": "uuid", "payment": "uuid", "item": "uuid", "amount": "bigint", "rule": "text"}
+_A = {"tenant": "uuid", "payment": "uuid", "item": "uuid", "amount": "bigint", "rule": "text", "diff": "bigint", "reason": "text"}
 _D = {"tenant": "uuid", "payment": "uuid", "version": "bigint", "rule": "text"}
 _L = {
     "tenant": "uuid",
@@ -189,16 +195,18 @@ WITH p AS (
     next_look_at = CASE WHEN :keep_looks THEN payment.next_look_at ELSE t.next END, confirmation = t.confirmation
   FROM {_rows("p", _P, "candidates")} WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id
 ), i AS (
-  UPDATE open_item SET version = t.version, original_minor = t.original, open_minor = t.open, cash_minor = t.cash, credit_minor = t.credit,
-    contested_minor = t.contested, status = t.status, close_cause = t.cause, value_date = t.value_date, account_id = t.account,
-    customer_id = t.customer, invoice_version = t.invoice_version
+  UPDATE open_item SET version = t.version, original_minor = t.original, open_minor = t.open, cash_minor = t.cash,
+    discount_minor = t.discount, credit_minor = t.credit, charges_minor = t.charges, withheld_minor = t.withheld,
+    set_off_minor = t.set_off, written_off_minor = t.written_off, contested_minor = t.contested, status = t.status,
+    close_cause = t.cause, value_date = t.value_date, account_id = t.account, customer_id = t.customer, invoice_version = t.invoice_version
   FROM {_rows("i", _I)} WHERE open_item.tenant_id = t.tenant AND open_item.item_id = t.id
 ), b AS (
   UPDATE account_balance SET version = t.version, open_minor = t.open, unapplied_minor = t.unapplied, unused_credits_minor = t.credits
   FROM {_rows("b", _B)} WHERE account_balance.tenant_id = t.tenant AND account_balance.account_id = t.id
 ), a AS (
-  INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule) SELECT t.* FROM {_rows("a", _A)}
-  ON CONFLICT (tenant_id, payment_id, item_id) DO UPDATE SET amount_minor = EXCLUDED.amount_minor
+  INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule, diff_minor, diff_reason) SELECT t.* FROM {_rows("a", _A)}
+  ON CONFLICT (tenant_id, payment_id, item_id) DO UPDATE SET amount_minor = EXCLUDED.amount_minor, diff_minor = EXCLUDED.diff_minor,
+    diff_reason = EXCLUDED.diff_reason
 ), d AS (
   INSERT INTO decision (tenant_id, payment_id, payment_version, rule, evidence, decided_at)
   SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), :now FROM {_rows("d", _D, "evidence")}
@@ -263,7 +271,12 @@ async def save(
         i_original=_literal(i.original_minor for i in items),
         i_open=_literal(i.open_minor for i in items),
         i_cash=_literal(i.cash_minor for i in items),
+        i_discount=_literal(i.discount_minor for i in items),
         i_credit=_literal(i.credit_minor for i in items),
+        i_charges=_literal(i.charges_minor for i in items),
+        i_withheld=_literal(i.withheld_minor for i in items),
+        i_set_off=_literal(i.set_off_minor for i in items),
+        i_written_off=_literal(i.written_off_minor for i in items),
         i_contested=_literal(i.contested_minor for i in items),
         i_status=_literal(i.status for i in items),
         i_cause=_literal(i.close_cause for i in items),
@@ -282,6 +295,8 @@ async def save(
         a_item=_literal(key[2] for key, _ in kept),
         a_amount=_literal(held.amount_minor for _, held in kept),
         a_rule=_literal(held.rule for _, held in kept),
+        a_diff=_literal(held.diff_minor for _, held in kept),
+        a_reason=_literal(held.diff_reason for _, held in kept),
         d_tenant=_literal(d[0] for d in decisions),
         d_payment=_literal(d[1] for d in decisions),
         d_version=_literal(d[2] for d in decisions),
