@@ -4,18 +4,23 @@ python -m NAME api | worker | relay | all      roles of a process (`all`: the th
 python -m NAME migrate                         bring the database to the newest schema (the owner's role)
 python -m NAME check                           the invariants, on the database; exit 1 when one does not hold
 python -m NAME dead-letters [--replay] [--tenant T]
+python -m NAME read-again EVENT...             read topics from their start, e.g. after offsets were lost; workers stopped
 """
 
 import argparse
 import asyncio
 import json
+import sys
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import uvloop
+from contracts.catalogue import topics
 from pydantic import ValidationError
 
 from shared import deadletters, migrations
+from shared.failures import UnavailableError
+from shared.kafka import BusyGroupError, read_again
 from shared.service import Service, check, make_worker, open_runtime, prepare_inbox, print_checks, run_roles
 from shared.settings import Settings
 
@@ -38,6 +43,9 @@ def main(service: Service, argv: Sequence[str] | None = None, *, tools: Sequence
     letters.add_argument("--replay", action="store_true", help="run them through their handlers again")
     letters.add_argument("--tenant", type=UUID, default=None)
     letters.set_defaults(run=lambda args: uvloop.run(_dead_letters(service, tenant=args.tenant, replay=args.replay)))
+    again = commands.add_parser("read-again", help="read topics from their start again (stop the workers first)")
+    again.add_argument("events", nargs="+", metavar="EVENT", choices=sorted(event.__name__ for event in service.routes))
+    again.set_defaults(run=lambda args: asyncio.run(_read_again(service, args.events)))
     for tool in tools:
         tool(commands)
     args = parser.parse_args(argv)
@@ -99,3 +107,18 @@ async def _dead_letters(service: Service, *, tenant: UUID | None, replay: bool) 
         return 1 if left else 0
     finally:
         await runtime.database.close()
+
+
+async def _read_again(service: Service, names: Sequence[str]) -> int:
+    settings = settings_of(service)
+    prefix = settings.topic_prefix
+    for name in names:  # one by one: topics differ in their number of partitions
+        try:
+            ahead = await read_again(
+                settings.kafka_bootstrap_servers, prefix + service.name, [prefix + name], partitions=topics()[name].partitions
+            )
+        except (BusyGroupError, UnavailableError) as error:
+            print(f"{service.name}: {name}: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+            return 1
+        print(json.dumps({"event": name, "records_ahead": ahead[prefix + name]}))  # noqa: T201 - a command's answer
+    return 0

@@ -11,12 +11,23 @@ from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import CommitFailedError, KafkaError, TopicAlreadyExistsError
 from contracts.catalogue import topics
 
 from shared.failures import UnavailableError
 
-__all__ = ["AIOKafkaConsumer", "KafkaError", "Offsets", "Producer", "Record", "TopicPartition", "consumer", "create_topics"]
+__all__ = [
+    "AIOKafkaConsumer",
+    "BusyGroupError",
+    "KafkaError",
+    "Offsets",
+    "Producer",
+    "Record",
+    "TopicPartition",
+    "consumer",
+    "create_topics",
+    "read_again",
+]
 
 SESSION_TIMEOUT_MS = 10_000
 SEND_SECONDS = 15.0
@@ -154,6 +165,32 @@ async def create_topics(bootstrap_servers: str, *, prefix: str, replication: int
         return [topic.name for topic in new]
     finally:
         await admin.close()
+
+
+async def read_again(bootstrap_servers: str, group: str, names: Sequence[str], *, partitions: int) -> dict[str, int]:
+    """Sets a group back to the first record kept of whole topics (full names); returns how many records lie ahead, by topic.
+
+    What repeats has no second effect: states go by version, facts through the inbox. Raises UnavailableError when the
+    cluster does not answer, and BusyGroupError while a member of the group lives: its own commits would undo this.
+    """
+    client = consumer(bootstrap_servers, group, client_id="encours-read-again")
+    with _unavailable():
+        try:
+            await client.start()
+            chosen = [TopicPartition(name, number) for name in names for number in range(partitions)]
+            client.assign(chosen)
+            first, ends = await client.beginning_offsets(chosen), await client.end_offsets(chosen)
+            try:
+                await client.commit(dict(first))
+            except CommitFailedError:
+                raise BusyGroupError(f"the group {group} still has members: stop its workers first") from None
+        finally:
+            await client.stop()
+    return {name: sum(ends[tp] - first[tp] for tp in chosen if tp.topic == name) for name in names}
+
+
+class BusyGroupError(RuntimeError):
+    """A consumer group that must be empty has members."""
 
 
 class Offsets:

@@ -4,11 +4,11 @@ import json
 import random
 import signal
 
-import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition  # noqa: TID251 - the test harms the group
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete  # noqa: TID251
 from aiokafka.protocol.admin import DeleteGroupsRequest  # noqa: TID251
+from shared.kafka import BusyGroupError, read_again
 from shared.testing.waiting import eventually
 from toyservice.harness import Child, System, Zygote, history
 
@@ -55,10 +55,12 @@ async def test_lost_offsets_stop_every_topic_and_apply_nothing(toy: System, zygo
     assert await _counts(toy) == before
     assert worker.status is None
     # a person decides to read again from the start: what was known stays as it is, what is new is applied
+    names = [toy.prefix + event for event in ("PaymentReceived", "ReminderSent")]
+    with pytest.raises(BusyGroupError):
+        await read_again(toy.bootstrap, group, names, partitions=6)
     assert await worker.end(signal.SIGTERM) == 0
-    conn = await asyncpg.connect(toy.urls.app)
-    await conn.execute("DELETE FROM consumer_start")
-    await conn.close()
+    ahead = await read_again(toy.bootstrap, group, names, partitions=6)
+    assert sum(ahead.values()) >= len(toy.fed.payments)
     children = [await zygote.start(role, toy.environment, toy.log(role)) for role in ("worker", "relay")]
     await toy.settled()
     for child in children:
@@ -91,3 +93,14 @@ async def test_an_offset_out_of_range_stops_its_partition_and_no_other(toy: Syst
     assert worker.status is None
     assert set((await toy.verify()).values()) == {True}
     assert await worker.end(signal.SIGTERM) == 0
+    await read_again(toy.bootstrap, toy.prefix + "toyservice", [toy.prefix + "ReminderSent"], partitions=6)
+    again = await zygote.start("worker", toy.environment, toy.log("again"))
+    await toy.feed(history(random.Random(44), 200, 5))
+
+    async def reads_on() -> bool:
+        return await toy.count("SELECT count(*) FROM payment") == len(toy.fed.payments) and not await _stopped(
+            toy, again, "offset_out_of_range"
+        )
+
+    await eventually(reads_on, seconds=40, what="the partition reads on")
+    assert await again.end(signal.SIGTERM) == 0
