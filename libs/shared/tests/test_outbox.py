@@ -4,9 +4,11 @@ import json
 import asyncpg
 import msgspec
 import pytest
+from contracts.customers import CustomerIdentityChanged
 from contracts.envelope import ContractError
+from contracts.payments import PaymentReceived
 from shared.db import Database, fetch
-from shared.outbox import Outgoing, depth, publish
+from shared.outbox import Outgoing, Tombstone, depth, publish
 from shared.relay import Relay
 from shared.testing.databases import Urls
 from shared.testing.events import message, published
@@ -107,3 +109,20 @@ async def test_the_relays_role_reaches_the_outbox_alone(urls: Urls) -> None:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await conn.execute(forbidden)
     await conn.close()
+
+
+async def test_a_tombstone_leaves_as_a_record_without_a_value_under_the_key_of_what_it_ends(database: Database, urls: Urls) -> None:
+    who = CustomerIdentityChanged(version=1, customer_id=TENANT, name="Kervella")
+    async with database.transaction(TENANT) as conn:
+        await publish(conn, [Outgoing(TENANT, who), Tombstone(TENANT, CustomerIdentityChanged, TENANT, 2), Outgoing(TENANT, payment(1))])
+    [said, ended, other] = await _drain(urls)
+    assert (ended[:2], ended[2]) == (said[:2], None)
+    assert json.loads(said[2])["name"] == "Kervella"
+    assert dict(ended[3])["ce_sequence"] == b"00000000000000000002"
+    assert json.loads(other[2])["event"] == "PaymentReceived"
+
+
+async def test_a_tombstone_for_a_topic_that_is_not_compacted_is_refused(database: Database) -> None:
+    with pytest.raises(ValueError, match="not compacted"):
+        async with database.transaction(TENANT) as conn:
+            await publish(conn, [Tombstone(TENANT, PaymentReceived, TENANT, 2)])

@@ -32,8 +32,8 @@ __all__ = [
 SESSION_TIMEOUT_MS = 10_000
 SEND_SECONDS = 15.0
 """aiokafka never gives up an idempotent batch: unbounded, an outage would not be noticed and the process could not end."""
-Record = tuple[str, bytes, bytes, list[tuple[str, bytes]]]
-"""Topic, key, value, headers."""
+Record = tuple[str, bytes, bytes | None, list[tuple[str, bytes]]]
+"""Topic, key, value (None: a tombstone), headers."""
 
 
 def consumer(bootstrap_servers: str, group: str, *, client_id: str) -> AIOKafkaConsumer:

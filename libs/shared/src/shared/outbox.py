@@ -23,6 +23,7 @@ from shared.db import fetch, run
 from shared.telemetry import traceparent
 
 _MARK = "\x1e"  # ASCII record separator
+_NOTHING = "null"  # no event is JSON's null: as a value it stands for none
 _ENCODE = msgspec.json.Encoder().encode
 _text = lru_cache(4096)(str)  # tenants and entities: few, and in every event
 
@@ -38,6 +39,19 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True)
+class Tombstone:
+    """The end of an aggregate on its compacted topic: a record without a value, published at the version that ended it.
+
+    Compaction then removes what the topic still says of the aggregate. Consumers skip it: erasure is an event of its own.
+    """
+
+    tenant_id: UUID
+    event: type[StateEvent]
+    aggregate_id: UUID
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """Events as the columns of the outbox, checked and encoded."""
 
@@ -48,7 +62,7 @@ class Prepared:
     values: list[str]
 
 
-async def publish(conn: AsyncConnection, events: Sequence[Outgoing]) -> None:
+async def publish(conn: AsyncConnection, events: Sequence[Outgoing | Tombstone]) -> None:
     """Puts events into the outbox: one statement, whatever their number.
 
     Raises contracts.envelope.ContractError when one is not what its class says; the caller's transaction then rolls back.
@@ -56,17 +70,22 @@ async def publish(conn: AsyncConnection, events: Sequence[Outgoing]) -> None:
     await insert(conn, prepare(events))
 
 
-def prepare(events: Sequence[Outgoing]) -> Prepared:
+def prepare(events: Sequence[Outgoing | Tombstone]) -> Prepared:
     """The part of `publish` that needs no database: a worker does it while the database is busy with its other rows."""
     now = machine_now()
     at, trace = now.isoformat(), traceparent()
     names, keys, envelopes, values = [], [], [], []
     for out in events:
-        name, key, envelope = headers_for(out, at=at, trace=trace)
+        if isinstance(out, Tombstone):
+            name, key, envelope = _tombstone_headers(out, at=at, trace=trace)
+            value = _NOTHING
+        else:
+            name, key, envelope = headers_for(out, at=at, trace=trace)
+            value = encode(out.data).decode()
         names.append(name)
         keys.append(key)
         envelopes.append(_ENCODE(envelope).decode())
-        values.append(encode(out.data).decode())
+        values.append(value)
     return Prepared(now, names, keys, envelopes, values)
 
 
@@ -79,8 +98,9 @@ async def insert(conn: AsyncConnection, prepared: Prepared) -> None:
         conn,
         "INSERT INTO outbox (topic, key, envelope, value, created_at) SELECT topic, key, envelope, value, :now "
         "FROM ROWS FROM (string_to_table(:names, :mark), string_to_table(:keys, :mark), string_to_table(:envelopes, :mark), "
-        "string_to_table(:values, :mark)) WITH ORDINALITY AS t(topic, key, envelope, value, ord) ORDER BY ord",
+        "string_to_table(:values, :mark, :nothing)) WITH ORDINALITY AS t(topic, key, envelope, value, ord) ORDER BY ord",
         mark=_MARK,
+        nothing=_NOTHING,
         names=_MARK.join(prepared.names),
         keys=_MARK.join(prepared.keys),
         envelopes=_MARK.join(prepared.envelopes),
@@ -119,6 +139,26 @@ def headers_for(out: Outgoing, *, at: str, trace: str) -> tuple[str, str, dict[s
             traceparent=trace,
         ),
     )
+
+
+def _tombstone_headers(out: Tombstone, *, at: str, trace: str) -> tuple[str, str, dict[str, str]]:
+    topic = topics()[out.event.__name__]
+    if topic.retention != "compacted":
+        raise ValueError(f"{topic.name} is not compacted: a tombstone would remove nothing")
+    tenant, aggregate = _text(out.tenant_id), str(out.aggregate_id)
+    identity = event_id_text(tenant, out.event, aggregate, out.version)
+    texts = header_texts(
+        identity=identity,
+        event=topic.name,
+        source=f"/encours/{topic.owner}",
+        subject=aggregate,
+        time=at,
+        tenant_id=tenant,
+        sequence=out.version,
+        correlation_id=identity,
+        traceparent=trace,
+    )
+    return topic.name, f"{tenant}:{aggregate}", texts
 
 
 async def depth(conn: AsyncConnection, limit: int) -> int:

@@ -121,9 +121,8 @@ class Relay:
             texts = _HEADERS.decode(row.envelope)
             traces.append(texts.get("ce_traceparent"))
             counts[row.topic] = counts.get(row.topic, 0) + 1
-            records.append(
-                (self._prefix + row.topic, row.key.encode(), row.value.encode(), [(name, text.encode()) for name, text in texts.items()])
-            )
+            value = None if row.value is None else row.value.encode()  # none: a tombstone
+            records.append((self._prefix + row.topic, row.key.encode(), value, [(name, text.encode()) for name, text in texts.items()]))
         with tracer.start_as_current_span(
             "send outbox",
             kind=SpanKind.PRODUCER,

@@ -34,7 +34,7 @@ def attach(metadata: MetaData) -> None:
         Column("topic", Text, nullable=False),
         Column("key", Text, nullable=False),
         Column("envelope", Text, nullable=False),
-        Column("value", Text, nullable=False),
+        Column("value", Text),  # none: a tombstone
         Column("created_at", DateTime(timezone=True), nullable=False),
         # a queue table: vacuum by count, not by share, or the relay wades through dead rows
         postgresql_with={"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "5000", "fillfactor": "100"},

@@ -1,11 +1,13 @@
 """What the toy keeps. `account.total_minor` and `reminded.times` are counters on purpose: they show every double effect."""
 
+from shared.aliases import attach_aliases
 from shared.tables import attach
 from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Index, MetaData, Table
 from sqlalchemy.dialects.postgresql import UUID
 
 METADATA = MetaData()
 attach(METADATA)
+ALIAS = attach_aliases(METADATA)
 
 ACCOUNT = Table(
     "account",

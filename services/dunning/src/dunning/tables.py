@@ -6,6 +6,7 @@ are fed by different topics; money is an integer of minor units that no row lets
 
 from typing import Any
 
+from shared.aliases import attach_aliases
 from shared.tables import attach
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, Index, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
@@ -13,6 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 METADATA = MetaData()
 attach(METADATA)
+ALIAS = attach_aliases(METADATA)
 
 
 def _key(name: str, kind: type[TypeEngine[Any]] = UUID) -> Column[Any]:

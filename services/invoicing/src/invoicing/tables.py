@@ -4,6 +4,7 @@ Invariants: the tenant leads every key; no foreign key ties rows fed by differen
 (`invoice_balance`, `credit_hold`, `credit_terms`) lies in rows of its own, at the highest version seen.
 """
 
+from shared.aliases import attach_aliases
 from shared.tables import attach
 from sqlalchemy import (
     BigInteger,
@@ -24,6 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 METADATA = MetaData()
 attach(METADATA)
+ALIAS = attach_aliases(METADATA)
 
 LEGAL_ENTITY = Table(
     "legal_entity",

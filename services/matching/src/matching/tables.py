@@ -7,6 +7,7 @@ construction). Amounts are minor units. Remittance text, names and IBANs of paye
 
 from typing import Any
 
+from shared.aliases import attach_aliases
 from shared.tables import attach
 from sqlalchemy import (
     ARRAY,
@@ -28,6 +29,7 @@ from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 METADATA = MetaData()
 attach(METADATA)
+ALIAS = attach_aliases(METADATA)
 
 
 def _amount(name: str) -> "Column[int]":

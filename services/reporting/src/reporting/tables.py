@@ -8,6 +8,7 @@ Invariants:
 - no foreign key ties rows that different topics feed.
 """
 
+from shared.aliases import attach_aliases
 from shared.tables import attach
 from sqlalchemy import (
     ARRAY,
@@ -30,6 +31,7 @@ from sqlalchemy.sql.schema import SchemaItem
 
 METADATA = MetaData()
 attach(METADATA)
+ALIAS = attach_aliases(METADATA)
 
 _JSON = JSONB(none_as_null=True)
 _MONEY = Numeric(38, 0)

@@ -6,6 +6,7 @@ anything about a customer is decided. score, terms and hold are our own aggregat
 `decision` is append-only.
 """
 
+from shared.aliases import attach_aliases
 from shared.tables import attach
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, Index, Integer, MetaData, Numeric, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -14,6 +15,7 @@ from scoring.domain.behaviour import MEASURES
 
 METADATA = MetaData()
 attach(METADATA)
+ALIAS = attach_aliases(METADATA)
 
 
 def _at(name: str, *, null: bool = False) -> Column[object]:

@@ -30,10 +30,10 @@ def context(now: datetime, *, bootstrap_servers: str = "127.0.0.1:1") -> Context
 
 
 async def published(owner_url: str, *names: str) -> list[Message[Any]]:
-    """What waits in an outbox, in order; only events of these names where any are given. Read as the tables' owner."""
+    """What waits in an outbox, in order, tombstones aside; only events of these names where any are given. Read as the tables' owner."""
     conn = await asyncpg.connect(owner_url)
     try:
-        rows: Sequence[Any] = await conn.fetch("SELECT topic, envelope, value FROM outbox ORDER BY id")
+        rows: Sequence[Any] = await conn.fetch("SELECT topic, envelope, value FROM outbox WHERE value IS NOT NULL ORDER BY id")
     finally:
         await conn.close()
     return [
