@@ -1,7 +1,7 @@
 """Pytest fixtures that every service's tests share. Loaded by the root conftest.
 
-Real Postgres and a real broker: those that KAFKA_BOOTSTRAP_SERVERS and ENCOURS_POSTGRES_ADMIN_URL name, or else private
-ones that the one-machine runner starts for the session.
+Real Postgres and a real broker: those that KAFKA_BOOTSTRAP_SERVERS and ENCOURS_POSTGRES_ADMIN_URL name; with
+ENCOURS_TEST_SERVERS=containers those that testcontainers starts; or else private ones of the one-machine runner.
 """
 
 import os
@@ -26,6 +26,12 @@ def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Infrast
     given = os.environ.get("ENCOURS_POSTGRES_ADMIN_URL"), os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if given[0] and given[1]:
         yield Infrastructure(given[0], given[1])
+        return
+    if os.environ.get("ENCOURS_TEST_SERVERS") == "containers":
+        from shared.testing.containers import containers  # noqa: PLC0415 - needs a Docker engine
+
+        with containers() as (admin_dsn, bootstrap):
+            yield Infrastructure(admin_dsn, bootstrap)
         return
     from onemachine.testing import infrastructure as start  # noqa: PLC0415 - only where it has to run them itself
 
