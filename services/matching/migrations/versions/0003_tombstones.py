@@ -6,8 +6,8 @@ from shared.migrations import secure
 
 from matching.tables import METADATA
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
