@@ -86,3 +86,28 @@ class AccountBalanceChanged(StateEvent, frozen=True, kw_only=True, gc=False):
     open_minor: PositiveMinor
     unapplied_minor: PositiveMinor
     unused_credits_minor: PositiveMinor
+
+
+class WriteOffState(StateEvent, frozen=True, kw_only=True, gc=False):
+    """What of an item was given up as a loss, and how much of that came to be owed again.
+
+    The item's own state says what is open; this one says why, and is its own aggregate: an item may be written off in parts.
+    """
+
+    write_off_id: UUID
+    item_id: UUID
+    customer_id: UUID
+    source_system: Code
+    invoice_number: Text
+    currency: Currency
+    amount_minor: PositiveMinor
+    reversed_minor: PositiveMinor
+    reason: Code
+
+
+class ReceivableWrittenOff(WriteOffState, frozen=True, kw_only=True, gc=False):
+    """An amount of an item is no longer expected: bad debt."""
+
+
+class WriteOffReversed(WriteOffState, frozen=True, kw_only=True, gc=False):
+    """Some or all of a write-off was taken back: money came after all, or it was a mistake."""

@@ -8,6 +8,10 @@ from msgspec import Struct
 from contracts.envelope import FactEvent, StateEvent
 from contracts.fields import Code, Currency, Date, Line, PositiveMinor, Sha256, Text
 
+ReturnClass = Literal["hard", "soft", "refund", "duplicate", "cancellation", "regulatory"]
+"""What a return reason means for the debtor: `hard` (the account will not pay: closed, blocked, no mandate), `soft` (it may
+pay later: insufficient funds, unspecified), `refund` (the debtor asked it back), the rest are the banks' or the law's."""
+
 
 class Allocation(Struct, frozen=True, kw_only=True, gc=False):
     """What of a payment went to an item. `debtor_id` is the customer who owed it, `rule` what found it.
@@ -26,7 +30,9 @@ class PaymentState(StateEvent, frozen=True, kw_only=True, gc=False):
     """A payment: amount = allocated + unapplied + returned + refunded, always.
 
     `confirmation` is `notified` until the booked entry confirms it. `payer_customer_id` is known once a rule or a person
-    says who paid. `unapplied_reason` and `candidate_customer_ids` tell why some of it has no item.
+    says who paid. `unapplied_reason` and `candidate_customer_ids` tell why some of it has no item. `refund_pending_minor` is
+    the part of `refunded_minor` that the bank has not booked yet. `return_class` says what `return_reason` (an ISO 20022
+    code in lower case) means.
     """
 
     payment_id: UUID
@@ -46,6 +52,8 @@ class PaymentState(StateEvent, frozen=True, kw_only=True, gc=False):
     unapplied_reason: Code | None = None
     candidate_customer_ids: list[UUID] = []
     return_reason: Code | None = None
+    refund_pending_minor: PositiveMinor = 0
+    return_class: ReturnClass | None = None
 
 
 class PaymentReceived(PaymentState, frozen=True, kw_only=True, gc=False):
@@ -65,7 +73,37 @@ class PaymentUnmatched(PaymentState, frozen=True, kw_only=True, gc=False):
 
 
 class PaymentReturned(PaymentState, frozen=True, kw_only=True, gc=False):
-    """The bank took it back; every allocation is undone."""
+    """The bank took it back, whole or in part (`returned_minor`); every allocation is undone."""
+
+
+class PaymentRefunded(PaymentState, frozen=True, kw_only=True, gc=False):
+    """Some of it goes back to the payer by our own transfer: ordered while `refund_pending_minor` is above zero, else booked."""
+
+
+class AnnouncedItem(Struct, frozen=True, kw_only=True, gc=False):
+    """What of an announced payment is for an item."""
+
+    item_id: UUID
+    amount_minor: PositiveMinor
+
+
+class PaymentAnnouncementChanged(StateEvent, frozen=True, kw_only=True, gc=False):
+    """Money that is on its way: a direct debit handed in, a cheque in hand, a card payment pending, a transfer announced.
+
+    While `status` is `announced`, its items are being collected: nobody is reminded of these amounts until `holds_until`
+    has passed (it is `expired` then). `items` empty: anything that the customer owes. `received` names the payment.
+    """
+
+    announcement_id: UUID
+    customer_id: UUID
+    kind: Literal["direct_debit", "cheque", "card", "transfer"]
+    amount_minor: PositiveMinor
+    currency: Currency
+    expected_on: Date
+    holds_until: Date
+    items: list[AnnouncedItem]
+    status: Literal["announced", "received", "expired", "cancelled", "failed"]
+    payment_id: UUID | None = None
 
 
 class StatementRejected(FactEvent, frozen=True, kw_only=True, gc=False):

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from email import message_from_bytes
@@ -18,7 +18,7 @@ from contracts.dunning import ReminderSent
 from contracts.envelope import Event, Message
 from contracts.invoices import Instalment, InvoiceIssued
 from contracts.items import AccountBalanceChanged, ItemInstalment, OpenItemChanged, Settled
-from contracts.payments import PaymentUnapplied
+from contracts.payments import AnnouncedItem, PaymentAnnouncementChanged, PaymentUnapplied
 from dunning.handlers import dispatches, gate, policies, promises, reminders, runs
 from dunning.smtp import Smtp
 from dunning.storage.gate import GUARDED
@@ -211,6 +211,27 @@ class World:
                 unused_credits_minor=unused_credits_minor,
             )
         )
+
+    def announcement(self, customer: UUID, item: UUID, amount_minor: int) -> Callable[[UUID, int, str], Message[Any]]:
+        """Words about one direct debit for an item: call it with the announcement, its version and its status."""
+
+        def says(announcement_id: UUID, version: int, status: Any) -> Message[Any]:
+            return self.message(
+                PaymentAnnouncementChanged(
+                    version=version,
+                    announcement_id=announcement_id,
+                    customer_id=customer,
+                    kind="direct_debit",
+                    amount_minor=amount_minor,
+                    currency="EUR",
+                    expected_on=date(2025, 1, 1),
+                    holds_until=date(2025, 1, 8),
+                    items=[AnnouncedItem(item_id=item, amount_minor=amount_minor)],
+                    status=status,
+                )
+            )
+
+        return says
 
     def payment_in_review(
         self, payment: UUID, *, unapplied_minor: int, payer: UUID | None = None, candidates: list[UUID] | None = None

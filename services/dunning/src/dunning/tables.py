@@ -133,6 +133,21 @@ PAYMENT = Table(
     Index("payment_in_review", "customer_ids", postgresql_using="gin", postgresql_where="unapplied_minor > 0"),
 )
 """Payments; those with `unapplied_minor` are in review. `customer_ids`: the payer, where known, and the candidates."""
+ANNOUNCEMENT = Table(
+    "payment_announcement",
+    METADATA,
+    _tenant(),
+    _key("announcement_id"),
+    _version(),
+    Column("entity_id", UUID, nullable=False),
+    Column("customer_id", UUID, nullable=False),
+    Column("currency", Text, nullable=False),
+    _minor("amount_minor"),
+    Column("items", JSONB, nullable=False),
+    Column("status", Text, nullable=False),
+    Index("payment_announcement_of", "tenant_id", "customer_id", postgresql_where="status = 'announced'"),
+)
+"""Money on its way: what is being collected is not asked for. `items`: what of it is for which item."""
 BANK_ACCOUNT = Table(
     "bank_account",
     METADATA,

@@ -8,7 +8,15 @@ from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsCh
 from contracts.customers import CustomerChanged, CustomerIdentityChanged
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.items import AccountBalanceChanged, OpenItemChanged
-from contracts.payments import PaymentMatched, PaymentReturned, PaymentUnapplied, PaymentUnmatched, StatementRejected
+from contracts.payments import (
+    PaymentAnnouncementChanged,
+    PaymentMatched,
+    PaymentRefunded,
+    PaymentReturned,
+    PaymentUnapplied,
+    PaymentUnmatched,
+    StatementRejected,
+)
 from shared.consumer import Routes
 from shared.jobs import Job, JobContext
 
@@ -29,6 +37,8 @@ ROUTES: Routes = {
     PaymentUnapplied: replicas.keep_payments,
     PaymentUnmatched: replicas.keep_payments,
     PaymentReturned: replicas.keep_payments,
+    PaymentRefunded: replicas.keep_payments,
+    PaymentAnnouncementChanged: replicas.keep_announcements,
     CollectionAccountChanged: replicas.keep_bank_accounts,
     VirtualIbanAssigned: replicas.keep_virtual_ibans,
     VirtualIbanReleased: replicas.keep_virtual_ibans,

@@ -110,6 +110,16 @@ async def test_held_while_credit_covers_it(world: World) -> None:
     assert await held(world) == {"in_credit": 1}
 
 
+async def test_held_while_it_is_being_collected_and_sent_once_the_announcement_expired(world: World) -> None:
+    await world.start()
+    customer, item = await overdue(world)
+    announced, announcement = world.announcement(customer, item, 100_00), new_id()
+    await world.feed(announced(announcement, 1, "announced"))
+    assert await held(world) == {"being_collected": 1}
+    await world.feed(announced(announcement, 2, "expired"), announced(announcement, 1, "announced"))
+    assert (await world.day(DUE + timedelta(days=8))).sent == 1
+
+
 async def test_held_while_disputed_and_the_rest_is_asked(world: World) -> None:
     await world.start()
     customer, item = await overdue(world, disputed_minor=100_00)

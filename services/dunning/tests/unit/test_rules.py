@@ -8,7 +8,7 @@ import pytest
 from dunning.domain.days import business_day
 from dunning.domain.policy import Step, check_steps, due_dates, due_step
 from dunning.domain.promise import Paid, judge, received
-from dunning.domain.reminder import Line, Promise, Situation, decide
+from dunning.domain.reminder import Collection, Line, Promise, Situation, decide
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,6 +85,10 @@ def promise(missing, *items):
     return Promise(UUID(int=9), 1, items, missing)
 
 
+def collection(amount, item=None):
+    return Collection(UUID(int=8), 1, item, amount)
+
+
 @pytest.mark.parametrize(
     ("known", "reason"),
     [
@@ -92,6 +96,8 @@ def promise(missing, *items):
         ({"contested_minor": {ITEMS[0]: 100}}, "disputed"),
         ({"promises": (promise(100),)}, "promised"),
         ({"promises": (promise(100, ITEMS[0]),)}, "promised"),
+        ({"collections": (collection(100),)}, "being_collected"),
+        ({"collections": (collection(100, ITEMS[0]),)}, "being_collected"),
         ({"insolvent": True}, "insolvent"),
         ({"in_review": ((UUID(int=5), 1),)}, "payment_in_review"),
         ({"credit_minor": 100}, "in_credit"),
@@ -111,6 +117,11 @@ def test_the_undisputed_and_unpromised_part_is_asked():
 
 def test_a_promise_about_another_item_takes_nothing_away():
     assert decide(situation(promises=(promise(100, ITEMS[1]),))).asked_minor == 100
+
+
+def test_the_rest_of_what_is_being_collected_is_asked():
+    decision = decide(situation(line(), line(ITEMS[1]), collections=(collection(40, ITEMS[0]),)))
+    assert {each.item_id: each.asked_minor for each in decision.lines} == {ITEMS[0]: 60, ITEMS[1]: 100}
 
 
 amounts = st.integers(0, 300)

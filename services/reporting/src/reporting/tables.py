@@ -241,6 +241,35 @@ DISPUTE = _kept(
     _text("resolution", nullable=True),
     Index("dispute_of", "tenant_id", "customer_id"),
 )
+WRITE_OFF = _kept(
+    "write_off",
+    "write_off_id",
+    _id("entity_id"),
+    _id("item_id"),
+    _id("customer_id"),
+    _text("source_system"),
+    _text("invoice_number"),
+    _text("currency"),
+    _minor("amount_minor"),
+    _minor("reversed_minor"),
+    _text("reason"),
+    Index("write_off_of", "tenant_id", "customer_id"),
+)
+PAYMENT_ANNOUNCEMENT = _kept(
+    "payment_announcement",
+    "announcement_id",
+    _id("entity_id"),
+    _id("customer_id"),
+    _text("kind"),
+    _minor("amount_minor"),
+    _text("currency"),
+    _date("expected_on"),
+    _date("holds_until"),
+    _json("items"),
+    _text("status"),
+    _id("payment_id", nullable=True),
+    Index("payment_announcement_of", "tenant_id", "customer_id"),
+)
 # facts: one row each under their own id, never changed
 REMINDER = Table(
     "reminder",
@@ -347,6 +376,8 @@ READ_MODELS = (
     CREDIT_HOLD,
     PROMISE,
     DISPUTE,
+    WRITE_OFF,
+    PAYMENT_ANNOUNCEMENT,
     REMINDER,
     REJECTED_STATEMENT,
     EVENT_SEEN,

@@ -1,11 +1,11 @@
 """Whether one customer is reminded: a decision from the money that is known and the words that were given.
 
-Rule, in this order: what is contested, conceded or promised is not asked for; when nothing is left, the reminder is held and
-the reason says what took it away. What is left is held while the customer is insolvent, a payment in review may cover it, his
+Rule, in this order: what is contested, conceded, promised or being collected is not asked for; when nothing is left, the reminder
+is held and the reason says what took it away. What is left is held while the customer is insolvent, a payment in review may cover it, his
 credit covers it, it is below the policy's minimum, or nobody may be written to.
 
 Invariants: no line asks for more than is open less what is contested and promised of its item; the sum asked falls by the
-whole of what is promised to the customer; the same situation always gives the same decision.
+whole of what is promised to the customer or on its way from him; the same situation always gives the same decision.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,9 @@ from datetime import date
 from typing import Literal
 from uuid import UUID
 
-Reason = Literal["paid", "disputed", "promised", "insolvent", "payment_in_review", "in_credit", "below_minimum", "no_contact"]
+Reason = Literal[
+    "paid", "disputed", "promised", "being_collected", "insolvent", "payment_in_review", "in_credit", "below_minimum", "no_contact"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,16 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True)
+class Collection:
+    """Money on its way (a direct debit, a cheque in hand): how much is for which item, or for anything he owes (item None)."""
+
+    announcement_id: UUID
+    version: int
+    item_id: UUID | None
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """All that a decision about one customer, entity and currency rests on.
 
@@ -59,6 +71,7 @@ class Situation:
     insolvent: bool
     reachable: bool
     minimum_minor: int
+    collections: tuple[Collection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +100,10 @@ def decide(situation: Situation) -> Decision:
         lines = _deduct(lines, promise.missing_minor, set(promise.item_ids) or None)
     if not lines:
         return Decision((), "promised")
+    for collection in situation.collections:
+        lines = _deduct(lines, collection.amount_minor, {collection.item_id} if collection.item_id else None)
+    if not lines:
+        return Decision((), "being_collected")
     held = _held(situation, sum(line.asked_minor for line in lines))
     return Decision((), held) if held else Decision(tuple(lines), None)
 

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dunning.domain.days import business_day
 from dunning.domain.interest import RateUnknownError, compensation_minor, segments, total_minor
 from dunning.domain.policy import due_dates, due_step
-from dunning.domain.reminder import Decision, Line, Promise, Situation, decide
+from dunning.domain.reminder import Collection, Decision, Line, Promise, Situation, decide
 from dunning.handlers import promises
 from dunning.handlers.policies import Policy, policy_of
 from dunning.letters import FORMAL_NOTICE, Language, Letter, LetterLine, language_of, message_id, recipient_of, render
@@ -157,6 +157,12 @@ async def cases(
             insolvent=bool(who.held and who.hold_reason in INSOLVENCY),
             reachable=contact is not None,
             minimum_minor=policy.minimum_minor.get(currency, 0),
+            collections=tuple(
+                each
+                for row in found.announcements
+                if (row.customer_id, row.currency) == (customer_id, currency)
+                for each in _collections(row)
+            ),
         )
         versions = {
             "accounts": [[row.account_id, row.version] for row in accounts],
@@ -169,6 +175,13 @@ async def cases(
         recipient = contact["email"] if contact else None
         result[(customer_id, currency)] = Case(situation, recipient, language, instalments, {**asdict_situation(situation), **versions})
     return result
+
+
+def _collections(row: Row[Any]) -> list[Collection]:
+    """What is on its way: for named items, and what is left of it for anything that is owed."""
+    found = [Collection(row.announcement_id, row.version, UUID(each["item_id"]), each["amount_minor"]) for each in row.items]
+    rest = row.amount_minor - sum(each.amount_minor for each in found)
+    return found if found or not rest else [Collection(row.announcement_id, row.version, None, rest)]
 
 
 def _line(line: Line, item: Row[Any], instalment: Row[Any]) -> Line:
@@ -288,6 +301,10 @@ def situation_of(inputs: Mapping[str, Any]) -> Situation:
         insolvent=inputs["insolvent"],
         reachable=inputs["reachable"],
         minimum_minor=inputs["minimum_minor"],
+        collections=tuple(
+            Collection(UUID(each["announcement_id"]), each["version"], each["item_id"] and UUID(each["item_id"]), each["amount_minor"])
+            for each in inputs.get("collections", ())
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from contracts.customers import CustomerChanged, CustomerIdentityChanged
 from contracts.envelope import Event, Message
 from contracts.invoices import InvoiceState
 from contracts.items import AccountBalanceChanged, OpenItemChanged
-from contracts.payments import PaymentState, StatementRejected
+from contracts.payments import PaymentAnnouncementChanged, PaymentState, StatementRejected
 from shared.consumer import Context
 from shared.failures import PoisonError
 from shared.states import keep
@@ -22,7 +22,7 @@ from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dunning.storage import replicas as storage
-from dunning.tables import BALANCE, BANK_ACCOUNT, CUSTOMER, HOLD, IDENTITY, INVOICE, PAYMENT, SCORE, TERMS, VIRTUAL_IBAN
+from dunning.tables import ANNOUNCEMENT, BALANCE, BANK_ACCOUNT, CUSTOMER, HOLD, IDENTITY, INVOICE, PAYMENT, SCORE, TERMS, VIRTUAL_IBAN
 
 
 def entity_of(message: Message[Any]) -> UUID:
@@ -124,6 +124,28 @@ async def keep_payments(conn: AsyncConnection, messages: Sequence[Message[Paymen
                 "currency": message.data.currency,
                 "unapplied_minor": message.data.unapplied_minor,
                 "customer_ids": sorted({*message.data.candidate_customer_ids, *_known(message.data.payer_customer_id)}),
+            }
+            for message in messages
+        ],
+    )
+
+
+async def keep_announcements(conn: AsyncConnection, messages: Sequence[Message[PaymentAnnouncementChanged]], ctx: Context) -> None:  # noqa: ARG001 - a handler's signature
+    """Money that is on its way: what of whose items is being collected."""
+    await keep(
+        conn,
+        ANNOUNCEMENT,
+        [
+            {
+                "tenant_id": message.tenant_id,
+                "announcement_id": message.data.announcement_id,
+                "version": message.data.version,
+                "entity_id": entity_of(message),
+                "customer_id": message.data.customer_id,
+                "currency": message.data.currency,
+                "amount_minor": message.data.amount_minor,
+                "items": msgspec.to_builtins(message.data.items),
+                "status": message.data.status,
             }
             for message in messages
         ],

@@ -62,6 +62,7 @@ class Facts:
     disputes: Rows
     promises: Rows
     customers: Rows
+    announcements: Rows
 
 
 async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, customers: Sequence[UUID], items: Sequence[UUID]) -> Facts:
@@ -114,6 +115,13 @@ async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, custome
         tenant=tenant_id,
         customers=who["customers"],
     )
+    announcements = await fetch(
+        conn,
+        "SELECT announcement_id, version, customer_id, currency, amount_minor, items FROM payment_announcement "
+        "WHERE tenant_id = :tenant AND status = 'announced' AND entity_id = :entity AND customer_id = ANY(CAST(:customers AS uuid[])) "
+        "ORDER BY announcement_id FOR UPDATE",
+        **who,
+    )
     people = await fetch(
         conn,
         "SELECT who.customer_id, c.language, c.country, c.version, d.name, d.contacts, d.version AS identity_version, s.band, "
@@ -126,7 +134,7 @@ async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, custome
         tenant=tenant_id,
         customers=who["customers"],
     )
-    return Facts(balances, payments, locked, instalments, disputes, promises, people)
+    return Facts(balances, payments, locked, instalments, disputes, promises, people, announcements)
 
 
 async def decided_today(conn: AsyncConnection, tenant_id: UUID, day: date, entity_id: UUID) -> set[tuple[UUID, str]]:
