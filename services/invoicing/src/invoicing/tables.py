@@ -1,7 +1,7 @@
 """The tables of invoicing.
 
 Invariants: the tenant leads every key; no foreign key ties rows fed by different topics; what other services say
-(`invoice_balance`, `credit_hold`, `credit_terms`) lies in rows of its own, at the highest version seen.
+(`invoice_balance`, `account_balance`, `credit_hold`, `credit_terms`) lies in rows of its own, at the highest version seen.
 """
 
 from shared.aliases import attach_aliases
@@ -42,6 +42,8 @@ LEGAL_ENTITY = Table(
     Column("unknown_buyer", Text, nullable=False),
     Column("on_hold", Text, nullable=False),
     Column("payment_terms_days", SmallInteger, nullable=False),
+    # how long its invoices must be kept, where the product does not know the law of its country
+    Column("retention_years", SmallInteger),
     CheckConstraint("unknown_buyer IN ('create', 'refuse')", name="legal_entity_unknown_buyer"),
     CheckConstraint("on_hold IN ('warn', 'block')", name="legal_entity_on_hold"),
 )
@@ -62,9 +64,13 @@ CUSTOMER = Table(
     Column("payment_terms_days", Integer),
     Column("segment", Text),
     Column("parent_customer_id", UUID),
+    Column("policy", Text),
+    Column("requires_order_number", Boolean, nullable=False, server_default="false"),
+    Column("erased_on", Date),
     CheckConstraint("version >= 1", name="customer_version"),
     CheckConstraint("status IN ('confirmed', 'unconfirmed')", name="customer_status"),
     Index("customer_number", "tenant_id", "source_system", "customer_number", unique=True),
+    Index("customer_parent", "tenant_id", "parent_customer_id", postgresql_where=Column("parent_customer_id", UUID).is_not(None)),
 )
 
 CUSTOMER_IDENTIFIER = Table(
@@ -87,6 +93,22 @@ CUSTOMER_IDENTITY = Table(
     Column("address", JSONB),
     Column("contacts", JSONB, nullable=False),
     Column("known_ibans", JSONB, nullable=False),
+    Column("addresses", JSONB, nullable=False, server_default="[]"),
+)
+
+CUSTOMER_HISTORY = Table(
+    "customer_history",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("customer_id", UUID, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("into_customer_id", UUID),
+    Column("customer", JSONB, nullable=False),
+    # null where nothing is known of who it is, and once that was erased
+    Column("identity", JSONB),
 )
 
 INVOICE = Table(
@@ -144,6 +166,20 @@ INVOICE_BALANCE = Table(
     Column("close_cause", Text),
     Column("value_date", Date),
     CheckConstraint("open_minor >= 0 AND disputed_minor >= 0", name="invoice_balance_amounts"),
+)
+
+ACCOUNT_BALANCE = Table(
+    "account_balance",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("account_id", UUID, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("customer_id", UUID, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("open_minor", BigInteger, nullable=False),
+    Column("unapplied_minor", BigInteger, nullable=False),
+    Column("unused_credits_minor", BigInteger, nullable=False),
+    Index("account_balance_customer", "tenant_id", "customer_id"),
 )
 
 CREDIT_HOLD = Table(

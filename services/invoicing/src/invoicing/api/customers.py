@@ -1,16 +1,19 @@
-"""Customers: PUT /v1/customers/{source_system}/{customer_number}, GET /v1/customers."""
+"""Customers as master data: PUT /v1/customers/{source_system}/{customer_number}, GET /v1/customers, and what they were."""
 
-from typing import Annotated, Any
+import re
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from contracts.customers import Address, Contact, CustomerChanged, CustomerIdentityChanged
+from contracts.customers import Address, Contact, CustomerChanged, CustomerIdentityChanged, RoleAddress
 from contracts.fields import CompanyId
 from fastapi import Path, Query, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from shared.ids import named_id
 from shared.web.auth import Caller, requires
-from shared.web.etag import etag
+from shared.web.etag import etag, require_match
 from shared.web.models import Command, CurrencyCode, Id, Lax, Line, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import Problem
@@ -19,12 +22,14 @@ from sqlalchemy import Row
 from stdnum import iban
 
 from invoicing.api.edge import CodeText, Country, Number, RegisterNumber, SourceSystem, problem_of, runtime_of
+from invoicing.drafts import identifier
 from invoicing.handlers import customers as handlers
 from invoicing.handlers.refusals import Refusal
 from invoicing.storage import customers as storage
 from invoicing.storage.rows import as_dict
 
 ROUTER = Router(prefix="/v1/customers", tags=["customers"])
+_LIKE, _ESCAPED = re.compile(r"([\\%_])"), r"\\\1"
 Language = Annotated[str, Field(pattern="^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$", examples=["fr"])]
 
 
@@ -45,6 +50,12 @@ class AddressCommand(Command):
     postcode: Annotated[str, Field(max_length=20), Line] | None = None
     city: Annotated[str, Field(max_length=100), Line] | None = None
     country: Country | None = None
+
+
+class RoleAddressCommand(AddressCommand):
+    """A further address and what it is for."""
+
+    role: CodeText
 
 
 class ContactCommand(Command):
@@ -72,6 +83,9 @@ class CustomerCommand(Command):
                     "language": "fr",
                     "currency": "EUR",
                     "payment_terms_days": 30,
+                    "requires_order_number": True,
+                    "address": {"lines": ["1 quai du Commerce"], "postcode": "29200", "city": "Brest", "country": "FR"},
+                    "addresses": [{"role": "billing", "lines": ["BP 12"], "postcode": "29200", "city": "Brest", "country": "FR"}],
                     "contacts": [{"role": "billing", "email": "compta@kervella.example", "consent": True}],
                     "known_ibans": ["FR7630006000011234567890189"],
                 }
@@ -87,14 +101,21 @@ class CustomerCommand(Command):
     currency: CurrencyCode | None = None
     payment_terms_days: Annotated[int, Field(ge=0, le=365)] | None = None
     segment: CodeText | None = None
+    policy: CodeText | None = None
+    requires_order_number: bool = False
     parent_customer_id: Id | None = None
     address: AddressCommand | None = None
+    addresses: Annotated[tuple[RoleAddressCommand, ...], Lax, Field(max_length=20)] = ()
     contacts: Annotated[tuple[ContactCommand, ...], Lax, Field(max_length=20)] = ()
     known_ibans: Annotated[tuple[Iban, ...], Lax, Field(max_length=100)] = ()
 
 
 class CustomerView(BaseModel):
-    """A customer as it is kept, with what credit says of it."""
+    """A customer as it is kept, with what credit says of it.
+
+    `merged_into` is whom it is a duplicate of, `survivor_id` who stands for it (itself, where it is no duplicate): what is
+    billed, owed and held is that one's.
+    """
 
     customer_id: UUID
     version: int
@@ -107,9 +128,15 @@ class CustomerView(BaseModel):
     currency: str | None
     payment_terms_days: int | None
     segment: str | None
+    policy: str | None
+    requires_order_number: bool
     parent_customer_id: UUID | None
+    merged_into: UUID | None
+    survivor_id: UUID
+    erased_on: date | None
     name: str | None
     address: dict[str, Any] | None
+    addresses: list[dict[str, Any]]
     contacts: list[dict[str, Any]]
     known_ibans: list[str]
     on_hold: bool
@@ -125,11 +152,41 @@ class CustomerPage(BaseModel):
     next_cursor: str | None
 
 
-def _view(row: Row[Any]) -> CustomerView:
+class VersionView(BaseModel):
+    """What a customer was from a moment on. `identity` is null where nothing was known, or it was erased since."""
+
+    version: int
+    at: datetime
+    actor: str
+    action: str
+    merged_into: UUID | None
+    customer: dict[str, Any]
+    identity: dict[str, Any] | None
+
+
+class VersionPage(BaseModel):
+    """A page of versions, newest first."""
+
+    items: list[VersionView]
+    next_cursor: str | None
+
+
+def view(row: Row[Any]) -> CustomerView:
+    """A customer's row as the API shows it."""
     said = as_dict(row)
-    for name in ("company_ids", "address", "contacts", "known_ibans"):
+    for name in ("company_ids", "address", "addresses", "contacts", "known_ibans"):
         said[name] = msgspec.json.decode(said[name]) if said[name] is not None else None if name == "address" else []
     return CustomerView.model_validate(said)
+
+
+def matches(request: Request) -> Callable[[int | None], None]:
+    """Refuses another version than If-Match names, where the request has one."""
+
+    def check(version: int | None) -> None:
+        if "if-match" in request.headers:
+            require_match(request, version or 0)
+
+    return check
 
 
 @ROUTER.put("/{source_system}/{customer_number}", responses={201: {"model": CustomerView, "description": "The customer is new"}})
@@ -141,7 +198,10 @@ async def put_customer(
     response: Response,
     caller: Annotated[Caller, requires("customers:write")],
 ) -> CustomerView:
-    """Enters a customer, or replaces what is known of it. An unchanged PUT changes no version and publishes nothing."""
+    """Enters a customer, or replaces what is known of it. An unchanged PUT changes no version and publishes nothing.
+
+    With `If-Match`, only where the customer is still at that version.
+    """
     tenant_id = caller.tenant_id
     customer_id = named_id("customer", tenant_id, source_system, customer_number)
     company_ids = [each.company_id() for each in command.company_ids]
@@ -154,25 +214,27 @@ async def put_customer(
         customer_number=customer_number,
         status="confirmed",
         company_ids=company_ids,
-        **command.model_dump(include={"country", "language", "currency", "payment_terms_days", "segment", "parent_customer_id"}),
+        **command.model_dump(include={"country", "language", "currency", "payment_terms_days", "segment", "policy", "parent_customer_id"}),
+        requires_order_number=command.requires_order_number,
     )
     identity = CustomerIdentityChanged(
         version=1,
         customer_id=customer_id,
         name=command.name,
         address=None if command.address is None else msgspec.convert(command.address.model_dump(), Address),
+        addresses=[msgspec.convert(each.model_dump(), RoleAddress) for each in command.addresses],
         contacts=[Contact(**each.model_dump()) for each in command.contacts],
         known_ibans=list(command.known_ibans),
     )
     async with runtime_of(request).database.transaction(tenant_id) as conn:
         try:
-            version, made = await handlers.put_customer(conn, tenant_id, customer, identity, actor=caller.subject)
+            version, made = await handlers.put_customer(conn, tenant_id, customer, identity, actor=caller.subject, seen=matches(request))
         except Refusal as refusal:
             raise problem_of(refusal) from None
         rows = await storage.customers(conn, tenant_id, filters={"customer_id": customer_id}, after=None, limit=1)
     response.status_code = 201 if made else 200
     response.headers["ETag"] = etag(version)
-    return _view(rows[0])
+    return view(rows[0])
 
 
 @ROUTER.get("")
@@ -181,17 +243,29 @@ async def get_customers(
     caller: Annotated[Caller, requires("customers:read")],
     number: Annotated[str | None, Query(max_length=100)] = None,
     source_system: Annotated[str | None, Query(max_length=64)] = None,
+    name: Annotated[str | None, Query(min_length=2, max_length=100, description="A part of the name")] = None,
+    company_id: Annotated[str | None, Query(max_length=100, description="A number in a register, or a VAT number")] = None,
+    status: Annotated[Literal["confirmed", "unconfirmed"] | None, Query()] = None,
+    segment: Annotated[str | None, Query(max_length=64)] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
 ) -> CustomerPage:
-    """Customers, by their ERP's number where one is given."""
-    filters = {name: value for name, value in (("customer_number", number), ("source_system", source_system)) if value is not None}
+    """Customers; by their ERP's number, a part of the name, a register number, status or segment, where given."""
+    asked = {
+        "customer_number": number,
+        "source_system": source_system,
+        "name": None if name is None else f"%{_LIKE.sub(_ESCAPED, name)}%",
+        "company_id": None if company_id is None else identifier("", company_id)[1],
+        "status": status,
+        "segment": segment,
+    }
+    filters = {column: value for column, value in asked.items() if value is not None}
     cursors, bound = request.app.state.cursors, {"tenant_id": caller.tenant_id, "route": "customers", "filters": filters}
     after = UUID(str(cursors.decode(cursor, **bound)[0])) if cursor else None
     async with runtime_of(request).database.transaction(caller.tenant_id) as conn:
         rows = await storage.customers(conn, caller.tenant_id, filters=filters, after=after, limit=limit + 1)
     more = len(rows) > limit
-    views = [_view(row) for row in rows[:limit]]
+    views = [view(row) for row in rows[:limit]]
     return CustomerPage(items=views, next_cursor=cursors.encode([str(views[-1].customer_id)], **bound) if more else None)
 
 
@@ -205,4 +279,40 @@ async def get_customer(
     if not rows:
         raise Problem(404, "customer-unknown", "There is no such customer")
     response.headers["ETag"] = etag(rows[0].version)
-    return _view(rows[0])
+    return view(rows[0])
+
+
+@ROUTER.get("/{customer_id}/versions")
+async def get_versions(
+    customer_id: UUID,
+    request: Request,
+    caller: Annotated[Caller, requires("customers:read")],
+    at: Annotated[AwareDatetime | None, Query(description="Up to this moment: the first is what the customer was then")] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> VersionPage:
+    """What a customer was, newest first. Names and addresses of an erased one are gone from all versions."""
+    moment = None if at is None else at.isoformat()
+    cursors, bound = (
+        request.app.state.cursors,
+        {"tenant_id": caller.tenant_id, "route": f"versions/{customer_id}", "filters": {"at": moment}},
+    )
+    before = int(str(cursors.decode(cursor, **bound)[0])) if cursor else None
+    async with runtime_of(request).database.transaction(caller.tenant_id) as conn:
+        rows = await storage.history(conn, caller.tenant_id, customer_id, at=at, before=before, limit=limit + 1)
+        if not rows and not await storage.customers_billed(conn, caller.tenant_id, [customer_id]):
+            raise Problem(404, "customer-unknown", "There is no such customer")
+    more = len(rows) > limit
+    found = [
+        VersionView(
+            version=row.version,
+            at=row.at,
+            actor=row.actor,
+            action=row.action,
+            merged_into=row.into_customer_id,
+            customer=msgspec.json.decode(row.customer),
+            identity=None if row.identity is None else msgspec.json.decode(row.identity),
+        )
+        for row in rows[:limit]
+    ]
+    return VersionPage(items=found, next_cursor=cursors.encode([str(found[-1].version)], **bound) if more else None)

@@ -6,7 +6,7 @@ version; what did not change is not published.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +14,8 @@ import msgspec
 from contracts.customers import CustomerChanged, CustomerIdentityChanged
 from contracts.fields import CompanyId
 from shared import audit
+from shared.clock import machine_now
+from shared.db import fetch
 from shared.ids import named_id
 from shared.outbox import Outgoing, publish
 from sqlalchemy import Row
@@ -30,20 +32,35 @@ _UNSTATED = "unstated"
 
 
 async def put_customer(
-    conn: AsyncConnection, tenant_id: UUID, customer: CustomerChanged, identity: CustomerIdentityChanged, *, actor: str
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    customer: CustomerChanged,
+    identity: CustomerIdentityChanged,
+    *,
+    actor: str,
+    seen: Callable[[int | None], None] = lambda _: None,
 ) -> tuple[int, bool]:
     """Enters or changes a customer (its `version` is ignored); returns the version it has now and whether it is new.
 
-    What is the same as before is neither written nor published.
+    What is the same as before is neither written nor published. `seen` is told the version that is there, under its lock (None:
+    none), and may refuse. Raises Refusal where the number is another's, the group's parents would form a circle, or the customer
+    was erased.
     """
     customer_id = customer.customer_id
+    if customer.parent_customer_id is not None:
+        await hold_relations(conn, tenant_id)
     first = msgspec.structs.replace(customer, version=1)
     if await storage.insert_customers(conn, tenant_id, [first]):
+        seen(None)
+        await _check_parent(conn, tenant_id, first)
         await _store(conn, tenant_id, [first], [msgspec.structs.replace(identity, version=1)], actor=actor, action="customer.created")
         return 1, True
     row = await storage.lock_customer(conn, tenant_id, customer_id)
     if row is None:
         raise refused_at("/customer_number", "customer-number-taken", "another customer has this number", 409)
+    seen(row.version)
+    if row.erased_on is not None:
+        raise Refusal(409, "customer-erased", "the customer's personal data were erased: nothing new is kept of it")
     known = msgspec.convert(_fields(row), CustomerChanged)
     was = await storage.identity(conn, tenant_id, customer_id)
     known_identity = None if was is None else msgspec.convert({**_fields(was), "version": row.version}, CustomerIdentityChanged)
@@ -54,13 +71,30 @@ async def put_customer(
     version = row.version + 1
     now = msgspec.structs.replace(customer, version=version)
     await storage.update_customer(conn, tenant_id, now)
+    if now.parent_customer_id != known.parent_customer_id:
+        await _check_parent(conn, tenant_id, now)
     identities = [msgspec.structs.replace(identity, version=version)] if renamed else []
     await _store(conn, tenant_id, [now] if changed else [], identities, actor=actor, action="customer.changed")
     return version, False
 
 
+async def hold_relations(conn: AsyncConnection, tenant_id: UUID) -> None:
+    """Lets whoever else merges customers or sets group parents of the tenant wait: neither may close a circle."""
+    await fetch(conn, "SELECT pg_advisory_xact_lock(hashtextextended('relations ' || :tenant, 0))", tenant=str(tenant_id))
+
+
+async def _check_parent(conn: AsyncConnection, tenant_id: UUID, customer: CustomerChanged) -> None:
+    parent = customer.parent_customer_id
+    if parent is None:
+        return
+    if not await storage.customers_billed(conn, tenant_id, [parent]):
+        raise refused_at("/parent_customer_id", "parent-unknown", "the group's parent is none of our customers")
+    if await storage.is_own_ancestor(conn, tenant_id, customer.customer_id):
+        raise refused_at("/parent_customer_id", "parent-circle", "the customer would be its own parent", 409)
+
+
 def _fields(row: Row[Any]) -> dict[str, Any]:
-    decoded = {"company_ids", "address", "contacts", "known_ibans"}
+    decoded = {"company_ids", "address", "contacts", "known_ibans", "addresses"}
     return {name: msgspec.json.decode(value) if name in decoded and value is not None else value for name, value in as_dict(row).items()}
 
 
@@ -80,6 +114,7 @@ async def _store(
     touched = {each.customer_id: each.version for each in customers} | {each.customer_id: each.version for each in identities}
     entries = [(actor, action, str(customer_id), {"version": version}) for customer_id, version in touched.items()]
     await audit.record(conn, tenant_id, entries)
+    await storage.note_history(conn, tenant_id, touched, now=machine_now(), actor=actor, action=action)
     await publish(conn, [Outgoing(tenant_id, each) for each in (*customers, *identities)])
 
 
@@ -88,6 +123,9 @@ async def find_buyers(
 ) -> list[Row[Any] | Refusal]:
     """The customer that each draft bills, in order: by our id or the ERP's number, else by register number, else made
     unconfirmed where the entity's `unknown_buyer` is `create`, else a refusal. At most a handful of statements.
+
+    Whoever was merged is found by his own numbers, and billed is who stands for him. Of an erased customer no new business is
+    taken.
 
     A register number that several customers bear, none of them of the draft's own source, is refused: money on the wrong
     customer is worse than an invoice that waits.
@@ -102,8 +140,15 @@ async def find_buyers(
         found = [row or _bearer(draft, bearers) for row, draft in zip(found, drafts, strict=True)]
     made = await _make_unknown(conn, tenant_id, drafts, found, entities, actor=actor)
     return [
-        row if row is not None else made.get(_new_id(tenant_id, draft)) or _unknown(draft) for row, draft in zip(found, drafts, strict=True)
+        _billable(row if row is not None else made.get(_new_id(tenant_id, draft)) or _unknown(draft))
+        for row, draft in zip(found, drafts, strict=True)
     ]
+
+
+def _billable(row: Row[Any] | Refusal) -> Row[Any] | Refusal:
+    if isinstance(row, Refusal) or not row.erased:
+        return row
+    return refused_at("/customer_number", "buyer-erased", "the buyer's personal data were erased: it is to be entered under a new number")
 
 
 def _candidates(tenant_id: UUID, draft: Draft) -> list[UUID]:
@@ -116,7 +161,7 @@ def _bearer(draft: Draft, bearers: Sequence[Row[Any]]) -> Row[Any] | Refusal | N
     for scheme, value in (identifier(*pair) for pair in draft.buyer.company_ids):
         matching = {
             row.customer_id: row
-            for row in bearers
+            for row in sorted(bearers, key=lambda row: row.named_id == row.customer_id)  # of merged ones the survivor's own word
             if row.value == value and (scheme == row.scheme or "" in {scheme, row.scheme} or _UNSTATED in {scheme, row.scheme})
         }
         own = [row for row in matching.values() if row.source_system == draft.source_system]

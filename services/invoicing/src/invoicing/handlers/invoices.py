@@ -183,13 +183,18 @@ def _next(sound: _Sound, kept: Kept | None, ties: Ties) -> Kept:
         "version": kept.state.version + 1 if kept is not None else 1,
         "invoice_id": sound.invoice_id,
         "status": "issued",
-        "customer_id": sound.customer.customer_id,
+        # a changed invoice keeps the buyer it was issued to, though another may stand for him now
+        "customer_id": sound.customer.named_id if _names(kept, sound.customer.named_id) else sound.customer.customer_id,
         "customer_number": sound.customer.customer_number,
         "payment_reference": reference,
         "references": list(dict.fromkeys((*draft.references, *draft.preceding))),
         "instalments": draft.schedule(_terms_days(sound.entity, sound.customer)),
     }
     return Kept(entity_id=draft.entity_id, state=InvoiceState(**fields), reference_made=made, content=sound.content)
+
+
+def _names(kept: Kept | None, customer_id: UUID) -> bool:
+    return kept is not None and kept.state.customer_id == customer_id
 
 
 def _terms_days(entity: Row[Any], customer: Row[Any]) -> int:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from contracts.credit import CreditHoldState, CreditTermsChanged
 from contracts.envelope import Message
-from contracts.items import OpenItemState
+from contracts.items import AccountBalanceChanged, OpenItemState
 from shared.consumer import Context
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from invoicing.tables import CREDIT_HOLD, CREDIT_TERMS, INVOICE_BALANCE
+from invoicing.tables import ACCOUNT_BALANCE, CREDIT_HOLD, CREDIT_TERMS, INVOICE_BALANCE
 
 
 async def keep_balances(conn: AsyncConnection, messages: Sequence[Message[OpenItemState]], _: Context) -> None:
@@ -33,6 +33,13 @@ async def keep_balances(conn: AsyncConnection, messages: Sequence[Message[OpenIt
         if message.data.kind != "late_charge"
     ]
     await keep(conn, INVOICE_BALANCE, rows)
+
+
+async def keep_accounts(conn: AsyncConnection, messages: Sequence[Message[AccountBalanceChanged]], _: Context) -> None:
+    """What customers owe and are owed, unapplied money included: while there is any, nobody is erased."""
+    names = ("account_id", "version", "customer_id", "currency", "open_minor", "unapplied_minor", "unused_credits_minor")
+    rows = [{"tenant_id": message.tenant_id, **{name: getattr(message.data, name) for name in names}} for message in messages]
+    await keep(conn, ACCOUNT_BALANCE, rows)
 
 
 async def keep_holds(conn: AsyncConnection, messages: Sequence[Message[CreditHoldState]], _: Context) -> None:

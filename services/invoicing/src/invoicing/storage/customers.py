@@ -4,11 +4,13 @@ Invariant: a customer's version is drawn under its row's lock, by the insert tha
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from contracts.customers import CustomerChanged, CustomerIdentityChanged
+from shared.aliases import survivor
 from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,9 +30,11 @@ _CUSTOMER = {
     "payment_terms_days": "int",
     "segment": "text",
     "parent_customer_id": "uuid",
+    "policy": "text",
+    "requires_order_number": "bool",
 }
-_IDENTITY = {"customer_id": "uuid", "name": "text", "address": "text", "contacts": "text", "known_ibans": "text"}
-_JSON = frozenset({"company_ids", "address", "contacts", "known_ibans"})
+_IDENTITY = {"customer_id": "uuid", "name": "text", "address": "text", "contacts": "text", "known_ibans": "text", "addresses": "text"}
+_JSON = frozenset({"company_ids", "address", "contacts", "known_ibans", "addresses"})
 
 
 def _cast(name: str) -> str:
@@ -101,11 +105,12 @@ async def write_identifiers(conn: AsyncConnection, tenant_id: UUID, customers: S
 
 
 async def lock_customer(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> Row[Any] | None:
-    """A customer's row, locked, with `company_ids` as JSON text."""
+    """A customer's row, locked, with `company_ids` as JSON text, `erased_on`, and whom it was merged into (`into_id`)."""
     rows = await fetch(
         conn,
-        f"SELECT {_selected('c', _CUSTOMER)} FROM customer c "  # noqa: S608 - column names are ours
-        "WHERE c.tenant_id = :tenant AND c.customer_id = :id FOR UPDATE",
+        f"SELECT {_selected('c', _CUSTOMER)}, c.erased_on, "  # noqa: S608 - column names are ours
+        "(SELECT a.into_id FROM alias a WHERE a.tenant_id = c.tenant_id AND a.id = c.customer_id) AS into_id FROM customer c "
+        "WHERE c.tenant_id = :tenant AND c.customer_id = :id FOR UPDATE OF c",
         tenant=tenant_id,
         id=customer_id,
     )
@@ -123,18 +128,31 @@ async def identity(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) ->
     return rows[0] if rows else None
 
 
+_FILTERS = {
+    "name": "EXISTS (SELECT 1 FROM customer_identity n WHERE n.tenant_id = c.tenant_id AND n.customer_id = c.customer_id "
+    "AND n.name ILIKE :name)",
+    "company_id": "EXISTS (SELECT 1 FROM customer_identifier n WHERE n.tenant_id = c.tenant_id AND n.customer_id = c.customer_id "
+    "AND n.value = :company_id)",
+}
+
+
 async def customers(
     conn: AsyncConnection, tenant_id: UUID, *, filters: Mapping[str, Any], after: UUID | None, limit: int
 ) -> Sequence[Row[Any]]:
-    """A page of customers with who they are and what credit says of them, by id. `filters`: column to wanted value."""
-    where = "".join(f" AND c.{name} = :{name}" for name in filters)
+    """A page of customers with who they are and what credit says of them, by id.
+
+    `filters`: column to wanted value; `name` a pattern (ILIKE), `company_id` a register number's letters and digits.
+    """
+    where = "".join(f" AND {_FILTERS.get(name, f'c.{name} = :{name}')}" for name in filters)
     return await fetch(
         conn,
         f"SELECT {_selected('c', _CUSTOMER)}, {_selected('i', (n for n in _IDENTITY if n != 'customer_id'))}, "  # noqa: S608 - column names are ours
+        "c.erased_on, a.into_id AS merged_into, coalesce(a.survivor_id, c.customer_id) AS survivor_id, "
         "coalesce(h.active, false) AS on_hold, h.reason AS hold_reason, t.limit_minor, t.currency AS limit_currency FROM customer c "
         "LEFT JOIN customer_identity i ON i.tenant_id = c.tenant_id AND i.customer_id = c.customer_id "
-        "LEFT JOIN credit_hold h ON h.tenant_id = c.tenant_id AND h.customer_id = c.customer_id "
-        "LEFT JOIN credit_terms t ON t.tenant_id = c.tenant_id AND t.customer_id = c.customer_id "
+        "LEFT JOIN alias a ON a.tenant_id = c.tenant_id AND a.id = c.customer_id "
+        "LEFT JOIN credit_hold h ON h.tenant_id = c.tenant_id AND h.customer_id = coalesce(a.survivor_id, c.customer_id) "
+        "LEFT JOIN credit_terms t ON t.tenant_id = c.tenant_id AND t.customer_id = coalesce(a.survivor_id, c.customer_id) "
         f"WHERE c.tenant_id = :tenant AND (CAST(:after AS uuid) IS NULL OR c.customer_id > CAST(:after AS uuid)){where} "
         "ORDER BY c.customer_id LIMIT :limit",
         tenant=tenant_id,
@@ -145,30 +163,97 @@ async def customers(
 
 
 _BILLED = (
-    "c.customer_id, c.customer_number, c.source_system, c.status, coalesce(c.payment_terms_days, t.payment_terms_days) AS terms_days, "
-    "h.reason AS hold_reason FROM customer c "
+    "f.customer_id AS named_id, c.customer_id, f.customer_number, f.source_system, f.status, c.requires_order_number, "
+    "f.erased_on IS NOT NULL OR c.erased_on IS NOT NULL AS erased, "
+    "coalesce(c.payment_terms_days, t.payment_terms_days) AS terms_days, h.reason AS hold_reason FROM customer f "
+    "LEFT JOIN alias a ON a.tenant_id = f.tenant_id AND a.id = f.customer_id "
+    "JOIN customer c ON c.tenant_id = f.tenant_id AND c.customer_id = coalesce(a.survivor_id, f.customer_id) "
     "LEFT JOIN credit_hold h ON h.tenant_id = c.tenant_id AND h.customer_id = c.customer_id AND h.active "
     "LEFT JOIN credit_terms t ON t.tenant_id = c.tenant_id AND t.customer_id = c.customer_id "
 )
+"""The customer that a file or command names (`f`), and the one that stands for it and is billed (`c`)."""
 
 
 async def customers_billed(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[UUID]) -> dict[UUID, Row[Any]]:
-    """The customers among `ids` that exist, with terms and the reason of a hold that is on. One statement."""
+    """The customers among `ids` that exist, by the id named: who is billed, with terms and the reason of a hold. One statement.
+
+    `customer_id` is the one that stands for `named_id`; number, source and status are those of the one named.
+    """
     rows = await fetch(
         conn,
-        f"SELECT {_BILLED} WHERE c.tenant_id = :tenant AND c.customer_id = ANY(CAST(:ids AS uuid[]))",
+        f"SELECT {_BILLED} WHERE f.tenant_id = :tenant AND f.customer_id = ANY(CAST(:ids AS uuid[]))",
         tenant=tenant_id,
         ids=sorted(ids),
     )
-    return {row.customer_id: row for row in rows}
+    return {row.named_id: row for row in rows}
 
 
 async def customers_bearing(conn: AsyncConnection, tenant_id: UUID, values: Iterable[str]) -> Sequence[Row[Any]]:
     """Customers by register number: their rows as `customers_billed`, with the `scheme` and `value` that was found."""
     return await fetch(
         conn,
-        f"SELECT n.scheme, n.value, {_BILLED} JOIN customer_identifier n ON n.tenant_id = c.tenant_id AND n.customer_id = c.customer_id "
+        f"SELECT n.scheme, n.value, {_BILLED} JOIN customer_identifier n ON n.tenant_id = f.tenant_id AND n.customer_id = f.customer_id "
         "WHERE n.tenant_id = :tenant AND n.value = ANY(CAST(:values AS text[]))",
         tenant=tenant_id,
         values=sorted(values),
     )
+
+
+async def note_history(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[UUID], *, now: datetime, actor: str, action: str) -> None:
+    """Keeps what customers are now, at their version. One statement."""
+    await run(
+        conn,
+        "INSERT INTO customer_history (tenant_id, customer_id, version, at, actor, action, into_customer_id, customer, identity) "
+        "SELECT c.tenant_id, c.customer_id, c.version, :now, :actor, :action, a.into_id, to_jsonb(c) - 'tenant_id', "
+        "(SELECT to_jsonb(i) - 'tenant_id' - 'customer_id' FROM customer_identity i "
+        "WHERE i.tenant_id = c.tenant_id AND i.customer_id = c.customer_id) FROM customer c "
+        "LEFT JOIN alias a ON a.tenant_id = c.tenant_id AND a.id = c.customer_id "
+        "WHERE c.tenant_id = :tenant AND c.customer_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        ids=sorted(ids),
+        now=now,
+        actor=actor,
+        action=action,
+    )
+
+
+async def history(
+    conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, *, at: datetime | None, before: int | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Versions of a customer, newest first, JSON columns as text: those up to a moment, those before a version."""
+    return await fetch(
+        conn,
+        "SELECT version, at, actor, action, into_customer_id, customer::text AS customer, identity::text AS identity "
+        "FROM customer_history WHERE tenant_id = :tenant AND customer_id = :id AND (CAST(:at AS timestamptz) IS NULL OR at <= :at) "
+        "AND (CAST(:before AS bigint) IS NULL OR version < :before) ORDER BY version DESC LIMIT :limit",
+        tenant=tenant_id,
+        id=customer_id,
+        at=at,
+        before=before,
+        limit=limit,
+    )
+
+
+async def bump(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> int:
+    """Draws the next version of a customer whose row the caller has locked."""
+    rows = await fetch(
+        conn,
+        "UPDATE customer SET version = version + 1 WHERE tenant_id = :tenant AND customer_id = :id RETURNING version",
+        tenant=tenant_id,
+        id=customer_id,
+    )
+    return int(rows[0].version)
+
+
+async def is_own_ancestor(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> bool:
+    """Whether following group parents from a customer leads back to it, merged ones taken for whoever stands for them."""
+    rows = await fetch(
+        conn,
+        f"WITH RECURSIVE parent(id, parent) AS (SELECT {survivor('c.tenant_id', 'c.customer_id')}, "  # noqa: S608 - our own text
+        f"{survivor('c.tenant_id', 'c.parent_customer_id')} FROM customer c WHERE c.tenant_id = :tenant "
+        "AND c.parent_customer_id IS NOT NULL), up(id) AS (SELECT p.parent FROM parent p WHERE p.id = :id "
+        "UNION SELECT p.parent FROM up JOIN parent p USING (id)) SELECT 1 FROM up WHERE id = :id",
+        tenant=tenant_id,
+        id=customer_id,
+    )
+    return bool(rows)
