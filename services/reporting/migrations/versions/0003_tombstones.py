@@ -4,10 +4,10 @@ import sqlalchemy as sa
 from alembic import op
 from shared.migrations import secure
 
-from dunning.tables import METADATA
+from reporting.tables import METADATA
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
@@ -26,4 +26,4 @@ def upgrade() -> None:
     )
     op.create_index("alias_into", "alias", ["tenant_id", "into_id"])
     op.create_index("alias_survivor", "alias", ["tenant_id", "survivor_id"])
-    secure(op, "dunning", METADATA)
+    secure(op, "reporting", METADATA)
