@@ -180,6 +180,12 @@ async def world(infrastructure, tmp_path_factory) -> AsyncIterator[World]:
 
 
 @pytest.fixture
+def now() -> datetime:
+    """The business moment of the tests."""
+    return NOW
+
+
+@pytest.fixture
 def tenant() -> UUID:
     """A tenant that no other test has."""
 

@@ -141,6 +141,9 @@ PAYMENT = Table(
     Column("debtor_name", Text),
     Column("debtor_iban", Text),
     Column("payer_customer_id", UUID),
+    # the payer before a merge moved the money, and the one since; it counts while the payer is still the latter
+    Column("moved_from_customer_id", UUID),
+    Column("moved_to_customer_id", UUID),
     Column("account_id", UUID),
     Column("rule", Text),
     Column("unapplied_reason", Text),
@@ -157,6 +160,7 @@ PAYMENT = Table(
         "end_to_end_id",
         postgresql_where=text("end_to_end_id IS NOT NULL"),
     ),
+    Index("payment_moved", "tenant_id", "moved_from_customer_id", postgresql_where=text("moved_from_customer_id IS NOT NULL")),
     Index("payment_waiting", "tenant_id", "bank_account_id", postgresql_where=text("status = 'received'")),
     Index("payment_due", "tenant_id", "next_look_at", postgresql_where=text("next_look_at IS NOT NULL")),
     *(
@@ -222,6 +226,8 @@ OPEN_ITEM = Table(
     _need("entity_id", UUID),
     _need("account_id", UUID),
     _need("customer_id", UUID),
+    # whom the invoice names, where a merge has another stand for him
+    Column("moved_from_customer_id", UUID),
     _need("kind", Text),
     _need("currency", Text),
     _need("source_system", Text),
@@ -240,6 +246,7 @@ OPEN_ITEM = Table(
     Column("value_date", Date),
     Index("open_item_amount", "tenant_id", "entity_id", "open_minor", "account_id", postgresql_where=text("status = 'open'")),
     Index("open_item_customer", "tenant_id", "customer_id"),
+    Index("open_item_moved", "tenant_id", "moved_from_customer_id", postgresql_where=text("moved_from_customer_id IS NOT NULL")),
     Index("open_item_credited", "tenant_id", "credited_item_id", postgresql_where=text("credited_item_id IS NOT NULL")),
     CheckConstraint("original_minor = open_minor + " + " + ".join(_SETTLED), name="item_conserved"),
     CheckConstraint(

@@ -1,13 +1,13 @@
 """What matching consumes, and what it does on its own."""
 
-from contracts.customers import CustomerChanged, CustomerIdentityChanged
+from contracts.customers import CustomerChanged, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
 from contracts.dunning import DisputeOpened, DisputeResolved
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.payments import PaymentReceived
 from shared.consumer import Routes
 from shared.jobs import Job
 
-from matching.handlers.customers import keep_customers, keep_identities
+from matching.handlers.customers import keep_customers, keep_identities, keep_merges, move_merged
 from matching.handlers.disputes import keep_disputes, meet_late
 from matching.handlers.invoices import keep_invoices
 from matching.handlers.matching import look_at_due, match_payments
@@ -21,12 +21,15 @@ ROUTES: Routes = {
     CreditNoteIssued: keep_invoices,
     CustomerChanged: keep_customers,
     CustomerIdentityChanged: keep_identities,
+    CustomerMerged: keep_merges,
+    CustomerUnmerged: keep_merges,
     DisputeOpened: keep_disputes,
     DisputeResolved: keep_disputes,
 }
 
 JOBS: tuple[Job, ...] = (
     Job("look_again", 0.5, look_at_due),
+    Job("move_merged", 1.0, move_merged),
     Job("meet_late", 5.0, meet_late),
     Job("reconcile", 0.5, advance),
 )

@@ -22,10 +22,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Item, Key
 from matching.domain.references import normalised
+from matching.handlers.customers import billed
 from matching.handlers.matching import match
 from matching.handlers.publishing import save_and_publish
 from matching.storage import items as stored
 from matching.storage.books import account_id, by_key, lock
+from matching.storage.parties import note_named
 from matching.storage.rows import fetch
 
 Reference = tuple[UUID, UUID, str, str, UUID]
@@ -33,7 +35,8 @@ Reference = tuple[UUID, UUID, str, str, UUID]
 
 async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[InvoiceState]], ctx: Context) -> None:
     """InvoiceIssued, InvoiceChanged, InvoiceCancelled, CreditNoteIssued: the item of each as its newest version says."""
-    newest = _newest(messages)
+    said, named = await billed(conn, list(_newest(messages).values()))
+    newest = _newest(said)
     if not newest:
         return
     await by_key(conn)
@@ -68,6 +71,8 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     renewed = [item for item in changed if books.items_before[item.tenant_id, item.item_id] is not None]
     await save_and_publish(conn, books, ctx.now, causes, looks=dict.fromkeys(freed, machine_now() + timedelta(seconds=1)))
     await stored.change_terms(conn, renewed)
+    whom = {(item.tenant_id, item.item_id): named.get((item.tenant_id, item.item_id)) for item in changed}
+    await note_named(conn, whom if named else {key: whom[key] for key in whom if books.items_before[key] is not None})
     await stored.set_references(conn, [(item.tenant_id, item.item_id) for item in renewed], references)
     await stored.review(conn, reviews, ctx.now)
     await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)

@@ -6,6 +6,7 @@ Every query leads with the tenant and stays within the payment's legal entity; p
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
+from shared.aliases import survivor
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
@@ -53,8 +54,8 @@ async def clues(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, tup
         conn,
         "SELECT p.tenant_id, p.payment_id, p.entity_id, p.currency, p.unapplied_minor, "  # noqa: S608 - our own text
         "p.structured_reference, p.remittance, p.end_to_end_id, "
-        "v.customer_id, (SELECT array_agg(o.customer_id ORDER BY o.customer_id) FROM payer_iban o WHERE o.tenant_id = p.tenant_id "
-        "AND o.iban = p.debtor_iban), "
+        f"{survivor('v.tenant_id', 'v.customer_id')}, (SELECT array_agg(DISTINCT {survivor('o.tenant_id', 'o.customer_id')}) "
+        "FROM payer_iban o WHERE o.tenant_id = p.tenant_id AND o.iban = p.debtor_iban), "
         "(SELECT i.customer_id FROM open_item i WHERE i.tenant_id = v.tenant_id AND i.item_id = v.invoice_id) "
         f"FROM {_BATCH} LEFT JOIN virtual_iban v ON v.tenant_id = p.tenant_id "
         f"AND v.virtual_iban_id = p.virtual_iban_id AND v.status = 'assigned' WHERE {_OPEN}",

@@ -1,10 +1,16 @@
-"""Whom payments come from: customers, their names and known IBANs, kept from invoicing's events at the highest version."""
+"""Whom payments come from and who owes: customers, their names and known IBANs, and what merges of duplicates move.
 
-from collections.abc import Sequence
+An item or payment that a merge has moved keeps in `moved_from_customer_id` whom it named; an undone merge brings it back.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
+from shared.aliases import survivor
 from shared.db import run
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
@@ -45,3 +51,74 @@ async def look_again_at(conn: AsyncConnection, ibans: Sequence[tuple[UUID, str]]
             ibans=[pair[1] for pair in ibans],
             at=at,
         )
+
+
+_MISPLACED_ITEMS = (
+    "SELECT f.id, f.account_id, f.customer_id, f.named_id, f.entity_id, f.currency, f.wanted_id FROM ("  # noqa: S608 - our own text
+    "SELECT i.item_id AS id, i.account_id, i.customer_id, i.entity_id, i.currency, "
+    "coalesce(i.moved_from_customer_id, i.customer_id) AS named_id, "
+    f"{survivor('i.tenant_id', 'coalesce(i.moved_from_customer_id, i.customer_id)')} AS wanted_id FROM ("
+    "SELECT i.* FROM alias a JOIN open_item i ON i.tenant_id = a.tenant_id AND i.customer_id = a.id "
+    "WHERE a.tenant_id = :tenant AND a.survivor_id <> a.id "
+    "UNION SELECT * FROM open_item WHERE tenant_id = :tenant AND moved_from_customer_id IS NOT NULL) i) f "
+    "WHERE f.wanted_id <> f.customer_id ORDER BY f.id LIMIT :limit"
+)
+# of payments only what has money left counts on an account; what was moved comes back whole, unless it was given to another since
+_PAYER = "CASE WHEN p.payer_customer_id = p.moved_to_customer_id THEN p.moved_from_customer_id ELSE p.payer_customer_id END"
+_MISPLACED_PAYMENTS = (
+    "SELECT f.id, f.account_id, f.customer_id, f.named_id, f.entity_id, f.currency, f.wanted_id FROM ("  # noqa: S608 - our own text
+    "SELECT p.payment_id AS id, p.account_id, p.payer_customer_id AS customer_id, p.entity_id, p.currency, "
+    f"{_PAYER} AS named_id, {survivor('p.tenant_id', _PAYER)} AS wanted_id FROM ("
+    "SELECT p.* FROM alias a JOIN account_balance b ON b.tenant_id = a.tenant_id AND b.customer_id = a.id "
+    "JOIN payment p ON p.tenant_id = b.tenant_id AND p.account_id = b.account_id AND p.status IN ('unapplied', 'partly_matched') "
+    "WHERE a.tenant_id = :tenant AND a.survivor_id <> a.id "
+    "UNION SELECT * FROM payment WHERE tenant_id = :tenant AND moved_from_customer_id IS NOT NULL) p) f "
+    "WHERE f.wanted_id <> f.customer_id ORDER BY f.id LIMIT :limit"
+)
+
+
+async def misplaced(conn: AsyncConnection, tenant_id: UUID, limit: int) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]]]:
+    """Items and payments, unlocked, that are not with whom the merges as they are now have stand for the customer they name.
+
+    Columns: id, account_id, customer_id (where it is), named_id, entity_id, currency, wanted_id (where it belongs).
+    """
+    values = {"tenant": tenant_id, "limit": limit}
+    return await fetch(conn, _MISPLACED_ITEMS, **values), await fetch(conn, _MISPLACED_PAYMENTS, **values)
+
+
+async def note_named(conn: AsyncConnection, items: Mapping[Key, UUID | None]) -> None:
+    """Keeps whom items name, where that is not whom they are with (else None)."""
+    if items:
+        await run(
+            conn,
+            "UPDATE open_item SET moved_from_customer_id = t.named FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), "
+            "CAST(:named AS uuid[])) AS t(tenant, id, named) WHERE open_item.tenant_id = t.tenant AND open_item.item_id = t.id "
+            "AND open_item.moved_from_customer_id IS DISTINCT FROM t.named",
+            **keys(items),
+            named=list(items.values()),
+        )
+
+
+async def note_payers(conn: AsyncConnection, payments: Mapping[Key, UUID | None]) -> None:
+    """Keeps whose payments these were before a merge moved them to their payers as stored now (None: they are back)."""
+    if payments:
+        await run(
+            conn,
+            "UPDATE payment SET moved_from_customer_id = t.payer, moved_to_customer_id = CASE WHEN t.payer IS NULL THEN NULL "
+            "ELSE payment.payer_customer_id END FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:payers AS uuid[])) "
+            "AS t(tenant, id, payer) WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id",
+            **keys(payments),
+            payers=list(payments.values()),
+        )
+
+
+async def ibans_of(conn: AsyncConnection, customers: Iterable[Key]) -> list[tuple[UUID, str]]:
+    """The known IBANs of customers, with their tenant."""
+    rows = await fetch(
+        conn,
+        "SELECT DISTINCT o.tenant_id, o.iban FROM payer_iban o "
+        "JOIN unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant, id) "
+        "ON o.tenant_id = t.tenant AND o.customer_id = t.id ORDER BY 1, 2",
+        **keys(customers),
+    )
+    return [(row[0], row[1]) for row in rows]
