@@ -20,6 +20,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
@@ -204,4 +205,79 @@ CREDIT_TERMS = Table(
     Column("payment_terms_days", Integer, nullable=False),
     Column("down_payment_bp", Integer, nullable=False),
     Column("reason", Text, nullable=False),
+)
+
+IMPORT_MAPPING = Table(
+    "import_mapping",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("document", JSONB, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("created_by", Text, nullable=False),
+)
+
+IMPORT_RUN = Table(
+    "import_run",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("import_id", UUID, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("as_of", Date),
+    Column("dry_run", Boolean, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    # empty and 0 where e-invoices alone are imported
+    Column("mapping", Text, nullable=False),
+    Column("mapping_version", Integer, nullable=False),
+    Column("source_system", Text, nullable=False),
+    # who handed the file in: `api`, or a drop's own name for it
+    Column("source", Text, nullable=False),
+    # whether the same file again is a duplicate of this import: not of a dry run, a repetition, or one that came to nothing
+    Column("once", Boolean, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("started_at", DateTime(timezone=True)),
+    Column("finished_at", DateTime(timezone=True)),
+    # where the next slice begins: member of an archive, byte, line
+    Column("member", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("busy_ms", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    Column("accepted", BigInteger, nullable=False),
+    Column("rejected", BigInteger, nullable=False),
+    Column("duplicate", BigInteger, nullable=False),
+    # received without a readable amount, so in no control sum
+    Column("unvalued", BigInteger, nullable=False),
+    Column("faults", BigInteger, nullable=False),
+    # currency to {received, accepted, rejected, duplicate} in minor units, as text: sums may pass 64 bits
+    Column("sums", JSONB, nullable=False),
+    Column("failure", JSONB),
+    CheckConstraint("state IN ('waiting', 'running', 'done', 'failed', 'cancelled')", name="import_run_state"),
+    CheckConstraint("kind IN ('invoices', 'customers')", name="import_run_kind"),
+    CheckConstraint("mode IN ('issued', 'opening', 'history')", name="import_run_mode"),
+    CheckConstraint("received = accepted + rejected + duplicate", name="import_run_counters"),
+    Index("import_run_once", "tenant_id", "sha256", "mapping", "mapping_version", "mode", unique=True, postgresql_where=text("once")),
+    Index("import_run_waiting", "tenant_id", "import_id", postgresql_where=text("state IN ('waiting', 'running')")),
+)
+
+IMPORT_FAULT = Table(
+    "import_fault",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("import_id", UUID, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("member", Text, nullable=False),
+    Column("line", BigInteger, nullable=False),
+    Column("column_name", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("detail", Text, nullable=False),
 )

@@ -1,11 +1,16 @@
-"""What invoicing listens to: event -> handler."""
+"""What invoicing listens to (event -> handler), and what it does by the clock."""
+
+from functools import cache
+from pathlib import Path
+from uuid import UUID
 
 from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged
 from contracts.items import AccountBalanceChanged, InvoicePaid, InvoiceReopened, OpenItemChanged
 from shared.consumer import Routes
-from shared.jobs import Job
+from shared.jobs import Job, JobContext
 
-from invoicing.handlers import kept
+from invoicing.handlers import imports, kept
+from invoicing.settings import InvoicingSettings
 
 ROUTES: Routes = {
     OpenItemChanged: kept.keep_balances,
@@ -16,4 +21,15 @@ ROUTES: Routes = {
     CreditHoldReleased: kept.keep_holds,
     CreditTermsChanged: kept.keep_terms,
 }
-JOBS: tuple[Job, ...] = ()
+
+
+@cache
+def _documents() -> Path:
+    return InvoicingSettings().documents_dir
+
+
+async def _advance_imports(context: JobContext, tenant_id: UUID) -> None:
+    await imports.advance(context, tenant_id, _documents())
+
+
+JOBS: tuple[Job, ...] = (Job("imports", 0.2, _advance_imports),)

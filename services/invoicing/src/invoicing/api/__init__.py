@@ -1,9 +1,9 @@
-"""The HTTP API of invoicing: entities, customers, invoices."""
+"""The HTTP API of invoicing: entities, customers, invoices, imports."""
 
 from shared.web.route import Router
 
-from invoicing.api import customers, entities, invoices, merges
+from invoicing.api import customers, entities, imports, invoices, mappings, merges
 
 ROUTER = Router()
-for _part in (entities.ROUTER, customers.ROUTER, merges.ROUTER, invoices.ROUTER):
+for _part in (entities.ROUTER, customers.ROUTER, merges.ROUTER, invoices.ROUTER, mappings.ROUTER, imports.ROUTER):
     ROUTER.include_router(_part)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing.domain.einvoice import Party
 from invoicing.drafts import identifier
-from invoicing.handlers.refusals import refused_at
+from invoicing.handlers.refusals import Refusal, refused_at
 from invoicing.storage import entities as storage
 
 _NAME_SHOWN = 120
@@ -37,14 +37,29 @@ async def find_seller(conn: AsyncConnection, tenant_id: UUID, seller: Party) -> 
 
     Raises Refusal naming the seller where it is none of ours, or where only numbers that several entities share are given.
     """
-    wanted = [":".join(identifier(*pair)) for pair in seller.identifiers]
-    rows = await storage.entities_with(conn, tenant_id, wanted) if wanted else []
-    for each in wanted:
+    [found] = await find_sellers(conn, tenant_id, [seller])
+    if isinstance(found, Refusal):
+        raise found
+    return found
+
+
+async def find_sellers(conn: AsyncConnection, tenant_id: UUID, sellers: Sequence[Party]) -> list[Row[Any] | Refusal]:
+    """As `find_seller` for many files, in order, with one statement."""
+    wanted = [[":".join(identifier(*pair)) for pair in seller.identifiers] for seller in sellers]
+    every = sorted({each for numbers in wanted for each in numbers})
+    rows = await storage.entities_with(conn, tenant_id, every) if every else []
+    return [_seller(seller, numbers, rows) for seller, numbers in zip(sellers, wanted, strict=True)]
+
+
+def _seller(seller: Party, numbers: Sequence[str], rows: Sequence[Row[Any]]) -> Row[Any] | Refusal:
+    shared = False
+    for each in numbers:
         bearers = [row for row in rows if each in row.identifiers]
         if len(bearers) == 1:
             return bearers[0]
+        shared = shared or len(bearers) > 1
     name = "".join(char if char.isprintable() else " " for char in (seller.name or "without a name"))[:_NAME_SHOWN]
     where = "/AccountingSupplierParty/Party"
-    if rows:
-        raise refused_at(where, "seller-ambiguous", f"several of our legal entities bear the numbers of the seller {name}")
-    raise refused_at(where, "seller-unknown", f"the seller {name} is none of our legal entities")
+    if shared:
+        return refused_at(where, "seller-ambiguous", f"several of our legal entities bear the numbers of the seller {name}")
+    return refused_at(where, "seller-unknown", f"the seller {name} is none of our legal entities")
