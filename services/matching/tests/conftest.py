@@ -201,7 +201,17 @@ async def client(world, tenant) -> AsyncIterator[httpx.AsyncClient]:
         yield found
 
 
+@pytest.fixture
+async def second(world, tenant) -> AsyncIterator[httpx.AsyncClient]:
+    """Another person of the same tenant."""
+    headers = {"authorization": f"Bearer {token(tenant, 'payments:write', 'payments:read', subject='second')}"}
+    transport = httpx.ASGITransport(app=api(world.runtime))
+    async with httpx.AsyncClient(transport=transport, base_url="http://matching.test", headers=headers) as found:
+        yield found
+
+
 make = SimpleNamespace(
+    NOW=NOW,
     invoice=invoice,
     entity_id=entity_id,
     customer_id=customer_id,

@@ -71,7 +71,8 @@ CHECKS = (
     Check(
         "ledger_agrees_with_payments",
         "SELECT 'payment ' || p.payment_id AS what FROM payment p LEFT JOIN (SELECT tenant_id, payment_id, "
-        "sum(CASE WHEN credit = 'unapplied' THEN amount_minor ELSE -amount_minor END) AS total FROM ledger_entry "
+        "sum(CASE WHEN credit = 'unapplied' THEN amount_minor WHEN debit = 'unapplied' THEN -amount_minor ELSE 0 END) AS total "
+        "FROM ledger_entry "
         "WHERE payment_id IS NOT NULL GROUP BY 1, 2) l USING (tenant_id, payment_id) WHERE p.unapplied_minor <> coalesce(l.total, 0)",
     ),
     Check(
@@ -87,6 +88,20 @@ CHECKS = (
         "FROM payment WHERE account_id IS NOT NULL GROUP BY 1, 2) p USING (tenant_id, account_id) WHERE "
         "b.open_minor <> coalesce(i.open, 0) "
         "OR b.unused_credits_minor <> coalesce(i.credits, 0) OR b.unapplied_minor <> coalesce(p.unapplied, 0)",
+    ),
+    Check(
+        "write_offs_agree_with_items",
+        "SELECT 'item ' || i.item_id AS what FROM open_item i LEFT JOIN (SELECT tenant_id, item_id, "
+        "sum(amount_minor - reversed_minor) AS total "
+        "FROM write_off WHERE status IN ('booked', 'reversed') GROUP BY 1, 2) w USING (tenant_id, item_id) "
+        "WHERE i.written_off_minor <> coalesce(w.total, 0)",
+    ),
+    Check(
+        "refunds_agree_with_payments",
+        "SELECT 'payment ' || p.payment_id AS what FROM payment p LEFT JOIN (SELECT tenant_id, payment_id, "
+        "sum(amount_minor) FILTER (WHERE status IN ('approved', 'sent', 'paid')) AS total, "
+        "sum(amount_minor) FILTER (WHERE status IN ('approved', 'sent')) AS pending FROM refund GROUP BY 1, 2) r "
+        "USING (tenant_id, payment_id) WHERE p.refunded_minor <> coalesce(r.total, 0) OR p.refund_pending_minor <> coalesce(r.pending, 0)",
     ),
     Check(
         "booked_statements_add_up",

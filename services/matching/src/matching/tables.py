@@ -19,6 +19,7 @@ from sqlalchemy import (
     DateTime,
     Identity,
     Index,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -152,6 +153,7 @@ PAYMENT = Table(
     _need("looks", SmallInteger, server_default="0"),
     Column("next_look_at", DateTime(timezone=True)),
     _need("received_at", DateTime(timezone=True)),
+    _amount("refund_pending_minor"),
     Index("payment_identity", "tenant_id", "bank_account_id", "transaction_key", unique=True),
     Index(
         "payment_end_to_end",
@@ -177,8 +179,9 @@ PAYMENT = Table(
         "amount_minor > 0 AND allocated_minor >= 0 AND unapplied_minor >= 0 AND returned_minor >= 0 AND refunded_minor >= 0",
         name="payment_not_negative",
     ),
-    CheckConstraint("status IN ('received', 'matched', 'partly_matched', 'unapplied', 'returned')", name="payment_status"),
+    CheckConstraint("status IN ('received', 'matched', 'partly_matched', 'unapplied', 'returned', 'refunded')", name="payment_status"),
     CheckConstraint("confirmation IN ('notified', 'booked')", name="payment_confirmation"),
+    CheckConstraint("refund_pending_minor BETWEEN 0 AND refunded_minor", name="payment_refund_pending"),
     postgresql_with={"fillfactor": "80"},
 )
 
@@ -399,3 +402,101 @@ RECONCILIATION = Table(
     Column("after_outbox_id", BigInteger),
     _need("statements", BigInteger, server_default="0"),
 )
+
+HAND_WORK_LIMIT = Table(
+    "hand_work_limit",
+    METADATA,
+    _tenant(),
+    Column("entity_id", UUID, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    _need("limit_minor", BigInteger),
+    CheckConstraint("limit_minor >= 0", name="hand_work_limit_not_negative"),
+)
+"""Up to which amount one person may write off, forgive or refund alone; without a row: nothing."""
+
+WRITE_OFF = Table(
+    "write_off",
+    METADATA,
+    _tenant(),
+    Column("write_off_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    _need("entity_id", UUID),
+    _need("item_id", UUID),
+    _need("currency", Text),
+    _need("amount_minor", BigInteger),
+    _amount("reversed_minor"),
+    _need("reason", Text),
+    Column("note", Text),
+    _need("status", Text),
+    _need("requested_by", Text),
+    Column("decided_by", Text),
+    _need("requested_at", DateTime(timezone=True)),
+    Column("decided_at", DateTime(timezone=True)),
+    Index("write_off_item", "tenant_id", "item_id"),
+    CheckConstraint("amount_minor > 0 AND reversed_minor BETWEEN 0 AND amount_minor", name="write_off_amounts"),
+    CheckConstraint("status IN ('requested', 'booked', 'refused', 'reversed')", name="write_off_status"),
+)
+
+REFUND = Table(
+    "refund",
+    METADATA,
+    _tenant(),
+    Column("refund_id", UUID, primary_key=True),
+    _need("payment_id", UUID),
+    _need("entity_id", UUID),
+    _need("bank_account_id", UUID),
+    _need("currency", Text),
+    _need("amount_minor", BigInteger),
+    _need("reason", Text),
+    _need("creditor_name", Text),
+    _need("creditor_iban", Text),
+    _need("end_to_end_id", Text),
+    _need("status", Text),
+    _need("requested_by", Text),
+    Column("decided_by", Text),
+    _need("requested_at", DateTime(timezone=True)),
+    Column("decided_at", DateTime(timezone=True)),
+    Column("refund_file_id", UUID),
+    Index("refund_payment", "tenant_id", "payment_id"),
+    Index("refund_end_to_end", "tenant_id", "bank_account_id", "end_to_end_id", unique=True),
+    CheckConstraint("amount_minor > 0", name="refund_above_zero"),
+    CheckConstraint("status IN ('requested', 'approved', 'sent', 'paid', 'refused', 'cancelled')", name="refund_status"),
+)
+
+REFUND_FILE = Table(
+    "refund_file",
+    METADATA,
+    _tenant(),
+    Column("refund_file_id", UUID, primary_key=True),
+    _need("bank_account_id", UUID),
+    _need("content", LargeBinary),
+    _need("sha256", Text),
+    _need("refunds", BigInteger),
+    _need("amount_minor", BigInteger),
+    _need("execution_date", Date),
+    _need("created_by", Text),
+    _need("created_at", DateTime(timezone=True)),
+)
+
+RECALL = Table(
+    "recall",
+    METADATA,
+    _tenant(),
+    Column("recall_id", UUID, primary_key=True),
+    _need("payment_id", UUID),
+    _need("entity_id", UUID),
+    _need("bank_account_id", UUID),
+    _need("currency", Text),
+    _need("amount_minor", BigInteger),
+    _need("reason", Text),
+    _need("cancellation_id", Text),
+    _need("allocations", JSONB),
+    _need("status", Text),
+    Column("decided_by", Text),
+    _need("received_at", DateTime(timezone=True)),
+    Column("decided_at", DateTime(timezone=True)),
+    Index("recall_payment", "tenant_id", "payment_id"),
+    CheckConstraint("amount_minor > 0", name="recall_above_zero"),
+    CheckConstraint("status IN ('open', 'accepted', 'refused', 'settled')", name="recall_status"),
+)
+"""A bank's request for money back (camt.056). `allocations`: what was undone because of it, to be restored when it is refused."""

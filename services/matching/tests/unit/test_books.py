@@ -107,7 +107,47 @@ class SubLedger(RuleBasedStateMachine):
         if one and not one.returned_minor:
             for item_id in list(one.allocations):
                 self.books.unallocate(one, self.books.items[TENANT, item_id])
-            self.books.give_back(one, "ac04")
+            if one.unapplied_minor:
+                self.books.give_back(one, "ac04")
+
+    @rule(data=st.data(), amount=AMOUNTS)
+    def partly_returned_and_cleared(self, data, amount):
+        one = self._payment(data)
+        if one and one.unapplied_minor and not one.allocations:
+            amount = min(amount, one.unapplied_minor)
+            self.books.give_back(one, "am04", amount, ledger="recalled")
+            if data.draw(st.booleans()):
+                self.books.keep_recalled(one, amount)
+                self.books.decided(one, "recall_refused")
+            else:
+                self.books.clear(one, amount, "recalled")
+
+    @rule(data=st.data(), amount=AMOUNTS)
+    def refund(self, data, amount):
+        one = self._payment(data)
+        if one and one.unapplied_minor:
+            self.books.refund(one, min(amount, one.unapplied_minor))
+
+    @rule(data=st.data(), booked=st.booleans())
+    def end_of_a_refund(self, data, booked):
+        one = self._payment(data)
+        if one and one.refund_pending_minor:
+            if booked:
+                self.books.clear(one, one.refund_pending_minor, "refunds")
+            else:
+                self.books.cancel_refund(one, one.refund_pending_minor)
+
+    @rule(data=st.data(), amount=AMOUNTS)
+    def write_off(self, data, amount):
+        one = self._one(data, kind=False)
+        if one and one.open_minor:
+            self.books.write_off(one, min(amount, one.open_minor))
+
+    @rule(data=st.data(), amount=AMOUNTS)
+    def reverse_write_off(self, data, amount):
+        one = self._one(data, kind=False)
+        if one and one.written_off_minor:
+            self.books.reverse_write_off(one, min(amount, one.written_off_minor))
 
     @rule(data=st.data())
     def set_off(self, data):
@@ -149,15 +189,27 @@ class SubLedger(RuleBasedStateMachine):
     def payments_are_conserved(self):
         for one in self.books.payments.values():
             assert one.amount_minor == one.allocated_minor + one.unapplied_minor + one.returned_minor + one.refunded_minor
-            assert min(one.allocated_minor, one.unapplied_minor, one.returned_minor) >= 0
+            assert min(one.allocated_minor, one.unapplied_minor, one.returned_minor, one.refund_pending_minor) >= 0
+            assert one.refund_pending_minor <= one.refunded_minor
             assert one.allocated_minor == sum(held.amount_minor for held in one.allocations.values())
         assert self.received == sum(one.amount_minor for one in self.books.payments.values())
 
     @invariant()
     def items_are_conserved(self):
         for one in self.books.items.values():
-            assert one.original_minor == one.open_minor + one.cash_minor + one.credit_minor + forgiven(one)
-            assert min(one.open_minor, one.cash_minor, one.credit_minor, one.discount_minor, one.charges_minor, one.withheld_minor) >= 0
+            assert one.original_minor == one.open_minor + one.cash_minor + one.credit_minor + one.written_off_minor + forgiven(one)
+            assert (
+                min(
+                    one.written_off_minor,
+                    one.open_minor,
+                    one.cash_minor,
+                    one.credit_minor,
+                    one.discount_minor,
+                    one.charges_minor,
+                    one.withheld_minor,
+                )
+                >= 0
+            )
             assert (one.status == "open") == (one.open_minor > 0)
             paid = sum(p.allocations[one.item_id].amount_minor for p in self.books.payments.values() if one.item_id in p.allocations)
             assert one.cash_minor == paid

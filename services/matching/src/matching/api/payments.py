@@ -32,7 +32,7 @@ from matching.storage.rows import fetch
 ROUTER = Router(prefix="/v1", tags=["payments"])
 Writer = Annotated[Caller, requires("payments:write")]
 Reader = Annotated[Caller, requires("payments:read")]
-Status = Literal["received", "matched", "partly_matched", "unapplied", "returned"]
+Status = Literal["received", "matched", "partly_matched", "unapplied", "returned", "refunded"]
 
 
 class Notification(Command):

@@ -124,6 +124,7 @@ class Payment:
     candidate_customer_ids: list[UUID] | None
     return_reason: str | None
     looks: int
+    refund_pending_minor: int = 0
     allocations: dict[UUID, Allocation] = field(default_factory=dict)
 
 
@@ -238,8 +239,8 @@ class Books:
     def decided(self, payment: Payment, reason: str | None) -> bool:
         """Sets the status that the amounts call for; `reason` says why some is unapplied. Returns whether anything is new."""
         key = (payment.tenant_id, payment.payment_id)
-        if payment.returned_minor == payment.amount_minor:
-            status, reason = "returned", None
+        if payment.returned_minor + payment.refunded_minor == payment.amount_minor:
+            status, reason = "returned" if payment.returned_minor else "refunded", None
         elif payment.unapplied_minor == 0:
             status, reason = "matched", None
         else:
@@ -250,16 +251,56 @@ class Books:
         payment.status, payment.unapplied_reason = status, reason
         return new
 
-    def give_back(self, payment: Payment, reason: str) -> None:
-        """The bank took it back, whole: allocations must be undone before."""
-        amount = payment.unapplied_minor
+    def give_back(self, payment: Payment, reason: str, amount: int | None = None, *, ledger: str = "bank") -> None:
+        """The bank took `amount` back, or all that is unapplied: allocations must be undone before.
+
+        `ledger` is `recalled` while the bank only asks for it; `clear` says that it was booked. Raises ValueError for more
+        than is unapplied.
+        """
+        amount = payment.unapplied_minor if amount is None else amount
+        if not 0 < amount <= payment.unapplied_minor:
+            raise ValueError("only what is unapplied is given back")
         self._unapplied(payment, -amount)
         payment.returned_minor += amount
         payment.return_reason = reason
+        self._enter(payment, "unapplied", ledger, amount, payment.payment_id, None)
+        self.decided(payment, "partly_returned")
         self.acts[payment.tenant_id, payment.payment_id] = {"returned"}
-        self._enter(payment, "unapplied", "bank", amount, payment.payment_id, None)
-        self.decided(payment, None)
-        self.acts[payment.tenant_id, payment.payment_id] = {"returned"}
+
+    def keep_recalled(self, payment: Payment, amount: int) -> None:
+        """A recall was refused: what was given back for it is the payment's again, and unapplied."""
+        payment.returned_minor -= amount
+        payment.return_reason = None
+        self._unapplied(payment, amount)
+        self._enter(payment, "recalled", "unapplied", amount, payment.payment_id, None)
+        self._act((payment.tenant_id, payment.payment_id), "unapplied")
+
+    def refund(self, payment: Payment, amount: int) -> None:
+        """Orders a refund of what is unapplied: it is nobody's to allocate any more. Raises ValueError for more than that."""
+        if not 0 < amount <= payment.unapplied_minor:
+            raise ValueError("only what is unapplied is refunded")
+        self._unapplied(payment, -amount)
+        payment.refunded_minor += amount
+        payment.refund_pending_minor += amount
+        self._enter(payment, "unapplied", "refunds", amount, payment.payment_id, None)
+        self.decided(payment, payment.unapplied_reason)
+        self.acts[payment.tenant_id, payment.payment_id] = {"refunded"}
+
+    def cancel_refund(self, payment: Payment, amount: int) -> None:
+        """An ordered refund will not be carried out: the money is unapplied again."""
+        payment.refunded_minor -= amount
+        payment.refund_pending_minor -= amount
+        self._unapplied(payment, amount)
+        self._enter(payment, "refunds", "unapplied", amount, payment.payment_id, None)
+        self._act((payment.tenant_id, payment.payment_id), "unapplied")
+        self.decided(payment, "refund_cancelled")
+
+    def clear(self, payment: Payment, amount: int, ledger: str) -> None:
+        """The bank booked what left by a refund (`refunds`) or a recall (`recalled`)."""
+        if ledger == "refunds":
+            payment.refund_pending_minor -= amount
+            self._act((payment.tenant_id, payment.payment_id), "refunded")
+        self._enter(payment, ledger, "bank", amount, payment.payment_id, None)
 
     # --- items ---------------------------------------------------------------------------------------------------
     def open(self, item: Item) -> None:
@@ -328,6 +369,24 @@ class Books:
         self._enter(item, "receivables", "set_off", amount, None, item.item_id)
         return amount
 
+    def write_off(self, item: Item, amount: int) -> None:
+        """Gives up `amount` of what is open as a loss. Raises ValueError for more than that, and for a credit note."""
+        if item.kind == "credit_note" or not 0 < amount <= item.open_minor:
+            raise ValueError("only what is open of a receivable is written off")
+        self._open(item, -amount)
+        item.written_off_minor += amount
+        if not item.open_minor:
+            item.status, item.close_cause = "closed", "written_off"
+        self._enter(item, "bad_debt", "receivables", amount, None, item.item_id)
+
+    def reverse_write_off(self, item: Item, amount: int) -> None:
+        """What was written off is owed again. Raises ValueError for more than was."""
+        if not 0 < amount <= item.written_off_minor:
+            raise ValueError("only what was written off is taken back")
+        item.written_off_minor -= amount
+        self._open(item, amount)
+        self._enter(item, "receivables", "bad_debt", amount, None, item.item_id)
+
     def move(self, item: Item, account: Account) -> None:
         """The item is another customer's from now on."""
         self.touch(item)
@@ -341,6 +400,10 @@ class Books:
         key = (item.tenant_id, item.item_id)
         if key not in self.items_before:
             self.items_before[key] = (item.open_minor, item.status, item.close_cause)
+
+    def touch_payment(self, payment: Payment) -> None:
+        """Notes that something about the payment changed that no other operation tells of."""
+        self._act((payment.tenant_id, payment.payment_id), "unapplied" if payment.unapplied_minor else "matched")
 
     # --- the parts of the above ------------------------------------------------------------------------------------
     def _act(self, key: Key, act: str) -> None:

@@ -23,8 +23,8 @@ from shared.outbox import Outgoing, publish
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.statements import Statement, Transaction, numbered
-from matching.handlers.payments import give_back
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.returns import take_back
 from matching.storage import bank
 from matching.storage.bank import BankAccount
 from matching.storage.books import lock
@@ -212,19 +212,10 @@ async def _book_others(
     )
     known = {row[0] for row in there}
     fresh = [(movement, one) for movement, (_, one) in zip(ids, rows, strict=True) if movement not in known]
-    returns = [one for _, one in fresh if one.kind == "return"]
-    originals = await bank.originals(conn, held, returns) if returns else []
-    taken: dict[UUID, str] = {}
-    settled: set[int] = set()
-    for one, found in zip(returns, originals, strict=True):
-        left = [payment_id for payment_id in found if payment_id not in taken]
-        if len(left) == 1:
-            taken[left[0]] = one.return_reason or "unknown"
-            settled.add(id(one))
-    await bank.insert_movements(
-        conn, held, [(movement, one, one.kind == "other" or (one.kind == "return" and id(one) in settled)) for movement, one in fresh]
-    )
-    result.returns += await give_back(conn, held.tenant_id, taken, now)
+    explained, returns = await take_back(conn, held, [one for _, one in fresh], now)
+    outcomes = zip(fresh, explained, strict=True)
+    await bank.insert_movements(conn, held, [(movement, one, one.kind == "other" or known) for (movement, one), known in outcomes])
+    result.returns += returns
 
 
 async def _resolve_totals(conn: AsyncConnection, held: BankAccount, now: datetime) -> None:

@@ -1,9 +1,6 @@
-"""What is done to a payment after it came in: taken back by the bank, or unmatched by a person.
+"""Payments and items under lock, and unmatching by a person: items owe again, and the pair is not matched automatically again."""
 
-Both undo allocations: items owe again, and the same automatic decision is not repeated (an unmatched pair is dismissed).
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -14,51 +11,53 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Key, Payment
 from matching.handlers.publishing import save_and_publish
-from matching.storage.books import lock
+from matching.storage.books import account_id, lock
+from matching.storage.items import accounts_of
 from matching.storage.rows import fetch
 
 
-async def lock_with_items(conn: AsyncConnection, payments: Sequence[Key]) -> Books:
-    """Payments with their accounts and everything they are allocated to, locked.
+async def lock_with_items(
+    conn: AsyncConnection, payments: Sequence[Key], *, items: Sequence[Key] = (), customer_id: UUID | None = None
+) -> Books:
+    """Payments with their accounts and everything they are allocated to, locked; and `items` with theirs.
 
-    Raises UnavailableError when one was matched between looking and locking.
+    `customer_id` has an account made for the entity and currency of each payment. Raises UnavailableError when one was
+    matched between looking and locking.
     """
     rows = await fetch(
         conn,
-        "SELECT p.tenant_id, p.account_id, a.item_id, i.account_id FROM payment p LEFT JOIN allocation a USING (tenant_id, payment_id) "
+        "SELECT p.tenant_id, p.account_id, a.item_id, i.account_id, p.entity_id, p.currency FROM payment p "
+        "LEFT JOIN allocation a USING (tenant_id, payment_id) "
         "LEFT JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id WHERE (p.tenant_id, p.payment_id) IN "
         "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
         tenants=[key[0] for key in payments],
         ids=[key[1] for key in payments],
     )
-    accounts = [(tenant, account) for tenant, held, _, other in rows for account in (held, other) if account is not None]
-    items = [(tenant, item) for tenant, _, item, _ in rows if item is not None]
-    books = await lock(conn, accounts=accounts, payments=payments, items=items)
+    accounts = [(row[0], account) for row in rows for account in (row[1], row[3]) if account is not None]
+    accounts += [(key[0], account) for key, account in (await accounts_of(conn, items)).items()] if items else []
+    new = {(row[0], account_id(row[0], customer_id, row[4], row[5]), row[4], customer_id, row[5]) for row in rows if customer_id}
+    mine = [(row[0], row[2]) for row in rows if row[2] is not None]
+    books = await lock(conn, accounts=accounts, new_accounts=sorted(new, key=str), payments=payments, items=[*mine, *items])
     for key, payment in books.payments.items():
         known = payment.account_id is None or (key[0], payment.account_id) in books.accounts
         if not known or any((key[0], item_id) not in books.items for item_id in payment.allocations):
             raise UnavailableError("a payment was matched at the same moment")
-    for item in books.items.values():
-        if (item.tenant_id, item.account_id) not in books.accounts:
-            raise UnavailableError("an item moved to another account at the same moment")
+    _together(books)
     return books
 
 
-async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUID, str], now: datetime) -> int:
-    """The bank took payments back (id to reason): allocations are undone, nothing of them is left. Returns how many."""
-    if not returns:
-        return 0
-    books = await lock_with_items(conn, [(tenant_id, payment_id) for payment_id in returns])
-    given = 0
-    for key, payment in books.payments.items():
-        if payment.returned_minor or payment.refunded_minor:
-            continue
-        for item_id in list(payment.allocations):
-            books.unallocate(payment, books.items[tenant_id, item_id])
-        books.give_back(payment, _code(returns[key[1]]))
-        given += 1
-    await save_and_publish(conn, books, now, {})
-    return given
+async def lock_items(conn: AsyncConnection, items: Sequence[Key]) -> Books:
+    """Items with their accounts, locked. Raises UnavailableError when one moved between looking and locking."""
+    accounts = [(key[0], account) for key, account in (await accounts_of(conn, items)).items()]
+    books = await lock(conn, accounts=accounts, items=items)
+    _together(books)
+    return books
+
+
+def _together(books: Books) -> None:
+    for item in books.items.values():
+        if (item.tenant_id, item.account_id) not in books.accounts:
+            raise UnavailableError("an item moved to another account at the same moment")
 
 
 async def unmatch(
@@ -89,8 +88,3 @@ async def unmatch(
     )
     await save_and_publish(conn, books, now, {})
     return payment
-
-
-def _code(reason: str) -> str:
-    """A bank's return reason as a code: AC04 is `ac04`."""
-    return "".join(char for char in reason.lower() if char.isascii() and (char.isalnum() or char in "_.-"))[:64] or "unknown"

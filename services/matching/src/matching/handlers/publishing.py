@@ -24,6 +24,7 @@ from contracts.payments import (
     Allocation,
     PaymentMatched,
     PaymentReceived,
+    PaymentRefunded,
     PaymentReturned,
     PaymentState,
     PaymentUnapplied,
@@ -33,7 +34,8 @@ from shared.outbox import Outgoing, insert, prepare
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Item, Key, Payment, instalments_open
-from matching.storage.books import Decided, save
+from matching.domain.returns import return_class
+from matching.storage.books import Decided, restore_value_dates, save
 
 _PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
     ("received", PaymentReceived),
@@ -41,6 +43,7 @@ _PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
     ("matched", PaymentMatched),
     ("unapplied", PaymentUnapplied),
     ("returned", PaymentReturned),
+    ("refunded", PaymentRefunded),
 )
 
 
@@ -58,6 +61,8 @@ async def save_and_publish(
 
     The events are built and encoded while the database writes the rows: versions are drawn before either.
     """
+    if None in books.changed_allocations.values():
+        await restore_value_dates(conn, books)
     async with asyncio.TaskGroup() as group:
         group.create_task(save(conn, books, now, decisions=decisions, looks=looks, keep_looks=keep_looks))
         for _ in range(3):  # lets the statement out: it is sent when the loop has come round
@@ -124,6 +129,8 @@ def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
         unapplied_reason=payment.unapplied_reason,
         candidate_customer_ids=payment.candidate_customer_ids or [],
         return_reason=payment.return_reason,
+        refund_pending_minor=payment.refund_pending_minor,
+        return_class=return_class(payment.return_reason),
     )
 
 

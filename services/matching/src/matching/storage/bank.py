@@ -221,14 +221,18 @@ async def insert_movements(conn: AsyncConnection, held: BankAccount, rows: Seque
     )
 
 
-async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction]) -> list[list[UUID]]:
-    """For each return, the payments of its amount that it may take back: by the bank's reference, TxId or EndToEndId."""
+async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction]) -> list[list[tuple[UUID, int]]]:
+    """For each return, the payments that it may take back, with what they have left: by the bank's reference, TxId or EndToEndId.
+
+    Those of just its amount where there are any; else those that have as much left; else those that have less.
+    """
     rows = await fetch(
         conn,
-        "SELECT r.at, p.payment_id FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs "
-        "AS text[]), CAST(:txs AS text[]), "
+        "SELECT r.at, p.payment_id, p.allocated_minor + p.unapplied_minor AS left_minor, CASE WHEN p.amount_minor = r.amount "
+        "AND p.returned_minor + p.refunded_minor = 0 THEN 0 WHEN p.allocated_minor + p.unapplied_minor >= r.amount THEN 1 ELSE 2 END "
+        "FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "
         "CAST(:e2es AS text[])) AS r(at, amount, ref, tx, e2e) JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
-        "AND p.amount_minor = r.amount AND p.returned_minor = 0 AND ((r.e2e IS NOT NULL AND p.end_to_end_id = r.e2e) "
+        "AND p.allocated_minor + p.unapplied_minor > 0 AND ((r.e2e IS NOT NULL AND p.end_to_end_id = r.e2e) "
         "OR (r.ref IS NOT NULL AND p.bank_reference = r.ref) OR (r.tx IS NOT NULL AND p.transaction_id = "
         "r.tx)) ORDER BY r.at, p.payment_id",
         tenant=held.tenant_id,
@@ -239,9 +243,13 @@ async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[
         txs=[one.transaction_id for one in returns],
         e2es=[one.end_to_end_id for one in returns],
     )
-    found: list[list[UUID]] = [[] for _ in returns]
-    for at, payment_id in rows:
-        found[at].append(payment_id)
+    best: dict[int, int] = {}
+    for at, _, _, rank in rows:
+        best[at] = min(rank, best.get(at, rank))
+    found: list[list[tuple[UUID, int]]] = [[] for _ in returns]
+    for at, payment_id, left, rank in rows:
+        if rank == best[at]:
+            found[at].append((payment_id, left))
     return found
 
 

@@ -5,7 +5,7 @@ locks is what is written back; every touched aggregate's version goes up by one,
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from shared.db import run
@@ -25,7 +25,7 @@ ITEM = (
 PAYMENT = (
     "tenant_id, payment_id, version, bank_account_id, entity_id, currency, amount_minor, allocated_minor, unapplied_minor, returned_minor, "
     "refunded_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, payer_customer_id, account_id, rule, "
-    "unapplied_reason, candidate_customer_ids, return_reason, looks"
+    "unapplied_reason, candidate_customer_ids, return_reason, looks, refund_pending_minor"
 )
 # Locked one after the other, in the order of the keys: a subquery that locks is never flattened, so no plan can change it.
 _LOCK = (
@@ -133,6 +133,8 @@ _P = {
     "allocated": "bigint",
     "unapplied": "bigint",
     "returned": "bigint",
+    "refunded": "bigint",
+    "refund_pending": "bigint",
     "status": "text",
     "payer": "uuid",
     "account": "uuid",
@@ -190,6 +192,7 @@ def _rows(prefix: str, columns: Mapping[str, str], *lists: str) -> str:
 _SAVE = f"""
 WITH p AS (
   UPDATE payment SET version = t.version, allocated_minor = t.allocated, unapplied_minor = t.unapplied, returned_minor = t.returned,
+    refunded_minor = t.refunded, refund_pending_minor = t.refund_pending,
     status = t.status, payer_customer_id = t.payer, account_id = t.account, rule = t.rule, unapplied_reason = t.reason,
     return_reason = t.return, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
     next_look_at = CASE WHEN :keep_looks THEN payment.next_look_at ELSE t.next END, confirmation = t.confirmation
@@ -255,6 +258,8 @@ async def save(
         p_allocated=_literal(p.allocated_minor for p in payments),
         p_unapplied=_literal(p.unapplied_minor for p in payments),
         p_returned=_literal(p.returned_minor for p in payments),
+        p_refunded=_literal(p.refunded_minor for p in payments),
+        p_refund_pending=_literal(p.refund_pending_minor for p in payments),
         p_status=_literal(p.status for p in payments),
         p_payer=_literal(p.payer_customer_id for p in payments),
         p_account=_literal(p.account_id for p in payments),
@@ -311,6 +316,27 @@ async def save(
         l_payment=_literal(e.payment_id for e in entries),
         l_item=_literal(e.item_id for e in entries),
     )
+
+
+async def restore_value_dates(conn: AsyncConnection, books: Books) -> None:
+    """Items of which an allocation was undone: their value date is again that of the latest payment that is left on them."""
+    gone = [key for key, held in books.changed_allocations.items() if held is None]
+    rows = await fetch(
+        conn,
+        "SELECT a.tenant_id, a.item_id, a.payment_id, p.value_date FROM allocation a JOIN payment p ON p.tenant_id = a.tenant_id "
+        "AND p.payment_id = a.payment_id WHERE (a.tenant_id, a.item_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+        **keys((tenant, item) for tenant, _, item in gone),
+    )
+    dates: dict[Key, list[date]] = {(tenant, item): [] for tenant, _, item in gone}
+    for tenant, item, payment, day in rows:
+        if books.changed_allocations.get((tenant, payment, item), day) is not None:
+            dates[tenant, item].append(day)
+    for (tenant, payment, item), held in books.changed_allocations.items():
+        if held is not None and (tenant, item) in dates:
+            dates[tenant, item].append(books.payments[tenant, payment].value_date)
+    for key, days in dates.items():
+        books.items[key].value_date = max(days, default=None)
 
 
 async def _drop(conn: AsyncConnection, books: Books) -> None:

@@ -1,0 +1,294 @@
+"""Hand work on payments and items: allocate, move, write off; who may do how much alone."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import Path, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+from shared import audit
+from shared.web.auth import Caller, requires
+from shared.web.idempotency import KEYED
+from shared.web.models import Command, CurrencyCode, Id, Lax, PositiveMinor, Text
+from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
+from shared.web.problems import FieldError, Problem
+from shared.web.route import Router
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.api.accounts import database_of
+from matching.api.commands import command
+from matching.api.pages import page
+from matching.api.payments import Status
+from matching.domain.books import Payment
+from matching.handlers import allocations, limits, write_offs
+
+ROUTER = Router(prefix="/v1", tags=["hand work"])
+Writer = Annotated[Caller, requires("payments:write")]
+Reader = Annotated[Caller, requires("payments:read")]
+_INT64 = 2**63 - 1
+NotNegative = Annotated[int, Field(ge=0, le=_INT64, description="Minor units of the currency")]
+Reason = Literal["discount", "bank_charges", "rounding", "tolerance", "withheld"]
+WriteOffReason = Literal["uncollectible", "insolvency", "limitation", "small_balance", "goodwill", "duplicate"]
+
+
+class AllocationLine(Command):
+    """What of the payment goes to an item. `difference_minor` leaves the item with it, unpaid, for a reason."""
+
+    item_id: Id
+    amount_minor: PositiveMinor
+    difference_minor: NotNegative = 0
+    reason: Reason | None = None
+
+
+class AllocateCommand(Command):
+    """Allocate a payment to items, all lines or none; `customer_id` says who paid, where that is not known yet."""
+
+    lines: Annotated[list[AllocationLine], Field(min_length=1, max_length=1000)]
+    customer_id: Annotated[Id | None, Lax] = None
+
+
+class HeldAllocation(BaseModel):
+    """What of the payment is at an item, and what left the item beside it."""
+
+    item_id: UUID
+    invoice_number: str
+    amount_minor: int
+    rule: str
+    diff_minor: int
+    diff_reason: str | None
+
+
+class PaymentAfter(BaseModel):
+    """The payment after the command."""
+
+    payment_id: UUID
+    version: int
+    status: Status
+    amount_minor: int
+    allocated_minor: int
+    unapplied_minor: int
+    returned_minor: int
+    refunded_minor: int
+    payer_customer_id: UUID | None
+    unapplied_reason: str | None
+    allocations: list[HeldAllocation]
+
+
+class MoveCommand(Command):
+    """Whose payment it is."""
+
+    customer_id: Id
+    reason: Text
+
+
+class LimitCommand(Command):
+    """Up to which amount one person may write off, forgive or refund alone, in an entity's currency."""
+
+    limit_minor: NotNegative
+
+
+class LimitView(BaseModel):
+    """A limit as it stands."""
+
+    entity_id: UUID
+    currency: str
+    limit_minor: int
+
+
+class LimitList(BaseModel):
+    """All limits of the tenant; where none is set, everything needs a second person."""
+
+    items: list[LimitView]
+
+
+class WriteOffCommand(Command):
+    """Give up an amount of an item, or all that is open."""
+
+    item_id: Id
+    reason: WriteOffReason
+    amount_minor: PositiveMinor | None = None
+    note: Text | None = None
+
+
+class ReverseCommand(Command):
+    """Take back an amount of a write-off, or all that is left of it."""
+
+    reason: Text
+    amount_minor: PositiveMinor | None = None
+
+
+class DecideCommand(Command):
+    """What a second person says."""
+
+    approve: bool
+    reason: Text | None = None
+
+
+class WriteOffView(BaseModel):
+    """A write-off as it stands."""
+
+    write_off_id: UUID
+    version: int
+    entity_id: UUID
+    item_id: UUID
+    currency: str
+    amount_minor: int
+    reversed_minor: int
+    reason: str
+    note: str | None
+    status: Literal["requested", "booked", "refused", "reversed"]
+    requested_by: str
+    decided_by: str | None
+    requested_at: datetime
+    decided_at: datetime | None
+
+
+class WriteOffList(BaseModel):
+    """A page of write-offs."""
+
+    items: list[WriteOffView]
+    next_cursor: str | None
+
+
+def payment_after(payment: Payment) -> Response:
+    """The answer of a command on a payment."""
+    fields = {name: getattr(payment, name) for name in PaymentAfter.model_fields if name != "allocations"}
+    held = [HeldAllocation.model_validate(one, from_attributes=True) for one in payment.allocations.values()]
+    return JSONResponse(PaymentAfter(**fields, allocations=held).model_dump(mode="json"))
+
+
+def _lines(body: AllocateCommand) -> list[allocations.Line]:
+    """The lines of a command. Raises a 422 Problem for an item named twice, and for a difference and reason that lack each other."""
+    seen = set()
+    for at, line in enumerate(body.lines):
+        if line.item_id in seen:
+            raise Problem(
+                422, "item-twice", "An item is named twice", errors=[FieldError(f"/lines/{at}/item_id", "item-twice", "is named twice")]
+            )
+        seen.add(line.item_id)
+        if bool(line.difference_minor) != bool(line.reason):
+            error = FieldError(f"/lines/{at}/reason", "difference-reason", "a difference has a reason, and a reason a difference")
+            raise Problem(422, "difference-reason", "A difference and its reason come together", errors=[error])
+    return [allocations.Line(line.item_id, line.amount_minor, line.difference_minor, line.reason) for line in body.lines]
+
+
+@ROUTER.post("/payments/{payment_id}/allocations", response_model=PaymentAfter, openapi_extra=KEYED)
+async def post_allocations(request: Request, caller: Writer, payment_id: Annotated[Id, Path()], body: AllocateCommand) -> Response:
+    """Allocates a payment to items as a person says. A written-off item owes again as far as money comes for it."""
+    lines = _lines(body)
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        payment = await allocations.allocate(
+            conn, caller.tenant_id, payment_id, lines, customer_id=body.customer_id, by=caller.subject, now=now
+        )
+        detail = {"version": payment.version, "items": [str(line.item_id) for line in lines], "amounts": [x.amount_minor for x in lines]}
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "payment.allocate", str(payment_id), detail)])
+        return payment_after(payment)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.post("/payments/{payment_id}/move", response_model=PaymentAfter, openapi_extra=KEYED)
+async def post_move(request: Request, caller: Writer, payment_id: Annotated[Id, Path()], body: MoveCommand) -> Response:
+    """Says that the payment is another customer's: its unapplied part counts there and is looked at again."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        payment = await allocations.move(conn, caller.tenant_id, payment_id, body.customer_id, now=now)
+        detail = {"version": payment.version, "customer_id": str(body.customer_id)}
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "payment.move", str(payment_id), detail)])
+        return payment_after(payment)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.put("/hand-work-limits/{entity_id}/{currency}")
+async def put_limit(
+    request: Request,
+    caller: Annotated[Caller, requires("bank:write")],
+    entity_id: Annotated[Id, Path()],
+    currency: CurrencyCode,
+    body: LimitCommand,
+) -> LimitView:
+    """Sets up to which amount one person may give away alone in an entity. Whoever sets limits needs `bank:write`."""
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        await limits.set_limit(conn, caller.tenant_id, entity_id, currency, body.limit_minor)
+        detail = {"currency": currency, "limit_minor": body.limit_minor}
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "hand_work_limit.put", str(entity_id), detail)])
+    return LimitView(entity_id=entity_id, currency=currency, limit_minor=body.limit_minor)
+
+
+@ROUTER.get("/hand-work-limits")
+async def list_limits(request: Request, caller: Reader) -> LimitList:
+    """The limits of all entities and currencies."""
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        rows = await limits.all_limits(conn, caller.tenant_id)
+    return LimitList(items=[LimitView.model_validate(row, from_attributes=True) for row in rows])
+
+
+@ROUTER.post("/write-offs", status_code=201, response_model=WriteOffView, openapi_extra=KEYED)
+async def post_write_off(request: Request, caller: Writer, body: WriteOffCommand) -> Response:
+    """Writes off, alone up to the entity's limit (`booked`), else until another person approves (`requested`)."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        given = await write_offs.request(
+            conn, caller.tenant_id, body.item_id, body.amount_minor, reason=body.reason, note=body.note, by=caller.subject, now=now
+        )
+        return await _told(conn, caller, "write_off.request", given, 201)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.post("/write-offs/{write_off_id}/decision", response_model=WriteOffView, openapi_extra=KEYED)
+async def decide_write_off(request: Request, caller: Writer, write_off_id: Annotated[Id, Path()], body: DecideCommand) -> Response:
+    """Books a requested write-off (another person than who asked for it) or refuses it."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        given = await write_offs.decide(conn, caller.tenant_id, write_off_id, approve=body.approve, by=caller.subject, now=now)
+        return await _told(conn, caller, "write_off.approve" if body.approve else "write_off.refuse", given)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.post("/write-offs/{write_off_id}/reverse", response_model=WriteOffView, openapi_extra=KEYED)
+async def reverse_write_off(request: Request, caller: Writer, write_off_id: Annotated[Id, Path()], body: ReverseCommand) -> Response:
+    """The item owes again what was written off, or an amount of it."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        given = await write_offs.reverse(conn, caller.tenant_id, write_off_id, body.amount_minor, by=caller.subject, now=now)
+        return await _told(conn, caller, "write_off.reverse", given)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.get("/write-offs")
+async def list_write_offs(
+    request: Request,
+    caller: Reader,
+    status: Literal["requested", "booked", "refused", "reversed"] | None = None,
+    item_id: Annotated[UUID | None, Lax] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> WriteOffList:
+    """Write-offs by id, of one status or item where asked."""
+    rows, after = await page(
+        request,
+        caller,
+        "SELECT write_off_id AS at, * FROM write_off WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
+        "AND (CAST(:item_id AS uuid) IS NULL OR item_id = :item_id)",
+        {"status": status, "item_id": item_id},
+        limit=limit,
+        cursor=cursor,
+    )
+    return WriteOffList(items=[WriteOffView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
+
+
+async def _told(conn: AsyncConnection, caller: Caller, action: str, given: write_offs.WriteOff, status: int = 200) -> Response:
+    detail = {"item_id": str(given.item_id), "amount_minor": given.amount_minor, "status": given.status}
+    await audit.record(conn, caller.tenant_id, [(caller.subject, action, str(given.write_off_id), detail)])
+    return JSONResponse(WriteOffView.model_validate(given, from_attributes=True).model_dump(mode="json"), status)

@@ -1,0 +1,292 @@
+"""Money that goes back: refunds, their files for the bank, and recalls of banks (camt.056)."""
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import Body, Path, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
+from shared import audit
+from shared.web.auth import Caller, requires
+from shared.web.idempotency import KEYED
+from shared.web.models import Command, Date, Id, Lax, PositiveMinor, Text
+from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
+from shared.web.problems import Problem
+from shared.web.route import Router
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching import recalls as camt056
+from matching.api.accounts import Iban, database_of
+from matching.api.commands import command
+from matching.api.handwork import DecideCommand
+from matching.api.pages import page
+from matching.handlers import recalls, refunds
+from matching.storage.rows import fetch
+
+ROUTER = Router(prefix="/v1", tags=["money back"])
+Writer = Annotated[Caller, requires("payments:write")]
+Reader = Annotated[Caller, requires("payments:read")]
+RefundStatus = Literal["requested", "approved", "sent", "paid", "refused", "cancelled"]
+RecallStatus = Literal["open", "accepted", "refused", "settled"]
+
+
+class RefundCommand(Command):
+    """Give an amount of a payment back, or all that is unapplied: to its payer, or (then another person approves) to an IBAN."""
+
+    payment_id: Id
+    reason: Text
+    amount_minor: PositiveMinor | None = None
+    creditor_name: Text | None = None
+    creditor_iban: Iban | None = None
+
+
+class CancelCommand(Command):
+    """Why a refund is taken back; `bank_refused` for one that was sent."""
+
+    reason: Text
+    bank_refused: bool = False
+
+
+class RefundView(BaseModel):
+    """A refund as it stands."""
+
+    refund_id: UUID
+    payment_id: UUID
+    entity_id: UUID
+    bank_account_id: UUID
+    currency: str
+    amount_minor: int
+    reason: str
+    creditor_name: str
+    creditor_iban: str
+    end_to_end_id: str
+    status: RefundStatus
+    requested_by: str
+    decided_by: str | None
+    requested_at: datetime
+    decided_at: datetime | None
+    refund_file_id: UUID | None
+
+
+class RefundList(BaseModel):
+    """A page of refunds."""
+
+    items: list[RefundView]
+    next_cursor: str | None
+
+
+class FileCommand(Command):
+    """Write a file with all approved refunds of an account, to be executed on a day."""
+
+    bank_account_id: Id
+    execution_date: Date
+
+
+class FileView(BaseModel):
+    """A file for the bank; its content is at `/v1/refund-files/{id}`."""
+
+    refund_file_id: UUID
+    refunds: int
+    amount_minor: int
+    execution_date: date
+
+
+class RecallView(BaseModel):
+    """A recall as it stands."""
+
+    recall_id: UUID
+    payment_id: UUID
+    entity_id: UUID
+    currency: str
+    amount_minor: int
+    reason: str
+    cancellation_id: str
+    status: RecallStatus
+    decided_by: str | None
+    received_at: datetime
+    decided_at: datetime | None
+
+
+class RecallList(BaseModel):
+    """A page of recalls."""
+
+    items: list[RecallView]
+    next_cursor: str | None
+
+
+class RecallsTaken(BaseModel):
+    """What became of a message: recalls taken in, and the numbers (from 1) of those that name no payment of ours, or several."""
+
+    taken: list[RecallView]
+    unknown: list[int]
+
+
+class RecallDecision(Command):
+    """Whether the bank may have the money."""
+
+    accept: bool
+    reason: Text | None = None
+
+
+@ROUTER.post("/refunds", status_code=201, response_model=RefundView, openapi_extra=KEYED)
+async def post_refund(request: Request, caller: Writer, body: RefundCommand) -> Response:
+    """Asks for a refund: approved at once up to the entity's limit and to the payer's own IBAN, else by another person."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        given = await refunds.request(
+            conn,
+            caller.tenant_id,
+            body.payment_id,
+            body.amount_minor,
+            reason=body.reason,
+            creditor_name=body.creditor_name,
+            creditor_iban=body.creditor_iban,
+            by=caller.subject,
+            now=now,
+        )
+        return await _told(conn, caller, "refund.request", given, 201)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.post("/refunds/{refund_id}/decision", response_model=RefundView, openapi_extra=KEYED)
+async def decide_refund(request: Request, caller: Writer, refund_id: Annotated[Id, Path()], body: DecideCommand) -> Response:
+    """Approves a requested refund (another person than who asked for it) or refuses it."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        given = await refunds.decide(conn, caller.tenant_id, refund_id, approve=body.approve, by=caller.subject, now=now)
+        return await _told(conn, caller, "refund.approve" if body.approve else "refund.refuse", given)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.post("/refunds/{refund_id}/cancel", response_model=RefundView, openapi_extra=KEYED)
+async def cancel_refund(request: Request, caller: Writer, refund_id: Annotated[Id, Path()], body: CancelCommand) -> Response:
+    """Takes an approved refund back before it is sent, or a sent one that the bank refused: the money is unapplied again."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        given = await refunds.cancel(conn, caller.tenant_id, refund_id, bank_refused=body.bank_refused, by=caller.subject, now=now)
+        return await _told(conn, caller, "refund.cancel", given)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.get("/refunds")
+async def list_refunds(
+    request: Request,
+    caller: Reader,
+    status: RefundStatus | None = None,
+    payment_id: Annotated[UUID | None, Lax] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> RefundList:
+    """Refunds by id, of one status or payment where asked."""
+    rows, after = await page(
+        request,
+        caller,
+        "SELECT refund_id AS at, * FROM refund WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
+        "AND (CAST(:payment_id AS uuid) IS NULL OR payment_id = :payment_id)",
+        {"status": status, "payment_id": payment_id},
+        limit=limit,
+        cursor=cursor,
+    )
+    return RefundList(items=[RefundView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
+
+
+@ROUTER.post("/refund-files", status_code=201, response_model=FileView, openapi_extra=KEYED)
+async def post_file(request: Request, caller: Writer, body: FileCommand) -> Response:
+    """Writes a pain.001 file with all approved refunds of an account; each is in one file, once."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        file_id, given = await refunds.write_file(
+            conn, caller.tenant_id, body.bank_account_id, body.execution_date, by=caller.subject, now=now
+        )
+        amount = sum(one.amount_minor for one in given)
+        detail = {"refunds": len(given), "amount_minor": amount}
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "refund_file.write", str(file_id), detail)])
+        view = FileView(refund_file_id=file_id, refunds=len(given), amount_minor=amount, execution_date=body.execution_date)
+        return JSONResponse(view.model_dump(mode="json"), 201)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.get("/refund-files/{refund_file_id}", response_class=Response, responses={200: {"content": {"application/xml": {}}}})
+async def get_file(request: Request, caller: Reader, refund_file_id: Annotated[Id, Path()]) -> Response:
+    """The file as it is to be given to the bank: pain.001.001.09. The same bytes every time."""
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        rows = await fetch(
+            conn,
+            "SELECT content FROM refund_file WHERE tenant_id = :tenant AND refund_file_id = :id",
+            tenant=caller.tenant_id,
+            id=refund_file_id,
+        )
+    if not rows:
+        raise Problem(404, "refund-file-unknown", "There is no such file")
+    return Response(bytes(rows[0][0]), media_type="application/xml")
+
+
+@ROUTER.post("/recalls", status_code=201, response_model=RecallsTaken, max_body_size=camt056.MAX_BYTES)
+async def post_recalls(request: Request, caller: Writer, body: Annotated[bytes, Body(media_type="application/xml")]) -> Response:
+    """Takes a camt.056 in: the payments that it asks back are unmatched and stand as given back. The same again changes nothing."""
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() not in {"application/xml", "text/xml"}:
+        raise Problem(415, "media-type-unsupported", "A recall is application/xml")
+    try:
+        asked = await run_in_threadpool(camt056.parse, body)
+    except camt056.RecallError as error:
+        raise Problem(422, "recall-unreadable", "The file is no readable camt.056", str(error)[:300]) from None
+    now = request.app.state.runtime.clock.now()
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        taken, unknown = [], []
+        for number, one in enumerate(asked, 1):
+            held = await recalls.receive(conn, caller.tenant_id, one, now=now)
+            if held is None:
+                unknown.append(number)
+            else:
+                taken.append(held)
+        entries = [(caller.subject, "recall.receive", str(one.recall_id), {"payment_id": str(one.payment_id)}) for one in taken]
+        await audit.record(conn, caller.tenant_id, entries)
+    views = [RecallView.model_validate(one, from_attributes=True) for one in taken]
+    return JSONResponse(RecallsTaken(taken=views, unknown=unknown).model_dump(mode="json"), 201)
+
+
+@ROUTER.post("/recalls/{recall_id}/decision", response_model=RecallView, openapi_extra=KEYED)
+async def decide_recall(request: Request, caller: Writer, recall_id: Annotated[Id, Path()], body: RecallDecision) -> Response:
+    """Lets the bank have the money, or keeps it: then what was undone is allocated again as far as it is still open."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        decide = recalls.accept if body.accept else recalls.refuse
+        held = await decide(conn, caller.tenant_id, recall_id, by=caller.subject, now=now)
+        action = "recall.accept" if body.accept else "recall.refuse"
+        await audit.record(conn, caller.tenant_id, [(caller.subject, action, str(recall_id), {})])
+        return JSONResponse(RecallView.model_validate(held, from_attributes=True).model_dump(mode="json"))
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.get("/recalls")
+async def list_recalls(
+    request: Request, caller: Reader, status: RecallStatus | None = None, limit: Limit = DEFAULT_LIMIT, cursor: CursorText = None
+) -> RecallList:
+    """Recalls by id, of one status where asked."""
+    rows, after = await page(
+        request,
+        caller,
+        "SELECT recall_id AS at, * FROM recall WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status)",
+        {"status": status},
+        limit=limit,
+        cursor=cursor,
+    )
+    return RecallList(items=[RecallView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
+
+
+async def _told(conn: AsyncConnection, caller: Caller, action: str, given: refunds.Refund, status: int = 200) -> Response:
+    detail = {"payment_id": str(given.payment_id), "amount_minor": given.amount_minor, "status": given.status}
+    await audit.record(conn, caller.tenant_id, [(caller.subject, action, str(given.refund_id), detail)])
+    return JSONResponse(RefundView.model_validate(given, from_attributes=True).model_dump(mode="json"), status)

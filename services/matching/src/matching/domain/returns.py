@@ -1,0 +1,30 @@
+"""What a bank's reason for taking money back means (ISO 20022 external return and cancellation reason codes).
+
+Hard: the account will not pay, whoever asks again. Soft: it may pay later. The rest is no word about the debtor's means: he
+asked for the money back, the payment was a duplicate, the payer's bank cancelled it, or a rule of supervision forbade it.
+A code that is not listed says nothing, and nothing is made up for it.
+"""
+
+from typing import Literal
+
+ReturnClass = Literal["hard", "soft", "refund", "duplicate", "cancellation", "regulatory"]
+
+_CODES: dict[ReturnClass, tuple[str, ...]] = {
+    "hard": ("ac01", "ac04", "ac06", "ag01", "md01", "md07"),
+    "soft": ("am04", "ms02", "ms03"),
+    "refund": ("md06",),
+    "duplicate": ("am05", "dupl"),
+    "cancellation": ("cust", "focr", "tech", "frad"),
+    "regulatory": ("rr01", "rr02", "rr03", "rr04"),
+}
+CLASSES: dict[str, ReturnClass] = {code: kind for kind, codes in _CODES.items() for code in codes}
+
+
+def reason_code(reason: str) -> str:
+    """A bank's return reason as a code of ours: AC04 is `ac04`; what has no letter or digit is `unknown`."""
+    return "".join(char for char in reason.lower() if char.isascii() and (char.isalnum() or char in "_.-"))[:64] or "unknown"
+
+
+def return_class(reason: str | None) -> ReturnClass | None:
+    """What a reason code means; None where the code is not known or there is none."""
+    return CLASSES.get(reason or "")

@@ -1,0 +1,163 @@
+"""Hand work on a payment: allocated to items, or given to another customer.
+
+Rules:
+- all lines or none: a line that the payment or the item no longer has is refused, naming it;
+- what leaves an item beside the money has a reason, and is within what one person may give away alone;
+- an item that was written off owes again as far as money comes for it: the write-off is reversed with it;
+- a person's word stands: it lifts an earlier dismissal of the pair, and no rule undoes it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from shared.clock import machine_now
+from shared.db import run
+from shared.web.problems import FieldError, Problem
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Books, Item, Payment
+from matching.handlers.limits import limit_of
+from matching.handlers.payments import lock_with_items
+from matching.handlers.publishing import save_and_publish
+from matching.handlers.write_offs import reverse_for_money
+from matching.storage.books import account_id
+from matching.storage.rows import fetch
+
+RULE = "hand"
+_JSON = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What of a payment goes to an item: received, and what else leaves the item with it, for a reason of `DIFFERENCES`."""
+
+    item_id: UUID
+    amount_minor: int
+    difference_minor: int = 0
+    reason: str | None = None
+
+
+async def allocate(
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    payment_id: UUID,
+    lines: Sequence[Line],
+    *,
+    customer_id: UUID | None,
+    by: str,
+    now: datetime,
+    rule: str = RULE,
+) -> Payment:
+    """Allocates a payment as a person says; `customer_id` names the payer where that is new. Returns the payment as it is then.
+
+    Raises Problem: 404 for an unknown payment, item or customer, 409 where one of them has not so much, 422 for what may never meet.
+    """
+    key = (tenant_id, payment_id)
+    await known_customer(conn, tenant_id, customer_id)
+    books = await lock_with_items(conn, [key], items=[(tenant_id, line.item_id) for line in lines], customer_id=customer_id)
+    payment = books.payments.get(key)
+    if payment is None:
+        raise Problem(404, "payment-unknown", "There is no such payment")
+    await _alone(conn, payment, lines)
+    versions = []
+    for at, line in enumerate(lines):
+        item = _fitting(books, payment, line, at)
+        versions.append({"item_id": item.item_id, "version": item.version, "open_minor": item.open_minor})
+        missing = line.amount_minor + line.difference_minor - item.open_minor
+        if 0 < missing <= item.written_off_minor:
+            await reverse_for_money(conn, books, item, missing, by=by, now=now)
+        elif missing > 0:
+            raise _refused(409, "item-has-less", "The item has less than that open", at)
+        if line.amount_minor > payment.unapplied_minor:
+            raise _refused(409, "payment-has-less", "The payment has less than that unapplied", at)
+        held = payment.allocations.get(item.item_id)
+        if line.difference_minor and held is not None and held.diff_reason not in {None, line.reason}:
+            raise _refused(409, "difference-has-another-reason", "This payment forgives the item for another reason already", at)
+        books.allocate(payment, item, rule, amount=line.amount_minor, diff=line.difference_minor, reason=line.reason)
+    _attribute(books, payment, lines, customer_id)
+    payment.rule = rule
+    books.decided(payment, payment.unapplied_reason or "overpaid")
+    await run(
+        conn,
+        "DELETE FROM dismissed_pair WHERE tenant_id = :tenant AND payment_id = :payment AND item_id = ANY(CAST(:items AS uuid[]))",
+        tenant=tenant_id,
+        payment=payment_id,
+        items=[line.item_id for line in lines],
+    )
+    evidence = _JSON({"by": by, "items": versions, "payer": payment.payer_customer_id, "allocated_minor": payment.allocated_minor})
+    await save_and_publish(conn, books, now, {}, decisions=[(*key, payment.version + 1, rule, evidence.decode())])
+    return payment
+
+
+async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, customer_id: UUID, *, now: datetime) -> Payment:
+    """Says that a payment is a customer's: what of it is unapplied counts on his account, and is looked at again.
+
+    Allocations stay: they are undone by themselves (`unmatch`). Raises a 404 Problem for an unknown payment or customer.
+    """
+    key = (tenant_id, payment_id)
+    await known_customer(conn, tenant_id, customer_id)
+    books = await lock_with_items(conn, [key], customer_id=customer_id)
+    payment = books.payments.get(key)
+    if payment is None:
+        raise Problem(404, "payment-unknown", "There is no such payment")
+    if payment.payer_customer_id == customer_id:
+        return payment
+    books.attribute(payment, books.accounts[tenant_id, account_id(tenant_id, customer_id, payment.entity_id, payment.currency)])
+    payment.candidate_customer_ids = None
+    books.touch_payment(payment)
+    await save_and_publish(conn, books, now, {}, looks={key: machine_now() if payment.unapplied_minor else None})
+    return payment
+
+
+async def known_customer(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None) -> None:
+    """Raises a 404 Problem for a customer of whom nothing is known."""
+    if customer_id is not None and not await fetch(
+        conn,
+        "SELECT 1 FROM customer WHERE tenant_id = :tenant AND customer_id = :id UNION ALL "
+        "(SELECT 1 FROM account_balance WHERE tenant_id = :tenant AND customer_id = :id LIMIT 1)",
+        tenant=tenant_id,
+        id=customer_id,
+    ):
+        raise Problem(404, "customer-unknown", "There is no such customer")
+
+
+async def _alone(conn: AsyncConnection, payment: Payment, lines: Sequence[Line]) -> None:
+    given = sum(line.difference_minor for line in lines)
+    if given > 0 and given > await limit_of(conn, payment.tenant_id, payment.entity_id, payment.currency):
+        raise Problem(
+            403,
+            "difference-above-limit",
+            "One person may not give away so much",
+            "the differences are above the entity's limit: allocate what was received, and have the rest written off",
+        )
+
+
+def _fitting(books: Books, payment: Payment, line: Line, at: int) -> Item:
+    item = books.items.get((payment.tenant_id, line.item_id))
+    if item is None:
+        raise _refused(404, "item-unknown", "There is no such item", at)
+    if item.kind == "credit_note":
+        raise _refused(422, "item-is-credit", "A payment does not settle a credit note", at)
+    if (item.entity_id, item.currency) != (payment.entity_id, payment.currency):
+        raise _refused(422, "item-elsewhere", "The item is another entity's or in another currency", at)
+    return item
+
+
+def _attribute(books: Books, payment: Payment, lines: Sequence[Line], customer_id: UUID | None) -> None:
+    """The payer: who was named, or else, where nobody is known yet, the one debtor of the lines."""
+    tenant = payment.tenant_id
+    if customer_id is None and payment.account_id is None:
+        debtors = {books.items[tenant, line.item_id].customer_id for line in lines}
+        customer_id = debtors.pop() if len(debtors) == 1 else None
+    if customer_id is not None:
+        account = books.accounts.get((tenant, account_id(tenant, customer_id, payment.entity_id, payment.currency)))
+        if account is not None:
+            books.attribute(payment, account)
+            payment.candidate_customer_ids = None
+
+
+def _refused(status: int, code: str, title: str, at: int) -> Problem:
+    return Problem(status, code, title, errors=[FieldError(f"/lines/{at}", code, title[0].lower() + title[1:])])

@@ -1,0 +1,218 @@
+"""Recalls (camt.056): a bank asks for a payment back, before or without taking it.
+
+Rules:
+- the money is not ours to count on from then on: the payment is unmatched and its amount stands as given back, so that
+  items, balances, dunning and interest are as if it had never come;
+- a person accepts (the bank takes it, and its booked debit settles the recall) or refuses: then the money is the payment's
+  again, and what was undone is allocated again as far as it is still open;
+- the same request again, by its own id, changes nothing.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from shared.clock import machine_now
+from shared.db import run
+from shared.ids import named_id
+from shared.web.problems import Problem
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Books, Payment
+from matching.domain.returns import reason_code
+from matching.domain.statements import Transaction
+from matching.handlers.payments import lock_with_items
+from matching.handlers.publishing import save_and_publish
+from matching.recalls import Recall
+from matching.storage.bank import BankAccount
+from matching.storage.rows import fetch
+
+
+@dataclass(slots=True)
+class Held:
+    """A recall as it stands. `allocations`: (item, amount, difference, its reason, rule) that were undone because of it."""
+
+    recall_id: UUID
+    payment_id: UUID
+    entity_id: UUID
+    bank_account_id: UUID
+    currency: str
+    amount_minor: int
+    reason: str
+    cancellation_id: str
+    allocations: list[tuple[str, int, int, str | None, str]]
+    status: str
+    decided_by: str | None
+    received_at: datetime
+    decided_at: datetime | None
+
+
+COLUMNS = (
+    "recall_id, payment_id, entity_id, bank_account_id, currency, amount_minor, reason, cancellation_id, allocations, status, decided_by, "
+    "received_at, decided_at"
+)
+
+
+async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now: datetime) -> Held | None:
+    """Takes a recall in; None where no payment, or more than one, is what it names: that is for a person."""
+    recall_id = named_id("recall", tenant_id, asked.cancellation_id, asked.end_to_end_id, asked.transaction_id, asked.amount_minor)
+    await fetch(conn, "SELECT pg_advisory_xact_lock(hashtextextended(:id, 3))", id=str(recall_id))
+    if known := await _find(conn, tenant_id, recall_id):
+        return known
+    found = await fetch(
+        conn,
+        "SELECT payment_id, amount_minor FROM payment WHERE tenant_id = :tenant AND currency = :currency "
+        "AND unapplied_minor + allocated_minor >= :amount "
+        "AND ((CAST(:e2e AS text) IS NOT NULL AND end_to_end_id = :e2e) OR (CAST(:tx AS text) IS NOT NULL AND transaction_id = :tx)) "
+        "ORDER BY amount_minor <> :amount, payment_id LIMIT 3",
+        tenant=tenant_id,
+        currency=asked.currency,
+        amount=asked.amount_minor,
+        e2e=asked.end_to_end_id,
+        tx=asked.transaction_id,
+    )
+    exact = [row for row in found if row[1] == asked.amount_minor]
+    found = exact or found
+    if len(found) != 1:
+        return None
+    key = (tenant_id, found[0][0])
+    books = await lock_with_items(conn, [key])
+    payment = books.payments[key]
+    undone = [(str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule) for one in payment.allocations.values()]
+    for item_id in list(payment.allocations):
+        books.unallocate(payment, books.items[tenant_id, item_id])
+    if payment.unapplied_minor < asked.amount_minor:
+        return None
+    reason = reason_code(asked.reason)
+    books.give_back(payment, reason, asked.amount_minor, ledger="recalled")
+    await run(
+        conn,
+        f"INSERT INTO recall (tenant_id, {COLUMNS}) VALUES (:tenant, :id, :payment, :entity, :account, :currency, :amount, :reason, "  # noqa: S608 - ours
+        ":cancellation, CAST(:allocations AS jsonb), 'open', NULL, :now, NULL)",
+        tenant=tenant_id,
+        id=recall_id,
+        payment=key[1],
+        entity=payment.entity_id,
+        account=payment.bank_account_id,
+        currency=payment.currency,
+        amount=asked.amount_minor,
+        reason=reason,
+        cancellation=asked.cancellation_id,
+        allocations=json.dumps(undone),
+        now=now,
+    )
+    await save_and_publish(conn, books, now, {})
+    return await _find(conn, tenant_id, recall_id)
+
+
+async def accept(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by: str, now: datetime) -> Held:
+    """The bank may take the money: its booked debit is awaited."""
+    held = await _open(conn, tenant_id, recall_id)
+    await _set(conn, tenant_id, held, "accepted", by=by, now=now)
+    return held
+
+
+async def refuse(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by: str, now: datetime) -> Held:
+    """The money stays: what was undone is allocated again as far as it is still open, the rest is looked at anew."""
+    first = await _find(conn, tenant_id, recall_id)
+    if first is None:
+        raise Problem(404, "recall-unknown", "There is no such recall")
+    key = (tenant_id, first.payment_id)
+    books = await lock_with_items(conn, [key], items=[(tenant_id, UUID(one[0])) for one in first.allocations])
+    held = await _open(conn, tenant_id, recall_id)
+    payment = books.payments[key]
+    books.keep_recalled(payment, held.amount_minor)
+    _restore(books, payment, held)
+    books.decided(payment, "recall_refused")
+    await _set(conn, tenant_id, held, "refused", by=by, now=now)
+    await save_and_publish(conn, books, now, {}, looks={key: machine_now() if payment.unapplied_minor else None})
+    return held
+
+
+def _restore(books: Books, payment: Payment, held: Held) -> None:
+    for item_id, amount, difference, reason, rule in held.allocations:
+        item = books.items.get((payment.tenant_id, UUID(item_id)))
+        if item is None:
+            continue
+        whole = item.open_minor >= amount + difference
+        books.allocate(payment, item, rule, amount=amount, diff=difference if whole else 0, reason=reason if whole and difference else None)
+
+
+async def settle(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction], now: datetime) -> list[bool]:
+    """Booked debits of an account that a recall has asked for settle it; says which of them did."""
+    settled = [False] * len(returns)
+    rows = await fetch(
+        conn,
+        "SELECT r.recall_id, r.payment_id, r.amount_minor, p.end_to_end_id, p.transaction_id, p.bank_reference FROM recall r "
+        "JOIN payment p USING (tenant_id, payment_id) WHERE r.tenant_id = :tenant AND r.bank_account_id = :account "
+        "AND r.status IN ('open', 'accepted') ORDER BY r.recall_id",
+        tenant=held.tenant_id,
+        account=held.bank_account_id,
+    )
+    if not rows:
+        return settled
+    hits: dict[UUID, tuple[UUID, int]] = {}
+    for at, one in enumerate(returns):
+        for recall_id, payment_id, amount, end, transaction, reference in rows:
+            same = (
+                (one.end_to_end_id and one.end_to_end_id == end)
+                or (one.transaction_id and one.transaction_id == transaction)
+                or (one.bank_reference and one.bank_reference == reference)
+            )
+            if same and amount == one.amount_minor and not one.credit and recall_id not in hits:
+                hits[recall_id] = (payment_id, amount)
+                settled[at] = True
+                break
+    if not hits:
+        return settled
+    books = await lock_with_items(conn, sorted({(held.tenant_id, payment_id) for payment_id, _ in hits.values()}, key=str))
+    for payment_id, amount in hits.values():
+        books.clear(books.payments[held.tenant_id, payment_id], amount, "recalled")
+    await run(
+        conn,
+        "UPDATE recall SET status = 'settled', decided_at = :now WHERE tenant_id = :tenant AND recall_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=held.tenant_id,
+        ids=list(hits),
+        now=now,
+    )
+    await save_and_publish(conn, books, now, {}, keep_looks=True)
+    return settled
+
+
+async def _find(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, lock: bool = False) -> Held | None:
+    rows = await fetch(
+        conn,
+        f"SELECT {COLUMNS} FROM recall WHERE tenant_id = :tenant AND recall_id = :id" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
+        tenant=tenant_id,
+        id=recall_id,
+    )
+    if not rows:
+        return None
+    held = Held(*rows[0])
+    if isinstance(held.allocations, str):  # the driver hands jsonb of a text statement over as text
+        held.allocations = json.loads(held.allocations)
+    return held
+
+
+async def _open(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID) -> Held:
+    held = await _find(conn, tenant_id, recall_id, lock=True)
+    if held is None:
+        raise Problem(404, "recall-unknown", "There is no such recall")
+    if held.status not in {"open", "accepted"}:
+        raise Problem(409, "recall-decided", "The recall is refused or settled already")
+    return held
+
+
+async def _set(conn: AsyncConnection, tenant_id: UUID, held: Held, status: str, *, by: str, now: datetime) -> None:
+    held.status, held.decided_by, held.decided_at = status, by, now
+    await run(
+        conn,
+        "UPDATE recall SET status = :status, decided_by = :by, decided_at = :now WHERE tenant_id = :tenant AND recall_id = :id",
+        tenant=tenant_id,
+        id=held.recall_id,
+        status=status,
+        by=by,
+        now=now,
+    )

@@ -1,0 +1,329 @@
+"""What a person does by hand, over HTTP: once per key, within what is there, and with a second pair of eyes above the limit."""
+
+import asyncio
+import contextlib
+import itertools
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lxml import etree
+from matching.handlers import allocations
+from matching.handlers.payments import unmatch
+from shared.ids import new_id
+from shared.web.problems import Problem
+
+_KEYS = itertools.count()
+NS = {"p": "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"}
+
+
+async def post(client, path, body, key=None):
+    return await client.post(path, json=body, headers={"idempotency-key": key or f"k{next(_KEYS)}"})
+
+
+def lines(make, tenant, *rows, **more):
+    keys = ("amount_minor", "difference_minor", "reason")
+    return {"lines": [{"item_id": str(make.invoice_id(tenant, row[0])), **dict(zip(keys, row[1:], strict=False))} for row in rows], **more}
+
+
+async def item(world, tenant, number):
+    return await world.one(
+        tenant,
+        "SELECT open_minor, cash_minor, discount_minor, charges_minor, written_off_minor, status, close_cause, value_date FROM open_item "
+        "WHERE invoice_number = :number",
+        number=number,
+    )
+
+
+async def limit(client, tenant, make, amount, currency="EUR"):
+    answer = await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/{currency}", json={"limit_minor": amount})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_a_person_allocates_to_several_items_with_a_difference_once_per_key(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 500))
+    payment = await world.pay(held, 1_480)
+    await world.match(tenant)
+    await limit(client, tenant, make, 20)
+    body = lines(make, tenant, ("F-1", 980, 20, "discount"), ("F-2", 500))
+    answers = [await post(client, f"/v1/payments/{payment}/allocations", body, "once") for _ in range(2)]
+    assert [a.status_code for a in answers] == [200, 200], answers[0].text
+    after = answers[0].json()
+    assert (after["status"], after["unapplied_minor"]) == ("matched", 0)
+    assert {(a["amount_minor"], a["diff_minor"], a["diff_reason"]) for a in after["allocations"]} == {(980, 20, "discount"), (500, 0, None)}
+    assert after["payer_customer_id"] == str(make.customer_id(tenant, "C1"))
+    assert tuple(await item(world, tenant, "F-1"))[:6] == (0, 980, 20, 0, 0, "paid")
+    assert len([m for m in await world.events("PaymentMatched") if m.tenant_id == tenant]) == 1
+    assert (await client.get(f"/v1/payments/{payment}")).json()["decisions"][-1]["rule"] == "hand"
+    actions = [row[0] for row in await world.rows(tenant, "SELECT action FROM audit ORDER BY id")]
+    assert actions == ["hand_work_limit.put", "payment.allocate"]
+    await world.holds()
+
+
+@pytest.mark.parametrize(
+    ("row", "status", "code"),
+    [
+        (("F-1", 1_001), 409, "item-has-less"),
+        (("F-9", 1), 404, "item-unknown"),
+        (("A-1", 1), 422, "item-is-credit"),
+        (("U-1", 1), 422, "item-elsewhere"),
+        (("F-1", 900, 30, "discount"), 403, "difference-above-limit"),
+        (("F-1", 900, 30), 422, "difference-reason"),
+        (("F-2", 4_000), 409, "payment-has-less"),
+    ],
+)
+async def test_what_is_refused_says_where_and_changes_nothing(world, tenant, make, client, row, status, code):
+    held = await world.account(tenant)
+    await world.feed(
+        make.invoice(tenant, "F-1", 1_000),
+        make.invoice(tenant, "F-2", 9_000),
+        make.invoice(tenant, "U-1", 9_000, currency="USD"),
+        make.invoice(tenant, "A-1", 1_000, cls=make.Credit),
+        make.invoice(tenant, "F-3", 9_000),
+    )
+    payment = await world.pay(held, 3_000)
+    await world.match(tenant)
+    answer = await post(client, f"/v1/payments/{payment}/allocations", lines(make, tenant, ("F-3", 1), row))
+    assert (answer.status_code, answer.json()["type"].rsplit(":", 1)[1]) == (status, code), answer.text
+    if status != 403:
+        assert answer.json()["errors"][0]["pointer"].startswith("/lines/1")
+    assert (await world.one(tenant, "SELECT unapplied_minor, version FROM payment"))[0] == 3_000
+    assert (await post(client, f"/v1/payments/{new_id()}/allocations", lines(make, tenant, ("F-1", 1)))).status_code == 404
+
+
+async def test_a_hundred_allocations_at_once_take_no_more_than_there_is(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 10_000), make.invoice(tenant, "F-2", 10_000, customer="C2"))
+    pays = [await world.pay(held, 1_000, number=n) for n in range(20)]
+    await world.match(tenant)
+
+    async def one(n):
+        body = lines(make, tenant, (f"F-{1 + n % 2}", 300))
+        return await post(client, f"/v1/payments/{pays[n % 20]}/allocations", body)
+
+    answers = await asyncio.gather(*(one(n) for n in range(100)))
+    assert {a.status_code for a in answers} <= {200, 409}, [a.text for a in answers if a.status_code not in {200, 409}][:3]
+    done = sum(a.status_code == 200 for a in answers)
+    total = (await world.one(tenant, "SELECT CAST(sum(cash_minor) AS bigint) FROM open_item"))[0]
+    assert total == 300 * done
+    assert done == 60  # each payment has three times 300, and the items have room for 66
+    await world.holds()
+
+
+async def test_moving_a_payment_counts_its_rest_on_the_other_customer(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 500), make.invoice(tenant, "F-2", 700, customer="C2"))
+    payment = await world.pay(held, 800)
+    await world.match(tenant)
+    await post(client, f"/v1/payments/{payment}/allocations", lines(make, tenant, ("F-1", 500)))
+    two = str(make.customer_id(tenant, "C2"))
+    moved = await post(client, f"/v1/payments/{payment}/move", {"customer_id": two, "reason": "theirs"})
+    assert (moved.status_code, moved.json()["payer_customer_id"], moved.json()["allocated_minor"]) == (200, two, 500)
+    balances = {b["customer_id"]: b["unapplied_minor"] for b in (await client.get("/v1/balances")).json()["items"]}
+    assert balances == {str(make.customer_id(tenant, "C1")): 0, two: 300}
+    assert (await post(client, f"/v1/payments/{payment}/move", {"customer_id": str(new_id()), "reason": "nobody"})).status_code == 404
+    await world.holds()
+
+
+async def test_a_write_off_above_the_limit_needs_another_person_and_money_reverses_it(world, tenant, make, client, second):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    await limit(client, tenant, make, 100)
+    body = {"item_id": str(make.invoice_id(tenant, "F-1")), "reason": "insolvency"}
+    small = await post(client, "/v1/write-offs", {**body, "amount_minor": 100})
+    assert (small.status_code, small.json()["status"]) == (201, "booked")
+    asked = (await post(client, "/v1/write-offs", body)).json()
+    assert (asked["status"], asked["amount_minor"]) == ("requested", 900)
+    path = f"/v1/write-offs/{asked['write_off_id']}"
+    assert (await post(client, f"{path}/decision", {"approve": True})).status_code == 403
+    assert (await item(world, tenant, "F-1")).open_minor == 900
+    assert (await post(second, f"{path}/decision", {"approve": True})).json()["status"] == "booked"
+    assert tuple(await item(world, tenant, "F-1"))[:7] == (0, 0, 0, 0, 1_000, "closed", "written_off")
+    assert (await post(second, f"{path}/decision", {"approve": True})).status_code == 409
+    payment = await world.pay(held, 950)
+    await world.match(tenant)
+    answer = await post(client, f"/v1/payments/{payment}/allocations", lines(make, tenant, ("F-1", 950)))
+    assert answer.status_code == 200, answer.text
+    assert tuple(await item(world, tenant, "F-1"))[:7] == (0, 950, 0, 0, 50, "paid", None)
+    rest = (await client.get("/v1/write-offs", params={"status": "booked"})).json()["items"]
+    assert [(w["amount_minor"], w["reversed_minor"]) for w in rest] == [(100, 50)]
+    undone = await post(client, f"/v1/write-offs/{rest[0]['write_off_id']}/reverse", {"reason": "a mistake"})
+    assert (undone.status_code, undone.json()["status"]) == (200, "reversed")
+    assert tuple(await item(world, tenant, "F-1"))[:6] == (50, 950, 0, 0, 0, "open")
+    names = [type(m.data).__name__ for m in await world.events("ReceivableWrittenOff", "WriteOffReversed") if m.tenant_id == tenant]
+    assert (names.count("ReceivableWrittenOff"), names.count("WriteOffReversed")) == (2, 3)
+    await world.holds()
+
+
+async def test_a_refund_is_asked_for_approved_sent_and_closed_by_the_booked_debit(world, tenant, make, client, second, camtfile):
+    held = await world.account(tenant)
+    payment = await world.pay(held, 1_000, debtor_name="Dupont & Fils", debtor_iban="DE89370400440532013000")
+    await world.match(tenant)
+    assert (await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 1_001, "reason": "twice"})).status_code == 409
+    asked = (await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "paid twice"})).json()
+    assert (asked["status"], asked["creditor_iban"]) == ("requested", "DE89370400440532013000")
+    assert (await post(client, f"/v1/refunds/{asked['refund_id']}/decision", {"approve": True})).status_code == 403
+    assert (await post(second, f"/v1/refunds/{asked['refund_id']}/decision", {"approve": True})).json()["status"] == "approved"
+    assert tuple(await world.one(tenant, "SELECT unapplied_minor, refunded_minor, refund_pending_minor FROM payment")) == (400, 600, 600)
+    order = {"bank_account_id": str(held.bank_account_id), "execution_date": "2026-03-04"}
+    answers = [await post(client, "/v1/refund-files", order, "file") for _ in range(2)]
+    written = answers[1].json()
+    assert (answers[0].status_code, written["refunds"], written["amount_minor"]) == (201, 1, 600)
+    assert (await post(client, "/v1/refund-files", order)).status_code == 409  # nothing waits any more
+    document = etree.fromstring((await client.get(f"/v1/refund-files/{written['refund_file_id']}")).content)
+    assert document.findtext(".//p:CdtTrfTxInf/p:Amt/p:InstdAmt", namespaces=NS) == "6.00"
+    assert document.findtext(".//p:PmtInf/p:CtrlSum", namespaces=NS) == "6.00"
+    end = document.findtext(".//p:EndToEndId", namespaces=NS)
+    line = camtfile.entry("6.00", ref="D1", e2e=end, credit=False)
+    for _ in range(2):
+        sent = await client.post(
+            "/v1/bank-files", content=camtfile.statement(held.iban, "10.00", "4.00", line), headers={"content-type": "application/xml"}
+        )
+        assert sent.status_code == 201
+    assert [r["status"] for r in (await client.get("/v1/refunds")).json()["items"]] == ["paid"]
+    told = [m.data for m in await world.events("PaymentRefunded") if m.tenant_id == tenant]
+    assert [(t.refunded_minor, t.refund_pending_minor) for t in told] == [(600, 600), (600, 0)]
+    await world.holds()
+
+
+async def test_a_refund_elsewhere_needs_another_person_and_can_be_taken_back(world, tenant, make, client, second):
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 10_000)
+    payment = await world.pay(held, 1_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000")
+    await world.match(tenant)
+    body = {"payment_id": str(payment), "amount_minor": 300, "reason": "too much"}
+    own = (await post(client, "/v1/refunds", body)).json()
+    assert own["status"] == "approved"
+    other = (await post(client, "/v1/refunds", {**body, "creditor_iban": "FR7630006000011234567890189"})).json()
+    assert other["status"] == "requested"
+    assert (await post(second, f"/v1/refunds/{other['refund_id']}/decision", {"approve": False})).json()["status"] == "refused"
+    taken = await post(client, f"/v1/refunds/{own['refund_id']}/cancel", {"reason": "not owed"})
+    assert taken.json()["status"] == "cancelled"
+    assert tuple(await world.one(tenant, "SELECT unapplied_minor, refunded_minor, status FROM payment")) == (1_000, 0, "unapplied")
+    whole = (await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "all of it"})).json()
+    assert (whole["status"], whole["amount_minor"]) == ("approved", 1_000)
+    assert (await world.one(tenant, "SELECT status FROM payment"))[0] == "refunded"
+    await world.holds()
+
+
+async def test_allocating_then_unmatching_leaves_the_ledger_as_it_was(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"), make.invoice(tenant, "F-2", 500))
+    first = await world.pay(held, 400, "REF000001", number=1)
+    payment = await world.pay(held, 900, number=2)
+    await world.match(tenant)
+
+    async def ledger():
+        items = [tuple(await item(world, tenant, number)) for number in ("F-1", "F-2")]
+        pays = await world.rows(tenant, "SELECT payment_id, allocated_minor, unapplied_minor, status FROM payment ORDER BY 1")
+        return items, [tuple(row) for row in pays], [b["open_minor"] for b in (await client.get("/v1/balances")).json()["items"]]
+
+    await limit(client, tenant, make, 1_000)
+    await post(client, f"/v1/payments/{first}/unmatch", {"reason": "wrong"})
+    assert tuple(await item(world, tenant, "F-1"))[:2] == (1_000, 0)
+    assert (await item(world, tenant, "F-1")).value_date is None  # as if it had never been matched: interest runs on
+    before = await ledger()
+    done = await post(client, f"/v1/payments/{payment}/allocations", lines(make, tenant, ("F-1", 700, 50, "discount"), ("F-2", 200)))
+    assert done.status_code == 200, done.text
+    assert await ledger() != before
+    await post(client, f"/v1/payments/{payment}/unmatch", {"reason": "back"})
+    assert await ledger() == before
+    await world.holds()
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+async def test_any_hand_work_conserves_money_and_undone_is_as_before(world, make, data):
+    tenant, now = new_id(), make.NOW
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", data.draw(st.integers(1, 500)), customer=f"C{n % 2}") for n in range(3)))
+    pays = [await world.pay(held, data.draw(st.integers(1, 500)), number=n) for n in range(2)]
+    query = "SELECT item_id, open_minor, cash_minor, status, value_date FROM open_item ORDER BY 1"
+    untouched = [tuple(row) for row in await world.rows(tenant, query)]
+    for _ in range(data.draw(st.integers(1, 6))):
+        payment, number, amount = data.draw(st.tuples(st.sampled_from(pays), st.integers(0, 2), st.integers(1, 500)))
+        wanted = [allocations.Line(make.invoice_id(tenant, f"F-{number}"), amount)]
+        async with world.database.transaction(tenant) as conn:
+            with contextlib.suppress(Problem):  # more than there is
+                await allocations.allocate(conn, tenant, payment, wanted, customer_id=None, by="tester", now=now)
+    await world.holds()
+    for payment in pays:
+        async with world.database.transaction(tenant) as conn:
+            await unmatch(conn, tenant, payment, None, "all of it", now)
+    assert [tuple(row) for row in await world.rows(tenant, query)] == untouched
+    await world.holds()
+
+
+async def test_a_partial_return_unmatches_the_whole_and_says_what_it_means(world, tenant, make, client, camtfile):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await world.pay(held, 1_000, "REF000001", end_to_end_id="E2E-1")
+    await world.match(tenant)
+    assert (await item(world, tenant, "F-1")).status == "paid"
+    line = camtfile.entry("4.00", ref="R1", e2e="E2E-1", credit=False, reason="AM04")
+    for _ in range(2):
+        answer = await client.post(
+            "/v1/bank-files", content=camtfile.statement(held.iban, "10.00", "6.00", line), headers={"content-type": "application/xml"}
+        )
+        assert answer.status_code == 201, answer.text
+    assert tuple(await world.one(tenant, "SELECT unapplied_minor, returned_minor, status FROM payment")) == (600, 400, "unapplied")
+    assert (await item(world, tenant, "F-1")).open_minor == 1_000
+    assert (await item(world, tenant, "F-1")).value_date is None
+    (told,) = [m.data for m in await world.events("PaymentReturned") if m.tenant_id == tenant]
+    assert (told.return_reason, told.return_class, told.returned_minor, told.allocations) == ("am04", "soft", 400, [])
+    await world.holds()
+
+
+def camt056(e2e: str, amount: str, reason: str = "FRAD", case: str = "C1") -> bytes:
+    return (
+        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.056.001.08"><FIToFIPmtCxlReq><Undrlyg><TxInf>'
+        f'<CxlId>{case}</CxlId><OrgnlEndToEndId>{e2e}</OrgnlEndToEndId><OrgnlIntrBkSttlmAmt Ccy="EUR">{amount}</OrgnlIntrBkSttlmAmt>'
+        f"<CxlRsnInf><Rsn><Cd>{reason}</Cd></Rsn></CxlRsnInf></TxInf></Undrlyg></FIToFIPmtCxlReq></Document>"
+    ).encode()
+
+
+async def recall(client, body):
+    return await client.post("/v1/recalls", content=body, headers={"content-type": "application/xml"})
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_a_recall_takes_the_money_out_until_it_is_decided(world, tenant, make, client, camtfile, accepted):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await world.pay(held, 1_000, "REF000001", end_to_end_id="E2E-1")
+    await world.match(tenant)
+    paid = tuple(await item(world, tenant, "F-1"))
+    answers = [await recall(client, camt056("E2E-1", "10.00")) for _ in range(2)]
+    assert [(a.status_code, len(a.json()["taken"])) for a in answers] == [(201, 1)] * 2
+    given = answers[0].json()["taken"][0]
+    assert (given["status"], given["reason"]) == ("open", "frad")
+    assert (await item(world, tenant, "F-1")).open_minor == 1_000
+    (told,) = [m.data for m in await world.events("PaymentReturned") if m.tenant_id == tenant]
+    assert (told.return_class, told.returned_minor) == ("cancellation", 1_000)
+    path = f"/v1/recalls/{given['recall_id']}/decision"
+    assert (await post(client, path, {"accept": accepted})).status_code == 200
+    if accepted:
+        line = camtfile.entry("10.00", ref="R1", e2e="E2E-1", credit=False, reason="FRAD")
+        await client.post(
+            "/v1/bank-files", content=camtfile.statement(held.iban, "10.00", "0.00", line), headers={"content-type": "application/xml"}
+        )
+        assert [r["status"] for r in (await client.get("/v1/recalls")).json()["items"]] == ["settled"]
+        assert (await world.one(tenant, "SELECT status FROM payment"))[0] == "returned"
+        assert (await post(client, path, {"accept": False})).status_code == 409
+    else:
+        assert tuple(await item(world, tenant, "F-1")) == paid
+    await world.holds()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<a/>", b"<!DOCTYPE a><a/>", camt056("E", "0.00"), camt056("E", "1e3"), camt056("NOTPROVIDED", "1.00")],
+)
+async def test_an_unreadable_recall_is_refused(client, body):
+    assert (await recall(client, body)).status_code == 422
+
+
+async def test_a_recall_of_an_unknown_payment_is_told_by_its_number(client):
+    answer = await recall(client, camt056("NOBODY", "1.00"))
+    assert (answer.status_code, answer.json()) == (201, {"taken": [], "unknown": [1]})
