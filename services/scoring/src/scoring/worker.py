@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from contracts.customers import CustomerChanged, CustomerIdentityChanged
+from contracts.customers import CustomerChanged, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
 from contracts.dunning import DisputeOpened, DisputeResolved, PromiseBroken, PromiseCancelled, PromiseKept, PromiseMade
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.items import AccountBalanceChanged, OpenItemChanged
@@ -21,6 +21,8 @@ OUTBOX_MOST = 20_000
 ROUTES: Routes = {
     CustomerChanged: history.keep_customers,
     CustomerIdentityChanged: history.keep_identities,
+    CustomerMerged: history.keep_merges,
+    CustomerUnmerged: history.keep_merges,
     InvoiceIssued: history.keep_invoices,
     InvoiceChanged: history.keep_invoices,
     InvoiceCancelled: history.keep_invoices,

@@ -130,9 +130,13 @@ def _unknown() -> Problem:
 
 @ROUTER.get("/customers/{customer_id}/credit")
 async def read_credit(request: Request, customer_id: Id, caller: Reader) -> CreditView:
-    """A customer's score with its reasons, terms, exposure and hold, computed from what is known now."""
+    """A customer's score with its reasons, terms, exposure and hold, computed from what is known now.
+
+    Of a duplicate that was merged, those of the customer that stands for it (`customer_id` of the answer).
+    """
     now = now_of(request)
     async with database_of(request).transaction(caller.tenant_id) as conn:
+        customer_id = await storage.stands_for(conn, caller.tenant_id, customer_id)
         if not await views.known(conn, caller.tenant_id, customer_id):
             raise _unknown()
         policy = await storage.policy_of(conn, caller.tenant_id)

@@ -15,11 +15,15 @@ from scoring.domain.scorecard import Assessment, Bureau, assess
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldState:
-    """A customer's hold before the review. `released_through`: a person's release stands up to and including that day."""
+    """A customer's hold before the review. `released_through`: a person's release stands up to and including that day.
+
+    `duplicate`: a person holds a customer that was merged into this one.
+    """
 
     active: bool = False
     automatic: bool = False
     released_through: date | None = None
+    duplicate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,8 @@ def review(inputs: ReviewInputs) -> ReviewOutcome:
 
     firm_limit = granted(assessment.firm_band).limit_minor
     rule = hold_reason(policy, firm_band=assessment.firm_band, firm_limit_minor=firm_limit, exposure=inputs.exposure)
+    if rule is None and inputs.hold.duplicate:
+        rule = "duplicate_held"
     expiries = (inputs.override.expires_on if inputs.override else None, inputs.hold.released_through)
     later = [day + timedelta(days=1) for day in expiries if day is not None and today <= day < date.max]
     return ReviewOutcome(

@@ -45,9 +45,11 @@ def inputs_of(case: Case, policy: Policy, now: datetime) -> ReviewInputs:
     """What a review of the case looks at."""
     state, today = case.state, business_day(now)
     hold = (
-        HoldState()
+        HoldState(duplicate=state.held_duplicate)
         if state.hold_version is None
-        else HoldState(active=state.active, automatic=state.automatic, released_through=state.released_through)
+        else HoldState(
+            active=state.active, automatic=state.automatic, released_through=state.released_through, duplicate=state.held_duplicate
+        )
     )
     return ReviewInputs(
         policy=policy,
@@ -257,11 +259,17 @@ def _hold_event(row: dict[str, Any], version: int) -> CreditHoldPlaced | CreditH
 
 
 async def review_one(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, now: datetime) -> Reviewed:
-    """Locks a customer and reviews him. Raises UnknownCustomerError."""
-    if not await credit.lock(conn, tenant_id, customer_id):
-        raise UnknownCustomerError
+    """Locks a customer, or whoever stands for him, and reviews that one. Raises UnknownCustomerError."""
+    customer_id = await _locked(conn, tenant_id, customer_id)
     policy = await credit.policy_of(conn, tenant_id)
     return (await review_customers(conn, tenant_id, [customer_id], policy=policy, now=now))[customer_id]
+
+
+async def _locked(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> UUID:
+    stands = await credit.lock(conn, tenant_id, customer_id)
+    if stands is None:
+        raise UnknownCustomerError
+    return stands
 
 
 async def check_credit(
@@ -272,6 +280,7 @@ async def check_credit(
     Two checks at once cannot both take the same room: the second waits at the customer's lock and sees the first's
     reservation. Raises UnknownCustomerError.
     """
+    customer_id = await _locked(conn, tenant_id, customer_id)
     reviewed = await review_one(conn, tenant_id, customer_id, now)
     policy, exposure, terms = reviewed.inputs.policy, reviewed.inputs.exposure, reviewed.outcome.terms
     inputs = CheckInputs(
@@ -314,6 +323,7 @@ async def change_hold(
     A hold that a rule placed becomes the person's: no rule lifts it any more. A release keeps the rules from placing a
     hold again up to and including `expires_on`; without one, until no rule fires any more. Raises UnknownCustomerError.
     """
+    customer_id = await _locked(conn, tenant_id, customer_id)
     reviewed = await review_one(conn, tenant_id, customer_id, now)
     if reviewed.held == active and not (active and reviewed.automatic):
         return None
@@ -353,8 +363,7 @@ async def set_limit(
     now: datetime,
 ) -> Reviewed:
     """A person sets a customer's limit; the customer is reviewed with it. Raises UnknownCustomerError."""
-    if not await credit.lock(conn, tenant_id, customer_id):
-        raise UnknownCustomerError
+    customer_id = await _locked(conn, tenant_id, customer_id)
     await credit.set_override(
         conn, tenant_id, customer_id, limit_minor=limit_minor, currency=currency, expires_on=expires_on, note=note, actor=actor, now=now
     )

@@ -9,12 +9,13 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from contracts.customers import CustomerChanged, CustomerIdentityChanged
+from contracts.customers import CustomerChanged, CustomerIdentityChanged, CustomerMergeState
 from contracts.dunning import DisputeState, PromiseState
 from contracts.envelope import Message
 from contracts.invoices import InvoiceState
 from contracts.items import AccountBalanceChanged, OpenItemState
 from contracts.payments import PaymentReturned
+from shared import aliases
 from shared.consumer import Context
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -74,6 +75,25 @@ async def keep_identities(conn: AsyncConnection, messages: Sequence[Message[Cust
         for message in messages
     ]
     await keep(conn, tables.IDENTITY, rows)
+
+
+async def keep_merges(conn: AsyncConnection, messages: Sequence[Message[CustomerMergeState]], _: Context) -> None:
+    """Duplicates: behaviour, exposure and observations stay under the customer they are about and are read together.
+
+    Everybody concerned is reviewed. His own standing is locked as well: a credit check that waits there then sees the merge.
+    """
+    await touch(conn, {(m.tenant_id, customer) for m in messages for customer in (m.data.customer_id, m.data.into_customer_id)})
+    rows = [
+        {
+            "tenant_id": message.tenant_id,
+            "id": message.data.customer_id,
+            "version": message.data.version,
+            "into_id": message.data.into_customer_id if message.data.status == "merged" else None,
+        }
+        for message in messages
+    ]
+    changed = await aliases.keep(conn, rows)
+    await touch(conn, {(tenant, one) for (tenant, own), pair in changed.items() for one in (own, *pair)})
 
 
 async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[InvoiceState]], _: Context) -> None:

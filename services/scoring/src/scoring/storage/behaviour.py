@@ -4,7 +4,8 @@ Invariants: a contribution's row is locked before it is compared, so that what i
 row gained; locks are taken in the order standing, contribution, behaviour, each by its key.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -46,14 +47,18 @@ class Source:
 async def touch(conn: AsyncConnection, customers: Iterable[tuple[UUID, UUID]]) -> None:
     """Locks customers' standing, made where missing, and notes that they are to be reviewed. (tenant, customer) pairs.
 
+    For a customer that was merged, that of whoever stands for him.
+
     The row is locked even when it is noted already: who handles an invoice and who handles its item do not miss each other.
     """
     rows = sorted(set(customers))
     if rows:
         await run(
             conn,
-            "INSERT INTO standing (tenant_id, customer_id, review_on) SELECT tenant_id, customer_id, :due FROM "  # noqa: S608 - column names are ours
-            f"{unnest({'tenant_id': 'uuid', 'customer_id': 'uuid'})} ORDER BY tenant_id, customer_id "
+            "INSERT INTO standing (tenant_id, customer_id, review_on) SELECT DISTINCT t.tenant_id, "  # noqa: S608 - column names are ours
+            "coalesce(a.survivor_id, t.customer_id) AS stands, CAST(:due AS date) FROM "
+            f"{unnest({'tenant_id': 'uuid', 'customer_id': 'uuid'})} LEFT JOIN alias a "
+            "ON a.tenant_id = t.tenant_id AND a.id = t.customer_id ORDER BY t.tenant_id, stands "
             "ON CONFLICT (tenant_id, customer_id) DO UPDATE SET review_on = excluded.review_on "
             "WHERE standing.review_on <> excluded.review_on",
             due=DUE_NOW,
@@ -134,19 +139,28 @@ async def _move(conn: AsyncConnection, news: Sequence[tuple[Row[Any], Source]]) 
     await touch(conn, {(row.tenant_id, row.customer_id) for row, source in news if row.customer_id not in {None, source.customer_id}})
 
 
-async def buckets(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID], today: date) -> dict[UUID, list[Contribution]]:
+GROUP = "unnest(CAST(:members AS uuid[]), CAST(:stands AS uuid[])) AS g(member, customer_id)"
+"""SQL: each customer of a group (`member`) beside whoever stands for it (`customer_id`); parameters by `group_of`."""
+
+
+def group_of(members: Mapping[UUID, UUID]) -> dict[str, list[UUID]]:
+    """The parameters of GROUP: each customer to whoever stands for it."""
+    return {"members": list(members), "stands": list(members.values())}
+
+
+async def buckets(conn: AsyncConnection, tenant_id: UUID, group: Mapping[str, list[UUID]], today: date) -> dict[UUID, list[Contribution]]:
     """The sums of customers, what lies before the window merged: at most WINDOW_MONTHS + 1 and those of later months per currency."""
     sums = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
     rows = await fetch(
         conn,
-        f"SELECT customer_id, currency, CASE WHEN month < :start THEN :undated ELSE month END AS bucket, {sums} FROM behaviour "  # noqa: S608 - column names are ours
-        "WHERE tenant_id = :tenant AND customer_id = ANY(CAST(:ids AS uuid[])) GROUP BY 1, 2, 3",
+        f"SELECT g.customer_id, b.currency, CASE WHEN b.month < :start THEN :undated ELSE b.month END AS bucket, {sums} FROM {GROUP} "  # noqa: S608 - column names are ours
+        "JOIN behaviour b ON b.tenant_id = :tenant AND b.customer_id = g.member GROUP BY 1, 2, 3",
         tenant=tenant_id,
-        ids=list(customers),
         start=month_of(today, WINDOW_MONTHS - 1),
         undated=UNDATED,
+        **group,
     )
-    found: dict[UUID, list[Contribution]] = {customer: [] for customer in customers}
+    found: dict[UUID, list[Contribution]] = defaultdict(list)
     for row in rows:
         measures = Measures(**{name: int(getattr(row, name)) for name in MEASURES})
         found[row.customer_id].append(Contribution(currency=row.currency, month=row.bucket, measures=measures))

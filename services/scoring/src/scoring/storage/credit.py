@@ -12,6 +12,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from shared import aliases
+from shared.aliases import survivor
 from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row, Table
 from sqlalchemy.dialects.postgresql import insert
@@ -20,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scoring.domain.behaviour import Contribution, business_day
 from scoring.domain.policy import Exposure, Override, Policy
 from scoring.domain.scorecard import Bureau
-from scoring.storage.behaviour import buckets
+from scoring.storage.behaviour import GROUP, buckets, group_of, touch
 from scoring.tables import DECISION, LIMIT_OVERRIDE
 
 
@@ -38,7 +40,10 @@ class Case:
 
 
 async def claim(conn: AsyncConnection, tenant_id: UUID, today: date, policy_version: int, limit: int) -> list[UUID]:
-    """Locks customers that are due for review, by their day or by a newer policy, skipping those that somebody else has."""
+    """Locks customers that are due for review, by their day or by a newer policy, skipping those that somebody else has.
+
+    One that was merged is not reviewed: whoever stands for it is noted as due instead.
+    """
     due = await fetch(
         conn,
         "SELECT customer_id FROM standing WHERE tenant_id = :tenant AND review_on <= :today "
@@ -54,19 +59,33 @@ async def claim(conn: AsyncConnection, tenant_id: UUID, today: date, policy_vers
         policy=policy_version,
         limit=limit,
     )
-    return [row.customer_id for row in due]
+    merged = await aliases.resolve(conn, [(tenant_id, row.customer_id) for row in due]) if due else {}
+    if merged:
+        await reviewed(conn, tenant_id, {customer: date.max for _, customer in merged}, policy_version)
+        await touch(conn, {(tenant_id, stands) for stands in merged.values()})
+    return [row.customer_id for row in due if (tenant_id, row.customer_id) not in merged]
 
 
-async def lock(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> bool:
-    """Locks one customer's standing; False where nothing was ever heard of him."""
-    return bool(
-        await fetch(
+async def lock(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> UUID | None:
+    """Locks the standing of whoever stands for a customer and returns that one; None where nothing was ever heard of him."""
+    while True:
+        stands = await stands_for(conn, tenant_id, customer_id)
+        rows = await fetch(
             conn,
             "SELECT 1 FROM standing WHERE tenant_id = :tenant AND customer_id = :customer FOR UPDATE",
             tenant=tenant_id,
-            customer=customer_id,
+            customer=stands,
         )
-    )
+        if not rows:
+            return None
+        if stands == await stands_for(conn, tenant_id, customer_id):  # else merged or separated while we waited
+            return stands
+
+
+async def stands_for(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> UUID:
+    """The customer itself, or whoever it was merged into."""
+    key = (tenant_id, customer_id)
+    return (await aliases.resolve(conn, [key])).get(key, customer_id)
 
 
 async def policy_of(conn: AsyncConnection, tenant_id: UUID) -> Policy:
@@ -99,17 +118,23 @@ async def set_policy(conn: AsyncConnection, tenant_id: UUID, policy: Policy, *, 
 
 
 async def cases(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID], policy: Policy, now: datetime) -> list[Case]:
-    """What is known about customers, whose standing the caller has locked. Seven statements, whatever their number."""
+    """What is known about customers, whose standing the caller has locked, and about those merged into them.
+
+    Eight statements, whatever their number.
+    """
     today, ids = business_day(now), list(customers)
-    history = await buckets(conn, tenant_id, ids, today)
+    group = group_of(await aliases.members(conn, tenant_id, ids))
+    history = await buckets(conn, tenant_id, group, today)
     states = await fetch(
         conn,
         "SELECT t.customer_id, s.version AS score_version, s.score, s.band, s.firm_band, s.factors, s.bureau, "  # noqa: S608 - column names are ours
         "m.version AS terms_version, m.limit_minor, m.currency, m.payment_terms_days, m.down_payment_bp, m.reason AS terms_reason, "
         "h.version AS hold_version, h.active, h.automatic, h.reason AS hold_reason, h.released_through, "
         "o.limit_minor AS override_minor, o.currency AS override_currency, o.expires_on, "
-        "(SELECT min(i.next_due) FROM open_item i WHERE i.tenant_id = :tenant AND i.customer_id = t.customer_id "
-        " AND i.next_due IS NOT NULL) AS overdue_since "
+        f"(SELECT min(i.next_due) FROM {GROUP} JOIN open_item i ON i.tenant_id = :tenant AND i.customer_id = g.member "
+        " WHERE g.customer_id = t.customer_id AND i.next_due IS NOT NULL) AS overdue_since, "
+        f"EXISTS (SELECT 1 FROM {GROUP} JOIN hold w ON w.tenant_id = :tenant AND w.customer_id = g.member "
+        " WHERE g.customer_id = t.customer_id AND g.member <> t.customer_id AND w.active AND NOT w.automatic) AS held_duplicate "
         f"FROM {unnest({'customer_id': 'uuid'})} "
         "LEFT JOIN score s ON s.tenant_id = :tenant AND s.customer_id = t.customer_id "
         "LEFT JOIN terms m ON m.tenant_id = :tenant AND m.customer_id = t.customer_id "
@@ -117,9 +142,10 @@ async def cases(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID
         "LEFT JOIN limit_override o ON o.tenant_id = :tenant AND o.customer_id = t.customer_id",
         tenant=tenant_id,
         customer_id=ids,
+        **group,
     )
-    exposures = await _exposures(conn, tenant_id, ids, policy, now)
-    bureaus = await _bureaus(conn, tenant_id, ids, policy)
+    exposures = await _exposures(conn, tenant_id, ids, group, policy, now)
+    bureaus = await _bureaus(conn, tenant_id, group, policy)
     return [
         Case(
             customer_id=row.customer_id,
@@ -136,23 +162,25 @@ async def cases(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID
     ]
 
 
-async def _exposures(conn: AsyncConnection, tenant_id: UUID, ids: list[UUID], policy: Policy, now: datetime) -> dict[UUID, Exposure]:
+async def _exposures(
+    conn: AsyncConnection, tenant_id: UUID, ids: list[UUID], group: Mapping[str, list[UUID]], policy: Policy, now: datetime
+) -> dict[UUID, Exposure]:
     owed: dict[UUID, dict[str, int]] = defaultdict(dict)
     for row in await fetch(
         conn,
-        "SELECT customer_id, currency, sum(open_minor - unused_credits_minor - unapplied_minor) AS minor FROM account "
-        "WHERE tenant_id = :tenant AND customer_id = ANY(CAST(:ids AS uuid[])) GROUP BY 1, 2",
+        "SELECT g.customer_id, a.currency, sum(a.open_minor - a.unused_credits_minor - a.unapplied_minor) AS minor "  # noqa: S608 - names are ours
+        f"FROM {GROUP} JOIN account a ON a.tenant_id = :tenant AND a.customer_id = g.member GROUP BY 1, 2",
         tenant=tenant_id,
-        ids=ids,
+        **group,
     ):
         owed[row.customer_id][row.currency] = int(row.minor)
     reserved: dict[UUID, int] = {}
     for row in await fetch(
         conn,
-        "SELECT customer_id, currency, sum(amount_minor) AS minor FROM credit_check WHERE tenant_id = :tenant "
-        "AND customer_id = ANY(CAST(:ids AS uuid[])) AND decision = 'approved' AND invoice_id IS NULL AND expires_at > :now GROUP BY 1, 2",
+        f"SELECT g.customer_id, c.currency, sum(c.amount_minor) AS minor FROM {GROUP} JOIN credit_check c ON c.tenant_id = :tenant "  # noqa: S608 - names are ours
+        "AND c.customer_id = g.member AND c.decision = 'approved' AND c.invoice_id IS NULL AND c.expires_at > :now GROUP BY 1, 2",
         tenant=tenant_id,
-        ids=ids,
+        **group,
         now=now,
     ):
         if row.currency == policy.currency:
@@ -169,14 +197,14 @@ async def _exposures(conn: AsyncConnection, tenant_id: UUID, ids: list[UUID], po
     }
 
 
-async def _bureaus(conn: AsyncConnection, tenant_id: UUID, ids: list[UUID], policy: Policy) -> dict[UUID, Bureau]:
+async def _bureaus(conn: AsyncConnection, tenant_id: UUID, group: Mapping[str, list[UUID]], policy: Policy) -> dict[UUID, Bureau]:
     rows = await fetch(
         conn,
-        "SELECT DISTINCT ON (customer_id) customer_id, provider, band, as_of, fetched_at, advised_limit_minor, advised_limit_currency "
-        "FROM bureau_observation WHERE tenant_id = :tenant AND customer_id = ANY(CAST(:ids AS uuid[])) "
-        "ORDER BY customer_id, fetched_at DESC, checksum",
+        "SELECT DISTINCT ON (g.customer_id) g.customer_id, o.provider, o.band, o.as_of, o.fetched_at, o.advised_limit_minor, "  # noqa: S608 - names are ours
+        f"o.advised_limit_currency FROM {GROUP} JOIN bureau_observation o ON o.tenant_id = :tenant AND o.customer_id = g.member "
+        "ORDER BY g.customer_id, o.fetched_at DESC, o.checksum",
         tenant=tenant_id,
-        ids=ids,
+        **group,
     )
     return {
         row.customer_id: Bureau(
@@ -297,7 +325,8 @@ async def release_reservations(conn: AsyncConnection, invoices: Sequence[tuple[U
             conn,
             "UPDATE credit_check c SET invoice_id = i.invoice_id FROM invoice i "  # noqa: S608 - column names are ours
             f"JOIN {unnest(columns)} USING (tenant_id, invoice_id) "
-            "WHERE c.tenant_id = i.tenant_id AND c.credit_check_id = i.credit_check_id AND c.customer_id = i.customer_id "
+            "WHERE c.tenant_id = i.tenant_id AND c.credit_check_id = i.credit_check_id "
+            f"AND {survivor('c.tenant_id', 'c.customer_id')} = {survivor('i.tenant_id', 'i.customer_id')} "
             "AND c.invoice_id IS NULL AND (i.status = 'cancelled' OR i.origin = 'history' "
             "OR EXISTS (SELECT 1 FROM open_item o WHERE o.tenant_id = i.tenant_id AND o.item_id = i.invoice_id))",
             **arrays(sorted(set(invoices)), tuple(columns)),
