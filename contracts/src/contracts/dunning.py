@@ -67,7 +67,10 @@ class PromiseCancelled(PromiseState, frozen=True, kw_only=True, gc=False):
 
 
 class DisputeState(StateEvent, frozen=True, kw_only=True, gc=False):
-    """A dispute about (part of) an item. Resolution `justified` means the debtor is right."""
+    """A dispute about (part of) an item. Resolution `justified` means the debtor is right.
+
+    `origin` is `outside` where a status of the e-invoice's life cycle opened it, `ours` where somebody entered it here.
+    """
 
     dispute_id: UUID
     item_id: UUID
@@ -77,6 +80,7 @@ class DisputeState(StateEvent, frozen=True, kw_only=True, gc=False):
     reason: Code
     status: Literal["open", "resolved"]
     resolution: Literal["justified", "rejected", "withdrawn"] | None = None
+    origin: Literal["ours", "outside"] = "ours"
 
 
 class DisputeOpened(DisputeState, frozen=True, kw_only=True, gc=False):

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from contracts.envelope import StateEvent
-from contracts.fields import BasisPoints, Code, Count, Currency, Date, Document, Line, Minor, PositiveMinor, Text
+from contracts.fields import BasisPoints, Code, Count, Currency, Date, Document, Line, Minor, PositiveMinor, Text, Timestamp
 
 InvoiceKind = Literal["invoice", "credit_note", "deposit"]
 Origin = Literal["issued", "opening", "history"]
@@ -85,3 +85,58 @@ class InvoiceCancelled(InvoiceState, frozen=True, kw_only=True, gc=False):
 
 class CreditNoteIssued(InvoiceState, frozen=True, kw_only=True, gc=False):
     """A credit note exists: tied to an invoice (`credited_invoice_id`) or free."""
+
+
+LifecycleStatus = Annotated[int, Meta(ge=200, le=213)]
+"""A status of the French e-invoicing reform: 200 deposited, 201 issued, 202 received, 203 made available, 204 taken in charge,
+205 approved, 206 partly approved, 207 in dispute, 208 suspended, 209 completed, 210 refused, 211 payment sent, 212 collected,
+213 rejected."""
+LifecycleCode = Annotated[str, Meta(pattern=r"^[A-Z0-9_]{1,40}(?!\n)$")]
+"""A code of the life cycle's lists, as its message has it: a reason (TX_TVA_ERR), an action (NIN), an amount (MEN)."""
+
+
+class StatusReason(Struct, frozen=True, kw_only=True, gc=False):
+    """Why a status was set, and what its sender asks for."""
+
+    code: LifecycleCode
+    action: LifecycleCode | None = None
+
+
+class StatusAmount(Struct, frozen=True, kw_only=True, gc=False):
+    """An amount that a status states, in the invoice's currency: MEN collected, MPA paid, RAP left to pay, MNATTC not approved.
+
+    MEN is what came in since the last statement; it is negative where money went back.
+    """
+
+    kind: LifecycleCode
+    amount_minor: Minor
+    tax_rate_bp: BasisPoints | None = None
+
+
+class StatusEntry(Struct, frozen=True, kw_only=True, gc=False):
+    """One status with its date (`at`: the sender's), the message that set it, its reasons and amounts."""
+
+    status: LifecycleStatus
+    at: Timestamp
+    message_id: Text
+    reasons: list[StatusReason] = []
+    amounts: list[StatusAmount] = []
+
+
+class InvoiceStatusChanged(StateEvent, frozen=True, kw_only=True, gc=False):
+    """Where an invoice stands in its e-invoice life cycle: an aggregate of its own beside the invoice, with its own version.
+
+    `outside` is the last word of the buyer or a platform, `ours` that of this system (our own dispute, the money that is in).
+    Neither changes the other: who reacts to one is not reached by his own echo. `status` and `origin` are the newer of the
+    two; null where both are silent (our dispute was resolved, and nobody else has spoken).
+    """
+
+    invoice_id: UUID
+    customer_id: UUID
+    source_system: Code
+    invoice_number: Text
+    currency: Currency
+    status: LifecycleStatus | None
+    origin: Literal["outside", "ours"] | None
+    outside: StatusEntry | None = None
+    ours: StatusEntry | None = None

@@ -66,6 +66,17 @@ INVOICE = Table(
     Column("payment_account", Text),
     Column("reminder_level", Integer),
 )
+INVOICE_STATUS = Table(
+    "invoice_status",
+    METADATA,
+    _tenant(),
+    _key("invoice_id"),
+    _version(),
+    Column("outside", JSONB(none_as_null=True)),
+    Column("settled_version", BigInteger, nullable=False, server_default="0"),
+    Index("invoice_status_waiting", "tenant_id", "invoice_id", postgresql_where="settled_version < version"),
+)
+"""What buyer or platform last said of an e-invoice; `settled_version`: the version whose dispute is opened or lifted."""
 ITEM = Table(
     "item",
     METADATA,
@@ -354,6 +365,9 @@ DISPUTE = Table(
     Column("status", Text, CheckConstraint("status IN ('open', 'resolved')", name="dispute_status_known"), nullable=False),
     Column("resolution", Text),
     Column("credited_before_minor", BigInteger, nullable=False),
+    Column(
+        "origin", Text, CheckConstraint("origin IN ('ours', 'outside')", name="dispute_origin_known"), nullable=False, server_default="ours"
+    ),
     Index("dispute_item", "tenant_id", "item_id"),
     Index("dispute_customer", "tenant_id", "customer_id"),
 )

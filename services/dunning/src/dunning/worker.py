@@ -6,7 +6,7 @@ from uuid import UUID
 from contracts.accounts import BankReconciliationAdvanced, CollectionAccountChanged, VirtualIbanAssigned, VirtualIbanReleased
 from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged, ScoreChanged
 from contracts.customers import CustomerChanged, CustomerIdentityChanged
-from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
+from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued, InvoiceStatusChanged
 from contracts.items import AccountBalanceChanged, OpenItemChanged
 from contracts.payments import (
     PaymentAnnouncementChanged,
@@ -20,7 +20,7 @@ from contracts.payments import (
 from shared.consumer import Routes
 from shared.jobs import Job, JobContext
 
-from dunning.handlers import dispatches, gate, promises, reminders, replicas
+from dunning.handlers import dispatches, gate, promises, reminders, replicas, statuses
 from dunning.settings import Settings
 from dunning.smtp import Smtp
 
@@ -31,6 +31,7 @@ ROUTES: Routes = {
     InvoiceChanged: replicas.keep_invoices,
     InvoiceCancelled: replicas.keep_invoices,
     CreditNoteIssued: replicas.keep_invoices,
+    InvoiceStatusChanged: statuses.keep_statuses,
     OpenItemChanged: replicas.keep_items,
     AccountBalanceChanged: replicas.keep_balances,
     PaymentMatched: replicas.keep_payments,
@@ -65,4 +66,5 @@ JOBS = (
     Job("run_day", 1.0, reminders.run_day),
     Job("send_planned", 0.5, _send_planned),
     Job("judge_promises", 1.0, promises.judge_promises),
+    Job("settle_statuses", 1.0, statuses.settle_waiting),
 )

@@ -281,3 +281,53 @@ IMPORT_FAULT = Table(
     Column("rule", Text, nullable=False),
     Column("detail", Text, nullable=False),
 )
+
+INVOICE_STATUS = Table(
+    "invoice_status",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    Column("invoice_id", UUID, primary_key=True),
+    # 0 until the first status is published
+    Column("version", BigInteger, nullable=False),
+    Column("status", SmallInteger),
+    Column("origin", Text),
+    Column("outside", JSONB),
+    Column("ours", JSONB),
+    # money that was reported by status 212 so far, and the version of the open item that it was read from
+    Column("reported_minor", BigInteger, nullable=False),
+    Column("item_version", BigInteger, nullable=False),
+    CheckConstraint("status BETWEEN 200 AND 213", name="invoice_status_code"),
+    CheckConstraint("(status IS NULL) = (origin IS NULL)", name="invoice_status_origin"),
+)
+
+STATUS_ENTRY = Table(
+    "status_entry",
+    METADATA,
+    Column("tenant_id", UUID, primary_key=True),
+    # drawn from invoice, origin and message: the same message twice is one row
+    Column("entry_id", UUID, primary_key=True),
+    Column("invoice_id", UUID, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("status", SmallInteger),
+    Column("lifts", Text),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("reasons", JSONB, nullable=False),
+    Column("amounts", JSONB, nullable=False),
+    Column("note", Text),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    # when whoever passes our statuses on has taken this one
+    Column("acknowledged_at", DateTime(timezone=True)),
+    CheckConstraint("origin IN ('outside', 'ours')", name="status_entry_origin"),
+    CheckConstraint("status BETWEEN 200 AND 213", name="status_entry_code"),
+    CheckConstraint("(status IS NULL) = (lifts IS NOT NULL)", name="status_entry_says_something"),
+    Index("status_entry_invoice", "tenant_id", "invoice_id", "at", "entry_id"),
+    Index(
+        "status_entry_outgoing",
+        "tenant_id",
+        "entry_id",
+        postgresql_where="origin = 'ours' AND status IS NOT NULL AND acknowledged_at IS NULL",
+    ),
+)
+"""The log of an invoice's life cycle: rows are added, never changed but for `acknowledged_at`, and erased notes."""

@@ -5,18 +5,21 @@ from pathlib import Path
 from uuid import UUID
 
 from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged
+from contracts.dunning import DisputeOpened, DisputeResolved
 from contracts.items import AccountBalanceChanged, InvoicePaid, InvoiceReopened, OpenItemChanged
 from shared.consumer import Routes
 from shared.jobs import Job, JobContext
 
-from invoicing.handlers import imports, kept
+from invoicing.handlers import imports, kept, statuses
 from invoicing.settings import InvoicingSettings
 
 ROUTES: Routes = {
     OpenItemChanged: kept.keep_balances,
-    InvoicePaid: kept.keep_balances,
-    InvoiceReopened: kept.keep_balances,
+    InvoicePaid: statuses.note_collected,
+    InvoiceReopened: statuses.note_collected,
     AccountBalanceChanged: kept.keep_accounts,
+    DisputeOpened: statuses.note_disputes,
+    DisputeResolved: statuses.note_disputes,
     CreditHoldPlaced: kept.keep_holds,
     CreditHoldReleased: kept.keep_holds,
     CreditTermsChanged: kept.keep_terms,

@@ -27,6 +27,7 @@ KEPT: Mapping[type[Event], Table] = {
     invoices.InvoiceChanged: tables.INVOICE,
     invoices.InvoiceCancelled: tables.INVOICE,
     invoices.CreditNoteIssued: tables.INVOICE,
+    invoices.InvoiceStatusChanged: tables.INVOICE_STATUS,
     accounts.CollectionAccountChanged: tables.COLLECTION_ACCOUNT,
     accounts.VirtualIbanAssigned: tables.VIRTUAL_IBAN,
     accounts.VirtualIbanReleased: tables.VIRTUAL_IBAN,

@@ -270,6 +270,17 @@ PAYMENT_ANNOUNCEMENT = _kept(
     _id("payment_id", nullable=True),
     Index("payment_announcement_of", "tenant_id", "customer_id"),
 )
+INVOICE_STATUS = _kept(
+    "invoice_status",
+    "invoice_id",
+    _id("customer_id"),
+    _text("invoice_number"),
+    Column("status", SmallInteger),
+    _text("origin", nullable=True),
+    Column("outside", _JSON),
+    Column("ours", _JSON),
+    Index("invoice_status_of", "tenant_id", "customer_id"),
+)
 # facts: one row each under their own id, never changed
 REMINDER = Table(
     "reminder",
@@ -365,6 +376,7 @@ READ_MODELS = (
     CUSTOMER,
     CUSTOMER_IDENTITY,
     INVOICE,
+    INVOICE_STATUS,
     OPEN_ITEM,
     PAYMENT,
     ACCOUNT_BALANCE,

@@ -1,8 +1,8 @@
 """Whether one customer is reminded: a decision from the money that is known and the words that were given.
 
-Rule, in this order: what is contested, conceded, promised or being collected is not asked for; when nothing is left, the reminder
-is held and the reason says what took it away. What is left is held while the customer is insolvent, a payment in review may cover it, his
-credit covers it, it is below the policy's minimum, or nobody may be written to.
+Rule, in this order: what is contested, conceded, suspended by the buyer, promised or being collected is not asked for; when
+nothing is left, the reminder is held and the reason says what took it away. What is left is held while the customer is
+insolvent, a payment in review may cover it, his credit covers it, it is below the policy's minimum, or nobody may be written to.
 
 Invariants: no line asks for more than is open less what is contested and promised of its item; the sum asked falls by the
 whole of what is promised to the customer or on its way from him; the same situation always gives the same decision.
@@ -15,7 +15,16 @@ from typing import Literal
 from uuid import UUID
 
 Reason = Literal[
-    "paid", "disputed", "promised", "being_collected", "insolvent", "payment_in_review", "in_credit", "below_minimum", "no_contact"
+    "paid",
+    "disputed",
+    "suspended",
+    "promised",
+    "being_collected",
+    "insolvent",
+    "payment_in_review",
+    "in_credit",
+    "below_minimum",
+    "no_contact",
 ]
 
 
@@ -60,7 +69,8 @@ class Situation:
     """All that a decision about one customer, entity and currency rests on.
 
     `contested_minor`: per item, what is disputed or conceded; `credit_minor`: unapplied payments and unused credits on the
-    account; `in_review`: payments with money left that he made or may have made, as (id, version).
+    account; `in_review`: payments with money left that he made or may have made, as (id, version); `suspended`: items whose
+    e-invoice the buyer has suspended until it is completed.
     """
 
     lines: tuple[Line, ...]
@@ -72,6 +82,7 @@ class Situation:
     reachable: bool
     minimum_minor: int
     collections: tuple[Collection, ...] = ()
+    suspended: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,9 @@ def decide(situation: Situation) -> Decision:
         lines = _deduct(lines, amount, {item_id})
     if not lines:
         return Decision((), "disputed")
+    lines = [line for line in lines if line.item_id not in situation.suspended]
+    if not lines:
+        return Decision((), "suspended")
     for promise in situation.promises:
         lines = _deduct(lines, promise.missing_minor, set(promise.item_ids) or None)
     if not lines:

@@ -54,6 +54,11 @@ async def resolve(conn: AsyncConnection, tenant_id: UUID, dispute_id: UUID, *, r
 
 
 async def _publish(conn: AsyncConnection, tenant_id: UUID, row: Row[Any]) -> None:
+    await publish(conn, [told(tenant_id, row)])
+
+
+def told(tenant_id: UUID, row: Row[Any]) -> Outgoing:
+    """The event about a dispute as it is now."""
     event = (DisputeOpened if row.status == "open" else DisputeResolved)(
         version=row.version,
         dispute_id=row.dispute_id,
@@ -64,5 +69,6 @@ async def _publish(conn: AsyncConnection, tenant_id: UUID, row: Row[Any]) -> Non
         reason=row.reason,
         status=row.status,
         resolution=row.resolution,
+        origin=row.origin,
     )
-    await publish(conn, [Outgoing(tenant_id, event, entity_id=row.entity_id)])
+    return Outgoing(tenant_id, event, entity_id=row.entity_id)

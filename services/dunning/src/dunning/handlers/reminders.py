@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dunning.domain.days import business_day
 from dunning.domain.interest import RateUnknownError, compensation_minor, segments, total_minor
+from dunning.domain.lifecycle import SUSPENDED
 from dunning.domain.policy import due_dates, due_step
 from dunning.domain.reminder import Collection, Decision, Line, Promise, Situation, decide
 from dunning.handlers import promises
@@ -163,6 +164,7 @@ async def cases(
                 if (row.customer_id, row.currency) == (customer_id, currency)
                 for each in _collections(row)
             ),
+            suspended=tuple(dict.fromkeys(line.item_id for line in now_due if items[line.item_id].outside_status == SUSPENDED)),
         )
         versions = {
             "accounts": [[row.account_id, row.version] for row in accounts],
@@ -305,6 +307,7 @@ def situation_of(inputs: Mapping[str, Any]) -> Situation:
             Collection(UUID(each["announcement_id"]), each["version"], each["item_id"] and UUID(each["item_id"]), each["amount_minor"])
             for each in inputs.get("collections", ())
         ),
+        suspended=tuple(UUID(item) for item in inputs.get("suspended", ())),
     )
 
 

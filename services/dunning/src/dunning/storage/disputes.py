@@ -8,7 +8,7 @@ from shared.db import fetch
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-COLUMNS = "dispute_id, version, item_id, customer_id, entity_id, amount_minor, currency, reason, status, resolution"
+COLUMNS = "dispute_id, version, item_id, customer_id, entity_id, amount_minor, currency, reason, status, resolution, origin"
 
 
 async def item(conn: AsyncConnection, tenant_id: UUID, item_id: UUID) -> Row[Any] | None:

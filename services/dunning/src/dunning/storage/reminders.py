@@ -84,8 +84,10 @@ async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, custome
     )
     locked = await fetch(
         conn,
-        "SELECT item_id, version, customer_id, currency, invoice_number, issue_date, status, disputed_minor, credited_minor FROM item "
-        "WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[])) ORDER BY item_id FOR UPDATE",
+        "SELECT i.item_id, i.version, i.customer_id, i.currency, i.invoice_number, i.issue_date, i.status, i.disputed_minor, "
+        "i.credited_minor, (s.outside ->> 'status')::int AS outside_status FROM item i "
+        "LEFT JOIN invoice_status s ON (s.tenant_id, s.invoice_id) = (i.tenant_id, i.item_id) "
+        "WHERE i.tenant_id = :tenant AND i.item_id = ANY(CAST(:items AS uuid[])) ORDER BY i.item_id FOR UPDATE OF i",
         **what,
     )
     instalments = await fetch(
