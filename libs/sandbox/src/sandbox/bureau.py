@@ -52,6 +52,8 @@ class Bureau:
 
     seed: int
     courses: dict[str, list[tuple[date, int]]] = field(default_factory=dict)
+    _walks: dict[str, list[int]] = field(default_factory=dict)
+    """The score of each period since the epoch, per company, as far as anybody has asked: empty where it is not rated."""
 
     def knows(self, subject: Subject) -> bool:
         """Whether the bureau has the company at all."""
@@ -67,13 +69,19 @@ class Bureau:
         fixed = [score for since, score in sorted(self.courses.get(subject.connect_id, [])) if since <= on]
         if fixed:
             return fixed[-1]
-        if self._share("rated", subject) < _UNRATED_SHARE:
-            return None
-        score = chance("bureau base", self.seed, subject.connect_id).randint(25, 95)
-        for period in range((on - _EPOCH).days // _PERIOD_DAYS + 1):
-            step = chance("bureau step", self.seed, subject.connect_id, period).choice((-6, -3, 0, 0, 0, 2, 5))
-            score = min(100, max(1, score + step))
-        return score
+        walk = self._walks.get(subject.connect_id)
+        if walk is None:
+            rated = self._share("rated", subject) >= _UNRATED_SHARE
+            start = chance("bureau base", self.seed, subject.connect_id).randint(25, 95)
+            walk = self._walks[subject.connect_id] = [self._step(subject, 0, start)] if rated else []
+        period = (on - _EPOCH).days // _PERIOD_DAYS
+        while walk and len(walk) <= period:
+            walk.append(self._step(subject, len(walk), walk[-1]))
+        return walk[max(0, period)] if walk else None
+
+    def _step(self, subject: Subject, period: int, score: int) -> int:
+        step = chance("bureau step", self.seed, subject.connect_id, period).choice((-6, -3, 0, 0, 0, 2, 5))
+        return min(100, max(1, score + step))
 
     def report(self, subject: Subject, on: date) -> dict[str, object]:
         """The company report in Creditsafe Connect's shape, as far as a credit decision needs it."""
@@ -101,8 +109,7 @@ class Bureau:
     def changes(self, subject: Subject, since: date, until: date) -> Iterator[dict[str, object]]:
         """A notification event for each change of score after `since`, up to and including `until`."""
         before = self.score(subject, since)
-        for offset in range(1, (until - since).days + 1):
-            day = since + timedelta(days=offset)
+        for day in self._days_of_change(subject, since, until):
             after = self.score(subject, day)
             if after != before:
                 yield {
@@ -115,6 +122,12 @@ class Bureau:
                     "company": {"id": subject.connect_id, "countryCode": subject.country, "name": self.name(subject)},
                 }
             before = after
+
+    def _days_of_change(self, subject: Subject, since: date, until: date) -> list[date]:
+        """The only days on which a score can change: the first of each period, and those that a scenario set."""
+        first = self._period_start(since) + timedelta(days=_PERIOD_DAYS)
+        periods = (first + timedelta(days=offset) for offset in range(0, (until - first).days + 1, _PERIOD_DAYS))
+        return sorted({*periods, *(day for day, _ in self.courses.get(subject.connect_id, []) if since < day <= until)})
 
     def _rating(self, score: int | None) -> dict[str, object]:
         if score is None:
