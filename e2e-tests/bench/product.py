@@ -17,7 +17,7 @@ import msgspec
 from contracts.envelope import NAMESPACE
 from contracts.invoices import Instalment, InvoiceIssued
 from matching.cli import SERVICE
-from matching.domain.statements import Entry, Statement, Transaction
+from matching.domain.statements import Entry, Reference, Statement, Transaction
 from matching.handlers.accounts import put_account
 from matching.handlers.ingest import book_statement
 from matching.handlers.invoices import keep_invoices
@@ -137,18 +137,21 @@ async def receive(at: Scene, count: int) -> None:
         paid = sum(entry.signed_minor for entry in entries)
         statement = Statement(
             kind="camt.053", identification=f"S{number}", number=str(number), sequence=number, account=IBAN, currency="EUR", first_day=DAY,
-            last_day=DAY, opening_minor=first * 10_000, closing_minor=first * 10_000 + paid, entries=entries,
+            last_day=DAY, opening_minor=first * 10_000, closing_minor=first * 10_000 + paid,
         )  # fmt: skip
+        for entry in entries:
+            statement.add(entry)
         async with at.runtime.database.transaction(TENANT) as conn:
-            await book_statement(conn, held, statement, f"{number:064x}", NOW)
+            await book_statement(conn, held, statement, entries, f"{number:064x}", NOW)
 
 
 def _entry(number: int) -> Entry:
     transaction = Transaction(
-        kind="payment", credit=True, amount_minor=10_000, currency="EUR", booking_date=DAY, value_date=DAY, bank_reference=f"B{number}",
-        end_to_end_id=f"E{number}", structured_reference=f"REF{number}", debtor_name="Payer", debtor_iban="DE89370400440532013000",
+        kind="payment", credit=True, amount_minor=10_000, currency="EUR", day=DAY, booking_date=DAY, value_date=DAY, bank_reference=f"B{number}",
+        end_to_end_id=f"E{number}", references=[Reference("other", f"REF{number}")], counterparty_name="Payer",
+        counterparty_iban="DE89370400440532013000",
     )  # fmt: skip
-    return Entry(signed_minor=10_000, currency="EUR", status="BOOK", booking_date=DAY, transactions=[transaction])
+    return Entry(signed_minor=10_000, currency="EUR", status="booked", transactions=[transaction])
 
 
 async def rate(rig: Rig, count: int) -> float:

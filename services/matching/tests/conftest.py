@@ -13,7 +13,7 @@ import pytest
 from contracts.invoices import CreditNoteIssued, Instalment, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.payments import PaymentReceived
 from matching.cli import SERVICE
-from matching.domain.statements import Transaction
+from matching.domain.statements import Reference, Transaction
 from matching.handlers import accounts, ingest
 from matching.handlers.invoices import keep_invoices
 from matching.handlers.matching import match_payments
@@ -59,14 +59,18 @@ class World:
     async def pay(self, held: BankAccount, amount: int, reference: str | None = None, **more) -> UUID:
         """One notified payment, stored and published, not yet matched."""
         more = {"bank_reference": f"B{more.pop('number', machine_now().timestamp())}", **more}
+        day = more.pop("day", DAY)
         one = Transaction(
             kind="payment",
             credit=True,
             amount_minor=amount,
             currency=held.currency,
-            booking_date=more.pop("day", DAY),
+            day=day,
+            booking_date=day,
             value_date=DAY,
-            structured_reference=reference,
+            references=[Reference("other", reference)] if reference else [],
+            counterparty_name=more.pop("debtor_name", None),
+            counterparty_iban=more.pop("debtor_iban", None),
             **more,
         )
         virtual = None

@@ -22,7 +22,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient  # noqa: TID251 - the tests look at the group itself
 from contracts.catalogue import events, topics
 from contracts.envelope import Message, decode, encode
-from matching.domain.statements import Entry, Statement, Transaction
+from matching.domain.statements import Entry, Reference, Statement, Transaction
 from matching.handlers import ingest
 from matching.handlers.accounts import put_account
 from matching.invariants import CHECKS
@@ -44,10 +44,12 @@ SLICE = 1_000
 
 def transfer(number: int, amount: int = 10_000, **more) -> Transaction:
     """What a bank says of money that came in; by default it names REFnnnnnn."""
-    fields = {"structured_reference": f"REF{number:06d}", "bank_reference": f"B{number}", "end_to_end_id": f"E{number}"}
+    fields = {"structured_reference": f"REF{number:06d}", "bank_reference": f"B{number}", "end_to_end_id": f"E{number}"} | more
+    reference, iban = fields.pop("structured_reference"), fields.pop("debtor_iban", None)
     return Transaction(
-        kind="payment", credit=True, amount_minor=amount, currency="EUR", booking_date=DAY, value_date=DAY, **(fields | more)
-    )
+        kind="payment", credit=True, amount_minor=amount, currency="EUR", day=DAY, booking_date=DAY, value_date=DAY,
+        references=[Reference("other", reference)] if reference else [], counterparty_iban=iban, **fields,
+    )  # fmt: skip
 
 
 class Child:
@@ -167,15 +169,14 @@ class System:
             statement = Statement(
                 kind="camt.053", identification=f"S{number}", number=str(number), sequence=number, account=IBAN, currency="EUR",
                 first_day=DAY, last_day=DAY, opening_minor=opening, closing_minor=closing,
-                entries=[
-                    Entry(signed_minor=line.amount_minor, currency="EUR", status="BOOK", booking_date=DAY, transactions=[line])
-                    for line in lines
-                ],
             )  # fmt: skip
+            entries = [
+                statement.add(Entry(signed_minor=line.amount_minor, currency="EUR", status="booked", transactions=[line])) for line in lines
+            ]
 
-            async def put(statement=statement, number=number):
+            async def put(statement=statement, entries=entries, number=number):
                 async with self.database.transaction(held.tenant_id) as conn:
-                    return await ingest.book_statement(conn, held, statement, f"{number:064x}", NOW)
+                    return await ingest.book_statement(conn, held, statement, entries, f"{number:064x}", NOW)
 
             booked = await self._insist(put)
             assert booked.verdict in {"booked", "duplicate"}, booked

@@ -22,7 +22,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from matching.api.accounts import Iban, database_of
 from matching.api.pages import page
 from matching.domain.references import normalised
-from matching.domain.statements import Transaction
+from matching.domain.statements import Reference, Transaction
 from matching.handlers.ingest import book_notifications
 from matching.handlers.payments import unmatch
 from matching.settings import MatchingSettings
@@ -229,15 +229,16 @@ def _transaction(told: Notification) -> Transaction:
         credit=True,
         amount_minor=told.amount_minor,
         currency=told.currency,
+        day=told.booking_date,
         booking_date=told.booking_date,
         value_date=told.value_date,
         bank_reference=told.bank_reference,
         entry_reference=told.bank_reference,
         end_to_end_id=told.end_to_end_id,
-        structured_reference=normalised(told.structured_reference or "") or None,
+        references=[Reference("other", reference)] if (reference := normalised(told.structured_reference or "")) else [],
         remittance=[line.replace("\0", " ") for line in told.remittance],
-        debtor_name=told.debtor_name,
-        debtor_iban="".join((told.debtor_iban or "").split()).upper() or None,
+        counterparty_name=told.debtor_name,
+        counterparty_iban="".join((told.debtor_iban or "").split()).upper() or None,
         virtual_iban=told.virtual_iban,
     )
 

@@ -1,8 +1,8 @@
-"""What a bank says: statements, notifications and their transactions, whatever file they came in; and whether they add up.
+"""What a bank says, whatever file it came in: statements, their entries, the transactions in them; and whether they add up.
 
 The chain of identity of a transaction on one account, first that is there:
-1. the bank's own reference (AcctSvcrRef) of the transaction, or of the entry where the entry is one transaction;
-2. TxId; 3. EndToEndId; 4. a digest of text and counterparty; each of 2 to 4 with the booking date;
+1. the bank's own reference of the transaction, or of the entry where the entry is one transaction;
+2. TxId or UETR; 3. EndToEndId; 4. a digest of text and counterparty; each of 2 to 4 with the booking date;
 always with direction and amount, and with an ordinal for equal ones within one statement.
 """
 
@@ -12,31 +12,81 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 
+ROLES = {
+    "camt.053": "statement",
+    "camt.052": "report",
+    "camt.054": "notification",
+    "MT940": "statement",
+    "MT942": "report",
+    "CODA": "statement",
+    "CFONB120": "statement",
+    "BAI2": "statement",
+    "OFX": "statement",
+    "AEB43": "statement",
+}
+"""What a kind of file is: the bank's final word (statement), its word of the day (report), or a single movement told at once."""
+
+MUST_BALANCE = frozenset({"camt.053", "MT940", "CODA", "CFONB120", "AEB43"})
+"""Formats whose statements always have both balances; BAI2 may leave them out, OFX has only the closing one."""
+
+STATUSES = ("booked", "pending", "information")
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Money as a file states it beside the transaction's own: charges, the instructed amount. Minor units."""
+
+    minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A structured reference and its scheme: RF (ISO 11649), QRR/ESR (Swiss), OGM (Belgian), KID, CODA type NNN, other."""
+
+    scheme: str
+    value: str
+
 
 @dataclass(slots=True, kw_only=True)
 class Transaction:
-    """One movement of money. `amount_minor` is above zero; `credit` says that it came in.
+    """One movement of money. `amount_minor` is not negative; `credit` says that it came in.
 
-    `kind`: payment (money in from a debtor), return (an incoming payment taken back), total (a batch whose details come
-    elsewhere), other.
+    `kind`: payment (money in from a debtor), return (an incoming payment taken back), refund (money given back to a debtor),
+    fee (the bank's), total (a batch whose details come elsewhere), other.
+    `booking_date` and `value_date` are the file's own words; `day` is the day it counts on: the first of booking date, value
+    date and the day of the message.
     """
 
     kind: str
     credit: bool
     amount_minor: int
     currency: str
-    booking_date: date
-    value_date: date
+    day: date
+    booking_date: date | None = None
+    value_date: date | None = None
+    status: str = "booked"
+    reversal: bool = False
     bank_reference: str | None = None
     entry_reference: str | None = None
     transaction_id: str | None = None
     end_to_end_id: str | None = None
-    structured_reference: str | None = None
+    mandate_id: str | None = None
+    batch_id: str | None = None
+    transaction_code: str | None = None
+    references: list[Reference] = field(default_factory=list)
     remittance: list[str] = field(default_factory=list)
-    debtor_name: str | None = None
-    debtor_iban: str | None = None
+    counterparty_name: str | None = None
+    counterparty_iban: str | None = None
     virtual_iban: str | None = None
+    instructed: Amount | None = None
+    charges: list[Amount] = field(default_factory=list)
     return_reason: str | None = None
+
+    @property
+    def structured_reference(self) -> str | None:
+        """The first structured reference, as it is compared."""
+        return self.references[0].value if self.references else None
 
     @property
     def signed_minor(self) -> int:
@@ -48,88 +98,158 @@ class Transaction:
         money = f"{self.signed_minor}{self.currency}"
         if self.bank_reference:
             return f"ref:{self.bank_reference}|{money}"
-        day = self.booking_date.isoformat()
+        day = self.day.isoformat()
         if self.transaction_id:
             return f"tx:{self.transaction_id}|{money}|{day}"
         if self.end_to_end_id:
             return f"e2e:{self.end_to_end_id}|{money}|{day}"
-        said = "\x1f".join([self.kind, self.debtor_iban or "", self.debtor_name or "", self.structured_reference or "", *self.remittance])
+        said = "\x1f".join(
+            [self.kind, self.counterparty_iban or "", self.counterparty_name or "", self.structured_reference or "", *self.remittance]
+        )
         return f"text:{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}|{money}|{day}"
 
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """A line of a statement: what it adds to the balance, and the transactions in it."""
+    """A line of a statement: what it adds to the balance, and the transactions in it.
+
+    `problem` says why it cannot be booked; `remarks` say what is odd and harmless. `batch`: the bank says it is a collective entry.
+    """
 
     signed_minor: int
     currency: str
     status: str
-    booking_date: date | None
     transactions: list[Transaction]
+    batch: bool = False
     problem: str | None = None
+    remarks: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, kw_only=True)
 class Statement:
-    """A statement (camt.053), report (camt.052) or notification (camt.054) of one account.
+    """A statement, report or notification of one account, and the sums of the entries that were added to it.
 
-    `account` is an IBAN, or the bank's own number where there is none. Balances are signed minor units.
+    `account` is an IBAN, or the bank's own number where there is none. Balances are signed minor units. The entries themselves
+    are not kept: a file may hold any number of them.
     """
 
     kind: str
-    identification: str
-    number: str
-    sequence: int | None
-    account: str
-    currency: str | None
-    first_day: date | None
-    last_day: date | None
-    opening_minor: int | None
-    closing_minor: int | None
-    entries: list[Entry]
+    identification: str = ""
+    number: str = ""
+    sequence: int | None = None
+    account: str = ""
+    currency: str | None = None
+    first_day: date | None = None
+    last_day: date | None = None
+    opening_minor: int | None = None
+    closing_minor: int | None = None
     stated_entries: int | None = None
     stated_sum_minor: int | None = None
+    stated_credit: tuple[int | None, int | None] = (None, None)
+    """Count and sum of the credits, where the file states them; `stated_debit` likewise."""
+    stated_debit: tuple[int | None, int | None] = (None, None)
     problem: str | None = None
+    remarks: list[str] = field(default_factory=list)
+
+    entries: int = 0
+    transactions: int = 0
+    booked_minor: int = 0
+    credits: list[int] = field(default_factory=lambda: [0, 0])
+    """Number and sum of the entries that came in; `debits` likewise."""
+    debits: list[int] = field(default_factory=lambda: [0, 0])
+    wrong: tuple[str, str] | None = None
+    first_entry_day: date | None = None
+    last_entry_day: date | None = None
 
     @property
-    def booked(self) -> list[Entry]:
-        """The entries that count in the balance."""
-        return [entry for entry in self.entries if entry.status == "BOOK"]
+    def role(self) -> str:
+        """statement, report or notification."""
+        return ROLES[self.kind]
+
+    def add(self, entry: Entry) -> Entry:
+        """Counts an entry; returns it."""
+        self.entries += 1
+        self.transactions += len(entry.transactions)
+        if entry.status == "booked":
+            self.booked_minor += entry.signed_minor
+        side = self.credits if entry.signed_minor >= 0 else self.debits
+        side[0] += 1
+        side[1] += abs(entry.signed_minor)
+        if self.wrong is None:
+            if entry.problem:
+                self.wrong = ("entry_differs", f"entry {self.entries}: {entry.problem}")
+            elif self.currency and entry.currency != self.currency:
+                self.wrong = ("currency_differs", f"entry {self.entries} is in {entry.currency}, the account in {self.currency}")
+        for one in entry.transactions:
+            self.last_entry_day = max(one.day, self.last_entry_day or one.day)
+            self.first_entry_day = min(one.day, self.first_entry_day or one.day)
+        return entry
+
+    def settle_days(self) -> None:
+        """After the last entry: days that the file does not state are those of its entries."""
+        self.last_day = self.last_day or self.last_entry_day
+        self.first_day = self.first_day or min((day for day in (self.first_entry_day, self.last_day) if day), default=None)
+        if self.first_day and self.last_day and self.first_day > self.last_day:
+            self.first_day = self.last_day
 
     @property
-    def entries_minor(self) -> int:
-        """What the booked entries add to the balance."""
-        return sum(entry.signed_minor for entry in self.booked)
+    def balanced(self) -> bool | None:
+        """Whether opening balance and entries make the closing balance; None where one of the two is missing."""
+        if self.opening_minor is None or self.closing_minor is None:
+            return None
+        return self.opening_minor + self.booked_minor == self.closing_minor
 
-    def verdict(self) -> tuple[str, str] | None:  # noqa: PLR0911 - one line per rule, in their order
-        """Why this does not add up, as a code and a sentence; None when it does.
+    def verdict(self) -> tuple[str, str] | None:
+        """Why this does not add up, as a code and a sentence; None when it does. Call it after the last entry.
 
-        Only a statement (camt.053) has balances that must agree; counts and sums hold for each kind where they are stated.
+        Balances must be there in a statement and must agree wherever they are; counts and sums hold where they are stated.
         """
         if self.problem:
             return "unreadable", self.problem
-        for number, entry in enumerate(self.entries, 1):
-            if entry.problem:
-                return "entry_differs", f"entry {number}: {entry.problem}"
-            if self.currency and entry.currency != self.currency:
-                return "currency_differs", f"entry {number} is in {entry.currency}, the account in {self.currency}"
-        if self.stated_entries is not None and self.stated_entries != len(self.entries):
-            return "count_differs", f"{self.stated_entries} entries stated, {len(self.entries)} found"
-        if self.stated_sum_minor is not None and self.stated_sum_minor != sum(abs(entry.signed_minor) for entry in self.entries):
+        if self.wrong:
+            return self.wrong
+        return self._counts() or self._balances()
+
+    def _counts(self) -> tuple[str, str] | None:
+        if self.stated_entries is not None and self.stated_entries != self.entries:
+            return "count_differs", f"{self.stated_entries} entries stated, {self.entries} found"
+        if self.stated_sum_minor is not None and self.stated_sum_minor != self.credits[1] + self.debits[1]:
             return "sum_differs", "the stated sum of the entries is not what they sum to"
-        if self.kind == "camt.053":
-            if self.opening_minor is None or self.closing_minor is None:
-                return "balance_missing", "the opening or closing balance is missing"
-            if self.opening_minor + self.entries_minor != self.closing_minor:
-                found = self.opening_minor + self.entries_minor
-                return "balance_differs", f"opening and entries make {found} minor units, the closing balance says {self.closing_minor}"
+        for name, (count, total), found in (("credit", self.stated_credit, self.credits), ("debit", self.stated_debit, self.debits)):
+            if count is not None and count != found[0]:
+                return "count_differs", f"{count} {name} entries stated, {found[0]} found"
+            if total is not None and total != found[1]:
+                return "sum_differs", f"{name} entries of {total} minor units stated, {found[1]} found"
+        return None
+
+    def _balances(self) -> tuple[str, str] | None:
+        if self.kind in MUST_BALANCE and (self.opening_minor is None or self.closing_minor is None):
+            return "balance_missing", "the opening or closing balance is missing"
+        if self.balanced is False:
+            found = (self.opening_minor or 0) + self.booked_minor
+            return "balance_differs", f"opening and entries make {found} minor units, the closing balance says {self.closing_minor}"
         return None
 
 
-def numbered(transactions: Iterable[Transaction]) -> Iterator[tuple[str, Transaction]]:
-    """Each transaction with its key: its identity and, from the second equal one on, an ordinal."""
-    seen: Counter[str] = Counter()
-    for transaction in transactions:
+Item = tuple[Statement, Entry | None]
+"""What a reader yields: each entry with its statement, then the statement alone when it is complete."""
+
+
+class Ordinals:
+    """Keys of the transactions of one statement: the identity and, from the second equal one on, an ordinal."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def key(self, transaction: Transaction) -> str:
+        """The key of the next transaction of the statement."""
         base = transaction.identity()
-        seen[base] += 1
-        yield (base if seen[base] == 1 else f"{base}#{seen[base]}"), transaction
+        self._seen[base] += 1
+        return base if self._seen[base] == 1 else f"{base}#{self._seen[base]}"
+
+
+def numbered(transactions: Iterable[Transaction]) -> Iterator[tuple[str, Transaction]]:
+    """Each transaction of one statement with its key."""
+    ordinals = Ordinals()
+    for transaction in transactions:
+        yield ordinals.key(transaction), transaction

@@ -22,7 +22,7 @@ from shared.ids import named_id
 from shared.outbox import Outgoing, publish
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.statements import Statement, Transaction, numbered
+from matching.domain.statements import Entry, Statement, Transaction, numbered
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.returns import take_back
 from matching.storage import bank
@@ -49,13 +49,15 @@ class Booked:
     returns: int = 0
 
 
-async def book_statement(conn: AsyncConnection, held: BankAccount, statement: Statement, file_sha256: str, now: datetime) -> Booked:
+async def book_statement(
+    conn: AsyncConnection, held: BankAccount, statement: Statement, entries: Sequence[Entry], file_sha256: str, now: datetime
+) -> Booked:
     """Books one statement or notification of an account in the caller's transaction. The same one again is a duplicate."""
     await bank.hold_account(conn, held.bank_account_id, alone=True)
     statement_id = named_id(
         "statement", held.tenant_id, held.bank_account_id, file_sha256, statement.kind, statement.identification, statement.number
     )
-    result = Booked(statement_id, held.iban, "booked", entries=len(statement.entries))
+    result = Booked(statement_id, held.iban, "booked", entries=statement.entries)
     if await fetch(
         conn, "SELECT 1 FROM statement WHERE tenant_id = :tenant AND statement_id = :id", tenant=held.tenant_id, id=statement_id
     ):
@@ -79,7 +81,7 @@ async def book_statement(conn: AsyncConnection, held: BankAccount, statement: St
         last_day=statement.last_day,
         opening_minor=statement.opening_minor,
         closing_minor=statement.closing_minor,
-        entries_minor=statement.entries_minor,
+        entries_minor=statement.booked_minor,
         verdict=result.verdict,
         reason=result.reason,
         received_at=machine_now(),
@@ -87,10 +89,10 @@ async def book_statement(conn: AsyncConnection, held: BankAccount, statement: St
     if wrong:
         await publish(conn, [Outgoing(held.tenant_id, _rejected(held, statement, result, file_sha256), held.entity_id)])
         return result
-    if statement.kind == "camt.052":
+    if statement.role == "report":
         return result  # an interim report says nothing that the statement will not say
-    confirmation = "booked" if statement.kind == "camt.053" else "notified"
-    await _book(conn, held, statement, confirmation, result, now)
+    confirmation = "booked" if statement.role == "statement" else "notified"
+    await _book(conn, held, statement, entries, confirmation, result, now)
     return result
 
 
@@ -105,9 +107,17 @@ def _rejected(held: BankAccount, statement: Statement, result: Booked, file_sha2
     )
 
 
-async def _book(conn: AsyncConnection, held: BankAccount, statement: Statement, confirmation: str, result: Booked, now: datetime) -> None:
-    keyed = list(numbered(one for entry in statement.booked for one in entry.transactions))
-    ours = [(key, one) for key, one in keyed if one.booking_date >= held.start_date]
+async def _book(
+    conn: AsyncConnection,
+    held: BankAccount,
+    statement: Statement,
+    entries: Sequence[Entry],
+    confirmation: str,
+    result: Booked,
+    now: datetime,
+) -> None:
+    keyed = list(numbered(one for entry in entries if entry.status == "booked" for one in entry.transactions))
+    ours = [(key, one) for key, one in keyed if one.day >= held.start_date]
     payments = [(key, one) for key, one in ours if one.kind == "payment"]
     for start in range(0, len(payments), SLICE):
         await _book_payments(conn, held, payments[start : start + SLICE], confirmation, statement.kind, result, now)
@@ -126,7 +136,7 @@ async def _book_payments(
     result: Booked,
     now: datetime,
 ) -> None:
-    days = {key: f"{key}@{one.booking_date.isoformat()}" for key, one in rows}
+    days = {key: f"{key}@{one.day.isoformat()}" for key, one in rows}
     known = await bank.known(conn, held.tenant_id, held.bank_account_id, [*days, *days.values()])
     ends = [one.end_to_end_id for _, one in rows if one.end_to_end_id]
     by_end = await bank.notified(conn, held.tenant_id, held.bank_account_id, ends) if ends and confirmation == "booked" else {}
@@ -136,7 +146,7 @@ async def _book_payments(
     new, confirm = [], []
     for key, one in rows:
         match = known.get(key)
-        if match is not None and match.confirmation == "booked" and match.booking_date != one.booking_date and confirmation == "booked":
+        if match is not None and match.confirmation == "booked" and match.booking_date != one.day and confirmation == "booked":
             key = days[key]  # noqa: PLW2901 - the reference again on another day: another transaction
             match = known.get(key)
         if match is None and one.end_to_end_id:
@@ -172,8 +182,8 @@ def _received(held: BankAccount, row: tuple[UUID, str, Transaction, UUID | None]
             bank_account_id=held.bank_account_id,
             amount_minor=one.amount_minor,
             currency=one.currency,
-            booking_date=one.booking_date,
-            value_date=one.value_date,
+            booking_date=one.day,
+            value_date=one.value_date or one.day,
             confirmation="booked" if confirmation == "booked" else "notified",
             source=source,
             allocations=[],

@@ -38,7 +38,10 @@ async def take_back(conn: AsyncConnection, held: BankAccount, debits: Sequence[T
         free = [one for one in payments if one[0] not in taken]
         if len(free) == 1:
             payment_id, least = free[0]
-            taken[payment_id] = (debits[at].return_reason or "unknown", min(debits[at].amount_minor, least))
+            taken[payment_id] = (
+                debits[at].return_reason or ("reversal" if debits[at].reversal else "unknown"),
+                min(debits[at].amount_minor, least),
+            )
             explained[at] = True
     await give_back(conn, held.tenant_id, taken, now)
     return explained, len(taken)

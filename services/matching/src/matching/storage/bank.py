@@ -185,8 +185,8 @@ async def insert_payments(
         keys=[row[1] for row in rows],
         currencies=[row[2].currency for row in rows],
         amounts=[row[2].amount_minor for row in rows],
-        bookings=[row[2].booking_date for row in rows],
-        values=[row[2].value_date for row in rows],
+        bookings=[row[2].day for row in rows],
+        values=[row[2].value_date or row[2].day for row in rows],
         virtuals=[row[3] for row in rows],
         bank_refs=[row[2].bank_reference for row in rows],
         entry_refs=[row[2].entry_reference for row in rows],
@@ -194,8 +194,8 @@ async def insert_payments(
         txs=[row[2].transaction_id for row in rows],
         structureds=[row[2].structured_reference for row in rows],
         remittances=["\x1f".join(line.replace("\x1f", " ") for line in row[2].remittance) for row in rows],
-        debtor_names=[row[2].debtor_name for row in rows],
-        debtor_ibans=[row[2].debtor_iban for row in rows],
+        debtor_names=[row[2].counterparty_name for row in rows],
+        debtor_ibans=[row[2].counterparty_iban for row in rows],
     )
     return {row[0] for row in found}
 
@@ -214,7 +214,7 @@ async def insert_movements(conn: AsyncConnection, held: BankAccount, rows: Seque
         ids=[row[0] for row in rows],
         kinds=[row[1].kind for row in rows],
         amounts=[row[1].signed_minor for row in rows],
-        bookings=[row[1].booking_date for row in rows],
+        bookings=[row[1].day for row in rows],
         refs=[row[1].bank_reference for row in rows],
         e2es=[row[1].end_to_end_id for row in rows],
         resolveds=[row[2] for row in rows],

@@ -1,0 +1,304 @@
+"""Reads BAI2 (Bank Administration Institute, Cash Management Balance Reporting Specifications, version 2).
+
+Records: 01 file, 02 group, 03 account with its balances and totals, 16 transaction, 88 continuation of any, 49, 98, 99 trailers with
+control totals and counts of records. A transaction code from 100 to 399 is money in, from 400 to 699 money out; others say neither.
+The sums of an account (100, 400) cover what the bank chose not to list, so only the control totals and the balances must agree.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from typing import BinaryIO
+
+from matching.bankfiles import texts
+from matching.bankfiles.amounts import day_of, minor_of, places_of
+from matching.bankfiles.errors import BankFileError
+from matching.domain.statements import Entry, Item, Statement, Transaction
+
+_START = re.compile(r"(01|02|03|16|49|88|98|99),", re.ASCII)
+_NEXT = re.compile(r"/\s+(?=(?:01|02|03|16|49|88|98|99),)", re.ASCII)
+_NUMBER = re.compile(r"([+-]?)([0-9]*)", re.ASCII)
+_OPENING, _CLOSING = "010", "015"
+_CREDIT, _DEBIT = range(100, 400), range(400, 700)
+_FEES = frozenset({"698"})
+"""Miscellaneous fees."""
+_RETURNS = frozenset({"555", "557"})
+"""Deposited item returned, individual ACH return item."""
+_REVERSALS = frozenset({"252", "256", "552", "556"})
+_DEFAULT = "USD"
+"""The specification's currency where none is stated."""
+MAX_TEXT = 20_000
+CONTINUED = "\x1e"
+
+
+@dataclass(slots=True)
+class _Account:
+    statement: Statement
+    control: int = 0
+    records: int = 1
+
+
+@dataclass(slots=True)
+class _File:
+    currency: str = _DEFAULT
+    day: date | None = None
+    group_control: int = 0
+    group_records: int = 0
+    file_control: int = 0
+    records: int = 0
+    accounts: int = 0
+    account: _Account | None = None
+    last: Statement | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def read(file: BinaryIO) -> Iterator[Item]:
+    """The entries and statements of a file. A control total of group or file that differs quarantines its last account."""
+    now = _File()
+    done: Statement | None = None
+    for text, physical in _logical(file):
+        now.records += physical
+        kind, body = text[:2], text[3:]
+        if kind == "02":
+            fields = body.split(",")
+            now.currency = (fields[5].strip(" /") if len(fields) > 5 else "") or _DEFAULT  # noqa: PLR2004 - the sixth field
+            now.day = day_of(fields[3]) if len(fields) > 3 else None  # noqa: PLR2004 - the fourth field
+            now.group_control, now.group_records, now.accounts = 0, 0, 0
+        elif kind == "03":
+            if done is not None:
+                yield done, None
+            done = _cut(now)
+            if done is not None:
+                yield done, None
+                done = None
+            now.account = _account(now, body)
+            now.account.records = physical
+        elif kind == "16" and now.account is not None:
+            now.account.records += physical
+            entry = _entry(now, now.account, body)
+            if entry is not None:
+                yield now.account.statement, now.account.statement.add(entry)
+        elif kind == "49" and now.account is not None:
+            now.account.records += physical
+            done = _end_account(now, body)
+        elif kind in {"98", "99"}:
+            wrong = _end_group(now, body, physical) if kind == "98" else _end_file(now, body)
+            if done is not None and wrong:
+                done.problem = done.problem or wrong
+    for last in (done, _cut(now)):
+        if last is not None:
+            yield last, None
+
+
+def _logical(file: BinaryIO) -> Iterator[tuple[str, int]]:
+    """Records with their continuations, and of how many physical ones each is made. Several on one line are told apart."""
+    text, physical = "", 0
+    for line in texts.lines(file):
+        for piece in _NEXT.split(line.strip("\x00\x1a\ufeff")):
+            record = piece.strip() if not piece.startswith(" ") else piece.rstrip()
+            start = _START.match(record.lstrip())
+            if start is None:
+                text = f"{text} {record.strip()}" if text and record.strip() else text  # text that wrapped without an 88
+            elif start[1] == "88":
+                physical += 1
+                text = _joined(text, record.lstrip()[3:])
+            else:
+                if text:
+                    yield text, physical
+                text, physical = record.lstrip(), 1
+            if len(text) > MAX_TEXT:
+                raise BankFileError("a record of more than 20,000 characters")
+    if text:
+        yield text, physical
+
+
+def _joined(text: str, more: str) -> str:
+    """A record and its continuation, with a mark between: whether a field goes on or the next begins is for its reader to say."""
+    return text.rstrip().removesuffix("/") + CONTINUED + more
+
+
+def _pieces(text: str, fields: int) -> list[str]:
+    """The fields of a continued record. A continuation begins the next field; from field number `fields` on, it is text that goes on."""
+    first, *more = text.split(CONTINUED)
+    found = first.split(",")
+    for piece in more:
+        if len(found) < fields:
+            found += piece.split(",")
+        else:
+            found[-1] = f"{found[-1].strip()} {piece.strip()}"
+    return found
+
+
+def _account(now: _File, body: str) -> _Account:
+    fields = [part.strip() for part in _pieces(body.rstrip().removesuffix("/"), MAX_TEXT)]
+    currency = (fields[1] if len(fields) > 1 else "") or now.currency
+    statement = Statement(kind="BAI2", account=fields[0].upper(), currency=currency, last_day=now.day, first_day=now.day)
+    statement.number = now.day.isoformat() if now.day else ""
+    statement.identification = statement.number
+    account = _Account(statement)
+    now.last = statement
+    try:
+        places_of(currency)
+        _summaries(account, fields[2:])
+    except BankFileError as error:
+        statement.problem = str(error)
+    return account
+
+
+def _summaries(account: _Account, fields: list[str]) -> None:
+    """Type, amount, count, funds type and what the funds type brings, again and again."""
+    statement = account.statement
+    at = 0
+    while at < len(fields):
+        if not fields[at]:  # a delimiter too many before the next type
+            at += 1
+            continue
+        code, text = fields[at], fields[at + 1] if at + 1 < len(fields) else ""
+        funds = fields[at + 3] if at + 3 < len(fields) else ""
+        at += 4
+        at = _skip_funds(fields, at, funds)
+        minor = _signed(text)
+        if minor is None:
+            continue
+        account.control += minor
+        if code == _OPENING:
+            statement.opening_minor = minor
+        elif code == _CLOSING:
+            statement.closing_minor = minor
+
+
+def _skip_funds(fields: list[str], at: int, funds: str) -> int:
+    """Past the fields of a funds type: S three amounts, V a day and an hour, D a number of pairs."""
+    if funds == "S":
+        return at + 3
+    if funds == "V":
+        return at + 2
+    if funds == "D":
+        pairs = fields[at] if at < len(fields) else ""
+        return at + 1 + 2 * (int(pairs) if pairs.isascii() and pairs.isdigit() and len(pairs) < 4 else 0)  # noqa: PLR2004 - no bank has more
+    return at
+
+
+def _signed(text: str) -> int | None:
+    """Minor units: BAI2 writes amounts without a point, in the currency's smallest unit; None where the field is empty."""
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        raise BankFileError(f"{text[:30]!r} is no amount")
+    return None if not found[2] else int(found[2]) * (-1 if found[1] == "-" else 1)
+
+
+def _entry(now: _File, account: _Account, body: str) -> Entry | None:
+    """A transaction; None for a record that moves no money (type 890)."""
+    statement = account.statement
+    currency = statement.currency or _DEFAULT
+    try:
+        funds = [*body.split(","), "", "", ""][2].strip()
+        before = 3 + _skip_funds([*body.replace(CONTINUED, ",").split(",")][3:], 0, funds)
+        code, text, *fields = _pieces(body, before + 3)
+        code = code.strip()
+        minor = _signed(text.strip(" /")) or 0
+        minor_of(str(abs(minor)), "JPY")  # bounded
+        account.control += minor
+        kind = int(code) if code.isascii() and code.isdigit() else 0
+        if kind == 890:  # noqa: PLR2004 - "contains non-monetary information"
+            return None
+        if kind not in _CREDIT and kind not in _DEBIT:
+            raise BankFileError(f"type {code[:10]!r} says neither credit nor debit")
+        one = _transaction(code, minor, currency, fields, now.day)
+    except (BankFileError, ValueError) as error:
+        problem = str(error) if isinstance(error, BankFileError) else "a transaction without its fields"
+        return Entry(signed_minor=0, currency=currency, status="booked", transactions=[], problem=problem)
+    return Entry(signed_minor=one.signed_minor, currency=currency, status="booked", transactions=[one])
+
+
+def _transaction(code: str, minor: int, currency: str, fields: list[str], as_of: date | None) -> Transaction:
+    credit = (int(code) in _CREDIT) == (minor >= 0)
+    funds = fields[0].strip() if fields else ""
+    at = _skip_funds(fields, 1, funds)
+    value = day_of(fields[1]) if funds == "V" and len(fields) > 1 else None
+    day = as_of or value
+    if day is None:
+        raise BankFileError("neither an as-of date nor a value date")
+    bank, customer = (fields[at].strip(" /") if at < len(fields) else ""), (fields[at + 1].strip(" /") if at + 1 < len(fields) else "")
+    text = ",".join(fields[at + 2 :]).strip().removesuffix("/")
+    one = Transaction(
+        kind="",
+        credit=credit,
+        amount_minor=abs(minor),
+        currency=currency,
+        day=day,
+        booking_date=as_of,
+        value_date=value,
+        reversal=code in _REVERSALS,
+        bank_reference=bank or None,
+        entry_reference=bank or None,
+        end_to_end_id=customer or None,
+        transaction_code=code,
+        remittance=[said] if (said := " ".join(text.split())) else [],
+    )
+    if code in _RETURNS or one.reversal:
+        one.return_reason = "reversal" if one.reversal else "unknown"
+    if not one.amount_minor:
+        one.kind = "other"
+    elif one.credit:
+        one.kind = "other" if one.return_reason else "payment"
+    else:
+        one.kind = "return" if one.return_reason else "fee" if code in _FEES else "other"
+    return one
+
+
+def _end_account(now: _File, body: str) -> Statement | None:
+    account = now.account
+    if account is None:
+        return None
+    now.account = None
+    statement = account.statement
+    stated, records = _trailer(body)
+    now.group_control += account.control
+    now.group_records += account.records
+    now.accounts += 1
+    if stated is not None and stated != account.control:
+        statement.problem = statement.problem or f"control total of the account: {stated} stated, {account.control} found"
+    elif records is not None and records != account.records:
+        statement.problem = statement.problem or f"records of the account: {records} stated, {account.records} found"
+    if not statement.entries and statement.balanced is False:
+        statement.remarks.append("balances without transactions: a summary")
+        statement.opening_minor = None
+    statement.settle_days()
+    return statement
+
+
+def _end_group(now: _File, body: str, physical: int) -> str | None:
+    stated, _ = _trailer(body)
+    found, now.group_records = now.group_control, now.group_records + physical
+    now.file_control += found
+    return f"control total of the group: {stated} stated, {found} found" if stated is not None and stated != found else None
+
+
+def _end_file(now: _File, body: str) -> str | None:
+    stated, _ = _trailer(body)
+    if stated is not None and stated != now.file_control:
+        return f"control total of the file: {stated} stated, {now.file_control} found"
+    return None
+
+
+def _trailer(body: str) -> tuple[int | None, int | None]:
+    """Control total and, its last field, the number of records."""
+    fields = [part.strip() for part in body.strip().removesuffix("/").split(",")]
+    try:
+        total = _signed(fields[0])
+    except BankFileError:
+        total = None
+    last = fields[-1] if len(fields) > 1 else ""
+    return total, int(last) if last.isascii() and last.isdigit() and len(last) < 10 else None  # noqa: PLR2004 - a count
+
+
+def _cut(now: _File) -> Statement | None:
+    """An account whose trailer 49 never came."""
+    if now.account is None:
+        return None
+    statement, now.account = now.account.statement, None
+    statement.problem = statement.problem or "the account trailer (record 49) is missing"
+    statement.settle_days()
+    return statement

@@ -1,0 +1,204 @@
+"""Reads CFONB 120, the French account statement: records of 120 characters.
+
+Source: CFONB, "Releve de compte sur support informatique" (July 2004) and its additions on record 05 (2007).
+Record 01 old balance, 04 movement, 05 complement of the movement (a qualifier and 70 characters), 07 new balance. The last character of
+an amount carries a digit and the sign: { and A to I are 0 to 9 credit, } and J to R are 0 to 9 debit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import BinaryIO
+
+from stdnum import iban as iban_numbers
+
+from matching.bankfiles import schemes, texts
+from matching.bankfiles.amounts import day_of, scaled
+from matching.bankfiles.errors import BankFileError
+from matching.domain.statements import Amount, Entry, Item, Statement, Transaction
+
+WIDTH = 120
+_PLUS, _MINUS = "{ABCDEFGHI", "}JKLMNOPQR"
+_NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOT PROVIDED", "NONREF"})
+_LETTERS = {letter: str(at % 9 + 1) for at, letter in enumerate("ABCDEFGHIJKLMNOPQR")} | {
+    letter: str(at + 2) for at, letter in enumerate("STUVWXYZ")
+}
+"""Letters of an account number count as digits in its key (RIB): A and J are 1, S is 2."""
+
+
+@dataclass(slots=True)
+class _Open:
+    statement: Statement
+    opening: str
+    """The raw old balance: without a movement nothing says how many decimals it has."""
+    places: int | None
+    movement: tuple[Entry, Transaction] | None = None
+
+
+def read(file: BinaryIO) -> Iterator[Item]:
+    """The entries and statements of a file."""
+    now: _Open | None = None
+    for number, line in texts.records(file, WIDTH):
+        kind = line[:2]
+        if kind == "01":
+            if now is not None:
+                yield from _end(now, "")
+            now = _open(line)
+        elif kind not in {"04", "05", "07"}:
+            raise BankFileError(f"record {number}: begins with neither 01, 04, 05 nor 07")
+        elif now is None:
+            if kind != "07":
+                raise BankFileError(f"record {number}: a movement before the old balance")
+        elif kind == "04":
+            yield from _flush(now)
+            now.movement = _movement(now, line, number)
+        elif kind == "05":
+            if now.movement is not None:
+                _complement(now.movement[1], line[45:48], line[48:118])
+        else:
+            yield from _end(now, line)
+            now = None
+    if now is not None:
+        yield from _end(now, "")
+
+
+def _open(line: str) -> _Open:
+    statement = Statement(kind="CFONB120", account=_account(line))
+    statement.currency = line[16:19].strip() or None
+    statement.number = line[34:40].strip()
+    statement.identification = statement.number
+    places = int(line[19]) if line[19].isdigit() else None
+    return _Open(statement, line[90:104], places)
+
+
+def _account(line: str) -> str:
+    """The IBAN of a French account, computed from bank, branch and number (RIB key); the number alone where one is missing."""
+    bank, branch, number = line[2:7].strip(), line[11:16].strip(), line[21:32].strip()
+    if len(bank) != 5 or len(branch) != 5 or len(number) != 11 or not (bank + branch).isdigit() or not number.isalnum():  # noqa: PLR2004 - RIB
+        return number
+    digits = "".join(_LETTERS.get(letter, letter) for letter in number.upper())
+    if not (digits.isascii() and digits.isdigit()):
+        return number
+    key = 97 - (89 * int(bank) + 15 * int(branch) + 3 * int(digits)) % 97
+    local = f"{bank}{branch}{number.upper()}{key:02d}"
+    return f"FR{iban_numbers.calc_check_digits('FR00' + local)}{local}"
+
+
+def _amount(text: str, places: int, currency: str) -> int:
+    """Signed minor units of a signed field of 14 characters."""
+    last, body = text[-1], text[:-1].strip()
+    if last in _PLUS:
+        return scaled(body + str(_PLUS.index(last)), places, currency)
+    if last in _MINUS:
+        return -scaled(body + str(_MINUS.index(last)), places, currency)
+    raise BankFileError(f"{text!r} is no signed amount")
+
+
+def _movement(now: _Open, line: str, number: int) -> tuple[Entry, Transaction]:
+    statement = now.statement
+    currency = line[16:19].strip() or statement.currency or "EUR"
+    if statement.currency is None:
+        statement.currency = currency
+    if line[19].isdigit():
+        now.places = now.places if now.places is not None else int(line[19])
+    booking, value = day_of(line[34:40], "dmy"), day_of(line[42:48], "dmy")
+    reference = line[104:120].strip()
+    entry = Entry(signed_minor=0, currency=currency, status="booked", transactions=[])
+    one = Transaction(
+        kind="",
+        credit=True,
+        amount_minor=0,
+        currency=currency,
+        day=booking or value or date.min,
+        booking_date=booking,
+        value_date=value,
+        bank_reference=None if reference in _NOT_GIVEN else reference,
+        transaction_code=line[32:34].strip() or None,
+        return_reason=line[40:42].strip() or None,
+        remittance=[text] if (text := " ".join(line[48:79].split())) else [],
+    )
+    slip = line[81:88].strip()
+    if slip.strip("0"):
+        one.transaction_id = slip
+    try:
+        if booking is None and value is None:
+            raise BankFileError("no booking date")
+        signed = _amount(line[90:104], int(line[19]) if line[19].isdigit() else (now.places if now.places is not None else 2), currency)
+        one.credit, one.amount_minor, entry.signed_minor, entry.transactions = signed >= 0, abs(signed), signed, [one]
+    except BankFileError as error:
+        entry.problem = f"record {number}: {error}"
+    return entry, one
+
+
+def _complement(one: Transaction, qualifier: str, text: str) -> None:
+    """Record 05. Names: NPY payer, NPO ultimate payer, NBE payee, NBU ultimate payee; accounts CPY, CBE; references RCN, REF, RUM, LCS."""
+    value = " ".join(text.split())
+    if not value:
+        return
+    if qualifier == "NPY" or (qualifier in {"NBE", "NPO", "NBU"} and not one.counterparty_name):
+        one.counterparty_name = value
+    elif qualifier in {"CPY", "CBE"}:
+        one.counterparty_iban = value.replace(" ", "").upper()
+    elif qualifier == "RCN":
+        reference = " ".join(text[:35].split())
+        if reference.upper() not in _NOT_GIVEN:
+            one.end_to_end_id = reference
+    elif qualifier == "REF":
+        one.bank_reference = one.bank_reference or value
+    elif qualifier == "RUM":
+        one.mandate_id = " ".join(text[:35].split()) or None
+    elif qualifier == "LCS":
+        known = schemes.reference(text[:35])
+        if known:
+            one.references.append(known)
+    elif qualifier in {"MMO", "FEE"}:
+        _money(one, text, charge=qualifier == "FEE")
+    elif qualifier not in {"IPY", "IBE", "IPO", "IBU", "NBE", "NPO", "NBU", "PDO"}:  # LIB, LCC, LC2, LC3 and the bank's own
+        one.remittance.append(value)
+
+
+def _money(one: Transaction, text: str, *, charge: bool) -> None:
+    currency, places, digits = text[:3], text[3:4], text[4:18].strip()
+    if not places.isdigit():
+        return
+    try:
+        amount = Amount(scaled(digits, int(places), currency), currency)
+    except BankFileError:
+        return
+    if charge:
+        one.charges.append(amount)
+    else:
+        one.instructed = amount
+
+
+def _flush(now: _Open) -> Iterator[Item]:
+    if now.movement is None:
+        return
+    (entry, one), now.movement = now.movement, None
+    one.entry_reference = one.bank_reference
+    if not one.amount_minor:
+        one.kind = "other"
+    elif one.credit:
+        one.kind = "other" if one.return_reason else "payment"
+    else:
+        one.kind = "return" if one.return_reason else "other"
+    yield now.statement, now.statement.add(entry)
+
+
+def _end(now: _Open, line: str) -> Iterator[Item]:
+    yield from _flush(now)
+    statement = now.statement
+    currency, places = statement.currency or "EUR", now.places if now.places is not None else 2
+    try:
+        statement.opening_minor = _amount(now.opening, places, currency)
+        if line:
+            statement.closing_minor = _amount(line[90:104], places, currency)
+            statement.last_day = day_of(line[34:40], "dmy")
+    except BankFileError as error:
+        statement.problem = statement.problem or f"a balance: {error}"
+    if not line:
+        statement.problem = statement.problem or "the new balance (record 07) is missing: the file is cut off"
+    elif (account := _account(line)) != statement.account:
+        statement.remarks.append(f"the new balance is that of another account ({account[-4:]})")
+    statement.settle_days()
+    yield statement, None

@@ -1,0 +1,290 @@
+"""Reads CODA, the Belgian coded statement: records of 128 characters.
+
+Source: Febelfin, "Standard CODA" 2.6. A movement is record 2.1 with its continuations 2.2, 2.3 and information 3.1 to 3.3.
+Detail number 0000 is what the balance sees; further records of the same sequence number are its details: of a collective booking
+(detail types 5, 6, 7, 9) each is a transaction; of a simple amount (type 8: base, tax, costs) they only explain it.
+Amounts have three decimals, whatever the currency.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from shared.references import is_valid
+from stdnum import iban as iban_numbers
+
+from matching.bankfiles import schemes, texts
+from matching.bankfiles.amounts import day_of, scaled
+from matching.bankfiles.errors import BankFileError
+from matching.domain.statements import Amount, Entry, Item, Reference, Statement, Transaction
+
+WIDTH = 128
+DECIMALS = 3
+CURRENCY = 3
+_COSTS = "37"
+"""Operation "costs" of every family; family 35 is the closing of the account, 80 costs."""
+_FEE_FAMILIES = frozenset({"35", "80"})
+_EXPLAINS = "8"
+_R_TYPES = {"1": "reject", "2": "return", "3": "refund", "4": "reversal", "5": "cancellation"}
+_STRUCTURED = frozenset({"100", "101", "102", "103"})
+"""Structured communications that are a payer's reference: 100 ISO 11649, 101 and 102 Belgian, 103 a number."""
+
+
+@dataclass(slots=True)
+class _Record:
+    """A 2.1 record and what continues it."""
+
+    line: str
+    number: int
+    communication: str = ""
+    customer_reference: str = ""
+    r_type: str = ""
+    reason: str = ""
+    purpose: str = ""
+    name: str = ""
+    account: str = ""
+    information: list[str] = field(default_factory=list)
+    structured_information: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A statement being read, and the records of the movement that is not complete yet."""
+
+    statement: Statement
+    movement: list[_Record] = field(default_factory=list)
+    debit: int = 0
+    credit: int = 0
+
+
+def read(file: BinaryIO) -> Iterator[Item]:
+    """The entries and statements of a file."""
+    now: _Open | None = None
+    for number, line in texts.records(file, WIDTH):
+        kind = line[0]
+        if kind == "0":
+            if now is not None:
+                yield from _end(now, cut=True)
+            now = None
+        elif kind == "1":
+            if now is not None:
+                yield from _end(now, cut=True)
+            now = _Open(_opening(line))
+        elif now is None:
+            if kind in "2348":
+                raise BankFileError(f"record {number}: a movement before the old balance")
+        elif kind == "2" and line[1] == "1":
+            if now.movement and line[2:6] != now.movement[0].line[2:6]:
+                yield from _flush(now)
+            now.movement.append(_Record(line, number))
+        elif kind in "23":
+            if now.movement:
+                _continue(now.movement[-1], line)
+        elif kind == "8":
+            yield from _flush(now)
+            _closing(now.statement, line)
+        elif kind == "9":
+            yield from _end(now, cut=False, trailer=line)
+            now = None
+    if now is not None:
+        yield from _end(now, cut=True)
+
+
+def _opening(line: str) -> Statement:
+    statement = Statement(kind="CODA", number=line[125:128].strip() or line[2:5].strip())
+    statement.identification = statement.number
+    digits = statement.number
+    statement.sequence = int(digits) if digits.isascii() and digits.isdigit() and int(digits) else None
+    statement.account, statement.currency = _account(line[5:42], line[1])
+    statement.opening_minor = _balance(statement, line[42], line[43:58])
+    return statement
+
+
+def _closing(statement: Statement, line: str) -> None:
+    statement.closing_minor = _balance(statement, line[41], line[42:57])
+    statement.last_day = day_of(line[57:63], "dmy")
+
+
+def _account(text: str, structure: str) -> tuple[str, str | None]:
+    """The account as an IBAN where it can be one, and its currency."""
+    if structure in {"2", "3", "1"}:
+        return text[:34].replace(" ", "").upper(), text[34:37].strip() or None
+    number = text[:12].strip()
+    currency = text[13:16].strip() or None
+    if number.isascii() and number.isdigit() and len(number) == 12:  # noqa: PLR2004 - a Belgian account number
+        return f"BE{iban_numbers.calc_check_digits('BE00' + number)}{number}", currency
+    return number.replace(" ", "").upper(), currency
+
+
+def _balance(statement: Statement, sign: str, digits: str) -> int | None:
+    try:
+        minor = scaled(digits, DECIMALS, statement.currency or "EUR")
+    except BankFileError as error:
+        statement.problem = statement.problem or str(error)
+        return None
+    return -minor if sign == "1" else minor
+
+
+def _continue(record: _Record, line: str) -> None:
+    kind = line[:2]
+    if kind == "22":
+        record.communication += line[10:63]
+        record.customer_reference = line[63:98].strip()
+        record.r_type, record.reason = line[112].strip(), line[113:117].strip()
+        record.purpose = line[121:125].strip()
+    elif kind == "23":
+        record.account, _, behind = line[10:47].strip().partition(" ")
+        record.name = " ".join(line[47:82].split())
+        behind = behind.strip()
+        if len(behind) > CURRENCY:  # an older layout: the currency right behind the account, then the name
+            record.name = " ".join((behind[CURRENCY:] + line[47:82]).split())
+        record.communication += line[82:125]
+    elif kind == "31":
+        if line[39] == "1":
+            record.structured_information.append(line[40:113])
+        else:
+            record.information.append(line[40:113])
+    elif kind in {"32", "33"}:
+        record.information.append(line[10:115] if kind == "32" else line[10:100])
+
+
+def _flush(now: _Open) -> Iterator[Item]:
+    movement, now.movement = now.movement, []
+    if not movement:
+        return
+    statement = now.statement
+    try:
+        entry = _entry(movement, statement)
+    except BankFileError as error:
+        problem = f"record {movement[0].number}: {error}"
+        entry = Entry(signed_minor=0, currency=statement.currency or "EUR", status="booked", transactions=[], problem=problem)
+    yield statement, statement.add(entry)
+
+
+def _entry(movement: list[_Record], statement: Statement) -> Entry:
+    currency = statement.currency or "EUR"
+    whole, details = movement[0], movement[1:]
+    total = _transaction(whole, currency)
+    # the information of a movement stands behind its details too: a detail record that repeats no amount explains the one before
+    parts = [one for one in details if one.line[53] != _EXPLAINS and one.line[6:10] != whole.line[6:10]]
+    entry = Entry(signed_minor=total.signed_minor, currency=currency, status="booked", transactions=[total], batch=bool(parts))
+    if parts:
+        _split(entry, [_transaction(part, currency) for part in parts], total)
+    for one in details:
+        if one not in parts and (text := " ".join(one.line[62:115].split())) and not text.isdigit():
+            total.remittance.append(text)
+    return entry
+
+
+def _split(entry: Entry, parts: list[Transaction], total: Transaction) -> None:
+    """Details become the transactions where they make up the amount; one level of totals inside is passed over."""
+    if sum(one.signed_minor for one in parts) != total.signed_minor:
+        if total.kind == "payment":
+            total.kind = "total"
+        entry.remarks.append("its details do not sum to its amount: a total")
+        return
+    for one in parts:
+        one.entry_reference = total.bank_reference
+        one.batch_id = total.bank_reference
+    entry.transactions = parts
+
+
+def _transaction(record: _Record, currency: str) -> Transaction:
+    line = record.line
+    minor = scaled(line[32:47], DECIMALS, currency)
+    credit = line[31] == "0"
+    code = line[53:61]
+    booking, value = day_of(line[115:121], "dmy"), day_of(line[47:53], "dmy")
+    day = booking or value
+    if day is None:
+        raise BankFileError("neither an entry date nor a value date")
+    structured = line[61] == "1"
+    reference = line[10:31].strip()
+    one = Transaction(
+        kind="",
+        credit=credit,
+        amount_minor=minor,
+        currency=currency,
+        day=day,
+        booking_date=booking,
+        value_date=value,
+        bank_reference=reference or None,
+        entry_reference=reference or None,
+        transaction_code=code.strip() or None,
+        counterparty_name=record.name or None,
+        counterparty_iban=record.account or None,
+    )
+    if record.customer_reference and record.customer_reference.upper() not in {"NOTPROVIDED", "NOT PROVIDED"}:
+        one.end_to_end_id = record.customer_reference
+    if structured:
+        _structured(one, line[62:65], line[65:115] + record.communication)
+    elif text := " ".join((line[62:115] + record.communication).split()):
+        one.remittance.append(text)
+    for information in record.structured_information:
+        if information.startswith("001") and not one.counterparty_name:
+            one.counterparty_name = " ".join(information[3:].split()) or None
+    if not one.references and (belgian := schemes.ogm_in(" ".join(one.remittance))):
+        one.references.append(belgian)
+    _classify(one, record, code)
+    return one
+
+
+def _structured(one: Transaction, kind: str, text: str) -> None:
+    """A structured communication: the type, then what it holds."""
+    if kind in _STRUCTURED:
+        value = text[:12] if kind in {"101", "102"} else text[:25] if kind == "100" else text[:20]
+        known = schemes.reference(value)
+        if known:
+            scheme = "OGM" if kind in {"101", "102"} and is_valid("OGM", known.value) else known.scheme
+            one.references.append(Reference(f"CODA type {kind}" if scheme == "other" else scheme, known.value))
+        return
+    if kind == "127":  # SEPA direct debit: date, type, scheme, paid or why not, creditor, mandate, communication, r-type, reason
+        one.mandate_id = text[44:79].strip() or None
+        said = " ".join(text[79:141].split())
+        if said:
+            one.remittance.append(said)
+        if text[9:10].strip() not in {"", "0"}:
+            one.return_reason = text[142:146].strip() or None
+        return
+    if kind in {"105", "106"}:  # amounts: 15 digits, three decimals: gross in the account's currency, in the original's
+        digits, currency = text[15:30], text[42:45].strip()
+        if digits.isdigit() and currency.isalpha():
+            try:
+                one.instructed = Amount(scaled(digits, DECIMALS, currency), currency)
+            except BankFileError:
+                one.instructed = None
+    said = " ".join(text.split())
+    if said:
+        one.remittance.append(said)
+
+
+def _classify(one: Transaction, record: _Record, code: str) -> None:
+    back = _R_TYPES.get(record.r_type)
+    if back or record.reason:
+        one.return_reason = record.reason or back
+    one.reversal = back == "reversal"
+    if not one.amount_minor:
+        one.kind = "other"
+    elif one.credit:
+        one.kind = "other" if one.return_reason else "payment"
+    elif one.return_reason:
+        one.kind = "return"
+    elif code[1:3] in _FEE_FAMILIES or code[3:5] == _COSTS:
+        one.kind = "fee"
+    else:
+        one.kind = "refund" if record.purpose == "REFU" else "other"
+
+
+def _end(now: _Open, *, cut: bool, trailer: str = "") -> Iterator[Item]:
+    yield from _flush(now)
+    statement = now.statement
+    if cut:
+        statement.problem = statement.problem or "the trailer record 9 is missing: the file is cut off"
+    elif statement.currency:
+        try:
+            statement.stated_debit = (None, scaled(trailer[22:37], DECIMALS, statement.currency))
+            statement.stated_credit = (None, scaled(trailer[37:52], DECIMALS, statement.currency))
+        except BankFileError as error:
+            statement.problem = statement.problem or f"trailer record 9: {error}"
+    statement.settle_days()
+    yield statement, None

@@ -1,0 +1,109 @@
+"""What kind of file it is, by its content alone: names and media types of bank files say nothing reliable."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from matching.bankfiles import aeb43, bai2, camt, cfonb, coda, mt940, ofx, texts
+from matching.bankfiles.errors import BankFileError, NotAStatementError
+from matching.domain.statements import Item
+
+MAX_BYTES = 512 * 1024 * 1024
+HEAD = 65_536
+"""Bytes looked at."""
+_READERS: dict[str, Callable[[BinaryIO], Iterator[Item]]] = {
+    "camt": camt.read,
+    "mt940": mt940.read,
+    "coda": coda.read,
+    "cfonb120": cfonb.read,
+    "bai2": bai2.read,
+    "ofx": ofx.read,
+    "aeb43": aeb43.read,
+}
+_XML = {
+    "CstmrCdtTrfInitn": ("pain.001", "a credit transfer order"),
+    "pain.001.001.02": ("pain.001", "a credit transfer order"),
+    "CstmrPmtStsRpt": ("pain.002", "a payment status report"),
+    "pain.002.001.02": ("pain.002", "a payment status report"),
+    "CstmrDrctDbtInitn": ("pain.008", "a direct debit order"),
+    "pain.008.001.01": ("pain.008", "a direct debit order"),
+    "FIToFICstmrCdtTrf": ("pacs.008", "an interbank credit transfer"),
+    "PmtRtr": ("pacs.004", "an interbank payment return"),
+    "FIToFIPmtStsRpt": ("pacs.002", "an interbank status report"),
+    "FIToFIPmtCxlReq": ("camt.056", "a recall of a payment"),
+    "RsltnOfInvstgtn": ("camt.029", "an answer to a recall"),
+    "AcctRptgReq": ("camt.060", "a request for a report"),
+    "MndtInitnReq": ("pain.009", "a mandate"),
+    "CdtrPmtActvtnReq": ("pain.013", "a request to pay"),
+    "BkSvcsBllgStmt": ("camt.086", "a bill of bank services"),
+}
+_ELEMENT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)")
+_MT = re.compile(r"(?:^|[\r\n}:])\s*:20:", re.ASCII)
+_MT_KIND = re.compile(r"\{2:[IO]([0-9]{3})")
+
+
+def detect(file: BinaryIO) -> str:
+    """The family: camt, mt940, coda, cfonb120, bai2, ofx or aeb43. Raises BankFileError, NotAStatementError for other known kinds."""
+    file.seek(0)
+    head = file.read(HEAD)
+    if not head.strip():
+        raise BankFileError("the file is empty")
+    text = _text(head)
+    if "<OFX>" in text.upper() or text.lstrip().upper().startswith("OFXHEADER"):
+        return "ofx"
+    if text.startswith("<"):
+        return _xml(text)
+    if _MT.search(text):
+        kind = _MT_KIND.search(text)
+        if kind and kind[1] not in {"940", "942", "950", "941"}:
+            raise NotAStatementError(f"MT{kind[1]}", "a SWIFT message")
+        return "mt940"
+    first = text.split("\n", 1)[0].rstrip("\r")
+    if first.startswith("01,") and "02," in text:
+        return "bai2"
+    if first[:2] == "01" and re.match(r"01\d{5}.{4}\d{5}", first) and re.search(r"^.{90}[ 0-9]{13}[{}A-R]", first):
+        return "cfonb120"
+    if re.match(r"0[ 0]{4}\d{6}.{3}05", first):
+        return "coda"
+    if re.match(r"11\d{8}.{10}\d{12}[12]\d{14}", first):
+        return "aeb43"
+    if re.search(r"(?:^|[\r\n}]):(?:25|28C?|60[FM]|61|62[FM]):", text):
+        return "mt940"
+    raise BankFileError("no known kind of bank file")
+
+
+def read(file: BinaryIO) -> Iterator[Item]:
+    """Each entry with its statement, then each statement alone when it is complete.
+
+    Raises BankFileError where the file cannot be read (on), NotAStatementError for a known kind that holds no statement.
+    """
+    file.seek(0, 2)
+    if file.tell() > MAX_BYTES:
+        raise BankFileError(f"the file is larger than {MAX_BYTES} bytes")
+    reader = _READERS[detect(file)]
+    empty = True
+    for item in reader(file):
+        empty = False
+        yield item
+    if empty:
+        raise BankFileError("no statement in the file")
+
+
+def _text(head: bytes) -> str:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return head.decode("utf-16", "replace").lstrip("\ufeff \t\r\n")
+    if head[:1] == b"\x00" or head[1:2] == b"\x00":  # UTF-16 without a mark
+        return head.decode("utf-16-be" if head[:1] == b"\x00" else "utf-16-le", "replace").lstrip()
+    return texts.decoded(head).lstrip("\ufeff \t\r\n\x01")
+
+
+def _xml(text: str) -> str:
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise BankFileError("a bank file has no DOCTYPE")
+    for found in _ELEMENT.finditer(text):
+        name = found[1]
+        if name in camt.KINDS:
+            return "camt"
+        if name in _XML:
+            raise NotAStatementError(*_XML[name])
+    raise BankFileError("an XML file of no known kind")

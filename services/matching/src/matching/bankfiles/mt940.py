@@ -1,0 +1,246 @@
+"""Reads MT940 (customer statement) and MT942 (interim report), plain or in SWIFT envelopes, one message after the other.
+
+Source of the fields: SWIFT Standards, category 9 (the same in all banks' guides): :20: begins a message, :25: account, :28C: number,
+:60F:/:60M: opening balance, :61: an entry, :86: what it was for, :62F:/:62M: closing balance; in MT942 :34F: floor limit,
+:13D: time, :90D:/:90C: number and sum of debits and credits. What :86: means is each bank's own: `mt940_details`.
+Real files differ from the standard: no comma or a point in amounts, several :86: of one entry, a dash inside a text,
+headers before and trailers after each message, values dates of 30 February. All of that is read.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import BinaryIO
+
+from matching.bankfiles import texts
+from matching.bankfiles.amounts import day_of, minor_of
+from matching.bankfiles.errors import BankFileError
+from matching.bankfiles.mt940_details import IBAN, describe
+from matching.domain.statements import Entry, Item, Statement, Transaction
+
+_TAG = re.compile(r":([0-9]{2}[A-Z]|20|21|25|28|61|64|65|86|13|NS) ?:", re.ASCII)
+_BALANCE = re.compile(r"([CD])\s*([0-9]{6})?\s*([A-Z]{3})\s*([0-9.,]+)", re.ASCII)
+_FLOOR = re.compile(r"([A-Z]{3})([CD])?([0-9.,]*)", re.ASCII)
+_SUM = re.compile(r"([0-9]{0,5})\s*([A-Z]{3})([0-9.,]+)", re.ASCII)
+_LINE = re.compile(r"([0-9]{6})([0-9]{4})?(RC|RD|EC|ED|C|D)([A-Z])?\s*([0-9]*[.,]?[0-9]*)(.*)", re.ASCII | re.DOTALL | re.IGNORECASE)
+_TYPE = re.compile(r"[A-Z][A-Z0-9 ]{3}", re.ASCII)
+_NOT_GIVEN = frozenset({"", "NONREF", "NOREF", "NOTPROVIDED", "EREF", "KREF", "MARF", "PREF", "N"})
+REFERENCE_MAX = 16
+"""Characters of the customer's reference in :61:; what stands behind it in the same line is a supplement."""
+MAX_FIELD = 200
+"""Lines of one field; more is no bank's."""
+
+
+class _Message:
+    """One message being read."""
+
+    def __init__(self, kind: str) -> None:
+        self.statement = Statement(kind=kind)
+        self.line: tuple[str, list[str]] | None = None
+        """The :61: being completed: its line and those below; `notes` are its :86: and :NS: lines."""
+        self.notes: list[str] = []
+
+
+def read(file: BinaryIO) -> Iterator[Item]:
+    """The entries and statements of a file."""
+    message: _Message | None = None
+    for tag, value in _fields(file):
+        if tag == "20":
+            if message is not None:
+                yield from _end(message)
+            message = _Message("MT940")
+            message.statement.identification = value[0].strip()
+        elif message is None:
+            continue
+        elif tag == "61":
+            yield from _flush(message)
+            message.line = (value[0], value[1:])
+        elif tag in {"86", "NS"}:
+            if message.line is not None:
+                message.notes += value if tag == "86" else _named(value)
+        else:
+            if tag in {"60F", "60M", "62F", "62M", "64", "65", "90D", "90C"}:
+                yield from _flush(message)
+            _field(message.statement, tag, value[0])
+    if message is not None:
+        yield from _end(message)
+
+
+def _fields(file: BinaryIO) -> Iterator[tuple[str, list[str]]]:
+    """Tags and their lines. What stands outside of a field (envelopes, headers, trailers, page breaks) belongs to none."""
+    tag, value = "", [""]
+    for raw in texts.lines(file):
+        line = raw.strip("\x00\x01\x03\x1a\ufeff")
+        if "{4:" in line[:400]:
+            line = line[line.index("{4:") + 3 :]
+        found = _TAG.match(line)
+        if found:
+            if tag:
+                yield tag, value
+            tag, value = found[1], [line[found.end() :]]
+        elif not tag:
+            continue
+        elif line.startswith(("{", "-}", "\xe44:", "-XXX", "\xadXXX")) or line.strip() == "-":
+            yield tag, value
+            tag = ""
+        elif line.strip():
+            if len(value) >= MAX_FIELD:
+                raise BankFileError("a field of more than 200 lines")
+            value.append(line)
+    if tag:
+        yield tag, value
+
+
+def _named(value: list[str]) -> list[str]:
+    """The proprietary :NS: lines without their two digits."""
+    return [line[2:] if line[:2].isdigit() else line for line in value]
+
+
+def _field(statement: Statement, tag: str, text: str) -> None:
+    value = text.strip()
+    if tag in {"25", "25P"}:
+        statement.account, statement.currency = _account(value, statement.currency)
+    elif tag in {"28", "28C"}:
+        statement.number = value
+        digits = value.partition("/")[0].strip()
+        statement.sequence = int(digits) if digits.isascii() and digits.isdigit() and int(digits) else None
+    elif tag in {"60F", "60M", "62F", "62M"}:
+        _balance(statement, value, opening=tag[0:2] == "60")
+    elif tag == "34F":
+        statement.kind = "MT942"
+        found = _FLOOR.match(value)
+        if found and not statement.currency:
+            statement.currency = found[1]
+    elif tag == "13D" and not statement.last_day:
+        statement.last_day = day_of(value[:6])
+    elif tag in {"90D", "90C"}:
+        _stated(statement, value, credit=tag == "90C")
+
+
+def _account(value: str, currency: str | None) -> tuple[str, str | None]:
+    """`BIC/NUMBER`, `BLZ/NUMBER`, an IBAN with spaces, a number with its currency behind it."""
+    text = value.replace(" ", "").upper()
+    if len(text) > 10 and text[-3:].isalpha() and text[-4:-3].isdigit():  # noqa: PLR2004 - too short to carry a currency
+        text, currency = text[:-3], currency or text[-3:]
+    head, slash, tail = text.partition("/")
+    if slash and head.isalpha() and tail:
+        text = tail
+    return text, currency
+
+
+def _balance(statement: Statement, value: str, *, opening: bool) -> None:
+    found = _BALANCE.match(value)
+    if found is None:
+        statement.problem = statement.problem or f"no readable balance: {value[:30]!r}"
+        return
+    try:
+        minor = minor_of(found[4], found[3]) * (1 if found[1] == "C" else -1)
+    except BankFileError as error:
+        statement.problem = statement.problem or str(error)
+        return
+    day = day_of(found[2] or "")
+    if opening:
+        statement.currency = found[3]
+        statement.opening_minor = minor
+    else:
+        if statement.currency and statement.currency != found[3] and statement.wrong is None:
+            statement.wrong = ("currency_differs", f"it opens in {statement.currency} and closes in {found[3]}")
+        statement.closing_minor, statement.last_day = minor, day
+
+
+def _stated(statement: Statement, value: str, *, credit: bool) -> None:
+    statement.kind = "MT942"
+    found = _SUM.match(value)
+    if found is None:
+        return
+    statement.currency = statement.currency or found[2]
+    try:
+        stated = (int(found[1]) if found[1] else None, minor_of(found[3], found[2]))
+    except BankFileError as error:
+        statement.problem = statement.problem or str(error)
+        return
+    if credit:
+        statement.stated_credit = stated
+    else:
+        statement.stated_debit = stated
+
+
+def _end(message: _Message) -> Iterator[Item]:
+    yield from _flush(message)
+    message.statement.settle_days()
+    yield message.statement, None
+
+
+def _flush(message: _Message) -> Iterator[Item]:
+    """The entry that was being read, now that it is complete."""
+    if message.line is None:
+        return
+    (line, more), notes = message.line, message.notes
+    message.line, message.notes = None, []
+    statement = message.statement
+    try:
+        entry = _entry(statement, line, more, notes)
+    except BankFileError as error:
+        entry = Entry(signed_minor=0, currency=statement.currency or "", status="booked", transactions=[], problem=str(error))
+    yield statement, statement.add(entry)
+
+
+def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -> Entry:
+    while more and more[0].startswith("//"):
+        line += more.pop(0)
+    found = _LINE.match(line.strip())
+    if found is None:
+        raise BankFileError(f"no readable :61: line: {line[:30]!r}")
+    value_text, entry_text, mark, _, amount, rest = found.groups()
+    mark = mark.upper()
+    currency = statement.currency
+    if not currency:
+        raise BankFileError("nothing says which currency the statement is in")
+    minor = minor_of(amount, currency)
+    value = day_of(value_text)
+    if value is None:
+        raise BankFileError(f"{value_text} is no day")
+    booking = _entry_day(value, entry_text) if entry_text else None
+    credit = mark in {"C", "RD", "EC"}
+    kind, customer, bank, supplement = _references(rest)
+    if IBAN.fullmatch(customer):  # some Dutch banks put the other account here
+        customer, more = "", [customer, *more]
+    one = Transaction(
+        kind="",
+        credit=credit,
+        amount_minor=minor,
+        currency=currency,
+        day=booking or value,
+        booking_date=booking or value,
+        value_date=value,
+        status="pending" if mark.startswith("E") else "booked",
+        reversal=mark.startswith("R"),
+        bank_reference=None if bank in _NOT_GIVEN else bank,
+        entry_reference=None if bank in _NOT_GIVEN else bank,
+        end_to_end_id=None if customer in _NOT_GIVEN else customer,
+        transaction_code=kind or None,
+    )
+    describe(one, notes, [text for text in [supplement, *more] if text.strip()])
+    return Entry(signed_minor=one.signed_minor, currency=currency, status=one.status, transactions=[one])
+
+
+def _references(rest: str) -> tuple[str, str, str, str]:
+    """Type code, the customer's reference, the bank's, and what follows in the same line."""
+    kind, text = "", rest
+    if not rest.upper().startswith(("NONREF", "//")) and _TYPE.match(rest):
+        kind, text = rest[:4].strip(), rest[4:]
+    customer, slashes, bank = text.partition("//")
+    supplement = ""
+    if len(customer) > REFERENCE_MAX:
+        end = REFERENCE_MAX if " " in customer[REFERENCE_MAX - 1 : REFERENCE_MAX + 1] else len(customer.split(" ", 1)[0])
+        customer, supplement = customer[:end], customer[end:]
+    if slashes:
+        bank, _, tail = bank.strip().partition(" ")
+        supplement = f"{supplement} {tail}"
+    return kind, " ".join(customer.split()), bank.strip(), " ".join(supplement.split())
+
+
+def _entry_day(value: date, month_and_day: str) -> date | None:
+    """The entry date of :61: has no year: it is the one nearest to the value date."""
+    near = [day for year in (value.year - 1, value.year, value.year + 1) if (day := day_of(f"{year:04d}{month_and_day}"))]
+    return min(near, key=lambda day: (abs(day - value), day), default=None)

@@ -1,0 +1,239 @@
+"""What :86: of MT940 says about a payment. Each bank has its own dialect; these are told apart by content.
+
+- German (and Polish, Dutch Triodos): a business code of three digits, then fields `?20`..`?29` text, `?30` bank, `?31` account,
+  `?32` and `?33` name, any separator; in the text the SEPA keywords EREF+, KREF+, MREF+, SVWZ+ and so on.
+  Source: Deutsche Kreditwirtschaft, DFUe agreement, annex 3, chapter on MT940.
+- Dutch, Swiss, Nordic: /KEY/value/KEY/value: /EREF/ /REMI/ /NAME/ /IBAN/ /CNTP/account/bic/name/, /BENM//NAME/, /ORDP//NAME/, /RTRN/.
+- labelled text: `IBAN: ... NAAM: ...` (ABN AMRO), `REK: .../NAAM: ...` (Knab).
+- plain text.
+"""
+
+import re
+from collections.abc import Sequence
+
+from matching.bankfiles import schemes
+from matching.bankfiles.amounts import minor_of
+from matching.bankfiles.errors import BankFileError
+from matching.domain.statements import Amount, Transaction
+
+WRAP = 65
+"""Characters of a full line: a word that reaches its end goes on in the next."""
+_CODED = re.compile(r"\s*([0-9]{3})?([?>~^@|*$%#&!<\\])(?=(?:00|10|2[0-9]|3[0-9]|6[0-3]))", re.ASCII)
+_FIELDS = "(00|10|2[0-9]|3[0-9]|6[0-3])"
+_KEYS = (
+    "TRTP|IBAN|BIC|NAME|REMI|EREF|MARF|CSID|ORDP|BENM|ADDR|ISDT|CNTP|PURP|ULTD|ULTC|ULTB|RTRN|PREF|KREF|CREF|SVCL|TRCD|OCMT|EXCH|CHGS|"
+    "IREF|ACCW|OGB|CHRG|BUSP|GSID|NRTX|PIND|RTYP|ORGR|UDTR|UCRD|RETN"
+)
+_SLASHED = re.compile(rf"/({_KEYS})/", re.ASCII)
+_KEY_SET = frozenset(_KEYS.split("|"))
+_KEY_BEGUN = re.compile(r"/([A-Z]{0,3}) ?$", re.ASCII)
+_KEY_GOING_ON = re.compile(r"([A-Z]{1,4})/", re.ASCII)
+_SEPA = re.compile(r"(EREF|KREF|MREF|CRED|DEBT|SVWZ|ABWA|ABWE|PURP|COAM|OAMT|IBAN|BIC|RREF|SQTP)\+", re.ASCII)
+_LABELS = re.compile(
+    r"(?:^|\s|/)(IBAN|BIC|NAAM|OMSCHRIJVING|KENMERK|REK|MACHTIGING|INCASSANT|BETALINGSKENM\.?|NAME|NOM|REMITTANCE) ?: ?", re.ASCII
+)
+IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}", re.ASCII)
+_MONEY = re.compile(r"([A-Z]{3})\s*([0-9]+(?:[.,][0-9]*)?)", re.ASCII)
+_REASONS = re.compile(
+    r"\b(A[CGM][0-9]{2}|BE0[0-9]|CNOR|CURR|CUST|DNOR|DT01|DUPL|ED05|FF0[0-9]|FOCR|M[DS]0[0-9]|NARR|RC01|RR0[0-9]|SL0[0-9]|TM01)\b"
+)
+"""Return reasons of ISO 20022 (ExternalReturnReason1Code) as banks write them in free text."""
+_NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOT PROVIDED", "NONREF"})
+_GERMAN_RETURNS = frozenset({"108", "109", "159", "181", "182", "183", "184"})
+"""Business codes (Geschaeftsvorfallcodes): direct debits given back (108, 109), credit transfers given back (159), re-credits (18x)."""
+_GERMAN_FEES = frozenset({"805", "808", "809"})
+"""Closing of the account, fees, commissions."""
+_FEE_TYPES = frozenset({"NCHG", "NCOM", "FCHG", "FCOM"})
+_RETURN_TYPES = frozenset({"NRTI", "FRTI"})
+"""SWIFT transaction types: charges, commission, returned item."""
+_RETURN_WORDS = re.compile(
+    r"R(?:UE|\u00dc)CKLASTSCHRIFT|R(?:UE|\u00dc)CKBUCHUNG|TERUGBOEKING|STORNO ?INCASSO|RETOURE|"
+    r"RETURNED (?:ITEM|DIRECT DEBIT)|REJET DE PRELEVEMENT",
+    re.IGNORECASE,
+)
+
+
+def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str]) -> None:
+    """Fills in what the notes say, and kind and return reason."""
+    text = "".join(notes)
+    coded = _CODED.match(text)
+    business = None
+    if coded and (coded[1] or text.count(coded[2]) > 1):
+        business = _coded(one, text, coded)
+    elif (joined := join(notes)) and _SLASHED.search(joined):
+        _slashed(one, joined)
+    else:
+        _plain(one, notes)
+    for part in supplement:
+        account = "".join(part.split()).upper()
+        if IBAN.fullmatch(account) and not one.counterparty_iban:
+            one.counterparty_iban = account
+    if not one.remittance:
+        one.remittance = [line for part in supplement if (line := " ".join(part.split()))]
+    else:
+        one.remittance += [line for part in supplement if (line := " ".join(part.split())) and not line.startswith("/")]
+    _money(one, [*supplement, *notes])
+    if not one.references and (belgian := schemes.ogm_in(" ".join(one.remittance))):
+        one.references.append(belgian)
+    _classify(one, business)
+
+
+def _classify(one: Transaction, business: str | None) -> None:
+    said = " ".join(one.remittance)
+    code = one.transaction_code or ""
+    back = one.return_reason is not None or business in _GERMAN_RETURNS or code[:4] in _RETURN_TYPES
+    back = back or (not one.credit and _RETURN_WORDS.search(said) is not None)
+    if back or one.reversal:
+        reason = _REASONS.search(said)
+        one.return_reason = one.return_reason or (reason[1] if reason else None if one.reversal else "unknown")
+    if not one.amount_minor:
+        one.kind = "other"
+    elif one.credit:
+        one.kind = "other" if back or one.reversal else "payment"
+    elif back or one.reversal:
+        one.kind = "return"
+    else:
+        one.kind = "fee" if business in _GERMAN_FEES or code[:4] in _FEE_TYPES else "other"
+
+
+def join(notes: Sequence[str]) -> str:
+    """Wrapped lines as one text: a full line goes on in the next without a space."""
+    text = ""
+    for line in notes:
+        begun, going_on = _KEY_BEGUN.search(text), _KEY_GOING_ON.match(line)
+        if begun and going_on and begun[1] + going_on[1] in _KEY_SET:
+            text = text.rstrip()
+        text += line.rstrip() + (" " if len(line) < WRAP or line != line.rstrip() else "")
+    return text.strip()
+
+
+def _coded(one: Transaction, text: str, coded: re.Match[str]) -> str | None:
+    """The German dialect; returns the business code."""
+    business, separator = coded[1], re.escape(coded[2])
+    pieces = re.split(rf"{separator}{_FIELDS}", text[coded.end(1) if coded[1] else 0 :])
+    fields: dict[str, str] = {}
+    for code, value in zip(pieces[1::2], pieces[2::2], strict=True):
+        fields[code] = fields.get(code, "") + value
+    purpose = [fields[code] for n in range(10) if (code := f"2{n}") in fields]
+    more = "".join(fields.get(code, "") for code in ("60", "61", "62", "63"))
+    one.counterparty_name = " ".join((fields.get("32", "") + fields.get("33", "")).split()) or None
+    account = "".join(fields.get("31", "").split()).upper()
+    one.counterparty_iban = (account or "".join(fields.get("38", "").split()).upper()) or None
+    words = _SEPA.split("".join(purpose))
+    if len(words) > 1:
+        _sepa(one, words)
+    else:
+        one.remittance = [line for part in purpose if (line := " ".join(part.split()))]
+    if said := " ".join(more.split()):
+        one.remittance.append(said)
+    if not one.remittance and fields.get("00"):
+        one.remittance = [" ".join(fields["00"].split())]
+    if business:
+        one.transaction_code = f"{one.transaction_code}+{business}" if one.transaction_code else business
+    return business
+
+
+def _sepa(one: Transaction, words: Sequence[str]) -> None:
+    """KEY+value parts of a German text; what stands before the first key is text too."""
+    lines = [" ".join(words[0].split())]
+    for key, value in zip(words[1::2], words[2::2], strict=True):
+        text = " ".join(value.split())
+        if key == "EREF" and text.upper() not in _NOT_GIVEN:
+            one.end_to_end_id = text
+        elif key == "MREF":
+            one.mandate_id = text or None
+        elif key == "SVWZ":
+            lines.append(text)
+        elif key == "IBAN" and not one.counterparty_iban:
+            one.counterparty_iban = text.replace(" ", "").upper() or None
+        elif key in {"OAMT", "COAM"}:
+            _amount(one, text, charge=key == "COAM")
+    one.remittance = [line for line in lines if line]
+
+
+def _amount(one: Transaction, text: str, *, charge: bool) -> None:
+    found = _MONEY.match(text)
+    if found is None:
+        return
+    try:
+        amount = Amount(minor_of(found[2].rstrip(","), found[1]), found[1])
+    except BankFileError:
+        return
+    if charge:
+        one.charges.append(amount)
+    elif one.instructed is None:
+        one.instructed = amount
+
+
+def _money(one: Transaction, lines: Sequence[str]) -> None:
+    """/OCMT/EUR10,00/ and /CHGS/EUR1,00/: the instructed amount and charges (SWIFT, :61: subfield 9 and :86:)."""
+    text = "".join(lines)
+    for key, charge in (("OCMT", False), ("CHGS", True)):
+        at = text.find(f"/{key}/")
+        if at >= 0:
+            _amount(one, text[at + len(key) + 2 : at + 40], charge=charge)
+
+
+def _slashed(one: Transaction, text: str) -> None:
+    """The /KEY/value/ dialect."""
+    pieces = _SLASHED.split(text)
+    lines = [" ".join(pieces[0].split())]
+    found: dict[str, str] = {}
+    for key, value in zip(pieces[1::2], pieces[2::2], strict=True):
+        found[key] = f"{found[key]} {value}" if found.get(key) else value
+    if "REMI" in found:
+        lines.append(_remittance(one, found["REMI"]))
+    elif not found.keys() & {"EREF", "NAME", "CNTP", "IBAN"}:
+        lines = [" ".join(text.split())]
+    end = _clean(found.get("EREF"))
+    if end and end.upper() not in _NOT_GIVEN:
+        one.end_to_end_id = end
+    one.mandate_id = _clean(found.get("MARF"))
+    one.counterparty_name = _clean(found.get("NAME"))
+    account = (found.get("IBAN") or "").split("/")[0]
+    if "CNTP" in found:
+        account, _, name, *_ = [*found["CNTP"].split("/"), "", "", ""]
+        one.counterparty_name = _clean(name) or one.counterparty_name
+    for key in ("ORDP", "BENM"):
+        if found.get(key, "").strip(" /") and not one.counterparty_name:
+            one.counterparty_name = _clean(found[key])
+    one.counterparty_iban = "".join(account.split()).upper() or None
+    returned = _clean(found.get("RTRN") or found.get("RETN"))
+    if returned:
+        one.return_reason = returned.split("/")[0].strip()
+    one.remittance = [line for line in lines if line]
+
+
+def _remittance(one: Transaction, value: str) -> str:
+    """USTD//text or STRD/issuer/reference or plain text."""
+    text = value.strip().lstrip("/")
+    if text.startswith("USTD/"):
+        return _clean(text[5:]) or ""
+    if text.startswith("STRD/"):
+        issuer, _, reference = text[5:].strip("/").rpartition("/")
+        known = schemes.reference(reference, "SCOR", issuer)
+        if known:
+            one.references.append(known)
+            return ""
+    return _clean(text) or ""
+
+
+def _clean(text: str | None) -> str | None:
+    return " ".join((text or "").strip(" /").split()) or None
+
+
+def _plain(one: Transaction, notes: Sequence[str]) -> None:
+    """Free text, perhaps with labels. Lines stay lines: they are words of their own more often than not."""
+    joined = join(notes)
+    one.remittance = [joined] if joined else []
+    parts = _LABELS.split(joined)
+    labelled = dict(zip(parts[1::2], parts[2::2], strict=True))
+    account = "".join((labelled.get("IBAN") or labelled.get("REK") or "").split()[:1]).split("/")[0].upper()
+    if IBAN.fullmatch(account):
+        one.counterparty_iban = account
+    name = labelled.get("NAAM") or labelled.get("NAME")
+    if name:
+        one.counterparty_name = " ".join(name.split()) or None
+    end = " ".join((labelled.get("KENMERK") or "").split())
+    if end and not one.end_to_end_id:
+        one.end_to_end_id = end

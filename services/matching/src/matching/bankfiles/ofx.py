@@ -1,0 +1,177 @@
+"""Reads OFX and QFX: 1.x (SGML, closing tags optional) and 2.x (XML) alike, as a stream of tags.
+
+Source: Open Financial Exchange 1.6 and 2.2, section 11. Amounts are read exactly: a sign, a point or a comma, spaces or points between
+thousands (banks write them though the standard does not). A statement has a closing balance only: it cannot be proved from the file.
+"""
+
+import html
+import re
+from collections.abc import Iterator
+from datetime import date
+from typing import BinaryIO
+
+from matching.bankfiles import texts
+from matching.bankfiles.amounts import day_of, minor_of
+from matching.bankfiles.errors import BankFileError
+from matching.domain.statements import Amount, Entry, Item, Statement, Transaction
+
+_TAG = re.compile(r"<(/?)([A-Za-z0-9.]+)\s*(/?)>([^<]*)", re.ASCII)
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+_AMOUNT = re.compile(r"([+-]?)\s*([0-9]{1,3}(?:[ .,\u00a0'][0-9]{3})+|[0-9]*)(?:([.,])([0-9]*))?", re.ASCII)
+_STATEMENTS = frozenset({"STMTRS", "CCSTMTRS"})
+_FEE = frozenset({"FEE", "SRVCHG"})
+MAX_PENDING = 200_000
+"""Characters between two tags."""
+
+
+def read(file: BinaryIO) -> Iterator[Item]:
+    """The entries and statements of a file."""
+    statement: Statement | None = None
+    path: list[str] = []
+    values: dict[str, str] = {}
+    heads: dict[str, str] = {}
+    for closing, name, text in _tags(file):
+        if not closing and text:
+            (values if "STMTTRN" in path else heads)["/".join([*path[-1:], name])] = text
+            if "STMTTRN" in path:
+                values.setdefault(name, text)
+            continue
+        if not closing:
+            path.append(name)
+            if name in _STATEMENTS:
+                statement, heads = Statement(kind="OFX"), {}
+            elif name == "STMTTRN":
+                values = {}
+                if statement is not None:
+                    _head(statement, heads)
+            continue
+        if name in path:
+            del path[len(path) - 1 - path[::-1].index(name) :]
+        if statement is None:
+            continue
+        if name == "STMTTRN":
+            yield statement, statement.add(_entry(statement, values))
+        elif name in _STATEMENTS:
+            _head(statement, heads)
+            yield from _end(statement, heads)
+            statement = None
+    if statement is not None:
+        _head(statement, heads)
+        statement.problem = statement.problem or "the file ends inside a statement"
+        yield from _end(statement, heads)
+
+
+def _tags(file: BinaryIO) -> Iterator[tuple[bool, str, str]]:
+    """Tags with what follows them: (closing, name, text). An element without text opens an aggregate."""
+    pending = ""
+    for line in texts.lines(file):
+        pending += line + "\n"
+        if "<!--" in pending:
+            if "-->" not in pending:
+                if len(pending) > MAX_PENDING:
+                    raise BankFileError("a comment that never ends")
+                continue
+            pending = _COMMENT.sub("", pending)
+        cut = pending.rfind("<")
+        if cut < 0:
+            pending = pending if len(pending) < MAX_PENDING else ""
+            continue
+        yield from _of(pending[:cut])
+        pending = pending[cut:]
+        if len(pending) > MAX_PENDING:
+            raise BankFileError("a value of more than 200,000 characters")
+    yield from _of(pending)
+
+
+def _of(text: str) -> Iterator[tuple[bool, str, str]]:
+    for found in _TAG.finditer(text):
+        close, name, empty, value = found.groups()
+        if not empty:
+            yield bool(close), name.upper(), "" if close else html.unescape(value).strip()
+
+
+def _head(statement: Statement, heads: dict[str, str]) -> None:
+    values = {name.rpartition("/")[2]: text for name, text in heads.items()}
+    statement.currency = values.get("CURDEF") or statement.currency
+    parts = [values.get(name, "") for name in ("BANKID", "BRANCHID", "ACCTID")]
+    statement.account = "".join(parts[2].split()).upper() or statement.account
+    statement.first_day = _day(values.get("DTSTART")) or statement.first_day
+    statement.last_day = _day(values.get("DTEND")) or statement.last_day
+
+
+def _end(statement: Statement, heads: dict[str, str]) -> Iterator[Item]:
+    balance = heads.get("LEDGERBAL/BALAMT")
+    if balance and statement.currency:
+        try:
+            statement.closing_minor = _amount(balance, statement.currency)
+        except BankFileError as error:
+            statement.problem = statement.problem or f"closing balance: {error}"
+    statement.last_day = _day(heads.get("LEDGERBAL/DTASOF")) or statement.last_day
+    statement.number = statement.last_day.isoformat() if statement.last_day else ""
+    statement.identification = statement.number
+    if not statement.account:
+        statement.problem = statement.problem or "no account is named"
+    statement.settle_days()
+    yield statement, None
+
+
+def _entry(statement: Statement, values: dict[str, str]) -> Entry:
+    currency = statement.currency or ""
+    try:
+        if not currency:
+            raise BankFileError("the statement names no currency")
+        signed = _amount(values.get("TRNAMT", ""), currency)
+        booking = _day(values.get("DTPOSTED"))
+        value = _day(values.get("DTAVAIL")) or _day(values.get("DTUSER"))
+        day = booking or value
+        if day is None:
+            raise BankFileError("a transaction without a date")
+    except BankFileError as error:
+        return Entry(signed_minor=0, currency=currency, status="booked", transactions=[], problem=str(error))
+    kind = values.get("TRNTYPE", "").upper()
+    name = values.get("NAME") or values.get("PAYEE/NAME")
+    check = values.get("CHECKNUM") or values.get("CHKNUM")
+    one = Transaction(
+        kind="other",
+        credit=signed >= 0,
+        amount_minor=abs(signed),
+        currency=currency,
+        day=day,
+        booking_date=booking,
+        value_date=value,
+        bank_reference=values.get("FITID"),
+        entry_reference=values.get("FITID"),
+        end_to_end_id=values.get("REFNUM"),
+        transaction_code=kind or None,
+        counterparty_name=name,
+        counterparty_iban="".join((values.get("BANKACCTTO/ACCTID") or "").split()).upper() or None,
+        remittance=[text for text in (" ".join((values.get("MEMO") or "").split()), f"check {check}" if check else "") if text],
+    )
+    rate_currency = values.get("ORIGCURRENCY/CURSYM")
+    if rate_currency and rate_currency != currency:
+        try:
+            one.instructed = Amount(abs(_amount(values.get("ORIGAMT", ""), rate_currency)), rate_currency)
+        except BankFileError:
+            one.instructed = None
+    if one.amount_minor:
+        one.kind = "payment" if one.credit else "fee" if kind in _FEE else "other"
+    return Entry(signed_minor=signed, currency=currency, status="booked", transactions=[one])
+
+
+def _amount(text: str, currency: str) -> int:
+    found = _AMOUNT.fullmatch(text.strip())
+    if found is None or not (found[2] or found[4]):
+        raise BankFileError(f"{text[:30]!r} is no amount")
+    sign, whole, point, decimals = found.groups()
+    thousands = {char for char in whole if not char.isdigit()}
+    if len(thousands) > 1 or point in thousands:
+        raise BankFileError(f"{text[:30]!r} is no amount")
+    if not point and len(thousands & {".", ","}) == 1:
+        raise BankFileError(f"{text[:30]!r}: thousands or decimals?")
+    digits = "".join(char for char in whole if char.isdigit())
+    minor = minor_of(f"{digits}.{decimals or ''}", currency)
+    return -minor if sign == "-" else minor
+
+
+def _day(text: str | None) -> date | None:
+    return day_of(text[:8]) if text else None

@@ -1,0 +1,38 @@
+"""Structured references: which scheme one belongs to, and how it is compared."""
+
+import re
+
+from shared.references import is_valid
+
+from matching.domain.references import normalised
+from matching.domain.statements import Reference
+
+_OGM = re.compile(r"(?:\+{3}|\*{3})\s*([0-9]{3})/([0-9]{4})/([0-9]{5})\s*(?:\+{3}|\*{3})", re.ASCII)
+_SWISS = {"QRR", "ISR REFERENCE", "ISR", "ESR"}
+_ESR_MIN = 15
+
+
+def reference(value: str | None, stated: str = "", issuer: str = "") -> Reference | None:
+    """The reference in a structured field. `stated` is the type the file names (SCOR, QRR, `ISR Reference`), `issuer` who sets the rule."""
+    given = " ".join((value or "").split())
+    compared = normalised(given)
+    if not compared:
+        return None
+    kind, by = stated.strip().upper(), issuer.strip().upper()
+    if is_valid("RF", compared):
+        return Reference("RF", compared)
+    digits = compared.isascii() and compared.isdigit()
+    if digits and ((kind in _SWISS and len(compared) >= _ESR_MIN) or (is_valid("QRR", compared))):
+        return Reference("QRR/ESR", compared)
+    if (by == "BBA" or _OGM.fullmatch(given)) and is_valid("OGM", compared):
+        return Reference("OGM", compared)
+    return Reference("KID" if kind == "KID" else "other", compared)
+
+
+def ogm_in(text: str) -> Reference | None:
+    """A Belgian structured communication written as +++090/9337/55493+++ in free text, check digits right."""
+    for found in _OGM.finditer(text):
+        digits = "".join(found.groups())
+        if is_valid("OGM", digits):
+            return Reference("OGM", digits)
+    return None
