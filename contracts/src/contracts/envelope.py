@@ -91,6 +91,9 @@ class Message(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True, gc=False
         return self.envelope.tenantid
 
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
 @lru_cache(4096)
 def _hashed(tenant_id: str, name: str) -> Any:
     """SHA-1 over what the ids of a tenant's events of one name begin with."""
@@ -100,10 +103,9 @@ def _hashed(tenant_id: str, name: str) -> Any:
 def event_id_text(tenant_id: UUID | str, event: type[Event], *parts: object) -> str:
     """`event_id` as text. Written out, for `uuid.uuid5` and its objects cost a producer more than the event's encoding."""
     hashed = _hashed(str(tenant_id), event.identity or event.__name__).copy()
-    hashed.update("".join(f"\x1f{part}" for part in parts).encode())
+    hashed.update("\x1f".join(("", *map(str, parts))).encode())
     digest = hashed.hexdigest()
-    variant = "89ab"[int(digest[16], 16) & 3]
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"
 
 
 def event_id(tenant_id: UUID, event: type[Event], *parts: object) -> UUID:
@@ -142,58 +144,69 @@ def encode(event: Event) -> bytes:
     return raw
 
 
-def header_texts(
-    *,
-    identity: str,
-    event: str,
-    source: str,
-    subject: str,
-    time: str,
-    tenant_id: str,
-    entity_id: str | None = None,
-    sequence: int = 0,
-    correlation_id: str = "",
-    causation_id: str = "",
-    traceparent: str = "",
+def retold(raw: bytes, event: type[StateEvent], other: type[StateEvent]) -> bytes:
+    """The bytes of `event` as those of `other`: two names of one state, such as OpenItemChanged and InvoicePaid.
+
+    What was checked of the one holds of the other. Raises TypeError where their fields are not the same.
+    """
+    old, new = _beginnings(event, other)
+    return new + raw.removeprefix(old)
+
+
+@cache
+def _beginnings(event: type[StateEvent], other: type[StateEvent]) -> tuple[bytes, bytes]:
+    """How the bytes of two names of one state begin."""
+    if event.__bases__ != other.__bases__ or vars(event).get("__annotations__") or vars(other).get("__annotations__"):
+        raise TypeError(f"{event.__name__} and {other.__name__} are not two names of one state")
+    return f'{{"event":"{event.__name__}"'.encode(), f'{{"event":"{other.__name__}"'.encode()
+
+
+def shared_headers(
+    *, event: str, source: str, time: str, tenant_id: str, entity_id: str | None = None, traceparent: str = ""
 ) -> dict[str, str]:
-    """The Kafka headers of an event as text, by name: what the outbox keeps (binary content mode)."""
+    """Of an event's Kafka headers, as text, those that it shares with others of one topic, tenant and transaction."""
     found = {
         "ce_specversion": "1.0",
-        "ce_id": identity,
         "ce_type": event,
         "ce_source": source,
-        "ce_subject": subject,
         "ce_time": time,
         "ce_tenantid": tenant_id,
         "content-type": "application/json",
     }
     if entity_id is not None:
         found["ce_entityid"] = entity_id
+    if traceparent:
+        found["ce_traceparent"] = traceparent
+    return found
+
+
+def own_headers(*, identity: str, subject: str, sequence: int = 0, correlation_id: str = "", causation_id: str = "") -> dict[str, str]:
+    """Of an event's Kafka headers, as text, those that are its own. Both together are what the outbox keeps (binary content mode)."""
+    found = {"ce_id": identity, "ce_subject": subject}
     if sequence:
         found["ce_sequence"] = f"{sequence:020d}"
     if correlation_id:
         found["ce_correlationid"] = correlation_id
     if causation_id:
         found["ce_causationid"] = causation_id
-    if traceparent:
-        found["ce_traceparent"] = traceparent
     return found
 
 
 def headers(envelope: Envelope) -> list[tuple[str, bytes]]:
     """The Kafka record headers of an envelope."""
-    texts = header_texts(
-        identity=str(envelope.id),
+    texts = shared_headers(
         event=envelope.type,
         source=envelope.source,
-        subject=envelope.subject,
         time=envelope.time.isoformat(),
         tenant_id=str(envelope.tenantid),
         entity_id=str(envelope.entityid) if envelope.entityid else None,
+        traceparent=envelope.traceparent,
+    ) | own_headers(
+        identity=str(envelope.id),
+        subject=envelope.subject,
         sequence=envelope.sequence,
         correlation_id=envelope.correlationid,
         causation_id=envelope.causationid,
-        traceparent=envelope.traceparent,
     )
     return [(name, value.encode()) for name, value in texts.items()]
 
@@ -205,20 +218,28 @@ def attributes(record_headers: Iterable[tuple[str, bytes | None]]) -> dict[str, 
     """
     found: dict[str, str] = {}
     for key, value in record_headers:
-        name = key.strip().lower()
-        try:
-            if name == "content-type":
-                found["datacontenttype"] = (value or b"").decode()
-            elif name.startswith("ce_"):
-                found[name[3:]] = (value or b"").decode()
-        except UnicodeDecodeError:
-            raise ContractError(f"header {name} is not UTF-8") from None
+        name = _attribute(key)
+        if name:
+            try:
+                found[name] = (value or b"").decode()
+            except UnicodeDecodeError:
+                raise ContractError(f"header {key.strip().lower()} is not UTF-8") from None
     return found
+
+
+@lru_cache(1024)
+def _attribute(header: str) -> str:
+    """The attribute that a header carries, "" where it carries none."""
+    name = header.strip().lower()
+    return "datacontenttype" if name == "content-type" else name[3:] if name.startswith("ce_") else ""
+
+
+_REQUIRED = ("specversion", "id", "type", "source", "time", "tenantid")
 
 
 def envelope_of(found: dict[str, str]) -> Envelope:
     """The envelope that a set of CloudEvents attributes makes. Raises ContractError naming the attribute at fault."""
-    for name in ("specversion", "id", "type", "source", "time", "tenantid"):
+    for name in _REQUIRED:
         if not found.get(name):
             raise ContractError(f"header ce_{name} is missing")
     if found["specversion"] != "1.0":

@@ -5,8 +5,9 @@ import asyncpg
 import msgspec
 import pytest
 from contracts.customers import CustomerIdentityChanged
-from contracts.envelope import ContractError
-from contracts.payments import PaymentReceived
+from contracts.envelope import ContractError, encode, event_id, retold
+from contracts.items import AccountBalanceChanged
+from contracts.payments import PaymentMatched, PaymentReceived
 from shared.db import Database, fetch
 from shared.outbox import Outgoing, Tombstone, depth, publish
 from shared.relay import Relay
@@ -126,3 +127,15 @@ async def test_a_tombstone_for_a_topic_that_is_not_compacted_is_refused(database
     with pytest.raises(ValueError, match="not compacted"):
         async with database.transaction(TENANT) as conn:
             await publish(conn, [Tombstone(TENANT, PaymentReceived, TENANT, 2)])
+
+
+async def test_a_state_told_under_two_names_is_two_events_with_ids_of_their_own(database: Database, urls: Urls) -> None:
+    async with database.transaction(TENANT) as conn:
+        await publish(conn, [Outgoing(TENANT, payment(7, 2), also=PaymentMatched)])
+    received, matched = await published(urls.owner)
+    assert (type(received.data), type(matched.data)) == (PaymentReceived, PaymentMatched)
+    assert msgspec.structs.asdict(received.data) == msgspec.structs.asdict(matched.data)
+    assert matched.envelope.id == event_id(TENANT, PaymentMatched, payment(7).payment_id, 2)
+    with pytest.raises(TypeError, match="not two names of one state"):
+        retold(encode(payment(7)), PaymentReceived, AccountBalanceChanged)
+    await _drain(urls)

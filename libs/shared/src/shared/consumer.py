@@ -224,6 +224,8 @@ class Worker:
     async def handle(self, name: str, records: Sequence[ConsumerRecord]) -> None:
         """Handles records of one topic to the end: applied, skipped as known, or put aside as dead letters."""
         event, _ = self._routes[name]
+        # only facts go through the inbox, which forgets
+        oldest = machine_now() - inbox.KEPT if topics()[name].kind == "fact" else None
         items: list[_Item] = []
         dead: list[DeadLetter] = []
         for record in records:
@@ -234,9 +236,9 @@ class Worker:
             except (ContractError, RecursionError) as error:  # the latter: JSON nested beyond reason
                 dead.append(self._letter(name, record, str(error)))
                 continue
-            if topics()[name].kind == "fact" and message.envelope.time < machine_now() - inbox.KEPT:
+            if oldest is not None and message.envelope.time < oldest:
                 dead.append(self._letter(name, record, "older than the inbox remembers", message))
-            elif message.tenant_id in self._parked:
+            elif self._parked and message.tenant_id in self._parked:
                 dead.append(self._letter(name, record, "its tenant is parked", message, parked=True))
             else:
                 items.append(_Item(record, message))

@@ -30,6 +30,7 @@ from shared.telemetry import links, tracer
 BATCH = 2_000
 IDLE_SECONDS_MIN, IDLE_SECONDS_MAX = 0.005, 0.2
 RETRY_SECONDS_MAX = 5.0
+MEASURE_SECONDS = 5.0  # counting a long queue reads it
 _LOCK = 0x656E636F757273  # "encours": one relay per database
 _HEADERS = msgspec.json.Decoder(dict[str, str])
 
@@ -91,7 +92,7 @@ class Relay:
         measured = 0.0
         while not self._stop.is_set():
             self._awake.clear()
-            if monotonic() - measured > 1.0:
+            if monotonic() - measured > MEASURE_SECONDS:
                 measured = monotonic()
                 await self._measure(conn)
             try:
@@ -118,11 +119,12 @@ class Relay:
         traces = []
         counts: dict[str, int] = {}
         for row in rows:
-            texts = _HEADERS.decode(row.envelope)
+            _, topic, key, envelope, value = tuple(row)
+            texts = _HEADERS.decode(envelope)
             traces.append(texts.get("ce_traceparent"))
-            counts[row.topic] = counts.get(row.topic, 0) + 1
-            value = None if row.value is None else row.value.encode()  # none: a tombstone
-            records.append((self._prefix + row.topic, row.key.encode(), value, [(name, text.encode()) for name, text in texts.items()]))
+            counts[topic] = counts.get(topic, 0) + 1
+            headers = [(name, text.encode()) for name, text in texts.items()]
+            records.append((self._prefix + topic, key.encode(), None if value is None else value.encode(), headers))  # none: a tombstone
         with tracer.start_as_current_span(
             "send outbox",
             kind=SpanKind.PRODUCER,
@@ -132,7 +134,7 @@ class Relay:
             await failpoint("relay.before_send")
             await self._producer.send(records)
             await failpoint("relay.after_send")
-            await run(conn, "DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))", ids=[row.id for row in rows])
+            await run(conn, "DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))", ids=[row[0] for row in rows])
             await failpoint("relay.after_delete")
         for topic, count in counts.items():
             metrics.RELAY_PUBLISHED.labels(topic).inc(count)

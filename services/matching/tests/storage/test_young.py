@@ -4,7 +4,7 @@ import asyncpg
 from matching.storage.books import LOCK_ACCOUNTS, LOCK_ITEMS, LOCK_PAYMENTS
 from shared.testing.databases import fresh_database
 
-_KEYS = "(SELECT array_agg(gen_random_uuid()) FROM generate_series(1, 1000))"
+_KEYS = "(SELECT CAST(array_agg(gen_random_uuid()) AS text) FROM generate_series(1, 1000))"
 
 
 async def test_rows_are_found_by_their_whole_keys(infrastructure):

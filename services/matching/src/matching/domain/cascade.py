@@ -64,6 +64,8 @@ class Clues:
 
 def direct(found: Sequence[tuple[str, Candidate]]) -> Proposal:
     """The proposal of a payment whose virtual IBAN or structured reference hit at least one item, best rule first."""
+    if len(found) == 1 and found[0][1].open_minor:
+        return Proposal(found[0][0], [found[0][1]])
     for rule in ("virtual_iban_invoice", "structured_reference"):
         hits = [candidate for name, candidate in found if name == rule]
         still = [candidate for candidate in hits if candidate.open_minor]

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from contracts.envelope import Envelope, Event
+from contracts.envelope import Envelope
 from contracts.items import (
     AccountBalanceChanged,
     InvoiceClosed,
@@ -92,7 +92,7 @@ def _events(books: Books, causes: Mapping[Key, Envelope]) -> list[Outgoing]:
         cause = why.get(key)
         if cause is not None:
             why.setdefault((item.tenant_id, item.account_id), cause)
-        events += [Outgoing(item.tenant_id, data, item.entity_id, cause) for data in item_events(item, before)]
+        events.append(Outgoing(item.tenant_id, item_event(item), item.entity_id, cause, turn(item, before)))
     for key in books.touched_accounts:
         account = books.accounts[key]
         events.append(Outgoing(account.tenant_id, account_event(account), account.entity_id, why.get(key)))
@@ -134,20 +134,19 @@ def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
     )
 
 
-def item_events(item: Item, before: tuple[int, str, str | None] | None) -> list[Event]:
-    """OpenItemChanged, and the end or new beginning that came by this change; `before`: open amount, status and cause."""
-    events: list[Event] = [_item(OpenItemChanged, item)]
+def turn(item: Item, before: tuple[int, str, str | None] | None) -> type[OpenItemState] | None:
+    """The end or new beginning that came by a change; `before`: open amount, status and cause as they were."""
     if item.status == "open":
-        if before is not None and before[0] == 0:
-            events.append(_item(InvoiceReopened, item))
-    elif before is None or before[1:] != (item.status, item.close_cause):
-        events.append(_item(InvoicePaid if item.status == "paid" else InvoiceClosed, item))
-    return events
+        return InvoiceReopened if before is not None and before[0] == 0 else None
+    if before is None or before[1:] != (item.status, item.close_cause):
+        return InvoicePaid if item.status == "paid" else InvoiceClosed
+    return None
 
 
-def _item(cls: type[OpenItemState], item: Item) -> OpenItemState:
+def item_event(item: Item) -> OpenItemChanged:
+    """An item's whole public state."""
     dues, amounts = item.instalment_dues, item.instalment_amounts
-    return cls(
+    return OpenItemChanged(
         version=item.version,
         item_id=item.item_id,
         kind=item.kind,  # type: ignore[arg-type] # the table's CHECK has the same values

@@ -29,7 +29,8 @@ PAYMENT = (
 )
 # Locked one after the other, in the order of the keys: a subquery that locks is never flattened, so no plan can change it.
 _LOCK = (
-    "SELECT l.* FROM (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant, id) ORDER BY tenant, id) k "
+    "SELECT l.* FROM (SELECT * FROM unnest(CAST(CAST(:tenants AS text) AS uuid[]), CAST(CAST(:ids AS text) AS uuid[])) AS t(tenant, id) "
+    "ORDER BY tenant, id) k "
     "CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE tenant_id = k.tenant AND {id} = k.id FOR UPDATE) l"
 )
 LOCK_ACCOUNTS = _LOCK.format(columns=ACCOUNT, table="account_balance", id="account_id")
@@ -61,6 +62,12 @@ def keys(pairs: Iterable[Key]) -> dict[str, list[UUID]]:
     return {"tenants": [pair[0] for pair in listed], "ids": [pair[1] for pair in listed]}
 
 
+def key_texts(pairs: Iterable[Key]) -> dict[str, str]:
+    """`keys` as PostgreSQL writes arrays, for the statements of every batch: a driver's lists cost more (see `_literal`)."""
+    listed = list(pairs)
+    return {"tenants": _literal(pair[0] for pair in listed), "ids": _literal(pair[1] for pair in listed)}
+
+
 async def lock(
     conn: AsyncConnection,
     *,
@@ -90,12 +97,12 @@ async def lock(
         )
     wanted = dict.fromkeys([*accounts, *((row[0], row[1]) for row in new_accounts)])
     if wanted:
-        for row in await fetch(conn, LOCK_ACCOUNTS, **keys(wanted)):
+        for row in await fetch(conn, LOCK_ACCOUNTS, **key_texts(wanted)):
             books.accounts[row[0], row[1]] = Account(*row)
     listed = list(payments)
     if listed:
         allocated = []
-        for row in await fetch(conn, LOCK_PAYMENTS, **keys(listed)):
+        for row in await fetch(conn, LOCK_PAYMENTS, **key_texts(listed)):
             payment = Payment(*row)
             books.payments[row[0], row[1]] = payment
             if payment.allocated_minor:
@@ -103,7 +110,7 @@ async def lock(
         await _load_allocations(conn, books, allocated)
     wanted_items = dict.fromkeys(items)
     if wanted_items:
-        for row in await fetch(conn, LOCK_ITEMS, **keys(wanted_items)):
+        for row in await fetch(conn, LOCK_ITEMS, **key_texts(wanted_items)):
             books.items[row[0], row[1]] = Item(*row)
     return books
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.domain.cascade import Candidate, Clues
-from matching.storage.books import keys
+from matching.storage.books import key_texts
 from matching.storage.rows import fetch
 
 _OPEN = "p.status IN ('received', 'unapplied', 'partly_matched')"
@@ -22,20 +22,17 @@ _KEPT = (
 _ITEM = "i.item_id, i.account_id, i.customer_id, i.open_minor, i.currency, i.invoice_number, i.due_date"
 # Each step is a lookup by whole key, in this order: OFFSET 0 keeps the planner from another one.
 _BATCH = (
-    "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) CROSS JOIN LATERAL (SELECT * FROM payment "
-    "WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p"
+    "unnest(CAST(CAST(:tenants AS text) AS uuid[]), CAST(CAST(:ids AS text) AS uuid[])) AS k(tenant_id, payment_id) "
+    "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p"
 )
 
 _DIRECT = (
-    f"SELECT p.tenant_id, p.payment_id, 'structured_reference', {_ITEM} FROM {_BATCH} "  # noqa: S608 - our own text
-    "CROSS JOIN LATERAL (SELECT item_id FROM item_reference WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id "
-    "AND value = p.structured_reference AND kind = 'structured' OFFSET 0) r "
+    f"SELECT p.tenant_id, p.payment_id, r.rule, {_ITEM} FROM {_BATCH} "  # noqa: S608 - our own text
+    "CROSS JOIN LATERAL (SELECT 'structured_reference' AS rule, item_id FROM item_reference WHERE tenant_id = p.tenant_id "
+    "AND entity_id = p.entity_id AND value = p.structured_reference AND kind = 'structured' "
+    "UNION ALL SELECT 'virtual_iban_invoice', invoice_id FROM virtual_iban WHERE tenant_id = p.tenant_id "
+    "AND virtual_iban_id = p.virtual_iban_id AND status = 'assigned' OFFSET 0) r "
     "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = p.tenant_id AND item_id = r.item_id OFFSET 0) i "
-    f"WHERE {_OPEN} AND {_KEPT} "
-    f"UNION ALL SELECT p.tenant_id, p.payment_id, 'virtual_iban_invoice', {_ITEM} FROM {_BATCH} "
-    "CROSS JOIN LATERAL (SELECT invoice_id FROM virtual_iban WHERE tenant_id = p.tenant_id AND virtual_iban_id = p.virtual_iban_id "
-    "AND status = 'assigned' OFFSET 0) v "
-    "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = p.tenant_id AND item_id = v.invoice_id OFFSET 0) i "
     f"WHERE i.entity_id = p.entity_id AND {_OPEN} AND {_KEPT}"
 )
 
@@ -43,7 +40,7 @@ _DIRECT = (
 async def direct(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, list[tuple[str, Candidate]]]:
     """The items that virtual IBANs of one invoice and structured references name, with the rule, per payment."""
     found: dict[Key, list[tuple[str, Candidate]]] = {}
-    for row in await fetch(conn, _DIRECT, **keys(payments)):
+    for row in await fetch(conn, _DIRECT, **key_texts(payments)):
         found.setdefault((row[0], row[1]), []).append((row[2], Candidate(*row[3:])))
     return found
 
@@ -59,7 +56,7 @@ async def clues(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, tup
         "(SELECT i.customer_id FROM open_item i WHERE i.tenant_id = v.tenant_id AND i.item_id = v.invoice_id) "
         f"FROM {_BATCH} LEFT JOIN virtual_iban v ON v.tenant_id = p.tenant_id "
         f"AND v.virtual_iban_id = p.virtual_iban_id AND v.status = 'assigned' WHERE {_OPEN}",
-        **keys(payments),
+        **key_texts(payments),
     )
     return {
         (row[0], row[1]): (
