@@ -155,6 +155,11 @@ class Roles:
         for role, pid in self._pids.items():
             self.peak[role] = max(self.peak.get(role, 0.0), memory_mb(pid))
 
+    def cpu_of(self, role: str) -> tuple[int, float]:
+        """A role's process and the processor time that it has taken."""
+        pid = self._pids[role]
+        return pid, cpu_seconds(pid)
+
     def kill(self, role: str) -> None:
         """SIGKILL."""
         self.look()
@@ -229,6 +234,8 @@ async def _run(
     next_kill = next(kills)
     database = await asyncpg.connect(urls.check)
     samples: list[tuple[int, int]] = [(0, 0)]
+    working: list[tuple[int, int]] = [(0, 0)]
+    seen = (0, 0.0)
     killed = 0
     started = monotonic()
     told = 0
@@ -236,6 +243,10 @@ async def _run(
         row = await database.fetchrow('SELECT state, "rows", busy_ms FROM import_run WHERE import_id = $1', UUID(run["import_id"]))
         if row["rows"] > samples[-1][0]:
             samples.append((row["rows"], row["busy_ms"]))
+            now = roles.cpu_of("worker")
+            used = now[1] - seen[1] if now[0] == seen[0] else 0.0  # what a new process took to start is no cost of a row
+            working.append((row["rows"], working[-1][1] + round(used * 1000)))
+            seen = now
         if row["state"] not in {"waiting", "running"}:
             break
         if row["rows"] >= next_kill:
@@ -290,13 +301,14 @@ async def _run(
         "rows_per_s_wall": round(rows / wall, 1),
         "rows_per_s_busy": found["rows_per_second"],
         "ms_per_row_by_tenth": list(_tenths(samples, rows)),
+        "worker_cpu_ms_per_row_by_tenth": list(_tenths(working, rows)),
         "worker_cpu_ms_per_row": round(roles.cpu["worker"] * 1000 / rows, 3),
         "peak_rss_mb": {role: round(peak) for role, peak in sorted(roles.peak.items())},
     }
 
 
 def _tenths(samples: list[tuple[int, int]], rows: int) -> Iterator[float]:
-    """Milliseconds of a slice's work per row in each tenth of the file, between the samples around its borders."""
+    """Milliseconds per row in each tenth of the file, between the samples around its borders."""
 
     def busy_at(row: float) -> float:
         place = min(max(bisect_left(samples, (int(row), 0)), 1), len(samples) - 1)

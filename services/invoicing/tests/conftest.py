@@ -15,6 +15,7 @@ from shared.service import Runtime, api, check, open_runtime
 from shared.testing.databases import Urls, fresh_database
 from shared.testing.tokens import public_key_file, token
 
+sys.path.insert(0, str(Path(__file__).parent / "storage"))  # for test_imports, whose steps other tests of imports take
 sys.path.insert(0, str(Path(__file__).parent))  # for ublfile, the maker of files that several modules use
 
 SCOPES = ("entities:write", "entities:read", "customers:write", "customers:read", "invoices:write", "invoices:read")
@@ -31,6 +32,9 @@ class Client:
     @property
     def headers(self) -> dict[str, str]:
         return {"authorization": f"Bearer {token(self.tenant_id, *SCOPES)}"}
+
+    def headers_with(self, *scopes: str) -> dict[str, str]:
+        return {"authorization": f"Bearer {token(self.tenant_id, *scopes)}"}
 
     async def put(self, path: str, body: Any) -> httpx.Response:
         return await self.http.put(path, json=body, headers=self.headers)

@@ -53,7 +53,7 @@ async def put_customer(
     if await storage.insert_customers(conn, tenant_id, [first]):
         seen(None)
         await _check_parent(conn, tenant_id, first)
-        await _store(conn, tenant_id, [first], [msgspec.structs.replace(identity, version=1)], actor=actor, action="customer.created")
+        await store(conn, tenant_id, [first], [msgspec.structs.replace(identity, version=1)], actor=actor, action="customer.created")
         return 1, True
     row = await storage.lock_customer(conn, tenant_id, customer_id)
     if row is None:
@@ -74,7 +74,7 @@ async def put_customer(
     if now.parent_customer_id != known.parent_customer_id:
         await _check_parent(conn, tenant_id, now)
     identities = [msgspec.structs.replace(identity, version=version)] if renamed else []
-    await _store(conn, tenant_id, [now] if changed else [], identities, actor=actor, action="customer.changed")
+    await store(conn, tenant_id, [now] if changed else [], identities, actor=actor, action="customer.changed")
     return version, False
 
 
@@ -98,7 +98,7 @@ def _fields(row: Row[Any]) -> dict[str, Any]:
     return {name: msgspec.json.decode(value) if name in decoded and value is not None else value for name, value in as_dict(row).items()}
 
 
-async def _store(
+async def store(
     conn: AsyncConnection,
     tenant_id: UUID,
     customers: Sequence[CustomerChanged],
@@ -107,6 +107,7 @@ async def _store(
     actor: str,
     action: str,
 ) -> None:
+    """What follows from customers and identities that were written under their locks: numbers, history, audit, events."""
     if customers:
         await storage.write_identifiers(conn, tenant_id, customers)
     if identities:
@@ -198,7 +199,7 @@ async def _make_unknown(
         if customer_id in made and draft.buyer.name
     ]
     made_now = [customers[customer_id] for customer_id in sorted(made)]
-    await _store(conn, tenant_id, made_now, identities, actor=actor, action="customer.created-unconfirmed")
+    await store(conn, tenant_id, made_now, identities, actor=actor, action="customer.created-unconfirmed")
     return await storage.customers_billed(conn, tenant_id, new)
 
 

@@ -16,10 +16,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing import documents, files
 from invoicing.drafts import Draft
-from invoicing.handlers import customers, invoices
+from invoicing.handlers import invoices
 from invoicing.handlers.entities import find_sellers
 from invoicing.handlers.refusals import Refusal
-from invoicing.imports.customers import TakenCustomer
 from invoicing.imports.invoices import Taken
 from invoicing.imports.reading import FileTaken
 
@@ -160,20 +159,3 @@ def _value(reading: files.Reading) -> tuple[str | None, int | None]:
         return None, None
     payable = reading.booked.payable
     return reading.invoice.currency, -payable if reading.booked.kind == "credit_note" else payable
-
-
-async def take_customers(conn: AsyncConnection, tenant_id: UUID, taken: Sequence[TakenCustomer], *, actor: str) -> list[Outcome]:
-    """Enters or changes the customers of a slice; one outcome for each, in order. A customer twice in a slice: in order."""
-    found = []
-    for each in taken:
-        if each.customer is None or each.identity is None:
-            found.append(Outcome("rejected", each.line, None, None, each.faults))
-            continue
-        try:
-            async with conn.begin_nested():
-                _, made = await customers.put_customer(conn, tenant_id, each.customer, each.identity, actor=actor)
-        except Refusal as refusal:
-            found.append(Outcome("rejected", each.line, None, None, _told(refusal, str)))
-        else:
-            found.append(Outcome("created" if made else "changed", each.line, None, None, subject=each.customer.customer_id))
-    return found

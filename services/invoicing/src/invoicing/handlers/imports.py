@@ -31,7 +31,8 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing import documents
-from invoicing.handlers.imported import Outcome, take_customers, take_files, take_invoices
+from invoicing.handlers.customer_imports import take_customers
+from invoicing.handlers.imported import Outcome, take_files, take_invoices
 from invoicing.handlers.refusals import Refusal, refused_at
 from invoicing.imports.mapping import Mapping
 from invoicing.imports.reading import Batch, Format, Place, Work, next_batch
@@ -309,7 +310,7 @@ async def take(
     if batch.invoices:
         outcomes += await take_invoices(conn, tenant_id, batch.invoices, batch.label, now=now, actor=actor)
     if batch.customers:
-        outcomes += await take_customers(conn, tenant_id, batch.customers, actor=actor)
+        outcomes += await take_customers(conn, tenant_id, batch.customers, batch.label, actor=actor)
     if batch.files:
         keep = None if dry_run else folder
         outcomes += await take_files(

@@ -31,12 +31,26 @@ T = TypeVar("T")
 
 
 class TakenCustomer(NamedTuple):
-    """What a group of rows says of a customer, or why nothing. `parent_id` is drawn from the parent's number."""
+    """What a group of rows says of a customer, or why nothing."""
 
     line: int
     customer: CustomerChanged | None
     identity: CustomerIdentityChanged | None
     faults: tuple[Fault, ...]
+    said: frozenset[str] = frozenset()
+    """Attributes of customer and identity that the file says; of the others what is known stays."""
+
+
+_SAID_BY = {
+    "company_id": "company_ids",
+    "vat_id": "company_ids",
+    "parent_number": "parent_customer_id",
+    "iban": "known_ibans",
+    "postcode": "address",
+    "city": "address",
+    **{f"address_{name}": "address" for name in ("line_1", "line_2", "line_3", "country")},
+    **{f"contact_{name}": "contacts" for name in ("role", "name", "email", "phone")},
+}
 
 
 def take(table: Table, tenant_id: UUID, group: Group) -> TakenCustomer:
@@ -49,7 +63,8 @@ def take(table: Table, tenant_id: UUID, group: Group) -> TakenCustomer:
     customer, identity = reader.read()
     if reader.faults:
         return TakenCustomer(first.line, None, None, tuple(reader.faults))
-    return TakenCustomer(first.line, customer, identity, ())
+    said = frozenset(_SAID_BY.get(name, name) for name in table.columns)
+    return TakenCustomer(first.line, customer, identity, (), said | {"status"})
 
 
 class _Customer:
@@ -113,6 +128,8 @@ class _Customer:
             currency=self._currency(),
             payment_terms_days=self._typed("payment_terms_days", lambda text: integer(text, 0, _TERMS_MAX)),
             segment=self.text("segment", form=_CODE),
+            policy=self.text("policy", form=_CODE),
+            requires_order_number=self._typed("requires_order_number", flag) or False,
             parent_customer_id=None if parent in {None, number} else named_id("customer", self.tenant_id, system, parent),
         )
         identity = CustomerIdentityChanged(

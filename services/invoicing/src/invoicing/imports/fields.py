@@ -52,6 +52,8 @@ CUSTOMER: dict[str, FieldType] = {
     "currency": "text",
     "payment_terms_days": "number",
     "segment": "text",
+    "policy": "text",
+    "requires_order_number": "flag",
     "parent_number": "text",
     "address_line_1": "text",
     "address_line_2": "text",

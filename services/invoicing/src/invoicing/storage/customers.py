@@ -257,3 +257,56 @@ async def is_own_ancestor(conn: AsyncConnection, tenant_id: UUID, customer_id: U
         id=customer_id,
     )
     return bool(rows)
+
+
+async def lock_customers(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[UUID]) -> dict[UUID, Row[Any]]:
+    """As `lock_customer` for many, in the order of their ids, without whom they were merged into. One statement."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_selected('c', _CUSTOMER)}, c.erased_on FROM customer c WHERE c.tenant_id = :tenant "  # noqa: S608 - column names are ours
+        "AND c.customer_id = ANY(CAST(:ids AS uuid[])) ORDER BY c.tenant_id, c.customer_id FOR UPDATE",
+        tenant=tenant_id,
+        ids=sorted(ids),
+    )
+    return {row.customer_id: row for row in rows}
+
+
+async def identities(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[UUID]) -> dict[UUID, Row[Any]]:
+    """As `identity` for many. One statement."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_selected('i', _IDENTITY)} FROM customer_identity i "  # noqa: S608 - column names are ours
+        "WHERE i.tenant_id = :tenant AND i.customer_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        ids=sorted(ids),
+    )
+    return {row.customer_id: row for row in rows}
+
+
+async def update_customers(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[CustomerChanged]) -> None:
+    """Writes customers whose rows the caller has locked. One statement."""
+    updates = ", ".join(
+        f"{name} = CAST(t.{name} AS jsonb)" if name in _JSON else f"{name} = t.{name}" for name in _CUSTOMER if name != "customer_id"
+    )
+    await run(
+        conn,
+        f"UPDATE customer SET {updates} FROM {unnest(_CUSTOMER)} "  # noqa: S608 - column names are ours
+        "WHERE customer.tenant_id = :tenant AND customer.customer_id = t.customer_id",
+        tenant=tenant_id,
+        **arrays([_row(each, _CUSTOMER) for each in customers], list(_CUSTOMER)),
+    )
+
+
+async def own_ancestors(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[UUID]) -> set[UUID]:
+    """Those of the customers for whom following group parents leads back to themselves (see `is_own_ancestor`). One statement."""
+    rows = await fetch(
+        conn,
+        f"WITH RECURSIVE parent(id, parent) AS (SELECT {survivor('c.tenant_id', 'c.customer_id')}, "  # noqa: S608 - our own text
+        f"{survivor('c.tenant_id', 'c.parent_customer_id')} FROM customer c WHERE c.tenant_id = :tenant "
+        "AND c.parent_customer_id IS NOT NULL), "
+        "up(root, id) AS (SELECT p.id, p.parent FROM parent p WHERE p.id = ANY(CAST(:ids AS uuid[])) UNION "
+        "SELECT up.root, p.parent FROM up JOIN parent p USING (id)) SELECT DISTINCT root FROM up WHERE id = root",
+        tenant=tenant_id,
+        ids=sorted(ids),
+    )
+    return {row.root for row in rows}
