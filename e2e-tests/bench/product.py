@@ -236,7 +236,7 @@ async def invoices_ubl(rig: Rig, count: int) -> float:
 
     async def send(http: httpx.AsyncClient, number: int) -> None:
         headers = {"idempotency-key": f"ubl-{number}", "content-type": "application/xml"}
-        answer = await http.post("/v1/invoices/ubl", params={"source_system": "erp"}, content=files[number], headers=headers)
+        answer = await http.post("/v1/invoices/files", params={"source_system": "erp"}, content=files[number], headers=headers)
         answer.raise_for_status()
 
     return count / await _through_invoicing(rig, send, range(count))

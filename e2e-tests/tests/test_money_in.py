@@ -36,7 +36,7 @@ def paid(ours):
     hook = {"url": f"{ours.sandbox.base_url}/receiver/e2e".replace("//receiver", "/receiver"), "events": ["InvoicePaid"]}
     made = ours.partners.post("/v1/subscriptions", json=hook, headers={"idempotency-key": "e2e-1"})
     assert made.status_code == 201, made.text
-    invoice = post_xml(ours.invoicing, "/v1/invoices/ubl?source_system=erp", ours.folder / "invoice.xml", "e2e-2")
+    invoice = post_xml(ours.invoicing, "/v1/invoices/files?source_system=erp", ours.folder / "invoice.xml", "e2e-2")
     post_xml(ours.matching, "/v1/bank-files", ours.folder / "statement.xml", "e2e-3")
     until(lambda: events(ours.partners, "InvoicePaid"))
     return invoice
@@ -67,7 +67,7 @@ def test_invoicing_and_reporting_know_of_it(ours, paid):
 
 def test_the_same_files_again_change_nothing(ours, paid):
     before = len(events(ours.partners, "PaymentReceived"))
-    post_xml(ours.invoicing, "/v1/invoices/ubl?source_system=erp", ours.folder / "invoice.xml", "e2e-again-1")
+    post_xml(ours.invoicing, "/v1/invoices/files?source_system=erp", ours.folder / "invoice.xml", "e2e-again-1")
     post_xml(ours.matching, "/v1/bank-files", ours.folder / "statement.xml", "e2e-again-2")
     time.sleep(2)
     assert len(events(ours.partners, "PaymentReceived")) == before
@@ -96,7 +96,7 @@ def test_no_body_gives_a_500(ours, body):
 
 def test_hostile_xml_is_refused_by_name(ours):
     bomb = b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><Invoice>&b;</Invoice>'
-    for client, path in ((ours.invoicing, "/v1/invoices/ubl?source_system=erp"), (ours.matching, "/v1/bank-files")):
+    for client, path in ((ours.invoicing, "/v1/invoices/files?source_system=erp"), (ours.matching, "/v1/bank-files")):
         answer = client.post(path, content=bomb, headers={"content-type": "application/xml", "idempotency-key": "e2e-bomb"})
         assert 400 <= answer.status_code < 500, answer.text
 

@@ -23,7 +23,7 @@ def test_published_ubl_invoices_are_taken_or_refused_by_name(ours, shared_data):
     if not found:
         pytest.skip("no UBL invoice among the outside test data")
     for path in found:
-        answer = post(ours.invoicing, "/v1/invoices/ubl?source_system=published", path.read_bytes())
+        answer = post(ours.invoicing, "/v1/invoices/files?source_system=published", path.read_bytes())
         assert answer.status_code < 500, (path.name, answer.text)
         assert answer.is_success or answer.json()["code"], path.name
 

@@ -38,6 +38,7 @@ def ubl(
     more_totals: str = "",
     prolog: str = "",
 ) -> bytes:
+    units, quantity = "CreditedQuantity" if root == "CreditNote" else "InvoicedQuantity", -1 if net.startswith("-") else 1
     code = 381 if root == "CreditNote" else 380
     reference = (
         f"<cac:BillingReference><cac:InvoiceDocumentReference><cbc:ID>{billing}</cbc:ID></cac:InvoiceDocumentReference></cac:BillingReference>"
@@ -59,6 +60,8 @@ def ubl(
 <cbc:TaxExclusiveAmount currencyID="EUR">{net}</cbc:TaxExclusiveAmount>
 <cbc:TaxInclusiveAmount currencyID="EUR">{gross}</cbc:TaxInclusiveAmount>
 {more_totals}<cbc:PayableAmount currencyID="EUR">{payable}</cbc:PayableAmount></cac:LegalMonetaryTotal>
-<cac:{root}Line><cbc:ID>1</cbc:ID><cbc:LineExtensionAmount currencyID="EUR">{net}</cbc:LineExtensionAmount>
-<cac:Item><cbc:Name>Vis</cbc:Name><cac:ClassifiedTaxCategory>{category}</cac:ClassifiedTaxCategory></cac:Item></cac:{root}Line>
+<cac:{root}Line><cbc:ID>1</cbc:ID><cbc:{units} unitCode="C62">{quantity}</cbc:{units}>
+<cbc:LineExtensionAmount currencyID="EUR">{net}</cbc:LineExtensionAmount>
+<cac:Item><cbc:Name>Vis</cbc:Name><cac:ClassifiedTaxCategory>{category}</cac:ClassifiedTaxCategory></cac:Item>
+<cac:Price><cbc:PriceAmount currencyID="EUR">{net.removeprefix("-")}</cbc:PriceAmount></cac:Price></cac:{root}Line>
 </{root}>""".encode()

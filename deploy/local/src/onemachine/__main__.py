@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 from shared.clock import machine_now
+from shared.locks import exclusive
 
 from onemachine import demo
 from onemachine.errors import LocalError
 from onemachine.firststeps import SCOPE, TENANT_ID, first_steps, prepare
 from onemachine.infrastructure import Infrastructure
-from onemachine.locks import exclusive
 from onemachine.stack import SANDBOX, SERVICES, Stack, waiting
 
 

@@ -85,7 +85,7 @@ Five calls, in this order:
 curl -sS {auth} -H "Idempotency-Key: first-1" -H "Content-Type: application/json" -d '{hook}' {urls["partners"]}/v1/subscriptions
 
 # 2. an invoice comes in from the ERP, as UBL 2.1
-curl -sS {auth} -H "Idempotency-Key: first-2" -H "Content-Type: application/xml" --data-binary @{folder}/invoice.xml '{urls["invoicing"]}/v1/invoices/ubl?source_system=erp'
+curl -sS {auth} -H "Idempotency-Key: first-2" -H "Content-Type: application/xml" --data-binary @{folder}/invoice.xml '{urls["invoicing"]}/v1/invoices/files?source_system=erp'
 
 # 3. the bank's statement comes in, as camt.053
 curl -sS {auth} -H "Idempotency-Key: first-3" -H "Content-Type: application/xml" --data-binary @{folder}/statement.xml {urls["matching"]}/v1/bank-files

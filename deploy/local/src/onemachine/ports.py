@@ -10,8 +10,9 @@ import random
 import socket
 from pathlib import Path
 
+from shared.locks import exclusive
+
 from onemachine.errors import LocalError
-from onemachine.locks import exclusive
 
 HOST = "127.0.0.1"
 _FIRST, _LAST = 15_000, 29_999  # below Linux' 32768 and everybody else's 49152

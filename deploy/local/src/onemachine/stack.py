@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+from shared.locks import exclusive
 
 from onemachine.databases import ServiceDatabase, provision
 from onemachine.errors import LocalError
 from onemachine.infrastructure import Infrastructure
-from onemachine.locks import exclusive
 from onemachine.ports import HOST, Ports
 from onemachine.processes import Process
 from onemachine.tokens import AUDIENCE, ISSUER, Issuer, write_secret

@@ -21,9 +21,9 @@ from contracts.invoices import StatusAmount, StatusReason
 from lxml import etree
 from shared.money import parse_amount
 
-from invoicing import xmlfile
 from invoicing.domain.lifecycle import STATUSES
 from invoicing.drafts import identifier
+from invoicing.einvoices import xmlfile
 from invoicing.handlers.refusals import Refusal, refused_at
 from invoicing.handlers.statuses import Said
 

@@ -72,13 +72,13 @@ async def test_a_register_number_that_two_duplicates_bear_is_no_longer_ambiguous
     listed = (await client.get("/v1/customers", company_id="FR 83 404833048")).json()["items"]
     assert {one, two} == {each["customer_id"] for each in listed}
     buyer = party("Twin", vat="FR83404833048")
-    assert (await client.post("/v1/invoices/ubl", ubl("U-1", buyer=buyer))).json()["code"] == "buyer-ambiguous"
+    assert (await client.post("/v1/invoices/files", ubl("U-1", buyer=buyer))).json()["code"] == "buyer-ambiguous"
     await merge(client, one, two)
     [found] = (await client.get("/v1/customers", name="client a")).json()["items"]
     assert (found["customer_id"], found["survivor_id"]) == (one, two)
     assert (await client.get("/v1/customers", name="%")).status_code == 422
     assert (await client.get("/v1/customers", name="%_")).json()["items"] == []
-    answer = await client.post("/v1/invoices/ubl", ubl("U-1", buyer=buyer))
+    answer = await client.post("/v1/invoices/files", ubl("U-1", buyer=buyer))
     assert (answer.status_code, answer.json()["customer_id"]) == (201, two)
 
 

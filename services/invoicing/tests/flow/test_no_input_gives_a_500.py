@@ -47,7 +47,7 @@ async def test_mutated_files(client):
         parts[at] = (random.choice(values) if text.strip() else text) + tag + rest
         if random.random() < 0.2:
             del parts[random.randrange(len(parts))]
-        answer = await client.post("/v1/invoices/ubl", b">".join(parts))
+        answer = await client.post("/v1/invoices/files", b">".join(parts))
         assert answer.status_code < 500, answer.text
 
 

@@ -176,7 +176,7 @@ class Play:
         await at_once(self._ubl(document) for document in documents if document.channel == "ubl")
         for bad in day.bad_documents:
             if bad.document.channel == "ubl":
-                sent = invoicing.send(f"/v1/invoices/ubl?source_system={SOURCE_SYSTEM}", self.erp.ubl(bad.document, bad.fault), _XML)
+                sent = invoicing.send(f"/v1/invoices/files?source_system={SOURCE_SYSTEM}", self.erp.ubl(bad.document, bad.fault), _XML)
             else:
                 sent = invoicing.post("/v1/invoices", self.erp.bad_invoice(bad))
             await self._must_refuse(f"{bad.document.number} with {bad.fault} by {bad.document.channel}", sent)
@@ -187,7 +187,7 @@ class Play:
 
     async def _ubl(self, document: Document) -> None:
         content = self.erp.ubl(document)
-        sent = self._services.invoicing.send(f"/v1/invoices/ubl?source_system={SOURCE_SYSTEM}", content, _XML)
+        sent = self._services.invoicing.send(f"/v1/invoices/files?source_system={SOURCE_SYSTEM}", content, _XML)
         if await self._must_take(f"{document.number} as UBL", sent):
             self._taken(document)
 

@@ -12,7 +12,7 @@ from shared.web.models import AmountMinor, Command, CurrencyCode, Date, Id, Lax,
 
 from invoicing.api.edge import Number, SourceSystem
 from invoicing.drafts import Buyer, Draft, is_plausible
-from invoicing.files import account
+from invoicing.einvoices.booking import account
 from invoicing.handlers.invoices import Outcome
 from invoicing.storage.invoices import Kept
 

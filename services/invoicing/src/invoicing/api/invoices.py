@@ -1,4 +1,4 @@
-"""Invoices and credit notes: POST /v1/invoices, /batch and /ubl, GET, cancel."""
+"""Invoices and credit notes: POST /v1/invoices, /batch and /files, GET, cancel."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ from shared.web.problems import problem_of as problem_of_error
 from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from invoicing import documents, files
+from invoicing import documents
 from invoicing.api.commands import (
     BatchAnswer,
     BatchCommand,
@@ -30,13 +30,15 @@ from invoicing.api.commands import (
     view,
 )
 from invoicing.api.edge import SourceSystem, problem_of, runtime_of
+from invoicing.einvoices.drafting import draft_of
+from invoicing.einvoices.pool import read_file
+from invoicing.einvoices.xmlfile import MAX_BYTES
 from invoicing.handlers import invoices as handlers
 from invoicing.handlers.entities import find_seller
 from invoicing.handlers.invoices import Outcome
 from invoicing.handlers.refusals import Refusal
 from invoicing.storage import invoices as storage
 from invoicing.storage.rows import as_dict
-from invoicing.xmlfile import MAX_BYTES
 
 ROUTER = Router(prefix="/v1/invoices", tags=["invoices"])
 Writer = Annotated[Caller, requires("invoices:write")]
@@ -119,38 +121,39 @@ def _problem(problem: Problem) -> dict[str, Any]:
 
 
 @ROUTER.post(
-    "/ubl",
+    "/files",
     status_code=201,
     response_model=InvoiceView,
     responses={200: {"model": InvoiceView, "description": "Changed, or the same again"}},
     max_body_size=MAX_BYTES,
 )
-async def post_ubl(
+async def post_file(
     body: Annotated[bytes, Body(media_type="application/xml")],
     request: Request,
     caller: Writer,
     source_system: Annotated[SourceSystem, Query()] = "ubl",
-    source_version: Annotated[int, Query(ge=1, le=2**31 - 1, description="UBL has no version: raise it to change an invoice")] = 1,
+    source_version: Annotated[int, Query(ge=1, le=2**31 - 1, description="A file has no version: raise it to change an invoice")] = 1,
 ) -> Response:
-    """Takes a UBL 2.1 Invoice or CreditNote. The file's own number (BT-1) is its source id.
+    """Takes an e-invoice: UBL 2.1, UN/CEFACT CII, or a PDF that embeds one (Factur-X, ZUGFeRD); told apart by content.
 
-    422 names the XPath and the rule of EN 16931 that does not hold, or the seller that is none of ours. The file is kept
-    under its SHA-256, which the event names.
+    The official rules of the profile that it names judge it. 422 names the XPath and the rule that does not hold, or the
+    seller that is none of ours. The file's own number (BT-1) is its source id; the file is kept under its SHA-256, which the
+    event names.
     """
     runtime = runtime_of(request)
-    reading = files.read(body)
-    invoice = reading.invoice
-    if reading.booked is not None and reading.booked.obstacle is not None:
-        each = reading.booked.obstacle
+    reading = await read_file(body)
+    invoice, booked = reading.invoice, reading.booked
+    if invoice is None or booked is None:
+        errors = [FieldError(each.xpath, each.rule, each.detail) for each in reading.fatal[:_FINDINGS_SHOWN]]
+        raise Problem(422, "einvoice-refused", "The file is no sound e-invoice", reading.reason, errors=errors)
+    if booked.obstacle is not None:
+        each = booked.obstacle
         raise Problem(422, each.rule, "The invoice cannot be booked", errors=[FieldError(each.xpath, each.rule, each.detail)])
-    if reading.verdict != "accepted" or invoice is None:
-        errors = [FieldError(each.xpath, each.rule, each.detail) for each in reading.findings[:_FINDINGS_SHOWN]]
-        raise Problem(422, "ubl-refused", "The file is no sound UBL invoice", reading.reason, errors=errors)
     now = runtime.clock.now()
 
     async def produce(conn: AsyncConnection) -> Response:
         seller = await find_seller(conn, caller.tenant_id, invoice.seller)
-        draft = files.draft_of(reading, entity_id=seller.entity_id, source_system=source_system, source_version=source_version)
+        draft = draft_of(reading, entity_id=seller.entity_id, source_system=source_system, source_version=source_version)
         [outcome] = await handlers.receive(conn, caller.tenant_id, [draft], now=now, actor=caller.subject, seller=seller)
         if outcome.status in {"created", "changed"}:
             await asyncio.to_thread(documents.store, runtime.settings.documents_dir, caller.tenant_id, reading.sha256, body)

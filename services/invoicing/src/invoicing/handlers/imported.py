@@ -14,8 +14,10 @@ from uuid import UUID
 from contracts.invoices import Origin
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from invoicing import documents, files
+from invoicing import documents
 from invoicing.drafts import Draft
+from invoicing.einvoices.drafting import draft_of
+from invoicing.einvoices.reading import Reading
 from invoicing.handlers import invoices
 from invoicing.handlers.entities import find_sellers
 from invoicing.handlers.refusals import Refusal
@@ -130,7 +132,7 @@ async def take_files(
         if mode != "issued":
             refused[place] = (("", "mode-needs-table", "an e-invoice does not say what is open or when it was paid"),)
         elif reading.verdict != "accepted":
-            told = [(finding.xpath, finding.rule, finding.detail) for finding in reading.findings[:_FILE_FAULTS]]
+            told = [(finding.xpath, finding.rule, finding.detail) for finding in reading.fatal[:_FILE_FAULTS]]
             refused[place] = tuple(told) or (("", "unreadable", reading.reason or "cannot be read"),)
         elif reading.booked is not None and reading.booked.obstacle is not None:
             obstacle = reading.booked.obstacle
@@ -138,7 +140,7 @@ async def take_files(
         elif isinstance(seller, Refusal) or seller is None:
             refused[place] = _told(seller, str) if seller is not None else (("", "unreadable", "names no seller"),)
         else:
-            drafts[place] = files.draft_of(reading, entity_id=seller.entity_id, source_system=source_system, source_version=1)
+            drafts[place] = draft_of(reading, entity_id=seller.entity_id, source_system=source_system, source_version=1)
     became = await _receive(conn, tenant_id, drafts, now=now, actor=actor)
     found = []
     for place, each in enumerate(taken):
@@ -153,7 +155,7 @@ async def take_files(
     return found
 
 
-def _value(reading: files.Reading) -> tuple[str | None, int | None]:
+def _value(reading: Reading) -> tuple[str | None, int | None]:
     """What an e-invoice counts as in the control sums: what is payable, a credit note negative."""
     if reading.booked is None or reading.invoice is None:
         return None, None

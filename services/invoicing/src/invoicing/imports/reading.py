@@ -16,7 +16,9 @@ from uuid import UUID
 from contracts.invoices import Origin
 from shared.clock import monotonic
 
-from invoicing import files
+from invoicing.einvoices.pool import kept_pool
+from invoicing.einvoices.reading import Reading as EInvoiceReading
+from invoicing.einvoices.xmlfile import MAX_BYTES
 from invoicing.imports import archive, csvfile, spreadsheet
 from invoicing.imports.customers import TakenCustomer
 from invoicing.imports.customers import take as take_customer
@@ -25,7 +27,6 @@ from invoicing.imports.mapping import Mapping
 from invoicing.imports.records import MAX_ROWS, FileError
 from invoicing.imports.slices import cut
 from invoicing.imports.table import open_table
-from invoicing.xmlfile import MAX_BYTES
 
 Format = Literal["csv", "xlsx", "xml", "pdf", "zip"]
 Place = tuple[int, int, int]
@@ -52,7 +53,7 @@ class FileTaken(NamedTuple):
     """An e-invoice of an archive, or the file itself (`member` empty)."""
 
     member: str
-    reading: files.Reading
+    reading: EInvoiceReading
     data: bytes
 
 
@@ -146,7 +147,7 @@ def _read_file(name: str, path: Path) -> FileTaken:
     if path.stat().st_size > MAX_BYTES:
         raise FileError("file-too-large", f"an e-invoice is larger than {MAX_BYTES} bytes")
     data = path.read_bytes()
-    return FileTaken(name, files.read(data), data)
+    return FileTaken(name, kept_pool().read_now(data), data)
 
 
 def _of_table(work: Work, path: Path, form: Format, place: Place, max_rows: int) -> Batch:

@@ -3,7 +3,6 @@
 Invariants: amounts and dates are read strictly (xsd:decimal, xsd:date); what cannot be read is a finding, never a guess.
 """
 
-import re
 from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
@@ -11,57 +10,18 @@ from decimal import Decimal
 from lxml import etree
 
 from invoicing.domain.einvoice import EInvoice, Finding, Party, Portion, TaxPortion
+from invoicing.einvoices.fields import CREDIT_CODES, Reader, identifiers
 
 _NS = {
     "cac": "urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2",
     "cbc": "urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2",
 }
-_DECIMAL = re.compile(r"[+-]?(?:[0-9]{1,17}(?:\.[0-9]{0,10})?|\.[0-9]{1,10})")
-_DATE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:Z|[+-][0-9]{2}:[0-9]{2})?")
-_CREDIT_CODES = frozenset({"81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "532"})
-"""UNTDID 1001 codes of credit notes, as EN 16931's BR-CL-01 lists them."""
-_SPACE = re.compile(r"\s+")
-
-
-class _Reader:
-    """Reads one document and collects what is malformed."""
-
-    def __init__(self, root: etree._Element) -> None:
-        self.root = root
-        self.name = etree.QName(root).localname
-        self.malformed: list[Finding] = []
-
-    def text(self, node: etree._Element | None, path: str) -> str | None:
-        found = node.find(path, _NS) if node is not None else None
-        return _clean(found)
-
-    def texts(self, path: str) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(text for found in self.root.iterfind(path, _NS) if (text := _clean(found))))
-
-    def amount(self, node: etree._Element | None, path: str, xpath: str) -> Decimal | None:
-        text = self.text(node, path)
-        if text is None:
-            return None
-        if not _DECIMAL.fullmatch(text):
-            self.malformed.append(Finding("xsd-decimal", f"{xpath}/{path}", "is not a decimal number of at most 17 digits and 10 decimals"))
-            return None
-        return Decimal(text)
-
-    def day(self, node: etree._Element | None, path: str, xpath: str) -> date | None:
-        text = self.text(node, path)
-        if text is None:
-            return None
-        found = _DATE.fullmatch(text)
-        try:
-            return date.fromisoformat(found[1] if found else "")
-        except ValueError:
-            self.malformed.append(Finding("xsd-date", f"{xpath}/{path}", "is not a date YYYY-MM-DD"))
-            return None
+_QUANTITY = {"Invoice": "InvoicedQuantity", "CreditNote": "CreditedQuantity"}
 
 
 def read(root: etree._Element) -> EInvoice:
-    """What a UBL invoice or credit note says; rules are checked by `domain.einvoice.findings`."""
-    reader = _Reader(root)
+    """What a UBL invoice or credit note says; whether it holds is for the rules to say."""
+    reader = Reader(root, _NS)
     top = f"/{reader.name}"
     currency = reader.text(root, "cbc:DocumentCurrencyCode")
     type_code = reader.text(root, f"cbc:{reader.name}TypeCode")
@@ -82,19 +42,20 @@ def read(root: etree._Element) -> EInvoice:
         issue_date=reader.day(root, "cbc:IssueDate", top),
         due_date=due,
         type_code=type_code,
-        is_credit=reader.name == "CreditNote" or type_code in _CREDIT_CODES,
+        is_credit=reader.name == "CreditNote" or type_code in CREDIT_CODES,
         currency=currency,
         seller=_party(reader, "cac:AccountingSupplierParty"),
         buyer=_party(reader, "cac:AccountingCustomerParty"),
         payee_name=reader.text(root, "cac:PayeeParty/cac:PartyName/cbc:Name"),
         means_code=reader.text(means, "cbc:PaymentMeansCode"),
-        payment_reference=next(iter(reader.texts("cac:PaymentMeans/cbc:PaymentID")), None),
-        account=next(iter(reader.texts("cac:PaymentMeans/cac:PayeeFinancialAccount/cbc:ID")), None),
-        has_terms=root.find("cac:PaymentTerms", _NS) is not None,
-        notes=reader.texts("cac:PaymentTerms/cbc:Note"),
-        order_numbers=reader.texts("cac:OrderReference/cbc:ID"),
-        preceding=reader.texts("cac:BillingReference/cac:InvoiceDocumentReference/cbc:ID"),
-        references=(*reader.texts("cbc:BuyerReference"), *reader.texts("cac:ContractDocumentReference/cbc:ID")),
+        payment_reference=next(iter(reader.texts(root, "cac:PaymentMeans/cbc:PaymentID")), None),
+        account=next(iter(reader.texts(root, "cac:PaymentMeans/cac:PayeeFinancialAccount/cbc:ID")), None),
+        bic=reader.text(means, "cac:PayeeFinancialAccount/cac:FinancialInstitutionBranch/cbc:ID"),
+        delivery_date=reader.day(root, "cac:Delivery/cbc:ActualDeliveryDate", top),
+        notes=reader.texts(root, "cac:PaymentTerms/cbc:Note"),
+        order_numbers=reader.texts(root, "cac:OrderReference/cbc:ID"),
+        preceding=reader.texts(root, "cac:BillingReference/cac:InvoiceDocumentReference/cbc:ID"),
+        references=(*reader.texts(root, "cbc:BuyerReference"), *reader.texts(root, "cac:ContractDocumentReference/cbc:ID")),
         instalments=_instalments(reader, top),
         lines=tuple(_lines(reader, top)),
         allowances=tuple(allowances),
@@ -113,38 +74,32 @@ def read(root: etree._Element) -> EInvoice:
     )
 
 
-def _clean(node: etree._Element | None) -> str | None:
-    """The text of an element with runs of white space made one space; None where it is empty."""
-    text = node.text if node is not None else None
-    return (_SPACE.sub(" ", text).strip() or None) if text else None
-
-
-def _party(reader: _Reader, path: str) -> Party:
+def _party(reader: Reader, path: str) -> Party:
     outer = reader.root.find(path, _NS)
     party = outer.find("cac:Party", _NS) if outer is not None else None
     if outer is None or party is None:
         return Party()
     address = party.find("cac:PostalAddress", _NS)
-    identifiers = [
-        *_identifiers(party.iterfind("cac:PartyLegalEntity/cbc:CompanyID", _NS)),
+    found = [
+        *identifiers(party.iterfind("cac:PartyLegalEntity/cbc:CompanyID", _NS)),
         *(
             ("vat", text)
             for scheme in party.iterfind("cac:PartyTaxScheme", _NS)
             if (reader.text(scheme, "cac:TaxScheme/cbc:ID") or "").upper() == "VAT" and (text := reader.text(scheme, "cbc:CompanyID"))
         ),
         # without its scheme a party identification is any name that somebody has for the party
-        *(pair for pair in _identifiers(party.iterfind("cac:PartyIdentification/cbc:ID", _NS)) if pair[0] not in {"", "SEPA"}),
-        *(pair for pair in _identifiers(party.iterfind("cbc:EndpointID", _NS)) if pair[0] not in {"", "EM"}),
+        *(pair for pair in identifiers(party.iterfind("cac:PartyIdentification/cbc:ID", _NS)) if pair[0] not in {"", "SEPA"}),
+        *(pair for pair in identifiers(party.iterfind("cbc:EndpointID", _NS)) if pair[0] not in {"", "EM"}),
     ]
     numbers = (
         reader.text(outer, "cbc:SupplierAssignedAccountID"),
-        *(value for _, value in _identifiers(party.iterfind("cac:PartyIdentification/cbc:ID", _NS))),
+        *(value for _, value in identifiers(party.iterfind("cac:PartyIdentification/cbc:ID", _NS))),
     )
     lines = (reader.text(address, f"cbc:{name}") for name in ("StreetName", "AdditionalStreetName"))
     country = reader.text(address, "cac:Country/cbc:IdentificationCode")
     return Party(
         name=reader.text(party, "cac:PartyLegalEntity/cbc:RegistrationName") or None,
-        identifiers=tuple(dict.fromkeys(identifiers)),
+        identifiers=tuple(dict.fromkeys(found)),
         numbers=tuple(dict.fromkeys(filter(None, numbers))),
         has_address=address is not None,
         country=country,
@@ -154,11 +109,7 @@ def _party(reader: _Reader, path: str) -> Party:
     )
 
 
-def _identifiers(nodes: Iterable[etree._Element]) -> list[tuple[str, str]]:
-    return [((node.get("schemeID") or "").strip(), text) for node in nodes if (text := _clean(node))]
-
-
-def _lines(reader: _Reader, top: str) -> Iterable[Portion]:
+def _lines(reader: Reader, top: str) -> Iterable[Portion]:
     for position, line in enumerate(reader.root.iterfind(f"cac:{reader.name}Line", _NS), 1):
         at = f"{top}/cac:{reader.name}Line[{position}]"
         category = line.find("cac:Item/cac:ClassifiedTaxCategory", _NS)
@@ -166,27 +117,39 @@ def _lines(reader: _Reader, top: str) -> Iterable[Portion]:
             xpath=f"{at}/cbc:LineExtensionAmount",
             amount=reader.amount(line, "cbc:LineExtensionAmount", at),
             category=reader.text(category, "cbc:ID"),
-            rate=reader.amount(category, "cbc:Percent", f"{at}/cac:Item/cac:ClassifiedTaxCategory"),
+            rate=reader.number(category, "cbc:Percent"),
+            quantity=reader.number(line, f"cbc:{_QUANTITY[reader.name]}"),
+            price=reader.number(line, "cac:Price/cbc:PriceAmount"),
+            base=reader.number(line, "cac:Price/cbc:BaseQuantity"),
+            adjustment=sum((_signed(reader, each, at) for each in line.iterfind("cac:AllowanceCharge", _NS)), Decimal(0)),
         )
 
 
-def _adjustments(reader: _Reader, top: str) -> tuple[list[Portion], list[Portion]]:
+def _signed(reader: Reader, node: etree._Element, at: str) -> Decimal:
+    amount = reader.amount(node, "cbc:Amount", f"{at}/cac:AllowanceCharge") or Decimal(0)
+    return amount if _is_charge(reader, node) else -amount
+
+
+def _is_charge(reader: Reader, node: etree._Element) -> bool:
+    return reader.text(node, "cbc:ChargeIndicator") in {"true", "1"}
+
+
+def _adjustments(reader: Reader, top: str) -> tuple[list[Portion], list[Portion]]:
     found: tuple[list[Portion], list[Portion]] = ([], [])
     for position, each in enumerate(reader.root.iterfind("cac:AllowanceCharge", _NS), 1):
         at = f"{top}/cac:AllowanceCharge[{position}]"
-        charge = reader.text(each, "cbc:ChargeIndicator") in {"true", "1"}
-        found[charge].append(
+        found[_is_charge(reader, each)].append(
             Portion(
                 xpath=f"{at}/cbc:Amount",
                 amount=reader.amount(each, "cbc:Amount", at),
                 category=reader.text(each, "cac:TaxCategory/cbc:ID"),
-                rate=reader.amount(each, "cac:TaxCategory/cbc:Percent", at),
+                rate=reader.number(each, "cac:TaxCategory/cbc:Percent"),
             )
         )
     return found
 
 
-def _taxes(reader: _Reader, top: str, currency: str | None) -> tuple[Decimal | None, list[TaxPortion]]:
+def _taxes(reader: Reader, top: str, currency: str | None) -> tuple[Decimal | None, list[TaxPortion]]:
     """The VAT in the invoice's currency (BT-110; a second total, in the accounting currency, is BT-111) and its breakdown."""
     tax, taxes = None, []
     for group, node in enumerate(reader.root.iterfind("cac:TaxTotal", _NS), 1):
@@ -194,7 +157,9 @@ def _taxes(reader: _Reader, top: str, currency: str | None) -> tuple[Decimal | N
         amount = node.find("cbc:TaxAmount", _NS)
         if amount is not None and amount.get("currencyID") == currency:
             if tax is not None:
-                reader.malformed.append(Finding("BR-CO-15", f"{at}/cbc:TaxAmount", "a second VAT total in the invoice's currency"))
+                reader.malformed.append(
+                    Finding("ENC-TAX-TOTAL", f"{at}/cbc:TaxAmount", "a second VAT total in the currency of the invoice", "warning")
+                )
             tax = reader.amount(node, "cbc:TaxAmount", at)
         for position, each in enumerate(node.iterfind("cac:TaxSubtotal", _NS), 1):
             path = f"{at}/cac:TaxSubtotal[{position}]"
@@ -204,13 +169,13 @@ def _taxes(reader: _Reader, top: str, currency: str | None) -> tuple[Decimal | N
                     taxable=reader.amount(each, "cbc:TaxableAmount", path),
                     tax=reader.amount(each, "cbc:TaxAmount", path),
                     category=reader.text(each, "cac:TaxCategory/cbc:ID"),
-                    rate=reader.amount(each, "cac:TaxCategory/cbc:Percent", path),
+                    rate=reader.number(each, "cac:TaxCategory/cbc:Percent"),
                 )
             )
     return tax, taxes
 
 
-def _instalments(reader: _Reader, top: str) -> tuple[tuple[date, Decimal], ...]:
+def _instalments(reader: Reader, top: str) -> tuple[tuple[date, Decimal], ...]:
     """Payment terms that each name an amount and a due date; terms in words alone make no instalments."""
     found = []
     for position, terms in enumerate(reader.root.iterfind("cac:PaymentTerms", _NS), 1):

@@ -1,15 +1,17 @@
-"""The jars of Apache Kafka: exactly those of `kafka-jars.txt`, fetched once from Maven Central and kept outside any checkout.
+"""Jars by a locked list, fetched once from Maven Central and kept outside any checkout: the broker, the rules of e-invoices.
 
-A line of the list is `group:artifact:version sha256:HEX`. Invariants: a file under its final name is whole and has the listed checksum (it
+A line of a list is `group:artifact:version sha256:HEX`. Invariants: a file under its final name is whole and has the listed checksum (it
 is renamed there only after the check), so an interrupted fetch goes on where it stopped; what has another checksum is removed and refused
-by name. The list was made by Maven from `org.apache.kafka:kafka_2.13` and its runtime dependencies; jgo only downloads, it does not
-resolve.
+by name. jgo only downloads, it does not resolve: a list names everything that is needed.
+
+    python -m shared.jars LIST...      fetches what the lists name, e.g. when an image is built
 """
 
 import hashlib
 import logging
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,15 +19,17 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from onemachine.errors import LocalError
-from onemachine.locks import exclusive
+from shared.locks import exclusive
 
-LOCKED = Path(__file__).with_name("kafka-jars.txt")
 _ATTEMPTS = 4
 _log = logging.getLogger(__name__)
 
 
-class ChecksumError(LocalError):
+class JarError(OSError):
+    """A list is malformed, or a jar of it cannot be had; the text is one line that says what and where."""
+
+
+class ChecksumError(JarError):
     """A downloaded jar is not the one that the list names."""
 
 
@@ -55,18 +59,24 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "encours"
 
 
-def read_list(file: Path = LOCKED) -> list[Jar]:
-    """The jars of a list, in its order. Raises LocalError naming the line that is malformed or doubled."""
+def jars_folder() -> Path:
+    """Where jars are kept: `$ENCOURS_JARS_DIR` (an image has them there), else `jars` in the user's cache."""
+    given = os.environ.get("ENCOURS_JARS_DIR")
+    return Path(given) if given else cache_folder() / "jars"
+
+
+def read_list(file: Path) -> list[Jar]:
+    """The jars of a list, in its order. Raises JarError naming the line that is malformed or doubled."""
     jars: dict[str, Jar] = {}
     for number, line in enumerate(file.read_text().splitlines(), start=1):
         coordinate, _, checksum = line.partition(" sha256:")
         parts = coordinate.split(":")
         if len(parts) != 3 or len(checksum) != 64 or not all(parts):  # noqa: PLR2004 - group, artifact, version; hex digits of a SHA-256
-            raise LocalError(f"{file}:{number}: expected 'group:artifact:version sha256:HEX', found {line!r}")
+            raise JarError(f"{file}:{number}: expected 'group:artifact:version sha256:HEX', found {line!r}")
         group, artifact, version = parts
         jar = Jar(group, artifact, version, checksum.lower())
         if jar.file_name in jars:
-            raise LocalError(f"{file}:{number}: {jar.file_name} is listed twice")
+            raise JarError(f"{file}:{number}: {jar.file_name} is listed twice")
         jars[jar.file_name] = jar
     return list(jars.values())
 
@@ -82,7 +92,7 @@ def fetch(
     """The jars' paths in `folder`, in order, fetched 8 at a time where missing.
 
     `repositories` (name to URL) replaces Maven Central; `progress` is told (present, all); `pause` seconds, doubled each time, separate the
-    attempts at one jar. Raises ChecksumError naming the jar that is not the listed one, LocalError naming the one that cannot be had.
+    attempts at one jar. Raises ChecksumError naming the jar that is not the listed one, JarError naming the one that cannot be had.
     """
     if any(not (folder / jar.file_name).exists() for jar in jars):
         with exclusive(folder / ".lock"):
@@ -117,7 +127,7 @@ def _fetch_one(jar: Jar, folder: Path, repositories: dict[str, str] | None, paus
             raise
         except (OSError, RuntimeError) as error:  # requests' errors are OSErrors; jgo says "not found" with RuntimeError
             if attempt + 1 == _ATTEMPTS:
-                raise LocalError(f"{jar.coordinate} cannot be fetched from Maven Central: {_one_line(error)}") from error
+                raise JarError(f"{jar.coordinate} cannot be fetched from Maven Central: {_one_line(error)}") from error
             _log.debug("attempt %d at %s failed: %s", attempt + 1, jar.coordinate, _one_line(error))
             time.sleep(pause * 2**attempt)
     return None
@@ -139,3 +149,17 @@ def _download(jar: Jar, folder: Path, repositories: dict[str, str] | None) -> No
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
+
+
+def _main() -> int:
+    for listed in sys.argv[1:]:
+        try:
+            fetch(read_list(Path(listed)), jars_folder())
+        except OSError as error:
+            print(f"jars: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
