@@ -114,6 +114,11 @@ async def resolve(conn: AsyncConnection, keys: Iterable[Key]) -> dict[Key, UUID]
     return {(row.tenant_id, row.id): row.survivor_id for row in rows}
 
 
+async def stands_for(conn: AsyncConnection, tenant_id: UUID, one: UUID) -> UUID:
+    """The id that stands for this one: itself, where it was not merged."""
+    return (await resolve(conn, [(tenant_id, one)])).get((tenant_id, one), one)
+
+
 async def members(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[UUID]) -> dict[UUID, UUID]:
     """Every id that one of `ids` stands for, itself among them, to that one. An id that another stands for has none."""
     listed = sorted(set(ids))
@@ -128,3 +133,12 @@ async def members(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[UUID]) -
     wanted = set(listed)
     found = {one: one for one in listed if stands.get(one, one) == one}
     return found | {one: end for one, end in stands.items() if end in wanted}
+
+
+GROUP = "unnest(CAST(:members AS uuid[]), CAST(:stands AS uuid[])) AS g(member, survivor)"
+"""SQL: each id beside the one that stands for it; its parameters are made by `group_of`."""
+
+
+def group_of(found: Mapping[UUID, UUID]) -> dict[str, list[UUID]]:
+    """The parameters of GROUP for what `members` found."""
+    return {"members": list(found), "stands": list(found.values())}

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from contracts.accounts import BankReconciliationAdvanced, CollectionAccountChanged, VirtualIbanAssigned, VirtualIbanReleased
 from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged, ScoreChanged
-from contracts.customers import CustomerChanged, CustomerIdentityChanged
+from contracts.customers import CustomerChanged, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued, InvoiceStatusChanged
 from contracts.items import AccountBalanceChanged, OpenItemChanged
 from contracts.payments import (
@@ -20,13 +20,15 @@ from contracts.payments import (
 from shared.consumer import Routes
 from shared.jobs import Job, JobContext
 
-from dunning.handlers import dispatches, gate, promises, reminders, replicas, statuses
+from dunning.handlers import customers, dispatches, gate, promises, reminders, replicas, statuses
 from dunning.settings import Settings
 from dunning.smtp import Smtp
 
 ROUTES: Routes = {
     CustomerChanged: replicas.keep_customers,
     CustomerIdentityChanged: replicas.keep_identities,
+    CustomerMerged: customers.keep_merges,
+    CustomerUnmerged: customers.keep_merges,
     InvoiceIssued: replicas.keep_invoices,
     InvoiceChanged: replicas.keep_invoices,
     InvoiceCancelled: replicas.keep_invoices,

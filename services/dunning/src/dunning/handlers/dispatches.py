@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from contracts.dunning import ReminderItem, ReminderSent
+from shared.aliases import stands_for
 from shared.clock import machine_now
 from shared.failpoints import failpoint
 from shared.jobs import JobContext
@@ -83,6 +84,8 @@ async def _objection(conn: AsyncConnection, tenant_id: UUID, mail: Row[Any], tod
     policy = await policy_of(conn, tenant_id)
     if not policy.active_on(today):
         return "switched_off"
+    if await stands_for(conn, tenant_id, mail.customer_id) != mail.customer_id:
+        return "merged"  # whoever stands for him is decided about on the next day, at his own address
     debtor = (mail.customer_id, mail.currency)
     case = (await cases(conn, tenant_id, mail.entity_id, policy, {debtor: situation_of(mail.inputs).lines}))[debtor]
     decision = decide(case.situation)

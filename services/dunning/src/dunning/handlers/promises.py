@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from contracts.dunning import PromiseBroken, PromiseCancelled, PromiseKept, PromiseMade, PromiseState
+from shared.aliases import stands_for
 from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
 from sqlalchemy import Row
@@ -50,6 +51,7 @@ async def make(
 ) -> Row[Any]:
     """A new promise. Raises RefusedError where its day is past or an item is not an open debt of the customer in that currency."""
     today = business_day(now)
+    customer_id = await stands_for(conn, tenant_id, customer_id)
     if due_on < today:
         raise RefusedError("due-in-the-past", "a promise is for today or later")
     owed = {row.item_id: row for row in await storage.debts(conn, tenant_id, [customer_id]) if row.currency == currency and row.open_minor}
@@ -104,7 +106,7 @@ async def judge_promises(context: JobContext, tenant_id: UUID) -> None:
 async def _judge(conn: AsyncConnection, tenant_id: UUID, slice_: Sequence[Row[Any]], now: datetime) -> None:
     owed, progress = await progress_of(conn, tenant_id, slice_)
     open_through = await gates.gates(conn, tenant_id)
-    in_hand = await storage.in_hand(conn, tenant_id, [promise.customer_id for promise in slice_])
+    in_hand = await storage.in_hand(conn, tenant_id, [promise.debtor_id for promise in slice_])
     verdicts = []
     for promise in slice_:
         gate = _least(open_through, {row.entity_id for row in owed[promise.promise_id]})
@@ -113,7 +115,7 @@ async def _judge(conn: AsyncConnection, tenant_id: UUID, slice_: Sequence[Row[An
             received_minor=progress[promise.promise_id],
             due_on=promise.due_on,
             gate=gate,
-            maybe_covered=promise.customer_id in in_hand,
+            maybe_covered=promise.debtor_id in in_hand,
         )
         if verdict:
             inputs = {
@@ -140,7 +142,7 @@ async def progress_of(
 ) -> tuple[dict[UUID, list[Row[Any]]], dict[UUID, int]]:
     """For each promise its items as they are now, and how much came in time."""
     debts = await storage.debts(
-        conn, tenant_id, [promise.customer_id for promise in promises], [item for promise in promises for item in promise.item_ids]
+        conn, tenant_id, [promise.debtor_id for promise in promises], [item for promise in promises for item in promise.item_ids]
     )
     scopes = {promise.promise_id: list(_scope(promise, debts)) for promise in promises}
     history = await storage.histories(conn, tenant_id, sorted({row.item_id for rows in scopes.values() for row in rows}))
@@ -162,7 +164,7 @@ def _scope(promise: Row[Any], debts: Iterable[Row[Any]]) -> Iterable[Row[Any]]:
         if promise.item_ids:
             if row.item_id in promise.item_ids:
                 yield row
-        elif (row.customer_id, row.currency) == (promise.customer_id, promise.currency) and (
+        elif (row.customer_id, row.currency) == (promise.debtor_id, promise.currency) and (
             str(row.item_id) in promise.baseline or row.issue_date >= promise.made_on
         ):
             yield row

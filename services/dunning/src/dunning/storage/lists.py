@@ -1,10 +1,14 @@
-"""What the API lists: pages in a stable order, newest day first, after a position."""
+"""What the API lists: pages in a stable order, newest day first, after a position.
+
+A customer's list holds what is about him and about whomever he was merged with.
+"""
 
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
 
+from shared.aliases import members, stands_for
 from shared.db import fetch
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,6 +29,13 @@ def _after(position: Position) -> dict[str, Any]:
     return {"day": position[0] if position else None, "id": position[1] if position else None}
 
 
+async def _group(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None) -> list[UUID] | None:
+    """A customer, whoever stands for him, and all others that one stands for; None for everybody."""
+    if customer_id is None:
+        return None
+    return list(await members(conn, tenant_id, [await stands_for(conn, tenant_id, customer_id)]))
+
+
 async def reminders(
     conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None, state: str | None, position: Position, limit: int
 ) -> Rows:
@@ -33,10 +44,10 @@ async def reminders(
         conn,
         f"SELECT {_DECISION}, p.state, p.message_id, p.interest_minor, p.compensation_minor, p.attempts, p.sent_at, p.detail "  # noqa: S608 - our own text
         "FROM dispatch p JOIN decision d USING (tenant_id, reminder_id) WHERE p.tenant_id = :tenant "
-        "AND (CAST(:customer AS uuid) IS NULL OR d.customer_id = :customer) AND (CAST(:state AS text) IS NULL OR p.state = :state)"
+        "AND coalesce(d.customer_id = ANY(CAST(:customers AS uuid[])), true) AND (CAST(:state AS text) IS NULL OR p.state = :state)"
         + _AFTER,
         tenant=tenant_id,
-        customer=customer_id,
+        customers=await _group(conn, tenant_id, customer_id),
         state=state,
         limit=limit,
         **_after(position),
@@ -50,10 +61,10 @@ async def held(
     return await fetch(
         conn,
         f"SELECT {_DECISION}, d.inputs FROM decision d WHERE d.tenant_id = :tenant AND d.outcome <> 'send' "  # noqa: S608 - our own text
-        "AND (CAST(:customer AS uuid) IS NULL OR d.customer_id = :customer) AND (CAST(:reason AS text) IS NULL OR d.reason = :reason) "
+        "AND coalesce(d.customer_id = ANY(CAST(:customers AS uuid[])), true) AND (CAST(:reason AS text) IS NULL OR d.reason = :reason) "
         "AND (CAST(:on AS date) IS NULL OR d.day = :on)" + _AFTER,
         tenant=tenant_id,
-        customer=customer_id,
+        customers=await _group(conn, tenant_id, customer_id),
         reason=reason,
         on=on,
         limit=limit,
@@ -68,11 +79,11 @@ async def promises(
     return await fetch(
         conn,
         "SELECT promise_id, version, customer_id, item_ids, amount_minor, currency, made_on, due_on, status FROM promise "
-        "WHERE tenant_id = :tenant AND (CAST(:customer AS uuid) IS NULL OR customer_id = :customer) "
+        "WHERE tenant_id = :tenant AND coalesce(customer_id = ANY(CAST(:customers AS uuid[])), true) "
         "AND (CAST(:status AS text) IS NULL OR status = :status) AND (CAST(:after AS uuid) IS NULL OR promise_id > :after) "
         "ORDER BY promise_id LIMIT :limit",
         tenant=tenant_id,
-        customer=customer_id,
+        customers=await _group(conn, tenant_id, customer_id),
         status=status,
         after=after,
         limit=limit,
@@ -86,11 +97,11 @@ async def disputes(
     return await fetch(
         conn,
         "SELECT dispute_id, version, item_id, customer_id, amount_minor, currency, reason, status, resolution FROM dispute "
-        "WHERE tenant_id = :tenant AND (CAST(:customer AS uuid) IS NULL OR customer_id = :customer) "
+        "WHERE tenant_id = :tenant AND coalesce(customer_id = ANY(CAST(:customers AS uuid[])), true) "
         "AND (CAST(:status AS text) IS NULL OR status = :status) AND (CAST(:after AS uuid) IS NULL OR dispute_id > :after) "
         "ORDER BY dispute_id LIMIT :limit",
         tenant=tenant_id,
-        customer=customer_id,
+        customers=await _group(conn, tenant_id, customer_id),
         status=status,
         after=after,
         limit=limit,

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+from shared.aliases import GROUP, group_of, members, survivor
 from shared.db import fetch, run
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,18 +14,25 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from dunning.domain.promise import Paid
 
 Rows = Sequence[Row[Any]]
-COLUMNS = "promise_id, version, customer_id, item_ids, amount_minor, currency, made_on, due_on, status, baseline"
+COLUMNS = (
+    "promise_id, version, customer_id, item_ids, amount_minor, currency, made_on, due_on, status, baseline, "
+    f"{survivor('promise.tenant_id', 'promise.customer_id')} AS debtor_id"
+)
+"""`debtor_id`: who stands for the customer that promised."""
 
 
 async def debts(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID], items: Sequence[UUID] = ()) -> Rows:
-    """The debit items of some customers, and some items by id: version, paid, entity, what is open."""
+    """The debit items of some customers and of those merged into them, and some items by id: version, paid, entity, what is open.
+
+    `customer_id` is who stands for the customer that the item names.
+    """
     return await fetch(
         conn,
-        "SELECT item_id, version, customer_id, entity_id, currency, issue_date, paid_minor, open_minor FROM item "
-        "WHERE tenant_id = :tenant AND kind <> 'credit_note' "
-        "AND (customer_id = ANY(CAST(:customers AS uuid[])) OR item_id = ANY(CAST(:items AS uuid[])))",
+        f"SELECT item_id, version, {survivor('item.tenant_id', 'item.customer_id')} AS customer_id, entity_id, currency, issue_date, "  # noqa: S608 - our own text
+        "paid_minor, open_minor FROM item WHERE tenant_id = :tenant AND kind <> 'credit_note' "
+        "AND (customer_id = ANY(CAST(:members AS uuid[])) OR item_id = ANY(CAST(:items AS uuid[])))",
         tenant=tenant_id,
-        customers=list(customers),
+        members=list(await members(conn, tenant_id, customers)),
         items=list(items),
     )
 
@@ -105,14 +113,14 @@ async def close(conn: AsyncConnection, tenant_id: UUID, verdicts: Sequence[tuple
 
 
 async def in_hand(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID]) -> set[UUID]:
-    """Customers with a payment in review, or with money on the account that has no item yet."""
+    """Customers with a payment in review, or with money on the account that has no item yet, they or one merged into them."""
     rows = await fetch(
         conn,
-        "SELECT who FROM payment CROSS JOIN LATERAL unnest(customer_ids) AS who WHERE tenant_id = :tenant AND unapplied_minor > 0 "
-        "AND customer_ids && CAST(:customers AS uuid[]) "
-        "UNION SELECT customer_id FROM balance WHERE tenant_id = :tenant AND unapplied_minor > 0 "
-        "AND customer_id = ANY(CAST(:customers AS uuid[]))",
+        f"SELECT g.survivor AS who FROM {GROUP} JOIN payment p ON p.tenant_id = :tenant AND p.unapplied_minor > 0 "  # noqa: S608 - our own text
+        "AND p.customer_ids @> ARRAY[g.member] "
+        f"UNION SELECT g.survivor FROM {GROUP} JOIN balance b ON b.tenant_id = :tenant AND b.unapplied_minor > 0 "
+        "AND b.customer_id = g.member",
         tenant=tenant_id,
-        customers=list(customers),
+        **group_of(await members(conn, tenant_id, customers)),
     )
     return {row.who for row in rows}

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from shared.aliases import GROUP, group_of, members, survivor
 from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,7 +21,7 @@ DUNNED_KINDS = ("invoice", "deposit")
 """A credit note is owed by us; a late charge starts no step of its own."""
 
 _CANDIDATES = (
-    "SELECT i.customer_id, i.currency, i.entity_id, n.item_id, n.number, n.due_date, "
+    f"SELECT {survivor('i.tenant_id', 'i.customer_id')} AS customer_id, i.currency, i.entity_id, n.item_id, n.number, n.due_date, "  # noqa: S608 - our own text
     "GREATEST((SELECT max(level) FROM level_reached l WHERE (l.tenant_id, l.item_id, l.instalment) = (n.tenant_id, n.item_id, n.number)), "
     "v.reminder_level) AS reached "
     "FROM instalment n JOIN item i USING (tenant_id, item_id) "
@@ -34,7 +35,7 @@ async def candidates(conn: AsyncConnection, tenant_id: UUID, due: tuple[date, da
     """Open instalments due within some dates, with the highest level each has reached; of one entity or all."""
     return await fetch(
         conn,
-        _CANDIDATES + " AND (CAST(:entity AS uuid) IS NULL OR i.entity_id = :entity) ORDER BY i.customer_id, i.currency",
+        _CANDIDATES + " AND (CAST(:entity AS uuid) IS NULL OR i.entity_id = :entity) ORDER BY 1, 2",
         tenant=tenant_id,
         first=due[0],
         last=due[1],
@@ -66,39 +67,49 @@ class Facts:
 
 
 async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, customers: Sequence[UUID], items: Sequence[UUID]) -> Facts:
-    """Locks and reads what a decision about some customers and their items rests on: a fixed number of statements."""
-    who: dict[str, Any] = {"tenant": tenant_id, "entity": entity_id, "customers": sorted(set(customers))}
+    """Locks and reads what a decision about some customers and their items rests on: a fixed number of statements.
+
+    What is about a customer that was merged is theirs who stands for him, and named so (`customer_id`).
+    """
+    listed = sorted(set(customers))
+    group = group_of(await members(conn, tenant_id, listed))
+    who: dict[str, Any] = {"tenant": tenant_id, "entity": entity_id, **group}
     what: dict[str, Any] = {"tenant": tenant_id, "items": sorted(set(items))}
     balances = await fetch(
         conn,
-        "SELECT account_id, version, customer_id, currency, unapplied_minor + unused_credits_minor AS credit_minor FROM balance "
-        "WHERE tenant_id = :tenant AND entity_id = :entity AND customer_id = ANY(CAST(:customers AS uuid[])) "
-        "ORDER BY account_id FOR UPDATE",
+        "SELECT b.account_id, b.version, g.survivor AS customer_id, b.currency, b.unapplied_minor + b.unused_credits_minor AS credit_minor "  # noqa: S608 - our own text
+        f"FROM {GROUP} JOIN balance b ON b.tenant_id = :tenant AND b.entity_id = :entity AND b.customer_id = g.member "
+        "ORDER BY b.account_id FOR UPDATE OF b",
         **who,
     )
     payments = await fetch(
         conn,
-        "SELECT payment_id, version, customer_ids FROM payment WHERE tenant_id = :tenant AND unapplied_minor > 0 "
-        "AND customer_ids && CAST(:customers AS uuid[]) AND coalesce(entity_id, :entity) = :entity ORDER BY payment_id FOR UPDATE",
-        **who,
+        f"SELECT payment_id, version, ARRAY(SELECT DISTINCT {survivor('payment.tenant_id', 'c.id')} FROM unnest(customer_ids) AS c(id)) "  # noqa: S608 - our own text
+        "AS customer_ids FROM payment WHERE tenant_id = :tenant AND unapplied_minor > 0 "
+        "AND customer_ids && CAST(:members AS uuid[]) AND coalesce(entity_id, :entity) = :entity ORDER BY payment_id FOR UPDATE",
+        tenant=tenant_id,
+        entity=entity_id,
+        members=group["members"],
     )
     locked = await fetch(
         conn,
-        "SELECT i.item_id, i.version, i.customer_id, i.currency, i.invoice_number, i.issue_date, i.status, i.disputed_minor, "
-        "i.credited_minor, (s.outside ->> 'status')::int AS outside_status FROM item i "
+        "SELECT i.item_id, i.version, "  # noqa: S608 - our own text
+        f"{survivor('i.tenant_id', 'i.customer_id')} AS customer_id, i.currency, i.invoice_number, i.issue_date, i.status, "
+        "i.disputed_minor, i.credited_minor, (s.outside ->> 'status')::int AS outside_status FROM item i "
         "LEFT JOIN invoice_status s ON (s.tenant_id, s.invoice_id) = (i.tenant_id, i.item_id) "
         "WHERE i.tenant_id = :tenant AND i.item_id = ANY(CAST(:items AS uuid[])) ORDER BY i.item_id FOR UPDATE OF i",
         **what,
     )
     instalments = await fetch(
         conn,
-        "SELECT n.item_id, n.number, n.due_date, n.open_minor, v.payment_reference, "
+        "SELECT n.item_id, n.number, n.due_date, n.open_minor, v.payment_reference, "  # noqa: S608 - our own text
         "coalesce(own.iban, v.payment_account, his.iban) AS account FROM instalment n "
         "LEFT JOIN invoice v ON (v.tenant_id, v.invoice_id) = (n.tenant_id, n.item_id) "
         "LEFT JOIN item i ON (i.tenant_id, i.item_id) = (n.tenant_id, n.item_id) "
         "LEFT JOIN LATERAL (SELECT iban FROM virtual_iban w WHERE (w.tenant_id, w.invoice_id) = (n.tenant_id, n.item_id) "
         "AND w.status = 'assigned' ORDER BY iban LIMIT 1) own ON true "
-        "LEFT JOIN LATERAL (SELECT iban FROM virtual_iban w WHERE (w.tenant_id, w.customer_id) = (i.tenant_id, i.customer_id) "
+        "LEFT JOIN LATERAL (SELECT iban FROM virtual_iban w WHERE w.tenant_id = i.tenant_id "
+        f"AND w.customer_id IN (i.customer_id, {survivor('i.tenant_id', 'i.customer_id')}) "
         "AND w.status = 'assigned' AND w.entity_id = i.entity_id ORDER BY iban LIMIT 1) his ON true "
         "WHERE n.tenant_id = :tenant AND n.item_id = ANY(CAST(:items AS uuid[]))",
         **what,
@@ -112,16 +123,17 @@ async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, custome
     )
     promises = await fetch(
         conn,
-        "SELECT promise_id, version, customer_id, item_ids, amount_minor, currency, due_on, made_on, baseline FROM promise "
-        "WHERE tenant_id = :tenant AND status = 'open' AND customer_id = ANY(CAST(:customers AS uuid[])) ORDER BY promise_id FOR UPDATE",
+        "SELECT p.promise_id, p.version, g.survivor AS customer_id, g.survivor AS debtor_id, p.item_ids, p.amount_minor, p.currency, "  # noqa: S608 - our own text
+        f"p.due_on, p.made_on, p.baseline FROM {GROUP} JOIN promise p ON p.tenant_id = :tenant AND p.customer_id = g.member "
+        "WHERE p.status = 'open' ORDER BY p.promise_id FOR UPDATE OF p",
         tenant=tenant_id,
-        customers=who["customers"],
+        **group,
     )
     announcements = await fetch(
         conn,
-        "SELECT announcement_id, version, customer_id, currency, amount_minor, items FROM payment_announcement "
-        "WHERE tenant_id = :tenant AND status = 'announced' AND entity_id = :entity AND customer_id = ANY(CAST(:customers AS uuid[])) "
-        "ORDER BY announcement_id FOR UPDATE",
+        "SELECT a.announcement_id, a.version, g.survivor AS customer_id, a.currency, a.amount_minor, a.items FROM "  # noqa: S608 - our own text
+        f"{GROUP} JOIN payment_announcement a ON a.tenant_id = :tenant AND a.customer_id = g.member "
+        "WHERE a.status = 'announced' AND a.entity_id = :entity ORDER BY a.announcement_id FOR UPDATE OF a",
         **who,
     )
     people = await fetch(
@@ -134,16 +146,17 @@ async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, custome
         "LEFT JOIN score s ON s.tenant_id = :tenant AND s.customer_id = who.customer_id "
         "LEFT JOIN credit_hold h ON h.tenant_id = :tenant AND h.customer_id = who.customer_id",
         tenant=tenant_id,
-        customers=who["customers"],
+        customers=listed,
     )
     return Facts(balances, payments, locked, instalments, disputes, promises, people, announcements)
 
 
 async def decided_today(conn: AsyncConnection, tenant_id: UUID, day: date, entity_id: UUID) -> set[tuple[UUID, str]]:
-    """Customers and currencies that have their decision of the day."""
+    """Customers and currencies that have their decision of the day, they or one that was merged into them."""
     rows = await fetch(
         conn,
-        "SELECT customer_id, currency FROM decision WHERE tenant_id = :tenant AND day = :day AND entity_id = :entity",
+        f"SELECT DISTINCT {survivor('d.tenant_id', 'd.customer_id')} AS customer_id, currency FROM decision d "  # noqa: S608 - our own text
+        "WHERE tenant_id = :tenant AND day = :day AND entity_id = :entity",
         tenant=tenant_id,
         day=day,
         entity=entity_id,

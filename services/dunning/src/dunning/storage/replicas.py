@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from shared.aliases import survivor
 from shared.db import arrays, run, unnest
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -59,13 +60,22 @@ async def keep_items(
             **arrays(found, list(columns)),
         )
     concerned = sorted({(row["tenant_id"], row["customer_id"]) for row in items if (row["tenant_id"], row["item_id"]) in applied})
-    if concerned:
+    await recheck_promises(conn, concerned)
+
+
+async def recheck_promises(conn: AsyncConnection, customers: Sequence[Key]) -> None:
+    """Marks open promises of customers, and of whomever they were merged with, to be looked at again."""
+    if customers:
         await run(
             conn,
-            "UPDATE promise SET recheck = true FROM unnest(CAST(:tenants AS uuid[]), CAST(:customers AS uuid[])) AS t(tenant, customer) "
-            "WHERE tenant_id = tenant AND customer_id = customer AND status = 'open'",
-            tenants=[key[0] for key in concerned],
-            customers=[key[1] for key in concerned],
+            "WITH t AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:customers AS uuid[])) AS t(tenant, customer)), s AS ("  # noqa: S608 - our own text
+            f"SELECT DISTINCT tenant, {survivor('t.tenant', 't.customer')} AS customer FROM t), "
+            "concerned AS (SELECT * FROM t UNION SELECT * FROM s UNION SELECT s.tenant, a.id "
+            "FROM s JOIN alias a ON a.tenant_id = s.tenant AND a.survivor_id = s.customer) "
+            "UPDATE promise SET recheck = true FROM concerned c "
+            "WHERE promise.tenant_id = c.tenant AND promise.customer_id = c.customer AND promise.status = 'open'",
+            tenants=[key[0] for key in customers],
+            customers=[key[1] for key in customers],
         )
 
 

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
+from shared.aliases import stands_for
 from shared.web.auth import Caller
 from shared.web.idempotency import once
 from shared.web.models import Command, CurrencyCode, Date, Id, LongText, PositiveMinor
@@ -136,7 +137,7 @@ async def read_credit(request: Request, customer_id: Id, caller: Reader) -> Cred
     """
     now = now_of(request)
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        customer_id = await storage.stands_for(conn, caller.tenant_id, customer_id)
+        customer_id = await stands_for(conn, caller.tenant_id, customer_id)
         if not await views.known(conn, caller.tenant_id, customer_id):
             raise _unknown()
         policy = await storage.policy_of(conn, caller.tenant_id)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from shared.aliases import GROUP
 from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -139,22 +140,13 @@ async def _move(conn: AsyncConnection, news: Sequence[tuple[Row[Any], Source]]) 
     await touch(conn, {(row.tenant_id, row.customer_id) for row, source in news if row.customer_id not in {None, source.customer_id}})
 
 
-GROUP = "unnest(CAST(:members AS uuid[]), CAST(:stands AS uuid[])) AS g(member, customer_id)"
-"""SQL: each customer of a group (`member`) beside whoever stands for it (`customer_id`); parameters by `group_of`."""
-
-
-def group_of(members: Mapping[UUID, UUID]) -> dict[str, list[UUID]]:
-    """The parameters of GROUP: each customer to whoever stands for it."""
-    return {"members": list(members), "stands": list(members.values())}
-
-
 async def buckets(conn: AsyncConnection, tenant_id: UUID, group: Mapping[str, list[UUID]], today: date) -> dict[UUID, list[Contribution]]:
     """The sums of customers, what lies before the window merged: at most WINDOW_MONTHS + 1 and those of later months per currency."""
     sums = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
     rows = await fetch(
         conn,
-        f"SELECT g.customer_id, b.currency, CASE WHEN b.month < :start THEN :undated ELSE b.month END AS bucket, {sums} FROM {GROUP} "  # noqa: S608 - column names are ours
-        "JOIN behaviour b ON b.tenant_id = :tenant AND b.customer_id = g.member GROUP BY 1, 2, 3",
+        f"SELECT g.survivor AS customer_id, b.currency, CASE WHEN b.month < :start THEN :undated ELSE b.month END AS bucket, {sums} "  # noqa: S608 - column names are ours
+        f"FROM {GROUP} JOIN behaviour b ON b.tenant_id = :tenant AND b.customer_id = g.member GROUP BY 1, 2, 3",
         tenant=tenant_id,
         start=month_of(today, WINDOW_MONTHS - 1),
         undated=UNDATED,

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 from shared import aliases
-from shared.aliases import survivor
+from shared.aliases import GROUP, survivor
 from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row, Table
 from sqlalchemy.dialects.postgresql import insert
@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scoring.domain.behaviour import Contribution, business_day
 from scoring.domain.policy import Exposure, Override, Policy
 from scoring.domain.scorecard import Bureau
-from scoring.storage.behaviour import GROUP, buckets, group_of, touch
+from scoring.storage.behaviour import buckets, touch
 from scoring.tables import DECISION, LIMIT_OVERRIDE
 
 
@@ -69,7 +69,7 @@ async def claim(conn: AsyncConnection, tenant_id: UUID, today: date, policy_vers
 async def lock(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> UUID | None:
     """Locks the standing of whoever stands for a customer and returns that one; None where nothing was ever heard of him."""
     while True:
-        stands = await stands_for(conn, tenant_id, customer_id)
+        stands = await aliases.stands_for(conn, tenant_id, customer_id)
         rows = await fetch(
             conn,
             "SELECT 1 FROM standing WHERE tenant_id = :tenant AND customer_id = :customer FOR UPDATE",
@@ -78,14 +78,8 @@ async def lock(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> UUI
         )
         if not rows:
             return None
-        if stands == await stands_for(conn, tenant_id, customer_id):  # else merged or separated while we waited
+        if stands == await aliases.stands_for(conn, tenant_id, customer_id):  # else merged or separated while we waited
             return stands
-
-
-async def stands_for(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> UUID:
-    """The customer itself, or whoever it was merged into."""
-    key = (tenant_id, customer_id)
-    return (await aliases.resolve(conn, [key])).get(key, customer_id)
 
 
 async def policy_of(conn: AsyncConnection, tenant_id: UUID) -> Policy:
@@ -123,7 +117,7 @@ async def cases(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID
     Eight statements, whatever their number.
     """
     today, ids = business_day(now), list(customers)
-    group = group_of(await aliases.members(conn, tenant_id, ids))
+    group = aliases.group_of(await aliases.members(conn, tenant_id, ids))
     history = await buckets(conn, tenant_id, group, today)
     states = await fetch(
         conn,
@@ -132,9 +126,9 @@ async def cases(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID
         "h.version AS hold_version, h.active, h.automatic, h.reason AS hold_reason, h.released_through, "
         "o.limit_minor AS override_minor, o.currency AS override_currency, o.expires_on, "
         f"(SELECT min(i.next_due) FROM {GROUP} JOIN open_item i ON i.tenant_id = :tenant AND i.customer_id = g.member "
-        " WHERE g.customer_id = t.customer_id AND i.next_due IS NOT NULL) AS overdue_since, "
+        " WHERE g.survivor = t.customer_id AND i.next_due IS NOT NULL) AS overdue_since, "
         f"EXISTS (SELECT 1 FROM {GROUP} JOIN hold w ON w.tenant_id = :tenant AND w.customer_id = g.member "
-        " WHERE g.customer_id = t.customer_id AND g.member <> t.customer_id AND w.active AND NOT w.automatic) AS held_duplicate "
+        " WHERE g.survivor = t.customer_id AND g.member <> t.customer_id AND w.active AND NOT w.automatic) AS held_duplicate "
         f"FROM {unnest({'customer_id': 'uuid'})} "
         "LEFT JOIN score s ON s.tenant_id = :tenant AND s.customer_id = t.customer_id "
         "LEFT JOIN terms m ON m.tenant_id = :tenant AND m.customer_id = t.customer_id "
@@ -168,7 +162,7 @@ async def _exposures(
     owed: dict[UUID, dict[str, int]] = defaultdict(dict)
     for row in await fetch(
         conn,
-        "SELECT g.customer_id, a.currency, sum(a.open_minor - a.unused_credits_minor - a.unapplied_minor) AS minor "  # noqa: S608 - names are ours
+        "SELECT g.survivor AS customer_id, a.currency, sum(a.open_minor - a.unused_credits_minor - a.unapplied_minor) AS minor "  # noqa: S608 - names are ours
         f"FROM {GROUP} JOIN account a ON a.tenant_id = :tenant AND a.customer_id = g.member GROUP BY 1, 2",
         tenant=tenant_id,
         **group,
@@ -177,8 +171,9 @@ async def _exposures(
     reserved: dict[UUID, int] = {}
     for row in await fetch(
         conn,
-        f"SELECT g.customer_id, c.currency, sum(c.amount_minor) AS minor FROM {GROUP} JOIN credit_check c ON c.tenant_id = :tenant "  # noqa: S608 - names are ours
-        "AND c.customer_id = g.member AND c.decision = 'approved' AND c.invoice_id IS NULL AND c.expires_at > :now GROUP BY 1, 2",
+        "SELECT g.survivor AS customer_id, c.currency, sum(c.amount_minor) AS minor "  # noqa: S608 - names are ours
+        f"FROM {GROUP} JOIN credit_check c ON c.tenant_id = :tenant AND c.customer_id = g.member "
+        "AND c.decision = 'approved' AND c.invoice_id IS NULL AND c.expires_at > :now GROUP BY 1, 2",
         tenant=tenant_id,
         **group,
         now=now,
@@ -200,9 +195,9 @@ async def _exposures(
 async def _bureaus(conn: AsyncConnection, tenant_id: UUID, group: Mapping[str, list[UUID]], policy: Policy) -> dict[UUID, Bureau]:
     rows = await fetch(
         conn,
-        "SELECT DISTINCT ON (g.customer_id) g.customer_id, o.provider, o.band, o.as_of, o.fetched_at, o.advised_limit_minor, "  # noqa: S608 - names are ours
+        "SELECT DISTINCT ON (g.survivor) g.survivor AS customer_id, o.provider, o.band, o.as_of, o.fetched_at, o.advised_limit_minor, "  # noqa: S608 - names are ours
         f"o.advised_limit_currency FROM {GROUP} JOIN bureau_observation o ON o.tenant_id = :tenant AND o.customer_id = g.member "
-        "ORDER BY g.customer_id, o.fetched_at DESC, o.checksum",
+        "ORDER BY g.survivor, o.fetched_at DESC, o.checksum",
         tenant=tenant_id,
         **group,
     )
