@@ -174,6 +174,13 @@ PAYMENT = Table(
             ("debtor", "debtor_iban"),
         )
     ),
+    Index(
+        "payment_open_amount",
+        "tenant_id",
+        "entity_id",
+        "amount_minor",
+        postgresql_where=text("status IN ('unapplied', 'partly_matched')"),
+    ),
     CheckConstraint("amount_minor = allocated_minor + unapplied_minor + returned_minor + refunded_minor", name="payment_conserved"),
     CheckConstraint(
         "amount_minor > 0 AND allocated_minor >= 0 AND unapplied_minor >= 0 AND returned_minor >= 0 AND refunded_minor >= 0",
@@ -500,3 +507,55 @@ RECALL = Table(
     CheckConstraint("status IN ('open', 'accepted', 'refused', 'settled')", name="recall_status"),
 )
 """A bank's request for money back (camt.056). `allocations`: what was undone because of it, to be restored when it is refused."""
+
+PAYER_ALIAS = Table(
+    "payer_alias",
+    METADATA,
+    _tenant(),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("customer_id", UUID, primary_key=True),
+    _need("times", BigInteger),
+    _need("learnt_by", Text),
+    _need("learnt_at", DateTime(timezone=True)),
+    Index("payer_alias_customer", "tenant_id", "customer_id"),
+    CheckConstraint("kind IN ('iban', 'name')", name="payer_alias_kind"),
+)
+"""What persons taught by confirming: who pays from an IBAN, or under a name (upper case, single spaces), and how often they said so."""
+
+EXPECTED_PAYMENT = Table(
+    "expected_payment",
+    METADATA,
+    _tenant(),
+    Column("expected_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    _need("entity_id", UUID),
+    _need("kind", Text),
+    Column("form", Text),
+    Column("payer_customer_id", UUID),
+    _need("currency", Text),
+    _need("amount_minor", BigInteger),
+    Column("reference", Text),
+    Column("document_number", Text),
+    Column("expected_on", Date),
+    Column("holds_until", Date),
+    _need("lines", JSONB),
+    _need("missing", ARRAY(Text)),
+    _need("status", Text),
+    Column("payment_id", UUID),
+    _need("created_by", Text),
+    _need("created_at", DateTime(timezone=True)),
+    Index(
+        "expected_payment_waiting",
+        "tenant_id",
+        "entity_id",
+        "amount_minor",
+        postgresql_where=text("status IN ('waiting', 'partly')"),
+    ),
+    CheckConstraint("amount_minor >= 0", name="expected_payment_not_negative"),
+    CheckConstraint(
+        "kind IN ('remittance', 'direct_debit', 'cheque', 'card', 'transfer', 'promise', 'plan_instalment')", name="expected_payment_kind"
+    ),
+    CheckConstraint("status IN ('waiting', 'partly', 'received', 'expired', 'cancelled', 'failed')", name="expected_payment_status"),
+)
+"""Remittance lists, announced money and promises: `lines` is the debtor's designation, `reference` (normalised) what the payment says."""

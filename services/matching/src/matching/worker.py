@@ -9,6 +9,7 @@ from shared.jobs import Job
 
 from matching.handlers.customers import keep_customers, keep_identities, keep_merges, move_merged
 from matching.handlers.disputes import keep_disputes, meet_late
+from matching.handlers.expected import expire
 from matching.handlers.invoices import keep_invoices
 from matching.handlers.matching import look_at_due, match_payments
 from matching.handlers.reconciliation import advance
@@ -31,5 +32,6 @@ JOBS: tuple[Job, ...] = (
     Job("look_again", 0.5, look_at_due),
     Job("move_merged", 1.0, move_merged),
     Job("meet_late", 5.0, meet_late),
+    Job("expire_announcements", 5.0, expire),
     Job("reconcile", 0.5, advance),
 )

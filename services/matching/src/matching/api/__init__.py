@@ -1,5 +1,5 @@
 """The HTTP API of matching: bank accounts and files, payments, and what is owed."""
 
-from matching.api import accounts, files, handwork, payments, reads, refunds
+from matching.api import accounts, expected, files, handwork, payments, reads, refunds, review
 
-ROUTERS = (accounts.ROUTER, files.ROUTER, payments.ROUTER, handwork.ROUTER, refunds.ROUTER, reads.ROUTER)
+ROUTERS = (accounts.ROUTER, files.ROUTER, payments.ROUTER, handwork.ROUTER, review.ROUTER, refunds.ROUTER, expected.ROUTER, reads.ROUTER)

@@ -341,9 +341,9 @@ class Books:
         if amount:
             self._payable(item, amount)
 
-    def set_off(self, credit: Item, item: Item) -> int:
-        """Sets a credit note off against an item, as far as both are open; returns how much."""
-        amount = min(credit.open_minor, item.open_minor)
+    def set_off(self, credit: Item, item: Item, most: int | None = None) -> int:
+        """Sets a credit note off against an item, as far as both are open and at most `most`; returns how much."""
+        amount = min(credit.open_minor, item.open_minor) if most is None else min(credit.open_minor, item.open_minor, most)
         if amount <= 0:
             return 0
         for side in (credit, item):

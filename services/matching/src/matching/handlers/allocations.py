@@ -50,17 +50,22 @@ async def allocate(
     by: str,
     now: datetime,
     rule: str = RULE,
+    version: int | None = None,
 ) -> Payment:
     """Allocates a payment as a person says; `customer_id` names the payer where that is new. Returns the payment as it is then.
+
+    `version` is the one that the person looked at, where that matters.
 
     Raises Problem: 404 for an unknown payment, item or customer, 409 where one of them has not so much, 422 for what may never meet.
     """
     key = (tenant_id, payment_id)
     await known_customer(conn, tenant_id, customer_id)
-    books = await lock_with_items(conn, [key], items=[(tenant_id, line.item_id) for line in lines], customer_id=customer_id)
+    books = await lock_with_items(conn, [key], items=[(tenant_id, line.item_id) for line in lines], customers={key: customer_id})
     payment = books.payments.get(key)
     if payment is None:
         raise Problem(404, "payment-unknown", "There is no such payment")
+    if version not in {None, payment.version}:
+        raise Problem(409, "payment-moved-on", "The payment has another version by now: look at its candidates again")
     await _alone(conn, payment, lines)
     versions = []
     for at, line in enumerate(lines):
@@ -99,7 +104,7 @@ async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, custome
     """
     key = (tenant_id, payment_id)
     await known_customer(conn, tenant_id, customer_id)
-    books = await lock_with_items(conn, [key], customer_id=customer_id)
+    books = await lock_with_items(conn, [key], customers={key: customer_id})
     payment = books.payments.get(key)
     if payment is None:
         raise Problem(404, "payment-unknown", "There is no such payment")

@@ -27,6 +27,7 @@ from matching.handlers.matching import match
 from matching.handlers.publishing import save_and_publish
 from matching.storage import items as stored
 from matching.storage.books import account_id, by_key, lock
+from matching.storage.expected import waiting_for
 from matching.storage.parties import note_named
 from matching.storage.rows import fetch
 
@@ -78,8 +79,9 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)
     payable = {(item.tenant_id, item.item_id): item for item in changed if item.open_minor}
     structured = [row for row in references if row[3] == "structured" and (row[0], row[4]) in payable]
-    if payable and (waiting := await stored.waiting_payments(conn, list(payable.values()), structured)):
-        await match(conn, waiting, ctx.now, {})
+    numbers = [(row[0], row[2]) for row in references if (row[0], row[4]) in payable]
+    if payable and (waiting := await stored.waiting_payments(conn, list(payable.values()), structured) + await waiting_for(conn, numbers)):
+        await match(conn, list(dict.fromkeys(waiting)), ctx.now, {})
 
 
 def _newest(messages: Sequence[Message[InvoiceState]]) -> dict[Key, Message[InvoiceState]]:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Key, Payment
 from matching.domain.cascade import Candidate, Proposal, by_amount, by_text, direct, settle
+from matching.handlers.expected import meet
 from matching.handlers.publishing import save_and_publish
 from matching.storage import candidates
 from matching.storage.books import Decided, account_id, by_key, lock, look_again
@@ -57,7 +58,8 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
 
     `now` is the business moment of the decision. A payment about which nothing new is found keeps its version.
     """
-    await by_key(conn)
+    if await by_key(conn):  # the debtor's own word goes first
+        payments = await meet(conn, payments, now, causes)
     proposals = await _propose(conn, payments)
     if not proposals:
         return

@@ -1,6 +1,6 @@
 """Payments and items under lock, and unmatching by a person: items owe again, and the pair is not matched automatically again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -17,16 +17,16 @@ from matching.storage.rows import fetch
 
 
 async def lock_with_items(
-    conn: AsyncConnection, payments: Sequence[Key], *, items: Sequence[Key] = (), customer_id: UUID | None = None
+    conn: AsyncConnection, payments: Sequence[Key], *, items: Sequence[Key] = (), customers: Mapping[Key, UUID | None] | None = None
 ) -> Books:
     """Payments with their accounts and everything they are allocated to, locked; and `items` with theirs.
 
-    `customer_id` has an account made for the entity and currency of each payment. Raises UnavailableError when one was
+    `customers` have an account made for the entity and currency of their payment. Raises UnavailableError when one was
     matched between looking and locking.
     """
     rows = await fetch(
         conn,
-        "SELECT p.tenant_id, p.account_id, a.item_id, i.account_id, p.entity_id, p.currency FROM payment p "
+        "SELECT p.tenant_id, p.account_id, a.item_id, i.account_id, p.entity_id, p.currency, p.payment_id FROM payment p "
         "LEFT JOIN allocation a USING (tenant_id, payment_id) "
         "LEFT JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id WHERE (p.tenant_id, p.payment_id) IN "
         "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
@@ -35,7 +35,12 @@ async def lock_with_items(
     )
     accounts = [(row[0], account) for row in rows for account in (row[1], row[3]) if account is not None]
     accounts += [(key[0], account) for key, account in (await accounts_of(conn, items)).items()] if items else []
-    new = {(row[0], account_id(row[0], customer_id, row[4], row[5]), row[4], customer_id, row[5]) for row in rows if customer_id}
+    payers = customers or {}
+    new = {
+        (row[0], account_id(row[0], payer, row[4], row[5]), row[4], payer, row[5])
+        for row in rows
+        if (payer := payers.get((row[0], row[6]))) is not None
+    }
     mine = [(row[0], row[2]) for row in rows if row[2] is not None]
     books = await lock(conn, accounts=accounts, new_accounts=sorted(new, key=str), payments=payments, items=[*mine, *items])
     for key, payment in books.payments.items():

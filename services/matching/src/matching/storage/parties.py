@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from shared.aliases import survivor
+from shared.clock import machine_now
 from shared.db import run
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -122,3 +123,22 @@ async def ibans_of(conn: AsyncConnection, customers: Iterable[Key]) -> list[tupl
         **keys(customers),
     )
     return [(row[0], row[1]) for row in rows]
+
+
+async def learn_payer(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, customer_id: UUID | None, *, by: str) -> None:
+    """A person said whose payment it is: its IBAN and its payer's name are the customer's from now on, once more than before."""
+    if customer_id is None:
+        return
+    await run(
+        conn,
+        "INSERT INTO payer_alias (tenant_id, kind, value, customer_id, times, learnt_by, learnt_at) SELECT :tenant, a.kind, a.value, "
+        ":customer, 1, :by, :now FROM payment p CROSS JOIN LATERAL (VALUES ('iban', p.debtor_iban), "
+        "('name', upper(regexp_replace(btrim(p.debtor_name), '\\s+', ' ', 'g')))) AS a(kind, value) WHERE p.tenant_id = :tenant "
+        "AND p.payment_id = :payment AND a.value <> '' ON CONFLICT (tenant_id, kind, value, customer_id) "
+        "DO UPDATE SET times = payer_alias.times + 1, learnt_by = EXCLUDED.learnt_by, learnt_at = EXCLUDED.learnt_at",
+        tenant=tenant_id,
+        payment=payment_id,
+        customer=customer_id,
+        by=by,
+        now=machine_now(),
+    )

@@ -1,0 +1,163 @@
+"""The review queue over HTTP: what waits for a person, with what may have been meant; confirm and dismiss."""
+
+import json
+from datetime import date, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Path, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+from shared import audit
+from shared.web.auth import Caller, requires
+from shared.web.idempotency import KEYED
+from shared.web.models import Command, Id, Lax, Text
+from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
+from shared.web.route import Router
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.api.accounts import database_of
+from matching.api.commands import command
+from matching.api.handwork import PaymentAfter, payment_after
+from matching.api.pages import page
+from matching.handlers import review
+
+ROUTER = Router(prefix="/v1", tags=["hand work"])
+Writer = Annotated[Caller, requires("payments:write")]
+Reader = Annotated[Caller, requires("payments:read")]
+
+
+class LineView(BaseModel):
+    """What a candidate settles of an item."""
+
+    item_id: UUID
+    customer_id: UUID
+    invoice_number: str
+    due_date: date
+    open_minor: int
+    amount_minor: int
+    difference_minor: int
+    reason: str | None
+
+
+class CandidateView(BaseModel):
+    """One reading of the payment, best first; `evidence` says what speaks for it, and for the first why the next one lost."""
+
+    rank: int
+    lines: list[LineView]
+    evidence: dict[str, Any]
+
+
+class ReviewView(BaseModel):
+    """A payment that waits, why, and what may have been meant."""
+
+    payment_id: UUID
+    version: int
+    entity_id: UUID
+    booking_date: date
+    currency: str
+    amount_minor: int
+    unapplied_minor: int
+    payer_customer_id: UUID | None
+    debtor_name: str | None
+    remittance: list[str]
+    reason: str | None
+    rule: str | None
+    decided_at: datetime | None
+    evidence: dict[str, Any]
+    candidates: list[CandidateView]
+
+
+class ReviewList(BaseModel):
+    """A page of the queue."""
+
+    items: list[ReviewView]
+    next_cursor: str | None
+
+
+class ConfirmCommand(Command):
+    """The candidate that was meant; `version` is the payment's when it was looked at."""
+
+    candidate: Annotated[int, Field(ge=1, le=1000)]
+    version: Annotated[int, Field(ge=1, le=2**63 - 1)]
+
+
+class DismissCommand(Command):
+    """Items that the payment is not for."""
+
+    item_ids: Annotated[list[Id], Field(min_length=1, max_length=100)]
+    reason: Text
+
+
+class DismissedView(BaseModel):
+    """How many pairs were dismissed that were not before."""
+
+    payment_id: UUID
+    dismissed: int
+
+
+@ROUTER.get("/review-queue")
+async def list_queue(
+    request: Request,
+    caller: Reader,
+    entity_id: Annotated[UUID | None, Lax] = None,
+    reason: str | None = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> ReviewList:
+    """Payments that wait for a person, by id, of one entity or reason where asked."""
+    rows, after = await page(
+        request,
+        caller,
+        "SELECT p.payment_id AS at, p.*, d.rule AS decided_rule, d.decided_at, CAST(d.evidence AS text) AS evidence FROM payment p "
+        "LEFT JOIN LATERAL (SELECT rule, decided_at, evidence FROM decision d WHERE d.tenant_id = p.tenant_id "
+        "AND d.payment_id = p.payment_id ORDER BY payment_version DESC LIMIT 1) d ON true WHERE p.tenant_id = :tenant "
+        "AND p.status IN ('unapplied', 'partly_matched') AND (CAST(:entity_id AS uuid) IS NULL OR p.entity_id = :entity_id) "
+        "AND (CAST(:reason AS text) IS NULL OR p.unapplied_reason = :reason)",
+        {"entity_id": entity_id, "reason": reason},
+        limit=limit,
+        cursor=cursor,
+    )
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        found = await review.candidates(conn, caller.tenant_id, [row.payment_id for row in rows])
+    return ReviewList(items=[_view(row, found.get(row.payment_id, [])) for row in rows], next_cursor=after)
+
+
+def _view(row: Any, found: list[review.Candidate]) -> ReviewView:
+    names = set(ReviewView.model_fields) - {"reason", "rule", "evidence", "candidates"}
+    evidence = json.loads(row.evidence) if row.evidence else {}
+    evidence.pop("candidates", None)
+    return ReviewView(
+        **{name: getattr(row, name) for name in names},
+        reason=row.unapplied_reason,
+        rule=row.decided_rule,
+        evidence=evidence,
+        candidates=[CandidateView.model_validate(one, from_attributes=True) for one in found],
+    )
+
+
+@ROUTER.post("/payments/{payment_id}/confirm", response_model=PaymentAfter, openapi_extra=KEYED)
+async def post_confirm(request: Request, caller: Writer, payment_id: Annotated[Id, Path()], body: ConfirmCommand) -> Response:
+    """Allocates a candidate as it is shown in the queue, and learns who pays from this IBAN and under this name."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        payment = await review.confirm(conn, caller.tenant_id, payment_id, body.candidate, version=body.version, by=caller.subject, now=now)
+        detail = {"version": payment.version, "candidate": body.candidate}
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "payment.confirm", str(payment_id), detail)])
+        return payment_after(payment)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.post("/payments/{payment_id}/dismiss", response_model=DismissedView, openapi_extra=KEYED)
+async def post_dismiss(request: Request, caller: Writer, payment_id: Annotated[Id, Path()], body: DismissCommand) -> Response:
+    """These items are never proposed for this payment again."""
+
+    async def produce(conn: AsyncConnection) -> Response:
+        dismissed = await review.dismiss(conn, caller.tenant_id, payment_id, body.item_ids, body.reason)
+        detail = {"items": [str(item) for item in body.item_ids]}
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "payment.dismiss", str(payment_id), detail)])
+        return JSONResponse(DismissedView(payment_id=payment_id, dismissed=dismissed).model_dump(mode="json"))
+
+    return await command(request, caller, produce)

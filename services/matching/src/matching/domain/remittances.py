@@ -1,0 +1,85 @@
+"""What a payer says his payment is for: a remittance list, or an announcement, as lines of items.
+
+A line's net is its gross less its deduction; the nets add up to the payment. A line below zero is a credit note that he
+deducts. The debtor's designation goes before every guess (Code civil, art. 1342-10).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from matching.domain.references import normalised, runs
+
+DEDUCTIONS: Mapping[str, str | None] = {
+    "discount": "discount",
+    "bank_charges": "bank_charges",
+    "commission": "bank_charges",
+    "rounding": "rounding",
+    "withholding": "withheld",
+    "retention": None,
+    "dispute": None,
+    "return_of_goods": None,
+    "bonus": None,
+    "other": None,
+}
+"""Why a payer deducts, and what of that is granted: the reason of an allocation's difference. None: it stays open, for a person."""
+
+RULES = {"remittance": "remittance", "promise": "promise"}
+"""The rule of what is allocated by an expected payment of a kind; `announced` for all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemittanceLine:
+    """A line: an item by its id or its document's number. Amounts are minor units; all are below zero for a credit note."""
+
+    document_number: str | None
+    item_id: UUID | None
+    gross_minor: int
+    deduction_minor: int
+    deduction_reason: str | None
+    net_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What a payment carries that may be the reference of an expected payment, and whether its payer is the expected one."""
+
+    structured_reference: str | None
+    end_to_end_id: str | None
+    remittance: Sequence[str]
+    same_payer: bool
+
+    def says(self, reference: str) -> bool:
+        """Whether one of them is the reference, whole: a part of a longer number never counts."""
+        fields = {normalised(self.structured_reference or ""), normalised(self.end_to_end_id or "")}
+        return reference in fields or reference in runs(list(self.remittance))
+
+
+def problem(lines: Sequence[RemittanceLine], total_minor: int) -> tuple[int | None, str] | None:
+    """What does not add up: the line's number from 0 (None: the whole) and why; None where everything does."""
+    for at, line in enumerate(lines):
+        rules = {
+            "gross less deduction is not the net amount": line.gross_minor - line.deduction_minor != line.net_minor,
+            "a deduction needs a reason": line.deduction_minor and line.deduction_reason is None,
+            "the line has no amount": line.net_minor == 0 and line.gross_minor == 0,
+            "a deduction has the sign of its line": line.deduction_minor * line.gross_minor < 0,
+            "the line names neither an item nor a document": line.item_id is None and not normalised(line.document_number or ""),
+        }
+        wrong = next((why for why, broken in rules.items() if broken), None)
+        if wrong:
+            return at, wrong
+    if lines and sum(line.net_minor for line in lines) != total_minor:
+        return None, "the net amounts of the lines do not add up to the total"
+    return None
+
+
+def pick(found: Mapping[UUID, tuple[str | None, Spoken]]) -> UUID | None:
+    """The one expected payment of the payment's amount that it is: whose reference it says, or else the only one of its payer.
+
+    `found`: expected payments to their reference and what the payment says. Two that fit equally well decide nothing.
+    """
+    named = [key for key, (reference, spoken) in found.items() if reference is not None and spoken.says(reference)]
+    if named:
+        return named[0] if len(named) == 1 else None
+    same = [key for key, (_, spoken) in found.items() if spoken.same_payer]
+    return same[0] if len(same) == 1 else None

@@ -1,0 +1,225 @@
+"""Expected payments meet the money: remittance lists, announced money, promises, whichever comes first.
+
+Rules:
+- an expected payment is met by the one payment of its entity, currency and amount that says its reference; or, where none
+  says it, by the only one of its payer, if it is his only one of that amount; two that fit equally well decide nothing;
+- its lines are the debtor's designation: they go before every rule, and undo what rules (never what a person) had decided;
+- a deduction is granted only for the reasons of `DEDUCTIONS`; the rest stays open, and so does what a line wants beyond it;
+- a line whose item is not there yet waits for it; what of the payment has no line is unapplied;
+- an announcement holds reminders back until the money comes, the day passes or somebody takes it back: each is told.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+from contracts.envelope import Envelope
+from contracts.payments import AnnouncedItem, PaymentAnnouncementChanged
+from shared.jobs import JobContext
+from shared.outbox import Outgoing, publish
+from shared.web.problems import Problem
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Books, Item, Key, Payment
+from matching.domain.references import normalised
+from matching.domain.remittances import DEDUCTIONS, RULES, RemittanceLine, pick
+from matching.handlers.payments import lock_with_items
+from matching.handlers.publishing import save_and_publish
+from matching.storage import expected as stored
+from matching.storage.books import Decided, account_id
+from matching.storage.expected import Expected
+
+BY_PERSON = frozenset({"hand", "confirmed", "remittance", "announced", "settlement"})
+"""Rules that a remittance list does not undo: a person's word, and the debtor's own."""
+ANNOUNCED = {"direct_debit", "cheque", "card", "transfer"}
+"""Kinds that hold reminders back and are told of."""
+_JSON = msgspec.json.Encoder().encode
+
+
+async def meet(conn: AsyncConnection, payments: Sequence[Key], now: datetime, causes: Mapping[Key, Envelope]) -> list[Key]:
+    """Settles those of the payments that were expected as the debtor said; returns the others, in their order."""
+    found = await stored.meeting(conn, payments)
+    chosen = {key: one for key in payments if key in found and (one := pick(found[key])) is not None}
+    taken: set[UUID] = set()
+    pairs = {}
+    for key, expected_id in chosen.items():
+        if expected_id not in taken:
+            pairs[key] = (key[0], expected_id)
+            taken.add(expected_id)
+    if not pairs:
+        return list(payments)
+    done = await _settle(conn, pairs, now, causes)
+    return [key for key in payments if key not in done]
+
+
+async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | None, now: datetime) -> Expected:
+    """Takes an expected payment in, and meets the money that came before it. The same again (by its id) changes nothing."""
+    if not await stored.insert(conn, held):
+        return (await stored.load(conn, [(held.tenant_id, held.expected_id)], lock=False))[held.tenant_id, held.expected_id]
+    resolved = await stored.resolve(conn, held)
+    early = await stored.payments_for(conn, held, list(resolved.values()), end_to_end_id)
+    key = (held.tenant_id, held.expected_id)
+    if early:
+        payment = await _early(conn, held, early)
+        if payment is not None:
+            await _settle(conn, {payment: key}, now, {}, redo=True)
+    held = (await stored.load(conn, [key]))[key]
+    if held.status == "waiting":
+        await announce(conn, held)
+    return held
+
+
+async def _early(conn: AsyncConnection, held: Expected, early: Sequence[Key]) -> Key | None:
+    """The one of the payments that came before which is meant: by its reference, else as if it came now."""
+    if held.reference is not None:
+        says = [key for key, spoken in (await stored.spoken(conn, early)).items() if spoken.says(held.reference)]
+        if says:
+            return says[0] if len(says) == 1 else None
+    fits = [key for key, found in (await stored.meeting(conn, early)).items() if pick(found) == held.expected_id]
+    return fits[0] if len(fits) == 1 else None
+
+
+async def end(conn: AsyncConnection, tenant_id: UUID, expected_id: UUID, status: str) -> Expected:
+    """An expected payment will not come: `cancelled` by us, or `failed` at the bank. Raises Problem: 404, or 409 where it came."""
+    key = (tenant_id, expected_id)
+    held = (await stored.load(conn, [key])).get(key)
+    if held is None:
+        raise Problem(404, "expected-payment-unknown", "There is no such expected payment")
+    if held.status not in {"waiting", "expired"}:
+        raise Problem(409, "expected-payment-over", "It has come, or was taken back already")
+    held.status = status
+    await stored.save(conn, held)
+    await announce(conn, held)
+    return held
+
+
+async def expire(context: JobContext, tenant_id: UUID) -> None:
+    """Job: announcements whose money did not come in time hold nobody back any more."""
+    async with context.database.transaction(tenant_id) as conn:
+        late = await stored.overdue(conn, tenant_id, context.now.date())
+        for held in (await stored.load(conn, late)).values() if late else ():
+            if held.status == "waiting":
+                held.status = "expired"
+                await stored.save(conn, held)
+                await announce(conn, held)
+
+
+async def announce(conn: AsyncConnection, held: Expected) -> None:
+    """Tells of an announcement as it is now; of kinds that hold nobody back nothing is told."""
+    if held.kind not in ANNOUNCED or held.payer_customer_id is None or held.expected_on is None or held.holds_until is None:
+        return
+    status = {"waiting": "announced", "partly": "received"}.get(held.status, held.status)
+    event = PaymentAnnouncementChanged(
+        version=held.version,
+        announcement_id=held.expected_id,
+        customer_id=held.payer_customer_id,
+        kind=held.kind,  # type: ignore[arg-type] # one of ANNOUNCED
+        amount_minor=held.amount_minor,
+        currency=held.currency,
+        expected_on=held.expected_on,
+        holds_until=held.holds_until,
+        items=[AnnouncedItem(item_id=line.item_id, amount_minor=line.net_minor) for line in held.lines if line.item_id],
+        status=status,  # type: ignore[arg-type] # the table's CHECK has the same values
+        payment_id=held.payment_id,
+    )
+    await publish(conn, [Outgoing(held.tenant_id, event, held.entity_id)])
+
+
+# --- the lines on locked rows -------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class _Pair:
+    payment: Payment
+    held: Expected
+    items: dict[int, UUID]
+
+
+async def _settle(
+    conn: AsyncConnection, pairs: Mapping[Key, Key], now: datetime, causes: Mapping[Key, Envelope], *, redo: bool = False
+) -> set[Key]:
+    """Carries the lines out on the payments; returns the payments on which nothing is left to decide. One round of locks for all."""
+    unlocked = await stored.load(conn, pairs.values(), lock=False)
+    items = {key: await stored.resolve(conn, held) for key, held in unlocked.items()}
+    wanted = sorted({(key[0], item) for key, found in items.items() for item in found.values()}, key=str)
+    books = await lock_with_items(conn, list(pairs), items=wanted, customers={key: unlocked[pairs[key]].payer_customer_id for key in pairs})
+    locked = await stored.load(conn, pairs.values())
+    done: set[Key] = set()
+    decisions: list[Decided] = []
+    for key, expected_key in pairs.items():
+        held, payment = locked[expected_key], books.payments[key]
+        if held.status not in {"waiting", "partly"}:
+            continue
+        if redo and payment.allocations and not _redo(books, payment, held, items[expected_key]):
+            continue
+        if held.status == "waiting" and payment.unapplied_minor != payment.amount_minor and not redo:
+            continue
+        pair = _Pair(payment, held, items[expected_key])
+        _carry_out(books, pair)
+        if held.lines:
+            done.add(key)
+            rule = RULES.get(held.kind, "announced")
+            payment.rule = rule
+            books.decided(payment, "remittance_misses_items" if held.missing else "remittance_differs")
+            evidence = {"expected_payment": held.expected_id, "version": held.version, "reference": held.reference, "missing": held.missing}
+            decisions.append((*key, payment.version + 1, rule, _JSON(evidence).decode()))
+        await stored.save(conn, held)
+        await announce(conn, held)
+    await save_and_publish(conn, books, now, causes, decisions=decisions)
+    return done
+
+
+def _redo(books: Books, payment: Payment, held: Expected, items: Mapping[int, UUID]) -> bool:
+    """Undoes what rules had put elsewhere; False where a person, or the debtor before, has said something about the payment."""
+    if any(one.rule in BY_PERSON for one in payment.allocations.values()):
+        return False
+    wanted: dict[UUID, int] = {}
+    for at, item in items.items():
+        wanted[item] = wanted.get(item, 0) + held.lines[at].net_minor
+    if {item: one.amount_minor for item, one in payment.allocations.items()} != wanted:
+        for item_id in list(payment.allocations):
+            books.unallocate(payment, books.items[payment.tenant_id, item_id])
+    return True
+
+
+def _carry_out(books: Books, pair: _Pair) -> None:
+    payment, held = pair.payment, pair.held
+    tenant = payment.tenant_id
+    if held.payer_customer_id is not None:
+        account = books.accounts.get((tenant, account_id(tenant, held.payer_customer_id, payment.entity_id, payment.currency)))
+        if account is not None and payment.account_id is None:
+            books.attribute(payment, account)
+    left = {at: held.lines[at].net_minor for at in pair.items}
+    for at, item_id in pair.items.items():
+        if left[at] < 0:
+            _deduct_credit(books, pair, at, books.items[tenant, item_id], left)
+    for at, item_id in pair.items.items():
+        item = books.items[tenant, item_id]
+        if left[at] > 0 and item.kind != "credit_note" and item_id not in payment.allocations:
+            _pay(books, payment, item, held.lines[at], left[at], RULES.get(held.kind, "announced"))
+    held.missing = [normalised(line.document_number or "") for at, line in enumerate(held.lines) if at not in pair.items]
+    held.missing = [number for number in held.missing if number]
+    held.status, held.payment_id = ("partly" if held.missing and payment.unapplied_minor else "received"), payment.payment_id
+
+
+def _deduct_credit(books: Books, pair: _Pair, at: int, credit: Item, left: dict[int, int]) -> None:
+    """Sets a credit note off against the list's items, as far as the payer deducts it."""
+    if credit.kind != "credit_note":
+        return
+    for other, item_id in pair.items.items():
+        item = books.items[credit.tenant_id, item_id]
+        step = min(-left[at], left[other], credit.open_minor, item.open_minor)
+        if step > 0 and item.kind != "credit_note" and credit.account_id == item.account_id:
+            books.set_off(credit, item, step)
+            left[at] += step
+            left[other] -= step
+
+
+def _pay(books: Books, payment: Payment, item: Item, line: RemittanceLine, amount: int, rule: str) -> None:
+    """Allocates a line: its deduction too where it is granted and fits, else the money alone."""
+    reason = DEDUCTIONS.get(line.deduction_reason or "other")
+    amount = min(amount, payment.unapplied_minor, item.open_minor)
+    if line.deduction_minor > 0 and reason and item.open_minor >= amount + line.deduction_minor:
+        books.allocate(payment, item, rule, amount=amount, diff=line.deduction_minor, reason=reason)
+    elif amount > 0:
+        books.allocate(payment, item, rule, amount=amount)

@@ -1,0 +1,152 @@
+"""The review queue: payments with money that no rule could place for certain, what may have been meant, and what a person says.
+
+Rules:
+- candidates are those of the latest decision, in its order, less what was dismissed or is settled meanwhile;
+- confirming one allocates it as it is shown, and is learnt: the payer's IBAN and name are the customer's from now on;
+- dismissing one is final: this pair is never proposed again.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from shared.clock import machine_now
+from shared.db import run
+from shared.web.problems import Problem
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Payment
+from matching.handlers import allocations
+from matching.storage.parties import learn_payer
+from matching.storage.rows import fetch
+
+RULE = "confirmed"
+
+
+@dataclass(slots=True)
+class CandidateLine:
+    """What a candidate settles of an item, and what is known of the item now."""
+
+    item_id: UUID
+    customer_id: UUID
+    invoice_number: str
+    due_date: date
+    open_minor: int
+    amount_minor: int
+    difference_minor: int = 0
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One reading of a payment. `rank` counts from 1 in the decision's order; `evidence` is what it said for or against it."""
+
+    rank: int
+    lines: list[CandidateLine]
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+async def candidates(conn: AsyncConnection, tenant_id: UUID, payments: Sequence[UUID]) -> dict[UUID, list[Candidate]]:
+    """What may have been meant by payments: two statements, however many there are."""
+    rows = await fetch(
+        conn,
+        "SELECT p.payment_id, p.unapplied_minor, CAST(d.evidence AS text) FROM payment p "
+        "CROSS JOIN LATERAL (SELECT evidence FROM decision d "
+        "WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id ORDER BY payment_version DESC LIMIT 1) d "
+        "WHERE p.tenant_id = :tenant AND p.payment_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        ids=list(payments),
+    )
+    said = {row[0]: (row[1], json.loads(row[2]).get("candidates", [])) for row in rows}
+    wanted = {(payment, UUID(line["item_id"])) for payment, (_, found) in said.items() for one in found for line in _lines(one)}
+    items = {
+        (row[0], row[1]): row
+        for row in await fetch(
+            conn,
+            "SELECT w.payment_id, i.item_id, i.customer_id, i.invoice_number, i.due_date, i.open_minor "
+            "FROM unnest(CAST(:payments AS uuid[]), "
+            "CAST(:items AS uuid[])) AS w(payment_id, item_id) JOIN open_item i ON i.tenant_id = :tenant AND i.item_id = w.item_id "
+            "WHERE i.status = 'open' AND i.kind <> 'credit_note' AND NOT EXISTS (SELECT 1 FROM dismissed_pair d "
+            "WHERE d.tenant_id = :tenant AND d.payment_id = w.payment_id AND d.item_id = w.item_id)",
+            tenant=tenant_id,
+            payments=[pair[0] for pair in wanted],
+            items=[pair[1] for pair in wanted],
+        )
+    }
+    result: dict[UUID, list[Candidate]] = {}
+    for payment, (unapplied, found) in said.items():
+        result[payment] = [
+            Candidate(rank, lines, {name: value for name, value in one.items() if name not in {"item_id", "lines"}})
+            for rank, one in enumerate(found, 1)
+            if (lines := _known(payment, one, items, unapplied))
+        ]
+    return result
+
+
+def _lines(one: dict[str, Any]) -> list[dict[str, Any]]:
+    """A candidate's lines: one item by itself, or several with their amounts."""
+    lines: list[dict[str, Any]] = one.get("lines", [one])
+    return lines
+
+
+def _known(payment: UUID, one: dict[str, Any], items: dict[tuple[UUID, UUID], Any], unapplied: int) -> list[CandidateLine]:
+    """The lines of a candidate with what is known of their items; none where one of them is settled or dismissed."""
+    lines = []
+    for line in _lines(one):
+        row = items.get((payment, UUID(line["item_id"])))
+        if row is None:
+            return []
+        difference = int(line.get("difference_minor", 0))
+        amount = int(line.get("amount_minor", min(unapplied, row[5])))
+        if not 0 < amount <= unapplied or amount + difference > row[5]:
+            return []
+        reason = line.get("reason") if difference else None
+        lines.append(CandidateLine(row[1], row[2], row[3], row[4], row[5], amount, difference, reason))
+    return lines
+
+
+async def confirm(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, rank: int, *, version: int, by: str, now: datetime) -> Payment:
+    """Allocates a candidate as it is shown. Raises a 409 Problem where the payment moved on since it was (`version`)."""
+    found = [one for one in (await candidates(conn, tenant_id, [payment_id])).get(payment_id, []) if one.rank == rank]
+    if not found:
+        raise Problem(404, "candidate-unknown", "There is no such candidate, or its item is settled or dismissed")
+    lines = [allocations.Line(one.item_id, one.amount_minor, one.difference_minor, one.reason) for one in found[0].lines]
+    payment = await allocations.allocate(conn, tenant_id, payment_id, lines, customer_id=None, by=by, now=now, rule=RULE, version=version)
+    await learn_payer(conn, tenant_id, payment_id, payment.payer_customer_id, by=by)
+    return payment
+
+
+async def dismiss(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, items: Sequence[UUID], reason: str) -> int:
+    """These items are not what the payment is for, now or ever; returns how many pairs are new. The rest is looked at again."""
+    known = await fetch(
+        conn,
+        "SELECT i.item_id FROM payment p JOIN open_item i ON i.tenant_id = p.tenant_id AND i.item_id = ANY(CAST(:items AS uuid[])) "
+        "WHERE p.tenant_id = :tenant AND p.payment_id = :payment",
+        tenant=tenant_id,
+        payment=payment_id,
+        items=list(items),
+    )
+    if len(known) != len(set(items)):
+        raise Problem(404, "pair-unknown", "There is no such payment, or one of the items is not there")
+    new = await run(
+        conn,
+        "INSERT INTO dismissed_pair (tenant_id, payment_id, item_id, reason, dismissed_at) SELECT :tenant, :payment, "
+        "unnest(CAST(:items AS uuid[])), :reason, :now ON CONFLICT DO NOTHING",
+        tenant=tenant_id,
+        payment=payment_id,
+        items=sorted(set(items)),
+        reason=reason,
+        now=machine_now(),
+    )
+    await run(
+        conn,
+        "UPDATE payment SET next_look_at = :now WHERE tenant_id = :tenant AND payment_id = :payment "
+        "AND status IN ('unapplied', 'partly_matched')",
+        tenant=tenant_id,
+        payment=payment_id,
+        now=machine_now(),
+    )
+    return new

@@ -1,0 +1,215 @@
+"""Reads remittance lists from files: CSV, XLSX and EDIFACT REMADV, all into the same lines.
+
+CSV and XLSX: a header row with `document_number`, `gross`, `deduction`, `deduction_reason`, `net` in any order (`gross` or
+`net` may be left out where there is no deduction); amounts in major units with a point or, in CSV, a decimal comma.
+REMADV (UN/EDIFACT D.96A and later, EANCOM): RFF+PQ or the BGM's number is the reference, CUX the currency, each DOC a line
+with MOA 9 (amount due), 12 (amount remitted) and 52 (discount); MOA 12, 139 or 128 after UNS is the total.
+Nothing is guessed and nothing rounded: what cannot be read is said with its row.
+"""
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import openpyxl
+from pydifact.parser import Parser
+from pydifact.segments import Segment, SegmentFactory
+from shared.money import parse_amount
+
+from matching.domain.remittances import RemittanceLine
+
+MAX_BYTES = 8 * 1024 * 1024
+MAX_UNPACKED = 64 * 1024 * 1024
+MOST = 10_000
+"""Lines of one list."""
+XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_COLUMNS = ("document_number", "gross", "deduction", "deduction_reason", "net")
+_TOTALS = ("12", "139", "128")
+_REFERENCES = ("PQ", "TIN", "CK")
+"""RFF qualifiers of the payment: its reference, a transaction's, a cheque's number."""
+
+
+class RemittanceError(ValueError):
+    """A file that is no readable remittance list. The text says what and where."""
+
+
+@dataclass(slots=True)
+class Read:
+    """What a file says: its lines and, where it says so, its currency, total (minor units), reference and number."""
+
+    lines: list[RemittanceLine]
+    currency: str
+    total_minor: int | None = None
+    reference: str | None = None
+    document_number: str | None = None
+
+
+def read(data: bytes, media_type: str, currency: str | None) -> Read:
+    """The list in a file of a media type. Raises RemittanceError."""
+    if len(data) > MAX_BYTES:
+        raise RemittanceError(f"the file is larger than {MAX_BYTES} bytes")
+    if media_type in {"application/edifact", "application/edi-consent"}:
+        return _remadv(data, currency)
+    if currency is None:
+        raise RemittanceError("the currency of a CSV or XLSX file is named beside it")
+    rows = _xlsx(data) if media_type == XLSX_TYPE else _csv(data)
+    return Read(list(_lines(rows, currency)), currency)
+
+
+def _csv(data: bytes) -> Iterator[Sequence[str]]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RemittanceError("a CSV file is UTF-8") from None
+    if "\0" in text:
+        raise RemittanceError("the file is not text")
+    head = text.split("\n", 1)[0]
+    try:
+        yield from csv.reader(io.StringIO(text), delimiter=max(";\t,", key=head.count), strict=True)
+    except csv.Error as error:
+        raise RemittanceError(f"not readable as CSV: {error}") from None
+
+
+def _xlsx(data: bytes) -> Iterator[Sequence[str]]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(one.file_size for one in archive.infolist())
+        if unpacked > MAX_UNPACKED:
+            raise RemittanceError("the file is too large when unpacked")  # noqa: TRY301 - told as it is, below
+        book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+        sheet = book.worksheets[0]
+        for row in sheet.iter_rows(values_only=True):
+            yield [_cell(value) for value in row]
+    except RemittanceError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the library raises whatever a broken archive or sheet makes it meet
+        raise RemittanceError(f"not readable as XLSX: {type(error).__name__}") from None
+
+
+def _cell(value: Any) -> str:
+    """A cell as text. A number is a double in XLSX: its shortest decimal form is what the sheet shows."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return repr(value) if not value.is_integer() else str(int(value))
+    return str(value)
+
+
+def _lines(rows: Iterable[Sequence[str]], currency: str) -> Iterator[RemittanceLine]:
+    header: dict[str, int] | None = None
+    count = 0
+    for number, row in enumerate(rows, 1):
+        cells = [cell.strip() for cell in row]
+        if not any(cells):
+            continue
+        if header is None:
+            names = [cell.lower().replace(" ", "_") for cell in cells]
+            header = {name: names.index(name) for name in _COLUMNS if name in names}
+            if "document_number" not in header or not {"gross", "net"} & set(header):
+                raise RemittanceError(f"row {number}: the header needs document_number and gross or net")
+            continue
+        count += 1
+        if count > MOST:
+            raise RemittanceError(f"more than {MOST} lines")
+        yield _line({name: cells[at] if at < len(cells) else "" for name, at in header.items()}, currency, f"row {number}")
+    if header is None:
+        raise RemittanceError("the file is empty")
+    if not count:
+        raise RemittanceError("the file has a header and no line")
+
+
+def _line(cells: dict[str, str], currency: str, where: str) -> RemittanceLine:
+    def amount(name: str) -> int | None:
+        text = cells.get(name, "")
+        if not text:
+            return None
+        if "," in text and "." not in text:
+            text = text.replace(",", ".")
+        try:
+            return parse_amount(text, currency)
+        except ValueError:
+            raise RemittanceError(f"{where}: {name} is no amount in {currency}") from None
+
+    gross, deduction, net = amount("gross"), amount("deduction") or 0, amount("net")
+    if gross is None and net is None:
+        raise RemittanceError(f"{where}: neither gross nor net is given")
+    gross = (net or 0) + deduction if gross is None else gross
+    net = gross - deduction if net is None else net
+    reason = cells.get("deduction_reason", "").lower() or None
+    return RemittanceLine(cells["document_number"] or None, None, gross, deduction, reason, net)
+
+
+class _Plain(SegmentFactory):
+    """Segments as they stand: the library knows no directory of REMADV to check them against, and warns of that."""
+
+    @staticmethod
+    def create_segment(name: str, *elements: Any, **_: Any) -> Segment:
+        return Segment(name, *elements)
+
+
+# --- EDIFACT ------------------------------------------------------------------------------------------------------
+def _remadv(data: bytes, currency: str | None) -> Read:
+    try:
+        text = data.decode("latin-1").replace("\r", "").replace("\n", "")
+        segments = [(segment.tag, segment.elements) for segment in Parser(factory=_Plain()).parse(text)]
+    except Exception as error:  # noqa: BLE001 - the library raises whatever a broken interchange makes it meet
+        raise RemittanceError(f"not readable as EDIFACT: {type(error).__name__}") from None
+    kinds = [elements for tag, elements in segments if tag == "UNH"]
+    if len(kinds) != 1 or _part(kinds[0], 1, 0) != "REMADV":
+        raise RemittanceError("the interchange has not just one message REMADV")
+    first = next((at for at, (tag, _) in enumerate(segments) if tag == "DOC"), len(segments))
+    last = next((at for at, (tag, _) in enumerate(segments) if tag == "UNS"), len(segments))
+    heading, details, summary = segments[:first], segments[first:last], segments[last:]
+    stated = [_part(elements, 0, 1) for tag, elements in heading if tag == "CUX"]
+    if not (currency := next(iter(stated), currency or "")):
+        raise RemittanceError("the message names no currency (CUX)")
+    number = next((_part(elements, 1, 0) for tag, elements in heading if tag == "BGM"), "") or None
+    references = [_part(elements, 0, 1) for tag, elements in heading if tag == "RFF" and _part(elements, 0, 0) in _REFERENCES]
+    totals = [_money(elements, currency, "summary") for tag, elements in summary if tag == "MOA" and _part(elements, 0, 0) in _TOTALS]
+    lines = list(_documents(details, currency))
+    if not lines:
+        raise RemittanceError("the message has no DOC segment")
+    return Read(lines, currency, next(iter(totals), None), next(iter(references), None) or number, number)
+
+
+def _documents(details: Sequence[tuple[str, Sequence[Any]]], currency: str) -> Iterator[RemittanceLine]:
+    documents: list[tuple[str, dict[str, int]]] = []
+    for tag, elements in details:
+        if tag == "DOC":
+            documents.append((_part(elements, 1, 0), {}))
+        elif tag == "MOA":
+            documents[-1][1].setdefault(_part(elements, 0, 0), _money(elements, currency, f"document {len(documents)}"))
+    if len(documents) > MOST:
+        raise RemittanceError(f"more than {MOST} lines")
+    for at, (number, amounts) in enumerate(documents, 1):
+        yield _document(number, amounts, at)
+
+
+def _money(elements: Sequence[Any], currency: str, where: str) -> int:
+    try:
+        return parse_amount(_part(elements, 0, 1), currency)
+    except ValueError:
+        raise RemittanceError(f"{where}: a MOA is no amount in {currency[:3]}") from None
+
+
+def _document(number: str, amounts: dict[str, int], at: int) -> RemittanceLine:
+    if "12" not in amounts:
+        raise RemittanceError(f"document {at}: the amount remitted (MOA+12) is missing")
+    net = amounts["12"]
+    gross = amounts.get("9", net + amounts.get("52", 0))
+    deduction = gross - net
+    reason = None if not deduction else "discount" if deduction == amounts.get("52") else "other"
+    return RemittanceLine(number or None, None, gross, deduction, reason, net)
+
+
+def _part(elements: Sequence[Any], at: int, within: int) -> str:
+    """A component of a segment, which the library gives as a text where it stands alone."""
+    if at >= len(elements):
+        return ""
+    element = elements[at]
+    if isinstance(element, str):
+        return element if within == 0 else ""
+    return str(element[within]) if within < len(element) else ""

@@ -1,0 +1,279 @@
+"""Expected payments: remittance lists, announced money, promises; and what they may meet."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from shared.aliases import survivor
+from shared.db import run
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Key
+from matching.domain.references import normalised
+from matching.domain.remittances import RemittanceLine, Spoken
+from matching.storage.books import keys
+from matching.storage.rows import fetch
+
+
+@dataclass(slots=True)
+class Expected:
+    """A payment that is expected. `missing`: document numbers of lines, normalised, that no open item carries yet."""
+
+    tenant_id: UUID
+    expected_id: UUID
+    version: int
+    entity_id: UUID
+    kind: str
+    form: str | None
+    payer_customer_id: UUID | None
+    currency: str
+    amount_minor: int
+    reference: str | None
+    document_number: str | None
+    expected_on: date | None
+    holds_until: date | None
+    lines: list[RemittanceLine]
+    missing: list[str]
+    status: str
+    payment_id: UUID | None
+    created_by: str
+    created_at: datetime
+
+
+COLUMNS = (
+    "tenant_id, expected_id, version, entity_id, kind, form, payer_customer_id, currency, amount_minor, reference, document_number, "
+    "expected_on, holds_until, CAST(lines AS text) AS lines, missing, status, payment_id, created_by, created_at"
+)
+
+
+def _expected(row: Any) -> Expected:
+    held = Expected(*row)
+    held.lines = [
+        RemittanceLine(
+            one["document_number"],
+            UUID(one["item_id"]) if one["item_id"] else None,
+            one["gross_minor"],
+            one["deduction_minor"],
+            one["deduction_reason"],
+            one["net_minor"],
+        )
+        for one in json.loads(row.lines)
+    ]
+    return held
+
+
+def lines_json(lines: Sequence[RemittanceLine]) -> str:
+    """Lines for their jsonb column."""
+    names = RemittanceLine.__slots__
+    return json.dumps([{name: getattr(line, name) for name in names} for line in lines], default=str)
+
+
+async def insert(conn: AsyncConnection, held: Expected) -> bool:
+    """Stores a new one; False where it is there."""
+    return bool(
+        await run(
+            conn,
+            "INSERT INTO expected_payment (tenant_id, expected_id, version, entity_id, kind, form, payer_customer_id, currency, "
+            "amount_minor, reference, document_number, expected_on, holds_until, lines, missing, status, payment_id, created_by, "
+            "created_at) VALUES (:tenant, :id, :version, :entity, :kind, :form, :payer, :currency, :amount, "
+            ":reference, :document, :expected_on, :holds_until, "
+            "CAST(:lines AS jsonb), :missing, :status, :payment, :by, :at) ON CONFLICT DO NOTHING",
+            tenant=held.tenant_id,
+            id=held.expected_id,
+            version=held.version,
+            entity=held.entity_id,
+            kind=held.kind,
+            form=held.form,
+            payer=held.payer_customer_id,
+            currency=held.currency,
+            amount=held.amount_minor,
+            reference=held.reference,
+            document=held.document_number,
+            expected_on=held.expected_on,
+            holds_until=held.holds_until,
+            lines=lines_json(held.lines),
+            missing=held.missing,
+            status=held.status,
+            payment=held.payment_id,
+            by=held.created_by,
+            at=held.created_at,
+        )
+    )
+
+
+async def save(conn: AsyncConnection, held: Expected) -> None:
+    """Writes status, payment and what is missing, with the next version."""
+    held.version += 1
+    await run(
+        conn,
+        "UPDATE expected_payment SET version = :version, status = :status, payment_id = :payment, missing = :missing, "
+        "payer_customer_id = :payer, amount_minor = :amount, holds_until = :until WHERE tenant_id = :tenant AND expected_id = :id",
+        tenant=held.tenant_id,
+        id=held.expected_id,
+        version=held.version,
+        status=held.status,
+        payment=held.payment_id,
+        missing=held.missing,
+        payer=held.payer_customer_id,
+        amount=held.amount_minor,
+        until=held.holds_until,
+    )
+
+
+async def load(conn: AsyncConnection, wanted: Iterable[Key], *, lock: bool = True) -> dict[Key, Expected]:
+    """Expected payments by key, locked in the order of their keys unless they are only looked at."""
+    rows = await fetch(
+        conn,
+        f"SELECT {COLUMNS} FROM expected_payment WHERE (tenant_id, expected_id) IN "  # noqa: S608 - ours
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) ORDER BY tenant_id, expected_id"
+        + (" FOR UPDATE" if lock else ""),
+        **keys(wanted),
+    )
+    return {(row[0], row[1]): _expected(row) for row in rows}
+
+
+async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, dict[UUID, tuple[str | None, Spoken]]]:
+    """What may be expected of payments that nobody has allocated: same entity, currency and amount, with what the payment says.
+
+    An expected payment that has met its payment and misses items is among them.
+    """
+    same_payer = (
+        f"coalesce({survivor('e.tenant_id', 'e.payer_customer_id')} IN (SELECT p.payer_customer_id UNION ALL "  # noqa: S608 - ours
+        f"SELECT {survivor('o.tenant_id', 'o.customer_id')} FROM payer_iban o WHERE o.tenant_id = p.tenant_id AND o.iban = p.debtor_iban "
+        f"UNION ALL SELECT {survivor('v.tenant_id', 'v.customer_id')} FROM virtual_iban v WHERE v.tenant_id = p.tenant_id "
+        "AND v.virtual_iban_id = p.virtual_iban_id AND v.status = 'assigned'), false)"
+    )
+    rows = await fetch(
+        conn,
+        "SELECT p.tenant_id, p.payment_id, e.expected_id, e.reference, p.structured_reference, p.end_to_end_id, p.remittance, "  # noqa: S608 - ours
+        f"{same_payer} OR e.payment_id = p.payment_id "
+        "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
+        "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p "
+        "CROSS JOIN LATERAL (SELECT * FROM expected_payment WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id "
+        "AND currency = p.currency AND amount_minor = p.amount_minor AND status IN ('waiting', 'partly') OFFSET 0) e "
+        "WHERE p.status IN ('received', 'unapplied', 'partly_matched') AND ((e.status = 'waiting' AND p.unapplied_minor = p.amount_minor) "
+        "OR (e.status = 'partly' AND e.payment_id = p.payment_id))",
+        **keys(payments),
+    )
+    found: dict[Key, dict[UUID, tuple[str | None, Spoken]]] = {}
+    for row in rows:
+        found.setdefault((row[0], row[1]), {})[row[2]] = (row[3], Spoken(row[4], row[5], row[6], row[7]))
+    return found
+
+
+async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UUID], end_to_end_id: str | None) -> list[Key]:
+    """Payments of the amount that have come already and may be the one: unapplied ones, those with the reference as their
+    EndToEndId, and those that rules have put on the items.
+    """
+    rows = await fetch(
+        conn,
+        "SELECT payment_id FROM payment WHERE tenant_id = :tenant AND entity_id = :entity AND currency = :currency "
+        "AND amount_minor = :amount AND status IN ('unapplied', 'partly_matched') UNION "
+        "SELECT p.payment_id FROM bank_account b JOIN payment p ON p.tenant_id = b.tenant_id AND p.bank_account_id = b.bank_account_id "
+        "AND p.status = 'received' WHERE b.tenant_id = :tenant AND b.entity_id = :entity AND p.amount_minor = :amount "
+        "AND p.currency = :currency UNION "
+        "SELECT p.payment_id FROM bank_account b JOIN payment p ON p.tenant_id = b.tenant_id AND p.bank_account_id = b.bank_account_id "
+        "AND p.end_to_end_id = :e2e WHERE b.tenant_id = :tenant AND b.entity_id = :entity AND p.amount_minor = :amount "
+        "AND p.currency = :currency UNION SELECT a.payment_id FROM allocation a JOIN payment p ON p.tenant_id = a.tenant_id "
+        "AND p.payment_id = a.payment_id WHERE a.tenant_id = :tenant AND a.item_id = ANY(CAST(:items AS uuid[])) "
+        "AND p.amount_minor = :amount AND p.currency = :currency ORDER BY 1",
+        tenant=held.tenant_id,
+        entity=held.entity_id,
+        currency=held.currency,
+        amount=held.amount_minor,
+        e2e=end_to_end_id,
+        items=list(items),
+    )
+    return [(held.tenant_id, row[0]) for row in rows]
+
+
+async def spoken(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, Spoken]:
+    """What payments carry, whoever sent them."""
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, payment_id, structured_reference, end_to_end_id, remittance FROM payment WHERE (tenant_id, payment_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+        **keys(payments),
+    )
+    return {(row[0], row[1]): Spoken(row[2], row[3], row[4], same_payer=False) for row in rows}
+
+
+async def resolve(conn: AsyncConnection, held: Expected) -> dict[int, UUID]:
+    """The items of lines, by the line's number from 0: named by id, or by a number that one item alone carries.
+
+    Where several carry a number, the payer's own is meant. Credit notes are looked for among those of the same customers.
+    """
+    numbers = {normalised(line.document_number or "") for line in held.lines} - {""}
+    rows = await fetch(
+        conn,
+        "SELECT r.value, i.item_id, i.customer_id FROM item_reference r JOIN open_item i ON i.tenant_id = r.tenant_id "
+        "AND i.item_id = r.item_id WHERE r.tenant_id = :tenant AND r.entity_id = :entity AND r.value = ANY(CAST(:values AS text[])) "
+        "AND i.currency = :currency UNION SELECT '', item_id, customer_id FROM open_item WHERE tenant_id = :tenant "
+        "AND item_id = ANY(CAST(:items AS uuid[])) AND entity_id = :entity AND currency = :currency",
+        tenant=held.tenant_id,
+        entity=held.entity_id,
+        currency=held.currency,
+        values=sorted(numbers),
+        items=[line.item_id for line in held.lines if line.item_id],
+    )
+    by_number: dict[str, dict[UUID, UUID]] = {}
+    for value, item_id, customer in rows:
+        by_number.setdefault(value, {})[item_id] = customer
+    found: dict[int, UUID] = {}
+    for at, line in enumerate(held.lines):
+        if line.item_id is not None:
+            if line.item_id in by_number.get("", {}):
+                found[at] = line.item_id
+            continue
+        named = by_number.get(normalised(line.document_number or ""), {})
+        own = [item for item, customer in named.items() if customer == held.payer_customer_id]
+        choice = list(named) if len(named) == 1 else own
+        if len(choice) == 1 and line.net_minor > 0:
+            found[at] = choice[0]
+    credits_ = [at for at, line in enumerate(held.lines) if at not in found and line.gross_minor < 0]
+    if credits_:
+        customers = {customer for named in by_number.values() for customer in named.values()} | {held.payer_customer_id}
+        notes: dict[str, list[UUID]] = {}
+        for item_id, number in await fetch(
+            conn,
+            "SELECT item_id, invoice_number FROM open_item WHERE tenant_id = :tenant AND customer_id = ANY(CAST(:customers AS uuid[])) "
+            "AND entity_id = :entity AND currency = :currency AND kind = 'credit_note' AND status = 'open'",
+            tenant=held.tenant_id,
+            customers=[one for one in customers if one is not None],
+            entity=held.entity_id,
+            currency=held.currency,
+        ):
+            notes.setdefault(normalised(number), []).append(item_id)
+        for at in credits_:
+            named_notes = notes.get(normalised(held.lines[at].document_number or ""), [])
+            if len(named_notes) == 1:
+                found[at] = named_notes[0]
+    return found
+
+
+async def waiting_for(conn: AsyncConnection, numbers: Iterable[tuple[UUID, str]]) -> list[Key]:
+    """Payments whose remittance list misses an item of one of these (tenant, normalised number)."""
+    listed = list(numbers)
+    rows = await fetch(
+        conn,
+        "SELECT DISTINCT e.tenant_id, e.payment_id FROM unnest(CAST(:tenants AS uuid[]), CAST(:values AS text[])) AS r(tenant_id, value) "
+        "JOIN expected_payment e ON e.tenant_id = r.tenant_id AND e.status = 'partly' AND e.missing @> ARRAY[r.value] ORDER BY 1, 2",
+        tenants=[row[0] for row in listed],
+        values=[row[1] for row in listed],
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def overdue(conn: AsyncConnection, tenant_id: UUID, today: date) -> list[Key]:
+    """Announcements whose money did not come until the day they hold."""
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, expected_id FROM expected_payment WHERE tenant_id = :tenant AND status = 'waiting' AND holds_until < :today "
+        "ORDER BY expected_id LIMIT 1000",
+        tenant=tenant_id,
+        today=today,
+    )
+    return [(row[0], row[1]) for row in rows]

@@ -1,0 +1,200 @@
+"""Remittance lists and announced money over HTTP, whichever comes first; and the review queue."""
+
+import itertools
+from datetime import UTC, date, datetime
+
+import pytest
+from matching.handlers import expected
+from shared.jobs import JobContext
+from shared.testing.events import context
+
+_KEYS = itertools.count()
+
+
+async def post(client, path, body, key=None):
+    return await client.post(path, json=body, headers={"idempotency-key": key or f"e{next(_KEYS)}"})
+
+
+def remittance(make, tenant, total, *lines, **more):
+    rows = [
+        {"document_number": number, "gross_minor": net + cut, "deduction_minor": cut, "deduction_reason": reason, "net_minor": net}
+        for number, net, cut, reason in lines
+    ]
+    return {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "total_minor": total, "lines": rows, **more}
+
+
+async def items(world, tenant):
+    rows = await world.rows(
+        tenant, "SELECT invoice_number, open_minor, cash_minor, discount_minor, credit_minor FROM open_item ORDER BY invoice_number"
+    )
+    return {row[0]: tuple(row[1:]) for row in rows}
+
+
+@pytest.mark.parametrize("first", ["list", "money"])
+async def test_a_list_decides_whichever_comes_first(world, tenant, make, client, first):
+    held = await world.account(tenant)
+    # the amount alone would say F-9: what the payer names goes before it
+    await world.feed(
+        make.invoice(tenant, "F-9", 1_430, customer="C1"),
+        make.invoice(tenant, "F-1", 1_000),
+        make.invoice(tenant, "F-2", 500),
+        make.invoice(tenant, "A-1", 50, cls=make.Credit),
+    )
+    body = remittance(make, tenant, 1_430, ("F-1", 980, 20, "discount"), ("F-2", 500, 0, None), ("A-1", -50, 0, None), reference="TRX 4711")
+    for step in ("list", "money") if first == "list" else ("money", "list"):
+        if step == "list":
+            answers = [await post(client, "/v1/remittances", body, "list") for _ in range(2)]
+            assert [a.status_code for a in answers] == [201, 201], answers[0].text
+        else:
+            await world.pay(held, 1_430, remittance=["LISTE TRX4711 DU 2.3."])
+            await world.match(tenant)
+    (listed,) = (await client.get("/v1/expected-payments")).json()["items"]
+    assert (listed["status"], listed["missing"]) == ("received", [])
+    assert await items(world, tenant) == {
+        "A-1": (0, 0, 0, 50),
+        "F-1": (0, 930, 20, 50),  # the credit note goes to the first line that has room for it
+        "F-2": (0, 500, 0, 0),
+        "F-9": (1_430, 0, 0, 0),
+    }
+    assert (await world.one(tenant, "SELECT status, rule FROM payment"))[0] == "matched"
+    await world.holds()
+
+
+async def test_a_list_undoes_what_a_rule_had_put_elsewhere_but_not_what_a_person_said(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 700, reference="REF000001"), make.invoice(tenant, "F-2", 700, customer="C2"))
+    await world.pay(held, 700, "REF000001", end_to_end_id="E2E-77")
+    await world.match(tenant)
+    assert (await items(world, tenant))["F-1"][0] == 0
+    body = remittance(make, tenant, 700, ("F-2", 700, 0, None), reference="E2E-77")
+    assert (await post(client, "/v1/remittances", body)).json()["status"] == "received"
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 700, "F-2": 0}
+    again = remittance(make, tenant, 700, ("F-1", 700, 0, None), reference="E2E-77")
+    assert (await post(client, "/v1/remittances", again)).json()["status"] == "waiting"
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 700, "F-2": 0}
+    await world.holds()
+
+
+async def test_a_parent_pays_for_subsidiaries_and_a_line_waits_for_its_invoice(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "FA-1001", 300, customer="C1"))
+    body = remittance(make, tenant, 1_000, ("FA-1001", 300, 0, None), ("FA-1002", 700, 0, None), reference="GROUP-PAY-7", form="parent")
+    assert (await post(client, "/v1/remittances", body)).json()["status"] == "waiting"
+    await world.pay(held, 1_000, end_to_end_id="GROUP-PAY-7")
+    await world.match(tenant)
+    (listed,) = (await client.get("/v1/expected-payments")).json()["items"]
+    assert (listed["status"], listed["missing"]) == ("partly", ["FA1002"])
+    assert tuple(await world.one(tenant, "SELECT allocated_minor, unapplied_reason FROM payment")) == (300, "remittance_misses_items")
+    await world.feed(make.invoice(tenant, "FA-1002", 700, customer="C2"))
+    (listed,) = (await client.get("/v1/expected-payments")).json()["items"]
+    assert (listed["status"], (await world.one(tenant, "SELECT status FROM payment"))[0]) == ("received", "matched")
+    await world.holds()
+
+
+async def test_two_equal_lists_decide_nothing_and_a_wrong_one_is_refused_with_its_line(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 700), make.invoice(tenant, "F-2", 700))
+    for number in ("F-1", "F-2"):
+        await post(client, "/v1/remittances", remittance(make, tenant, 700, (number, 700, 0, None), reference="SAME-1"))
+    await world.pay(held, 700, end_to_end_id="SAME-1")
+    await world.match(tenant)
+    assert (await world.one(tenant, "SELECT status FROM payment"))[0] == "unapplied"
+    wrong = remittance(make, tenant, 700, ("F-1", 600, 0, None))
+    wrong["lines"][0]["gross_minor"] = 601
+    answer = await post(client, "/v1/remittances", wrong)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/lines/0")
+    await world.holds()
+
+
+async def test_a_file_is_taken_once_and_refused_where_it_is_none(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "FA-1", 1_000))
+    query = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "reference": "CHQ-9", "form": "cheque_deposit"}
+    data = b"document_number;net\nFA-1;10,00\n"
+    for _ in range(2):
+        answer = await client.post("/v1/remittances/file", params=query, content=data, headers={"content-type": "text/csv"})
+        assert (answer.status_code, answer.json()["amount_minor"]) == (201, 1_000), answer.text
+    assert len((await client.get("/v1/expected-payments")).json()["items"]) == 1
+    await world.pay(held, 1_000, remittance=["REMISE CHQ-9"])
+    await world.match(tenant)
+    assert (await items(world, tenant))["FA-1"][0] == 0
+    for content, kind, status in [(b"x", "text/csv", 422), (data, "text/plain", 415)]:
+        answer = await client.post("/v1/remittances/file", params=query, content=content, headers={"content-type": kind})
+        assert answer.status_code == status
+    await world.holds()
+
+
+async def test_announced_money_is_told_met_and_expires(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
+    body = {
+        "entity_id": str(make.entity_id(tenant)),
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "kind": "direct_debit",
+        "amount_minor": 1_000,
+        "currency": "EUR",
+        "expected_on": "2026-03-02",
+        "reference": "DD-2026-1",
+        "lines": [{"item_id": str(make.invoice_id(tenant, "F-2")), "amount_minor": 1_000}],
+    }
+    first = (await post(client, "/v1/payment-announcements", body)).json()
+    assert (first["status"], first["holds_until"]) == ("waiting", "2026-03-07")
+    payment = await world.pay(held, 1_000, end_to_end_id="DD-2026-1")
+    await world.match(tenant)
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 1_000, "F-2": 0}
+    cheque = {
+        **body,
+        "kind": "cheque",
+        "reference": "CHQ-1",
+        "lines": [{**body["lines"][0], "item_id": str(make.invoice_id(tenant, "F-1"))}],
+    }
+    second = (await post(client, "/v1/payment-announcements", cheque)).json()
+    for day, status in ((7, "waiting"), (8, "expired")):
+        ctx = context(datetime(2026, 3, day, 9, tzinfo=UTC))
+        await expected.expire(JobContext(world.database, ctx.now, ctx.offsets, ctx.topic_prefix, ctx.consumer), tenant)
+        assert (await client.get(f"/v1/expected-payments/{second['expected_id']}")).json()["status"] == status
+    told = [m.data for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant]
+    assert [(t.kind, t.status, t.payment_id) for t in told] == [
+        ("direct_debit", "announced", None),
+        ("direct_debit", "received", payment),
+        ("cheque", "announced", None),
+        ("cheque", "expired", None),
+    ]
+    assert told[0].items[0].item_id == make.invoice_id(tenant, "F-2")
+    assert told[0].holds_until == date(2026, 3, 7)
+    assert (
+        await post(client, f"/v1/expected-payments/{first['expected_id']}/end", {"status": "cancelled", "reason": "late"})
+    ).status_code == 409
+    taken = await post(client, f"/v1/expected-payments/{second['expected_id']}/end", {"status": "failed", "reason": "no funds"})
+    assert taken.json()["status"] == "failed"
+    await world.holds()
+
+
+async def test_the_queue_shows_candidates_and_what_is_confirmed_is_learnt(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(
+        make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000, customer="C2"), make.invoice(tenant, "F-3", 800)
+    )
+    iban = "DE89370400440532013000"
+    payment = await world.pay(held, 1_000, debtor_iban=iban, debtor_name="Dupont  SA", number=1)
+    await world.match(tenant)
+    (waiting,) = (await client.get("/v1/review-queue")).json()["items"]
+    assert waiting["payment_id"] == str(payment)
+    assert {line["invoice_number"] for one in waiting["candidates"] for line in one["lines"]} == {"F-1", "F-2"}
+    wrong = next(one for one in waiting["candidates"] if one["lines"][0]["invoice_number"] == "F-2")
+    gone = await post(client, f"/v1/payments/{payment}/dismiss", {"item_ids": [wrong["lines"][0]["item_id"]], "reason": "not theirs"})
+    assert (gone.status_code, gone.json()["dismissed"]) == (200, 1)
+    (waiting,) = (await client.get("/v1/review-queue")).json()["items"]
+    (one,) = waiting["candidates"]
+    stale = await post(client, f"/v1/payments/{payment}/confirm", {"candidate": one["rank"], "version": waiting["version"] + 1})
+    assert stale.status_code == 409
+    done = await post(client, f"/v1/payments/{payment}/confirm", {"candidate": one["rank"], "version": waiting["version"]})
+    assert (done.status_code, done.json()["status"]) == (200, "matched"), done.text
+    assert (await client.get("/v1/review-queue")).json()["items"] == []
+    aliases = await world.rows(tenant, "SELECT kind, value, customer_id FROM payer_alias ORDER BY kind")
+    one = make.customer_id(tenant, "C1")
+    assert [tuple(row) for row in aliases] == [("iban", iban, one), ("name", "DUPONT SA", one)]
+    await world.pay(held, 800, debtor_iban=iban, number=2)  # the same IBAN again: the customer is known now
+    await world.match(tenant)
+    assert (await items(world, tenant))["F-3"][0] == 0
+    await world.holds()

@@ -1,0 +1,132 @@
+"""Remittance lists: what adds up, which payment is meant, and files of every form that say the same."""
+
+import contextlib
+import io
+from uuid import UUID
+
+import openpyxl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matching.domain.remittances import RemittanceLine, Spoken, pick, problem
+from matching.remittance_files import XLSX_TYPE, Read, RemittanceError, read
+
+LINES = [
+    RemittanceLine("FA-2026-001", None, 100_000, 2_000, "discount", 98_000),
+    RemittanceLine("FA-2026-002", None, 50_050, 0, None, 50_050),
+    RemittanceLine("AV-7", None, -10_000, 0, None, -10_000),
+]
+TOTAL = 138_050
+REMADV = (
+    "UNA:+.? '\nUNB+UNOC:3+PAYER:14+SELLER:14+260302:0900+1'\nUNH+1+REMADV:D:96A:UN:EAN002'\nBGM+481+REM-4711+9'\n"
+    "DTM+137:20260302:102'\nRFF+PQ:TRX-99'\nNAD+PR+4012345000009::9'\nCUX+2:EUR:11'\n"
+    "DOC+380+FA-2026-001'\nMOA+9:1000.00:EUR'\nMOA+12:980.00'\nMOA+52:20.00'\nDOC+380+FA-2026-002'\nMOA+9:500.50:EUR'\nMOA+12:500.50'\n"
+    "DOC+381+AV-7'\nMOA+9:-100.00:EUR'\nMOA+12:-100.00'\nUNS+S'\nMOA+12:1380.50'\nUNT+17+1'\nUNZ+1+1'\n"
+)
+
+
+def csv(separator=";", *, comma=True):
+    rows = [
+        ["document_number", "gross", "deduction", "deduction_reason", "net"],
+        ["FA-2026-001", "1000.00", "20.00", "discount", "980.00"],
+        ["FA-2026-002", "500.50", "", "", "500.50"],
+        ["AV-7", "-100", "", "", "-100.00"],
+    ]
+    return "\n".join(separator.join(cell.replace(".", ",") if comma else cell for cell in row) for row in rows).encode("utf-8-sig")
+
+
+def xlsx():
+    book = openpyxl.Workbook()
+    for row in [
+        ["document_number", "gross", "deduction", "deduction_reason", "net"],
+        ["FA-2026-001", 1000, 20, "discount", 980],
+        ["FA-2026-002", 500.5, None, None, 500.5],
+        ["AV-7", -100, None, None, -100],
+    ]:
+        book.active.append(row)
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "media"),
+    [(csv(), "text/csv"), (csv(",", comma=False), "text/csv"), (xlsx(), XLSX_TYPE), (REMADV.encode(), "application/edifact")],
+    ids=["csv-comma", "csv-point", "xlsx", "remadv"],
+)
+def test_every_form_says_the_same(data, media):
+    found = read(data, media, "EUR")
+    assert [(x.document_number, x.gross_minor, x.deduction_minor, x.deduction_reason, x.net_minor) for x in found.lines] == [
+        (x.document_number, x.gross_minor, x.deduction_minor, x.deduction_reason, x.net_minor) for x in LINES
+    ]
+    assert problem(found.lines, TOTAL) is None
+    if media == "application/edifact":
+        assert found == Read(found.lines, "EUR", TOTAL, "TRX-99", "REM-4711")
+
+
+@pytest.mark.parametrize(
+    ("data", "media"),
+    [
+        (b"", "text/csv"),
+        (b"a;b\n1;2", "text/csv"),
+        (b"document_number;net\nF-1;1.234,50", "text/csv"),
+        (b"document_number;net\nF-1;1e3", "text/csv"),
+        (b"document_number;net\nF-1;0.001", "text/csv"),
+        (b"document_number;net\nF-1;\xff", "text/csv"),
+        (b"document_number;net\n", "text/csv"),
+        (b"PK\x03\x04nonsense", XLSX_TYPE),
+        (b"UNB+", "application/edifact"),
+        (REMADV.replace("REMADV:D", "INVOIC:D").encode(), "application/edifact"),
+        (REMADV.replace("MOA+12:980.00'", "").encode(), "application/edifact"),
+        (REMADV.replace("MOA+12:980.00", "MOA+12:98X").encode(), "application/edifact"),
+    ],
+)
+def test_what_cannot_be_read_is_said(data, media):
+    with pytest.raises(RemittanceError):
+        read(data, media, "EUR")
+
+
+@given(st.binary(max_size=200), st.sampled_from(["text/csv", XLSX_TYPE, "application/edifact"]))
+def test_no_bytes_do_anything_else(data, media):
+    with contextlib.suppress(RemittanceError):
+        assert read(data, media, "EUR").lines
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (RemittanceLine("F-1", None, 100, 10, "discount", 80), "gross less deduction"),
+        (RemittanceLine("F-1", None, 100, 10, None, 90), "needs a reason"),
+        (RemittanceLine("F-1", None, 0, 0, None, 0), "no amount"),
+        (RemittanceLine("F-1", None, 100, -10, "discount", 110), "sign"),
+        (RemittanceLine("--", None, 100, 0, None, 100), "names neither"),
+    ],
+)
+def test_what_does_not_add_up_is_named(line, why):
+    at, said = problem([LINES[1], line], 1)
+    assert (at, why in said) == (1, True)
+    assert problem(LINES, TOTAL - 1) == (None, "the net amounts of the lines do not add up to the total")
+
+
+def said(text="", *, payer=False):
+    return Spoken(None, None, [text], payer)
+
+
+ONE, TWO = UUID(int=1), UUID(int=2)
+
+
+@pytest.mark.parametrize(
+    ("found", "choice"),
+    [
+        ({ONE: ("TRX99", said("our TRX-99"))}, ONE),
+        ({ONE: ("TRX9", said("our TRX-99"))}, None),
+        ({ONE: ("TRX99", said("TRX-99")), TWO: ("TRX99", said("TRX-99"))}, None),
+        ({ONE: ("TRX99", said("TRX-99")), TWO: (None, said(payer=True))}, ONE),
+        ({ONE: (None, said(payer=True))}, ONE),
+        ({ONE: (None, said(payer=True)), TWO: ("X1234", said(payer=True))}, None),
+        ({ONE: (None, said())}, None),
+        ({}, None),
+    ],
+)
+def test_two_that_fit_equally_well_decide_nothing(found, choice):
+    assert pick(found) == choice
