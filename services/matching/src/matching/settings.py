@@ -9,3 +9,6 @@ class MatchingSettings(Settings):
 
     webhook_secret: SecretStr = SecretStr("")
     """Standard Webhooks secret (`whsec_...`) of payment notifications; empty: none is accepted."""
+    virtual_iban_quarantine_days: int = 400
+    """How long a released virtual IBAN rests before another party may get it: a year and a month, in which a debtor may
+    still pay by an old template."""

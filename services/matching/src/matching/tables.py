@@ -72,6 +72,7 @@ VIRTUAL_IBAN = Table(
     Column("customer_id", UUID),
     Column("invoice_id", UUID),
     Column("holder_name", Text),
+    Column("released_at", DateTime(timezone=True)),
     Index("virtual_iban_iban", "tenant_id", "iban", unique=True),
     Index("virtual_iban_pool", "tenant_id", "bank_account_id", "virtual_iban_id", postgresql_where=text("status = 'pool'")),
     Index("virtual_iban_invoice", "tenant_id", "invoice_id", postgresql_where=text("invoice_id IS NOT NULL")),
@@ -559,3 +560,23 @@ EXPECTED_PAYMENT = Table(
     CheckConstraint("status IN ('waiting', 'partly', 'received', 'expired', 'cancelled', 'failed')", name="expected_payment_status"),
 )
 """Remittance lists, announced money and promises: `lines` is the debtor's designation, `reference` (normalised) what the payment says."""
+
+PAYMENT_INSTRUCTION = Table(
+    "payment_instruction",
+    METADATA,
+    _tenant(),
+    Column("instruction_id", UUID, primary_key=True),
+    _need("entity_id", UUID),
+    _need("bank_account_id", UUID),
+    _need("source_system", Text),
+    _need("invoice_number", Text),
+    _need("customer_id", UUID),
+    _need("virtual_iban_id", UUID),
+    _need("reference", Text),
+    Column("invoice_id", UUID),
+    _need("created_at", DateTime(timezone=True)),
+    Index("payment_instruction_number", "tenant_id", "entity_id", "source_system", "invoice_number", unique=True),
+    Index("payment_instruction_reference", "tenant_id", "entity_id", "reference", unique=True),
+    Index("payment_instruction_virtual", "tenant_id", "virtual_iban_id"),
+)
+"""Where an invoice is to be paid, asked before it exists; `invoice_id` once it has come."""

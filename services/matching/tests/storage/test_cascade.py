@@ -35,9 +35,8 @@ async def virtual_iban(world, held, **to):
     async with world.database.transaction(held.tenant_id) as conn:
         number = f"FR76{new_id().int % 10**23:023d}"
         await accounts.add_to_pool(conn, held.tenant_id, held.iban, [number])
-        return await accounts.assign(
-            conn, held.tenant_id, held.bank_account_id, **{"customer_id": None, "invoice_id": None, "holder_name": "V", **to}
-        )
+        rest = {"customer_id": None, "invoice_id": None, "holder_name": "V", "quarantine_days": 400, "now": machine_now()}
+        return await accounts.assign(conn, held.tenant_id, held.bank_account_id, **{**rest, **to})
 
 
 async def test_an_exact_reference_pays_the_invoice(world, tenant, make):

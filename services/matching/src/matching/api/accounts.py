@@ -20,6 +20,8 @@ from stdnum import iban as stdnum_iban
 
 from matching.api.pages import page
 from matching.handlers import accounts as handlers
+from matching.handlers.instructions import instruct
+from matching.settings import MatchingSettings
 
 ROUTER = Router(prefix="/v1", tags=["bank"])
 Writer = Annotated[Caller, requires("bank:write")]
@@ -99,6 +101,29 @@ class VirtualIbanView(BaseModel):
     status: Literal["pool", "assigned", "released"]
 
 
+class InstructionCommand(Command):
+    """An invoice by its source's own number, which need not exist yet, and who will owe it."""
+
+    bank_account_id: Id
+    source_system: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
+    invoice_number: Text
+    customer_number: Text
+
+
+class InstructionView(BaseModel):
+    """What is to be printed on the invoice: pay to this virtual IBAN, with this reference (ISO 11649)."""
+
+    instruction_id: UUID
+    entity_id: UUID
+    source_system: str
+    invoice_number: str
+    customer_id: UUID
+    virtual_iban: str
+    holder_name: str
+    reference: str
+    invoice_id: UUID | None
+
+
 class VirtualIbanList(BaseModel):
     """A page of virtual IBANs."""
 
@@ -110,6 +135,11 @@ def database_of(request: Request) -> Database:
     """The service's database."""
     database: Database = request.app.state.runtime.database
     return database
+
+
+def _settings(request: Request) -> MatchingSettings:
+    settings: MatchingSettings = request.app.state.runtime.settings
+    return settings
 
 
 def path_iban(text: str) -> str:
@@ -187,6 +217,8 @@ async def assign(request: Request, caller: Writer, command: AssignCommand) -> Re
                 customer_id=command.customer_id,
                 invoice_id=command.invoice_id,
                 holder_name=command.holder_name,
+                quarantine_days=_settings(request).virtual_iban_quarantine_days,
+                now=request.app.state.runtime.clock.now(),
             )
             if given is None:
                 raise Problem(409, "pool-empty", "The account's pool of virtual IBANs is empty")
@@ -197,11 +229,30 @@ async def assign(request: Request, caller: Writer, command: AssignCommand) -> Re
         return await once(request, caller, conn, produce)
 
 
+@ROUTER.post("/payment-instructions", response_model=InstructionView)
+async def post_instruction(request: Request, caller: Writer, command: InstructionCommand) -> InstructionView:
+    """Where and with which reference an invoice is to be paid, before it is issued. The same question has the same answer."""
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        found = await instruct(
+            conn,
+            caller.tenant_id,
+            bank_account_id=command.bank_account_id,
+            source_system=command.source_system,
+            invoice_number=command.invoice_number,
+            customer_number=command.customer_number,
+            quarantine_days=_settings(request).virtual_iban_quarantine_days,
+            now=request.app.state.runtime.clock.now(),
+        )
+        detail = {"virtual_iban_id": str(found.virtual_iban_id)}
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "payment_instruction.get", str(found.instruction_id), detail)])
+    return InstructionView.model_validate(found, from_attributes=True)
+
+
 @ROUTER.post("/virtual-ibans/{virtual_iban_id}/release")
 async def release(request: Request, caller: Writer, virtual_iban_id: Annotated[Id, Path()]) -> VirtualIbanView:
-    """The virtual IBAN names nobody any more; it is not given out again."""
+    """The virtual IBAN names nobody any more; it is given to another party only after the quarantine."""
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        given = await handlers.release(conn, caller.tenant_id, virtual_iban_id)
+        given = await handlers.release(conn, caller.tenant_id, virtual_iban_id, now=request.app.state.runtime.clock.now())
         if given is None:
             raise Problem(404, "virtual-iban-unknown", "There is no such assigned virtual IBAN")
         await audit.record(conn, caller.tenant_id, [(caller.subject, "virtual_iban.release", str(virtual_iban_id), {})])

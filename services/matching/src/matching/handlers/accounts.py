@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -79,7 +79,8 @@ async def add_to_pool(conn: AsyncConnection, tenant_id: UUID, iban: str, ibans: 
 
 
 _RETURNING = (
-    "RETURNING virtual_iban_id, iban, bank_account_id, customer_id, invoice_id, holder_name, status, version, "
+    "RETURNING virtual_iban.virtual_iban_id, virtual_iban.iban, virtual_iban.bank_account_id, virtual_iban.customer_id, "
+    "virtual_iban.invoice_id, virtual_iban.holder_name, virtual_iban.status, virtual_iban.version, "
     "(SELECT a.entity_id FROM bank_account a WHERE a.tenant_id = virtual_iban.tenant_id "
     "AND a.bank_account_id = virtual_iban.bank_account_id)"
 )
@@ -93,14 +94,24 @@ async def assign(
     customer_id: UUID | None,
     invoice_id: UUID | None,
     holder_name: str,
+    quarantine_days: int,
+    now: datetime,
 ) -> VirtualIban | None:
-    """Gives the next free virtual IBAN of an account's pool away; None where there is none."""
+    """Gives the next free virtual IBAN of an account's pool away; None where there is none.
+
+    One that was released is given to its former party again at once, to another only after the quarantine: money of the
+    former party may still come on it. So it is taken where no fresh one is left.
+    """
     rows = await fetch(
         conn,
         "UPDATE virtual_iban SET status = 'assigned', version = version + 1, customer_id = :customer, invoice_id = :invoice, "  # noqa: S608 - ours
-        "holder_name = :holder WHERE tenant_id = :tenant AND virtual_iban_id = (SELECT virtual_iban_id FROM virtual_iban "
-        "WHERE tenant_id = :tenant AND bank_account_id = :account AND status = 'pool' ORDER BY virtual_iban_id LIMIT 1 "
-        f"FOR UPDATE SKIP LOCKED) {_RETURNING}",
+        "holder_name = :holder, released_at = NULL WHERE tenant_id = :tenant "
+        "AND virtual_iban_id = (SELECT virtual_iban_id FROM virtual_iban WHERE tenant_id = :tenant AND bank_account_id = :account "
+        "AND (status = 'pool' OR (status = 'released' "
+        "AND (released_at < :rested OR customer_id = :customer OR invoice_id = :invoice))) "
+        "ORDER BY customer_id IS NOT DISTINCT FROM :customer AND invoice_id IS NOT DISTINCT FROM :invoice DESC, status, virtual_iban_id "
+        f"LIMIT 1 FOR UPDATE SKIP LOCKED) {_RETURNING}",
+        rested=now - timedelta(days=quarantine_days),
         tenant=tenant_id,
         account=bank_account_id,
         customer=customer_id,
@@ -114,14 +125,31 @@ async def assign(
     return given
 
 
-async def release(conn: AsyncConnection, tenant_id: UUID, virtual_iban_id: UUID) -> VirtualIban | None:
+async def reassign(conn: AsyncConnection, names: Sequence[tuple[UUID, UUID, UUID]]) -> None:
+    """Assigned virtual IBANs name these invoices from now on: (tenant, virtual IBAN, invoice)."""
+    rows = await fetch(
+        conn,
+        "WITH t AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:invoices AS uuid[])) "  # noqa: S608 - ours
+        "AS t(tenant, id, invoice)) UPDATE virtual_iban SET version = version + 1, invoice_id = t.invoice FROM t "
+        "WHERE virtual_iban.tenant_id = t.tenant AND virtual_iban.virtual_iban_id = t.id AND virtual_iban.status = 'assigned' "
+        f"AND virtual_iban.invoice_id IS DISTINCT FROM t.invoice {_RETURNING}, virtual_iban.tenant_id",
+        tenants=[row[0] for row in names],
+        ids=[row[1] for row in names],
+        invoices=[row[2] for row in names],
+    )
+    given = [(row[-1], VirtualIban(*row[:-1])) for row in rows]
+    await publish(conn, [Outgoing(tenant, _event(VirtualIbanAssigned, one, "assigned"), one.entity_id) for tenant, one in given])
+
+
+async def release(conn: AsyncConnection, tenant_id: UUID, virtual_iban_id: UUID, *, now: datetime) -> VirtualIban | None:
     """Takes a virtual IBAN back; None where it is not assigned. It rests: money may still come on it."""
     rows = await fetch(
         conn,
-        "UPDATE virtual_iban SET status = 'released', version = version + 1 WHERE tenant_id = :tenant AND virtual_iban_id = :id "  # noqa: S608 - ours
-        f"AND status = 'assigned' {_RETURNING}",
+        "UPDATE virtual_iban SET status = 'released', version = version + 1, released_at = :now "  # noqa: S608 - ours
+        f"WHERE tenant_id = :tenant AND virtual_iban_id = :id AND status = 'assigned' {_RETURNING}",
         tenant=tenant_id,
         id=virtual_iban_id,
+        now=now,
     )
     if not rows:
         return None

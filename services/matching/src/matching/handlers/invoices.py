@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Account, Books, Item, Key
 from matching.domain.references import normalised
 from matching.handlers.customers import billed
+from matching.handlers.instructions import meet_instructions
 from matching.handlers.matching import match
 from matching.handlers.publishing import save_and_publish
 from matching.storage import items as stored
@@ -40,7 +41,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     newest = _newest(said)
     if not newest:
         return
-    await by_key(conn)
+    waits = await by_key(conn)
     books, set_offs = await _lock(conn, newest)
     contested = await stored.contested(conn, [key for key in newest if key not in books.items])
     changed: list[Item] = []
@@ -68,6 +69,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
         references += _references(message)
     if not changed:
         return
+    references += await meet_instructions(conn, changed if waits.invoices_instructed else [])
     causes: dict[Key, Envelope] = {key: message.envelope for key, message in newest.items()}
     renewed = [item for item in changed if books.items_before[item.tenant_id, item.item_id] is not None]
     await save_and_publish(conn, books, ctx.now, causes, looks=dict.fromkeys(freed, machine_now() + timedelta(seconds=1)))

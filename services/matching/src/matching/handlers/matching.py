@@ -58,7 +58,7 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
 
     `now` is the business moment of the decision. A payment about which nothing new is found keeps its version.
     """
-    if await by_key(conn):  # the debtor's own word goes first
+    if (await by_key(conn)).payments_expected:  # the debtor's own word goes first
         payments = await meet(conn, payments, now, causes)
     proposals = await _propose(conn, payments)
     if not proposals:

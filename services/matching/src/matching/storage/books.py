@@ -6,6 +6,7 @@ locks is what is written back; every touched aggregate's version goes up by one,
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from shared.db import run
@@ -38,10 +39,17 @@ LOCK_PAYMENTS = _LOCK.format(columns=PAYMENT, table="payment", id="payment_id")
 LOCK_ITEMS = _LOCK.format(columns=ITEM, table="open_item", id="item_id")
 
 
-async def by_key(conn: AsyncConnection) -> bool:
+class Open(NamedTuple):
+    """What of the transaction's tenants waits for something to come, so that nobody asks again where nothing does."""
+
+    payments_expected: bool
+    invoices_instructed: bool
+
+
+async def by_key(conn: AsyncConnection) -> Open:
     """For this transaction: look rows up by key, whatever the planner believes of tables that it has no statistics of yet.
 
-    Returns whether the transaction's tenants expect a payment, so that nobody asks again where none does.
+    Returns what else is to be asked in this transaction.
 
     A batch's statements join a thousand keys with large tables; a plan made while those were small would read them whole.
     """
@@ -50,9 +58,9 @@ async def by_key(conn: AsyncConnection) -> bool:
         "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
         "set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), "
         "set_config('plan_cache_mode', 'force_generic_plan', true), "
-        "EXISTS (SELECT 1 FROM expected_payment WHERE status IN ('waiting', 'partly'))",
+        "EXISTS (SELECT 1 FROM expected_payment WHERE status IN ('waiting', 'partly')), EXISTS (SELECT 1 FROM payment_instruction)",
     )
-    return bool(rows[0][5])
+    return Open(*rows[0][5:])
 
 
 def account_id(tenant_id: UUID, customer_id: UUID, entity_id: UUID, currency: str) -> UUID:

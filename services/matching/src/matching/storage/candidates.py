@@ -54,7 +54,8 @@ async def clues(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, tup
         f"{survivor('v.tenant_id', 'v.customer_id')}, (SELECT array_agg(DISTINCT {survivor('o.tenant_id', 'o.customer_id')}) "
         "FROM (SELECT tenant_id, customer_id FROM payer_iban WHERE tenant_id = p.tenant_id AND iban = p.debtor_iban UNION ALL "
         "SELECT tenant_id, customer_id FROM payer_alias WHERE tenant_id = p.tenant_id AND kind = 'iban' AND value = p.debtor_iban) o), "
-        "(SELECT i.customer_id FROM open_item i WHERE i.tenant_id = v.tenant_id AND i.item_id = v.invoice_id) "
+        "coalesce((SELECT i.customer_id FROM open_item i WHERE i.tenant_id = v.tenant_id AND i.item_id = v.invoice_id), "
+        "(SELECT n.customer_id FROM payment_instruction n WHERE n.tenant_id = v.tenant_id AND n.virtual_iban_id = v.virtual_iban_id)) "
         f"FROM {_BATCH} LEFT JOIN virtual_iban v ON v.tenant_id = p.tenant_id "
         f"AND v.virtual_iban_id = p.virtual_iban_id AND v.status = 'assigned' WHERE {_OPEN}",
         **key_texts(payments),

@@ -1,0 +1,95 @@
+"""Virtual IBANs: where an invoice is to be paid before it exists, and when one may be given to somebody else."""
+
+import asyncio
+from datetime import timedelta
+
+from matching.handlers import accounts
+from shared.ids import new_id
+from stdnum import iso11649
+from stdnum.iso7064 import mod_97_10
+
+
+def iban(number: int) -> str:
+    """A German IBAN with right check digits."""
+    body = f"370400440{number:09d}"
+    return f"DE{98 - int(body + '131400') % 97:02d}{body}"
+
+
+async def pool(client, held, count):
+    ibans = [iban(n) for n in range(count)]
+    answer = await client.post(f"/v1/bank-accounts/{held.iban}/virtual-ibans/pool", json={"ibans": ibans})
+    assert answer.json() == {"added": count}, answer.text
+
+
+def question(held, number="F-1", customer="C1"):
+    return {"bank_account_id": str(held.bank_account_id), "source_system": "erp", "invoice_number": number, "customer_number": customer}
+
+
+async def ask(client, held, *args):
+    return await client.post("/v1/payment-instructions", json=question(held, *args))
+
+
+async def test_the_same_question_has_the_same_answer_however_often_it_is_asked_at_once(world, tenant, client):
+    held = await world.account(tenant)
+    await pool(client, held, 3)
+    answers = await asyncio.gather(*(ask(client, held) for _ in range(10)))
+    assert {a.status_code for a in answers} == {200}
+    assert len({a.text for a in answers}) == 1
+    first = answers[0].json()
+    assert iso11649.is_valid(first["reference"])
+    assert first["reference"].endswith("F1")
+    assert (await ask(client, held, "F-1", "C2")).status_code == 409
+    other = (await ask(client, held, "F/1")).json()  # reads the same without punctuation: another reference all the same
+    assert other["reference"] != first["reference"]
+    assert other["virtual_iban"] != first["virtual_iban"]
+    assert mod_97_10.is_valid(other["reference"][4:] + other["reference"][:4])
+    assert (await ask(client, held, "F-3")).status_code == 200
+    assert (await ask(client, held, "F-4")).status_code == 409  # the pool is empty
+    assert (await client.post("/v1/payment-instructions", json={**question(held), "bank_account_id": str(new_id())})).status_code == 404
+
+
+async def test_money_on_the_virtual_iban_waits_for_its_invoice_and_knows_its_party(world, tenant, make, client):
+    held = await world.account(tenant)
+    await pool(client, held, 1)
+    told = (await ask(client, held)).json()
+    await world.pay(held, 1_000, "WRONG0815", virtual_iban=told["virtual_iban"], number=1)
+    await world.match(tenant)
+    assert tuple(await world.one(tenant, "SELECT status, payer_customer_id FROM payment")) == ("unapplied", make.customer_id(tenant, "C1"))
+    await world.feed(make.invoice(tenant, "F-1", 1_500))
+    assert tuple(await world.one(tenant, "SELECT status, rule FROM payment")) == ("matched", "virtual_iban_invoice")
+    (again,) = [(await ask(client, held)).json()]
+    assert (again["invoice_id"], again["virtual_iban"]) == (str(make.invoice_id(tenant, "F-1")), told["virtual_iban"])
+    await world.pay(held, 500, told["reference"], number=2)  # the reference alone does too, though the invoice prints another
+    await world.match(tenant)
+    assert (await world.one(tenant, "SELECT status FROM open_item"))[0] == "paid"
+    names = [m.data for m in await world.events("VirtualIbanAssigned") if m.tenant_id == tenant]
+    assert [n.version for n in names] == [1, 2]
+    assert names[-1].invoice_id == make.invoice_id(tenant, "F-1")
+    await world.feed(make.invoice(tenant, "F-1", 1_600, version=2, cls=make.Changed))  # a change keeps the reference
+    await world.pay(held, 100, told["reference"], number=3)
+    await world.match(tenant)
+    assert (await world.one(tenant, "SELECT status FROM open_item"))[0] == "paid"
+    await world.holds()
+
+
+async def test_a_released_one_rests_before_another_party_gets_it(world, tenant, make, client):
+    held = await world.account(tenant)
+    await pool(client, held, 1)
+    one, two = make.customer_id(tenant, "C1"), make.customer_id(tenant, "C2")
+
+    async def assign(customer, now):
+        async with world.database.transaction(tenant) as conn:
+            return await accounts.assign(
+                conn, tenant, held.bank_account_id, customer_id=customer, invoice_id=None, holder_name="V", quarantine_days=400, now=now
+            )
+
+    first = await assign(one, make.NOW)
+    async with world.database.transaction(tenant) as conn:
+        await accounts.release(conn, tenant, first.virtual_iban_id, now=make.NOW)
+    assert await assign(two, make.NOW + timedelta(days=400)) is None
+    back = await assign(one, make.NOW + timedelta(days=1))
+    assert (back.virtual_iban_id, back.version) == (first.virtual_iban_id, 3)
+    async with world.database.transaction(tenant) as conn:
+        await accounts.release(conn, tenant, first.virtual_iban_id, now=make.NOW)
+    given = await assign(two, make.NOW + timedelta(days=400, seconds=1))
+    assert (given.virtual_iban_id, given.customer_id) == (first.virtual_iban_id, two)
