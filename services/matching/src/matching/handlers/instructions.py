@@ -176,7 +176,8 @@ async def meet_instructions(conn: AsyncConnection, items: Sequence[Item]) -> lis
         "SELECT t.tenant_id, t.item_id, p.entity_id, p.instruction_id, p.virtual_iban_id, p.reference "
         "FROM unnest(CAST(:tenants AS uuid[]), CAST(:items AS uuid[]), CAST(:entities AS uuid[]), CAST(:sources AS text[]), "
         "CAST(:numbers AS text[])) AS t(tenant_id, item_id, entity_id, source, number) JOIN payment_instruction p "
-        "ON p.tenant_id = t.tenant_id AND p.entity_id = t.entity_id AND p.source_system = t.source AND p.invoice_number = t.number ORDER BY 1, 5",
+        "ON p.tenant_id = t.tenant_id AND p.entity_id = t.entity_id AND p.source_system = t.source AND p.invoice_number = t.number "
+        "ORDER BY 1, 5",
         tenants=[item.tenant_id for item in items],
         items=[item.item_id for item in items],
         entities=[item.entity_id for item in items],
