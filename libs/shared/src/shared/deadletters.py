@@ -73,6 +73,16 @@ async def replayed(conn: AsyncConnection, ids: Sequence[int]) -> None:
     await run(conn, "UPDATE dead_letter SET replayed_at = :now WHERE id = ANY(CAST(:ids AS bigint[]))", now=machine_now(), ids=list(ids))
 
 
+async def erase(conn: AsyncConnection, event: str, aggregates: Sequence[tuple[UUID, UUID]]) -> None:
+    """Removes the dead letters of an event about aggregates (tenant, id) that were erased."""
+    await run(
+        conn,
+        "DELETE FROM dead_letter WHERE event = :event AND key = ANY(CAST(:keys AS bytea[]))",
+        event=event,
+        keys=[f"{tenant}:{aggregate}".encode() for tenant, aggregate in aggregates],
+    )
+
+
 def _text(reason: str) -> str:
     """A reason as Postgres can store it, whatever a handler quoted in it: what is refused here would stop the topic."""
     return reason[:2000].replace("\x00", "\\x00").encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The 360-degree view of one customer, as queries by name.
+"""The 360-degree view of one customer, as queries by name: who it is by itself, what it owes and did with all merged into it.
 
 Invariant: every query is led by the tenant and the customer through an index; lists end after `limit` rows.
 """
@@ -13,24 +13,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reporting import tables
 
 
-def queries(tenant_id: UUID, customer_id: UUID, *, limit: int) -> dict[str, Select[Any]]:
+def queries(tenant_id: UUID, customer_id: UUID, group: Sequence[UUID], *, limit: int) -> dict[str, Select[Any]]:
     """The query of every part, by name."""
 
-    def of(table: Table) -> Select[Any]:
+    def own(table: Table) -> Select[Any]:
         return select(table).where(table.c.tenant_id == tenant_id, table.c.customer_id == customer_id)
+
+    def of(table: Table) -> Select[Any]:
+        return select(table).where(table.c.tenant_id == tenant_id, table.c.customer_id.in_(group))
 
     items, payments, promises = tables.OPEN_ITEM.c, tables.PAYMENT.c, tables.PROMISE.c
     disputes, reminders, virtual_ibans = tables.DISPUTE.c, tables.REMINDER.c, tables.VIRTUAL_IBAN.c
-    paid_by = select(tables.PAYMENT).where(payments.tenant_id == tenant_id, payments.payer_customer_id == customer_id)
+    paid_by = select(tables.PAYMENT).where(payments.tenant_id == tenant_id, payments.payer_customer_id.in_(group))
     return {
-        "customer": of(tables.CUSTOMER),
-        "identity": of(tables.CUSTOMER_IDENTITY),
+        "customer": own(tables.CUSTOMER),
+        "identity": own(tables.CUSTOMER_IDENTITY),
         "balances": of(tables.ACCOUNT_BALANCE).order_by(tables.ACCOUNT_BALANCE.c.entity_id, tables.ACCOUNT_BALANCE.c.currency),
         "open_items": of(tables.OPEN_ITEM).where(items.open_minor > 0).order_by(items.issue_date, items.item_id).limit(limit),
         "payments": paid_by.order_by(payments.booking_date.desc(), payments.payment_id).limit(limit),
-        "score": of(tables.SCORE),
-        "terms": of(tables.CREDIT_TERMS),
-        "hold": of(tables.CREDIT_HOLD).where(tables.CREDIT_HOLD.c.active),
+        "score": own(tables.SCORE),
+        "terms": own(tables.CREDIT_TERMS),
+        "hold": own(tables.CREDIT_HOLD).where(tables.CREDIT_HOLD.c.active),
         "promises": of(tables.PROMISE).order_by(promises.due_on.desc(), promises.promise_id).limit(limit),
         "disputes": of(tables.DISPUTE).order_by(disputes.status, disputes.dispute_id).limit(limit),
         "reminders": of(tables.REMINDER).order_by(reminders.sent_at.desc(), reminders.reminder_id).limit(limit),
@@ -41,7 +44,9 @@ def queries(tenant_id: UUID, customer_id: UUID, *, limit: int) -> dict[str, Sele
     }
 
 
-async def parts(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, *, limit: int) -> dict[str, Sequence[Row[Any]]]:
-    """The rows of every part, by name."""
-    found = queries(tenant_id, customer_id, limit=limit)
+async def parts(
+    conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, group: Sequence[UUID], *, limit: int
+) -> dict[str, Sequence[Row[Any]]]:
+    """The rows of every part, by name. `group`: the customer and all that were merged into it."""
+    found = queries(tenant_id, customer_id, group, limit=limit)
     return {name: (await conn.execute(query)).fetchall() for name, query in found.items()}

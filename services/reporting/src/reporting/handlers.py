@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from contracts.catalogue import topics
 from contracts.envelope import Event, Message, StateEvent
-from shared import states
+from shared import aliases, deadletters, states
 from shared.consumer import Context
 from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import JSONB
@@ -90,7 +90,48 @@ async def keep(conn: AsyncConnection, messages: Sequence[Message[Event]], ctx: C
         await states.keep(conn, table, rows)
     else:
         await storage.add_facts(conn, table, rows)
-    # a compacted topic forgets older events, so there the aggregates are counted: a rebuild must come to the same
-    compacted = topics()[event.__name__].retention == "compacted"
+    await _note(conn, messages)
+
+
+async def _note(conn: AsyncConnection, messages: Sequence[Message[Event]]) -> None:
+    """Notes events of one name as seen: on a compacted topic, which forgets older ones, their aggregates, or no rebuild would agree."""
+    event = type(messages[0].data).__name__
+    compacted = topics()[event].retention == "compacted"
     seen = [(message.tenant_id, UUID(message.envelope.subject) if compacted else message.envelope.id) for message in messages]
-    await storage.note_seen(conn, event.__name__, seen)
+    await storage.note_seen(conn, event, seen)
+
+
+async def keep_merges(conn: AsyncConnection, messages: Sequence[Message[customers.CustomerMergeState]], ctx: Context) -> None:  # noqa: ARG001 - as above
+    """Keeps which customer stands for which. Everything stays under the customer it is about; reports resolve it."""
+    rows = [
+        {
+            "tenant_id": message.tenant_id,
+            "id": message.data.customer_id,
+            "version": message.data.version,
+            "into_id": message.data.into_customer_id if message.data.status == "merged" else None,
+        }
+        for message in messages
+    ]
+    await aliases.keep(conn, rows)
+    await _note(conn, messages)
+
+
+async def keep_erasures(conn: AsyncConnection, messages: Sequence[Message[customers.CustomerErased]], ctx: Context) -> None:  # noqa: ARG001 - as above
+    """Forgets who customers are, and keeps the version: no late word brings it back. Their key on the compacted topic stays counted."""
+    blank: list[dict[str, Any]] = [
+        {
+            "tenant_id": message.tenant_id,
+            "customer_id": message.data.customer_id,
+            "version": message.data.version,
+            "name": "",
+            "address": None,
+            "contacts": [],
+        }
+        for message in messages
+    ]
+    await states.keep(conn, tables.CUSTOMER_IDENTITY, blank)
+    identity = customers.CustomerIdentityChanged.__name__
+    erased = [(message.tenant_id, message.data.customer_id) for message in messages]
+    await deadletters.erase(conn, identity, erased)
+    await storage.note_seen(conn, identity, erased)
+    await _note(conn, messages)

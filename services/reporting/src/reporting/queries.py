@@ -28,18 +28,21 @@ class Source:
     sql: str
     parameters: frozenset[str]
 
-    def values(self, tenant_id: UUID, *, as_of: date, entity_id: UUID | None = None, customer_id: UUID | None = None) -> dict[str, Any]:
-        """The query's parameters."""
-        known = {"tenant": tenant_id, "as_of": as_of, "entity": entity_id, "customer": customer_id, "bounds": list(BOUNDS)}
+    def values(self, tenant_id: UUID, *, as_of: date, entity_id: UUID | None = None, customers: Sequence[UUID] = ()) -> dict[str, Any]:
+        """The query's parameters. `customers`: one with all that were merged into it."""
+        known = {"tenant": tenant_id, "as_of": as_of, "entity": entity_id, "customers": list(customers), "bounds": list(BOUNDS)}
         return {name: known[name] for name in self.parameters}
 
 
 def ageing_now(*, entity: bool = False, customer: bool = False, dated_through: bool = False) -> Source:
-    """What is open now, aged as of `as_of`; of one entity or customer; of items and payments dated up to `as_of` alone."""
+    """What is open now, aged as of `as_of`; of one entity or customer; of items and payments dated up to `as_of` alone.
+
+    What a merged customer owes stands under the one that stands for it.
+    """
     scope = "tenant_id = :tenant" + (" AND entity_id = :entity" if entity else "")
-    items = scope + " AND open_minor > 0" + (" AND customer_id = :customer" if customer else "")
+    items = scope + " AND open_minor > 0" + (" AND customer_id = ANY(CAST(:customers AS uuid[]))" if customer else "")
     items += " AND issue_date <= :as_of" if dated_through else ""
-    money = scope + " AND unapplied_minor > 0" + (" AND payer_customer_id = :customer" if customer else "")
+    money = scope + " AND unapplied_minor > 0" + (" AND payer_customer_id = ANY(CAST(:customers AS uuid[]))" if customer else "")
     money += " AND booking_date <= :as_of" if dated_through else ""
     sums = ", ".join(f"coalesce(sum(amount) FILTER (WHERE part = '{name}'), 0) AS {name}_minor" for name in OTHERS)
     aged = ", ".join(
@@ -60,8 +63,12 @@ def ageing_now(*, entity: bool = False, customer: bool = False, dated_through: b
         f"UNION ALL SELECT entity_id, currency, coalesce(payer_customer_id, '{UNKNOWN_PAYER}'), 'unapplied', NULL, -unapplied_minor "
         f"FROM payment WHERE {money}"
     )
-    sql = f"SELECT entity_id, currency, customer_id, {aged}, {sums} FROM ({lines}) AS lines GROUP BY entity_id, currency, customer_id"  # noqa: S608 - names of ours
-    names = {"tenant", "as_of", "bounds"} | ({"entity"} if entity else set()) | ({"customer"} if customer else set())
+    sql = (
+        f"SELECT entity_id, currency, coalesce(survivor_id, customer_id) AS customer_id, {aged}, {sums} FROM ({lines}) AS lines "  # noqa: S608 - names of ours
+        "LEFT JOIN alias ON alias.tenant_id = :tenant AND alias.id = lines.customer_id "
+        "GROUP BY entity_id, currency, coalesce(survivor_id, customer_id)"
+    )
+    names = {"tenant", "as_of", "bounds"} | ({"entity"} if entity else set()) | ({"customers"} if customer else set())
     return Source(sql, frozenset(names))
 
 
@@ -79,7 +86,7 @@ async def ageing_page(
     start = dict(zip(("after_entity", "after_currency", "after_customer"), after, strict=True)) if after else {}
     return await fetch(
         conn,
-        "SELECT a.*, c.source_system, c.customer_number, n.name "  # noqa: S608 - our own queries
+        "SELECT a.*, c.source_system, c.customer_number, nullif(n.name, '') AS name "  # noqa: S608 - our own queries
         f"FROM (SELECT * FROM ({source.sql}) AS a {position}ORDER BY entity_id, currency, customer_id LIMIT :limit) AS a "
         "LEFT JOIN customer c ON c.tenant_id = :tenant AND c.customer_id = a.customer_id "
         "LEFT JOIN customer_identity n ON n.tenant_id = :tenant AND n.customer_id = a.customer_id "

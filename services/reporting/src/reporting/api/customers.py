@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import Path, Request
 from pydantic import BaseModel, Field
+from shared.aliases import members, stands_for
 from shared.web.problems import Problem
 from shared.web.route import Router
 from sqlalchemy import Row
@@ -143,9 +144,14 @@ class VirtualIban(BaseModel):
 
 
 class CustomerView(BaseModel):
-    """All that is known of a customer. A part that nobody has told of yet is null or empty; lists end after `list_max`."""
+    """All that is known of a customer. A part that nobody has told of yet is null or empty; lists end after `list_max`.
+
+    `asked_customer_id` was asked for; `customer_id` stands for it, and for `merged_customer_ids`.
+    """
 
     customer_id: UUID
+    asked_customer_id: UUID
+    merged_customer_ids: list[UUID]
     as_of: date
     source_system: str | None = None
     customer_number: str | None = None
@@ -186,12 +192,14 @@ _SINGLE: dict[str, type[BaseModel]] = {"score": Score, "terms": Terms, "hold": H
 
 @ROUTER.get("/customers/{customer_id}", response_model=CustomerView)
 async def customer(request: Request, caller: Reader, customer_id: Annotated[UUID, Path()]) -> CustomerView:
-    """The 360-degree view of a customer, as of today."""
+    """The 360-degree view of a customer, as of today. Of one that was merged, that of the customer which stands for it."""
     day = today(request)
     source = queries.ageing_now(customer=True)
-    values = source.values(caller.tenant_id, as_of=day, customer_id=customer_id)
     async with database(request).transaction(caller.tenant_id) as conn:
-        parts = await customer_queries.parts(conn, caller.tenant_id, customer_id, limit=LIST_MAX)
+        asked, customer_id = customer_id, await stands_for(conn, caller.tenant_id, customer_id)
+        group = sorted(await members(conn, caller.tenant_id, [customer_id]))
+        values = source.values(caller.tenant_id, as_of=day, customers=group)
+        parts = await customer_queries.parts(conn, caller.tenant_id, customer_id, group, limit=LIST_MAX)
         ageing = await queries.ageing_totals(conn, source, values)
     if not any(parts.values()):
         raise Problem(404, "not-found", "There is no such customer")
@@ -200,6 +208,9 @@ async def customer(request: Request, caller: Reader, customer_id: Annotated[UUID
         {
             **{name: value for name, value in known.items() if name in CustomerView.model_fields},
             "customer_id": customer_id,
+            "asked_customer_id": asked,
+            "merged_customer_ids": [one for one in group if one != customer_id],
+            "name": known.get("name") or None,  # blank: erased
             "as_of": day,
             "ageing": [{"entity_id": row.entity_id, "currency": row.currency, **models.amounts(row._asdict())} for row in ageing],
             "ageing_definition": DEFINITION,
