@@ -35,6 +35,7 @@ class InvoiceState(StateEvent, frozen=True, kw_only=True, gc=False):
     reminder level reached; `history` for scoring and reporting only (opens nothing; `paid_on` says when it was paid).
     `source_version` is the ERP's own version of its id: the same id with a higher one is a change, not a duplicate.
     `payment_reference` is what the invoice prints (BT-83), or ours where it prints none; `payment_account` likewise (BT-84).
+    `replaces_invoice_id` is the invoice that this one corrects and takes the place of: that one is cancelled.
     """
 
     invoice_id: UUID
@@ -69,6 +70,7 @@ class InvoiceState(StateEvent, frozen=True, kw_only=True, gc=False):
     last_reminder_on: Date | None = None
     paid_on: Date | None = None
     documents: list[Document] = []
+    replaces_invoice_id: UUID | None = None
 
 
 class InvoiceIssued(InvoiceState, frozen=True, kw_only=True, gc=False):

@@ -31,11 +31,12 @@ class Buyer(msgspec.Struct, frozen=True, kw_only=True):
     address: Address | None = None
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class Draft(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One invoice or credit note. Amounts are positive; `kind` gives the direction.
 
     Without `instalments` the whole is due on `due_date`, and without that after the customer's or the entity's terms.
     `preceding` are numbers of invoices that it refers to (BG-3): what a credit note credits, what a final invoice follows.
+    An invoice that `replaces_invoice_id`, or that `corrects` (UNTDID 1001 code 384) the one it names, takes that one's place.
     """
 
     entity_id: UUID
@@ -64,6 +65,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     preceding: tuple[str, ...] = ()
     deposit_invoice_ids: tuple[UUID, ...] = ()
     credited_invoice_id: UUID | None = None
+    replaces_invoice_id: UUID | None = None
+    corrects: bool = False
     credit_check_id: UUID | None = None
     opening_open_minor: int | None = None
     reminder_level: int | None = None
@@ -72,7 +75,10 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     documents: tuple[Document, ...] = ()
 
     def content(self) -> bytes:
-        """SHA-256 of what the draft says, its source version and the bytes of its file aside."""
+        """SHA-256 of what the draft says, its source version and the bytes of its file aside.
+
+        What a draft leaves at its default is left out, so that a field added later changes no digest that is stored.
+        """
         return hashlib.sha256(_ENCODE(msgspec.structs.replace(self, source_version=0, documents=()))).digest()
 
     def schedule(self, terms_days: int) -> list[Instalment]:

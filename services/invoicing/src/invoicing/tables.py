@@ -43,10 +43,16 @@ LEGAL_ENTITY = Table(
     Column("unknown_buyer", Text, nullable=False),
     Column("on_hold", Text, nullable=False),
     Column("payment_terms_days", SmallInteger, nullable=False),
+    Column("on_duplicate", Text, nullable=False, server_default="warn"),
+    Column("on_missing_order", Text, nullable=False, server_default="warn"),
+    # the scheme of references we make; null: by country
+    Column("reference_scheme", Text),
+    Column("reference_prefix", Text, nullable=False, server_default=""),
     # how long its invoices must be kept, where the product does not know the law of its country
     Column("retention_years", SmallInteger),
     CheckConstraint("unknown_buyer IN ('create', 'refuse')", name="legal_entity_unknown_buyer"),
     CheckConstraint("on_hold IN ('warn', 'block')", name="legal_entity_on_hold"),
+    CheckConstraint("on_duplicate IN ('warn', 'refuse') AND on_missing_order IN ('warn', 'refuse')", name="legal_entity_cautions"),
 )
 
 CUSTOMER = Table(
@@ -140,6 +146,8 @@ INVOICE = Table(
     Column("instalments", JSONB, nullable=False),
     Column("details", JSONB, nullable=False),
     Column("content", LargeBinary, nullable=False),
+    # what its sender was told, as [code, sentence]
+    Column("warnings", JSONB, nullable=False, server_default="[]"),
     Column("cancel_reason", Text),
     Column("received_at", DateTime(timezone=True), nullable=False),
     Column("changed_at", DateTime(timezone=True), nullable=False),
@@ -151,7 +159,19 @@ INVOICE = Table(
     Index("invoice_source", "tenant_id", "source_id", "source_system"),
     Index("invoice_number", "tenant_id", "invoice_number", "invoice_id"),
     Index("invoice_customer", "tenant_id", "customer_id", "invoice_id"),
-    Index("invoice_reference", "tenant_id", "entity_id", "payment_reference"),
+    Index("invoice_customer_number", "tenant_id", "customer_number", "invoice_id"),
+    Index("invoice_reference", "tenant_id", "payment_reference"),
+    Index(
+        "invoice_credits",
+        "tenant_id",
+        text("(details ->> 'credited_invoice_id')"),
+        postgresql_where=text("kind = 'credit_note'"),
+    ),
+    # an order or another reference is looked for by its own text, and most invoices have none
+    Index(
+        "invoice_orders", text("(details -> 'order_numbers')"), postgresql_using="gin", postgresql_where=text("details ? 'order_numbers'")
+    ),
+    Index("invoice_mentions", text("(details -> 'references')"), postgresql_using="gin", postgresql_where=text("details ? 'references'")),
 )
 
 INVOICE_BALANCE = Table(

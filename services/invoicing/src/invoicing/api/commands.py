@@ -13,6 +13,7 @@ from shared.web.models import AmountMinor, Command, CurrencyCode, Date, Id, Lax,
 from invoicing.api.edge import Number, SourceSystem
 from invoicing.drafts import Buyer, Draft, is_plausible
 from invoicing.einvoices.booking import account
+from invoicing.handlers.crediting import Asked
 from invoicing.handlers.invoices import Outcome
 from invoicing.storage.invoices import Kept
 
@@ -94,6 +95,7 @@ class InvoiceCommand(Command):
     discounts: Annotated[tuple[DiscountCommand, ...], Lax, Field(max_length=10)] = ()
     deposit_invoice_ids: Annotated[tuple[Id, ...], Lax, Field(max_length=50)] = ()
     credited_invoice_id: Id | None = None
+    replaces_invoice_id: Annotated[Id | None, Field(description="The invoice that this one corrects: it is cancelled")] = None
     credit_check_id: Id | None = None
     opening_open_minor: NotNegative | None = None
     reminder_level: Annotated[int, Field(ge=0, le=99)] | None = None
@@ -110,6 +112,8 @@ class InvoiceCommand(Command):
             raise ValueError("either instalments or due_date says when it is due")
         if self.credited_invoice_id is not None and self.kind != "credit_note":
             raise ValueError("only a credit note credits an invoice")
+        if self.replaces_invoice_id is not None and self.kind == "credit_note":
+            raise ValueError("a credit note credits an invoice, it replaces none")
         if self.paid_on is not None and self.origin != "history":
             raise ValueError("only an invoice of origin history says when it was paid")
         return self
@@ -147,6 +151,40 @@ class CancelCommand(Command):
     model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "billed twice"}]})
 
     reason: Text
+
+
+class CreditCommand(Command):
+    """A credit note for an invoice. Without amounts it credits the whole total; with them, tax is part of the total."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"invoice_number": "AV-2026-0042", "issue_date": "2026-04-02", "total_minor": 60000, "tax_minor": 10000}]
+        }
+    )
+
+    invoice_number: Annotated[Number, Field(description="The credit note's own number; its source id, unless that is given")]
+    source_id: Number | None = None
+    issue_date: Date
+    total_minor: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    tax_minor: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.total_minor is None) != (self.tax_minor is None):
+            raise ValueError("total_minor and tax_minor are given together, or the whole invoice is credited")
+        if not is_plausible(self.issue_date):
+            raise ValueError("issue_date is not between 1900 and 2200")
+        return self
+
+    def asked(self) -> Asked:
+        """As the handlers take it."""
+        return Asked(
+            invoice_number=self.invoice_number,
+            source_id=self.source_id or self.invoice_number,
+            issue_date=self.issue_date,
+            total_minor=self.total_minor,
+            tax_minor=self.tax_minor,
+        )
 
 
 class Warned(BaseModel):
@@ -187,6 +225,7 @@ class InvoiceView(BaseModel):
     discounts: list[dict[str, Any]]
     deposit_invoice_ids: list[UUID]
     credited_invoice_id: UUID | None
+    replaces_invoice_id: UUID | None
     credit_check_id: UUID | None
     opening_open_minor: int | None
     reminder_level: int | None
@@ -227,13 +266,13 @@ class BatchAnswer(BaseModel):
     results: list[BatchResult]
 
 
-def view(kept: Kept, balance: Mapping[str, Any] | None = None, warnings: tuple[tuple[str, str], ...] = ()) -> dict[str, Any]:
+def view(kept: Kept, balance: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The members of an InvoiceView, JSON-ready."""
     said: dict[str, Any] = msgspec.to_builtins(kept.state)
     del said["event"]
     said |= {"entity_id": str(kept.entity_id), "cancel_reason": kept.cancel_reason}
     said |= {name: msgspec.to_builtins((balance or {}).get(name)) for name in _BALANCE}
-    said["warnings"] = [{"code": code, "detail": detail} for code, detail in warnings]
+    said["warnings"] = [{"code": code, "detail": detail} for code, detail in kept.warnings]
     return said
 
 

@@ -1,7 +1,6 @@
 """Customers as master data: PUT /v1/customers/{source_system}/{customer_number}, GET /v1/customers, and what they were."""
 
 import re
-from collections.abc import Callable
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -13,7 +12,7 @@ from fastapi import Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from shared.ids import named_id
 from shared.web.auth import Caller, requires
-from shared.web.etag import etag, require_match
+from shared.web.etag import etag
 from shared.web.models import Command, CurrencyCode, Id, Lax, Line, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import Problem
@@ -21,7 +20,7 @@ from shared.web.route import Router
 from sqlalchemy import Row
 from stdnum import iban
 
-from invoicing.api.edge import CodeText, Country, Number, RegisterNumber, SourceSystem, problem_of, runtime_of
+from invoicing.api.edge import CodeText, Country, Number, RegisterNumber, SourceSystem, matches, problem_of, runtime_of
 from invoicing.drafts import identifier
 from invoicing.handlers import customers as handlers
 from invoicing.handlers.refusals import Refusal
@@ -177,16 +176,6 @@ def view(row: Row[Any]) -> CustomerView:
     for name in ("company_ids", "address", "addresses", "contacts", "known_ibans"):
         said[name] = msgspec.json.decode(said[name]) if said[name] is not None else None if name == "address" else []
     return CustomerView.model_validate(said)
-
-
-def matches(request: Request) -> Callable[[int | None], None]:
-    """Refuses another version than If-Match names, where the request has one."""
-
-    def check(version: int | None) -> None:
-        if "if-match" in request.headers:
-            require_match(request, version or 0)
-
-    return check
 
 
 @ROUTER.put("/{source_system}/{customer_number}", responses={201: {"model": CustomerView, "description": "The customer is new"}})

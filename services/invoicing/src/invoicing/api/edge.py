@@ -1,13 +1,19 @@
 """What every route of invoicing shares: its runtime, refusals as problems, identifiers as commands hold them."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import msgspec
 from contracts.fields import CompanyId
-from fastapi import Request
+from fastapi import Request, Response
 from pydantic import Field
 from shared.service import Runtime
+from shared.web.auth import Caller
+from shared.web.etag import require_match
+from shared.web.idempotency import once
 from shared.web.models import Command, Line
 from shared.web.problems import FieldError, Problem
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing.handlers.refusals import Refusal
 
@@ -43,3 +49,31 @@ def problem_of(refusal: Refusal) -> Problem:
     """A refusal as RFC 9457 has it."""
     errors = [FieldError(fault.pointer, fault.code, fault.detail) for fault in refusal.faults]
     return Problem(refusal.status, refusal.code, _TITLES[refusal.status], refusal.detail, errors=errors)
+
+
+def as_json(body: object, status: int = 200, **headers: str) -> Response:
+    """An answer of a route that makes its own, JSON-ready."""
+    return Response(msgspec.json.encode(body), status, headers=headers, media_type="application/json")
+
+
+async def in_one(request: Request, caller: Caller, produce: Callable[[AsyncConnection], Awaitable[Response]]) -> Response:
+    """The answer of `produce` and its effects, once per Idempotency-Key, in one transaction; refusals become problems."""
+
+    async def answer() -> Response:
+        try:
+            return await produce(conn)
+        except Refusal as refusal:
+            raise problem_of(refusal) from None
+
+    async with runtime_of(request).database.transaction(caller.tenant_id) as conn:
+        return await once(request, caller, conn, answer)
+
+
+def matches(request: Request) -> Callable[[int | None], None]:
+    """Refuses another version than If-Match names, where the request has one."""
+
+    def check(version: int | None) -> None:
+        if "if-match" in request.headers:
+            require_match(request, version or 0)
+
+    return check

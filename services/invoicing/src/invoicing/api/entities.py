@@ -1,17 +1,19 @@
 """Legal entities: PUT and GET /v1/entities."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 import msgspec
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from shared.references import Scheme
 from shared.web.auth import Caller, requires
 from shared.web.models import Command, CurrencyCode, Lax, Line, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.route import Router
 
 from invoicing.api.edge import Country, RegisterNumber, runtime_of
+from invoicing.domain.reference import PREFIX_MAX, scheme_of
 from invoicing.handlers import entities as handlers
 from invoicing.storage import entities as storage
 from invoicing.storage.rows import as_dict
@@ -51,6 +53,26 @@ class EntityCommand(Command):
     payment_terms_days: Annotated[
         int, Field(ge=0, le=365, description="When an invoice falls due that names no date, for a customer without terms")
     ] = 30
+    on_duplicate: Annotated[
+        Literal["warn", "refuse"], Field(description="What an invoice does that has number, amount, date and buyer of another")
+    ] = "warn"
+    on_missing_order: Annotated[
+        Literal["warn", "refuse"], Field(description="What an invoice without order number to a customer who demands one does")
+    ] = "warn"
+    reference_scheme: Annotated[
+        Scheme | None,
+        Field(description="Of references made where none is printed; null: by country (BE, CH, LI, FI, NO), else RF"),
+    ] = None
+    reference_prefix: Annotated[
+        str, Field(pattern="^([1-9][0-9]{0,15})?$", description="Digits that numeric references begin with, as agreed with the bank")
+    ] = ""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        scheme = scheme_of(self.reference_scheme, self.country, None)
+        if len(self.reference_prefix) > PREFIX_MAX[scheme]:
+            raise ValueError(f"reference_prefix is longer than {PREFIX_MAX[scheme]} digits, all that {scheme} has room for")
+        return self
 
 
 class EntityView(BaseModel):
@@ -65,6 +87,10 @@ class EntityView(BaseModel):
     unknown_buyer: str
     on_hold: str
     payment_terms_days: int
+    on_duplicate: str
+    on_missing_order: str
+    reference_scheme: str | None
+    reference_prefix: str
 
 
 class EntityPage(BaseModel):

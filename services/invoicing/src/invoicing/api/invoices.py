@@ -1,8 +1,7 @@
-"""Invoices and credit notes: POST /v1/invoices, /batch and /files, GET, cancel."""
+"""Invoices and credit notes: POST /v1/invoices, /batch and /files, GET, cancel, credit."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -11,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from shared.web.auth import Caller, requires
 from shared.web.etag import etag
-from shared.web.idempotency import once
+from shared.web.idempotency import KEYED
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import FieldError, Problem
 from shared.web.problems import problem_of as problem_of_error
@@ -23,20 +22,21 @@ from invoicing.api.commands import (
     BatchAnswer,
     BatchCommand,
     CancelCommand,
+    CreditCommand,
     InvoiceCommand,
     InvoicePage,
     InvoiceView,
     result,
     view,
 )
-from invoicing.api.edge import SourceSystem, problem_of, runtime_of
+from invoicing.api.edge import SourceSystem, as_json, in_one, matches, problem_of, runtime_of
 from invoicing.einvoices.drafting import draft_of
 from invoicing.einvoices.pool import read_file
 from invoicing.einvoices.xmlfile import MAX_BYTES
+from invoicing.handlers import crediting
 from invoicing.handlers import invoices as handlers
 from invoicing.handlers.entities import find_seller
 from invoicing.handlers.invoices import Outcome
-from invoicing.handlers.refusals import Refusal
 from invoicing.storage import invoices as storage
 from invoicing.storage.rows import as_dict
 
@@ -45,32 +45,21 @@ Writer = Annotated[Caller, requires("invoices:write")]
 Reader = Annotated[Caller, requires("invoices:read")]
 _CREATED: dict[int | str, dict[str, Any]] = {201: {"model": InvoiceView, "description": "The invoice is new"}}
 _FINDINGS_SHOWN = 100
-
-
-def _json(body: object, status: int = 200, **headers: str) -> Response:
-    return Response(msgspec.json.encode(body), status, headers=headers, media_type="application/json")
-
-
-async def _once(request: Request, caller: Caller, produce: Callable[[AsyncConnection], Awaitable[Response]]) -> Response:
-    async def answer() -> Response:
-        try:
-            return await produce(conn)
-        except Refusal as refusal:
-            raise problem_of(refusal) from None
-
-    async with runtime_of(request).database.transaction(caller.tenant_id) as conn:
-        return await once(request, caller, conn, answer)
+Searched = Annotated[str | None, Query(max_length=255)]
 
 
 def _answer(outcome: Outcome) -> Response:
     if outcome.kept is None:
         raise outcome.refusal or TypeError("an outcome has an invoice or a refusal")
-    body = view(outcome.kept, None, outcome.warnings)
-    return _json(body, 201 if outcome.status == "created" else 200, etag=etag(outcome.kept.state.version))
+    return as_json(view(outcome.kept), 201 if outcome.status == "created" else 200, etag=etag(outcome.kept.state.version))
 
 
 @ROUTER.post(
-    "", status_code=201, response_model=InvoiceView, responses={200: {"model": InvoiceView, "description": "Changed, or the same again"}}
+    "",
+    status_code=201,
+    response_model=InvoiceView,
+    responses={200: {"model": InvoiceView, "description": "Changed, or the same again"}},
+    openapi_extra=KEYED,
 )
 async def post_invoice(command: InvoiceCommand, request: Request, caller: Writer) -> Response:
     """Takes an invoice or credit note.
@@ -85,10 +74,10 @@ async def post_invoice(command: InvoiceCommand, request: Request, caller: Writer
         [outcome] = await handlers.receive(conn, caller.tenant_id, [command.draft()], now=now, actor=caller.subject)
         return _answer(outcome)
 
-    return await _once(request, caller, produce)
+    return await in_one(request, caller, produce)
 
 
-@ROUTER.post("/batch", response_model=BatchAnswer)
+@ROUTER.post("/batch", response_model=BatchAnswer, openapi_extra=KEYED)
 async def post_batch(command: BatchCommand, request: Request, caller: Writer) -> Response:
     """Takes up to 1,000 invoices in one transaction, each judged by itself; a refused one does not hold up the others."""
     now = runtime_of(request).clock.now()
@@ -110,9 +99,9 @@ async def post_batch(command: BatchCommand, request: Request, caller: Writer) ->
             result(index, outcomes.get(index, refused), _problem(problems[index]) if index in problems else None)
             for index in range(len(command.invoices))
         ]
-        return _json({"results": results})
+        return as_json({"results": results})
 
-    return await _once(request, caller, produce)
+    return await in_one(request, caller, produce)
 
 
 def _problem(problem: Problem) -> dict[str, Any]:
@@ -125,6 +114,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
     status_code=201,
     response_model=InvoiceView,
     responses={200: {"model": InvoiceView, "description": "Changed, or the same again"}},
+    openapi_extra=KEYED,
     max_body_size=MAX_BYTES,
 )
 async def post_file(
@@ -159,22 +149,39 @@ async def post_file(
             await asyncio.to_thread(documents.store, runtime.settings.documents_dir, caller.tenant_id, reading.sha256, body)
         return _answer(outcome)
 
-    return await _once(request, caller, produce)
+    return await in_one(request, caller, produce)
 
 
 @ROUTER.get("")
 async def get_invoices(
     request: Request,
     caller: Reader,
+    entity_id: UUID | None = None,
     customer_id: UUID | None = None,
-    invoice_number: Annotated[str | None, Query(max_length=255)] = None,
-    source_id: Annotated[str | None, Query(max_length=255)] = None,
-    source_system: Annotated[str | None, Query(max_length=64)] = None,
+    customer_number: Searched = None,
+    source_system: Annotated[SourceSystem | None, Query()] = None,
+    source_id: Searched = None,
+    invoice_number: Searched = None,
+    order_number: Searched = None,
+    reference: Annotated[str | None, Query(max_length=255, description="The payment reference, or another that the invoice names")] = None,
+    kind: Annotated[Literal["invoice", "credit_note", "deposit"] | None, Query()] = None,
+    status: Annotated[Literal["issued", "cancelled"] | None, Query()] = None,
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
 ) -> InvoicePage:
-    """Invoices and credit notes, by customer, number or source."""
-    given = {"customer_id": customer_id, "invoice_number": invoice_number, "source_id": source_id, "source_system": source_system}
+    """Invoices and credit notes by id, narrowed by whatever the source knows them by."""
+    given = {
+        "entity_id": entity_id,
+        "customer_id": customer_id,
+        "customer_number": customer_number,
+        "source_system": source_system,
+        "source_id": source_id,
+        "invoice_number": invoice_number,
+        "order_number": order_number,
+        "reference": reference,
+        "kind": kind,
+        "status": status,
+    }
     filters = {name: value for name, value in given.items() if value is not None}
     cursors, bound = request.app.state.cursors, {"tenant_id": caller.tenant_id, "route": "invoices", "filters": filters}
     after = UUID(str(cursors.decode(cursor, **bound)[0])) if cursor else None
@@ -197,13 +204,40 @@ async def get_invoice(invoice_id: UUID, request: Request, response: Response, ca
     return InvoiceView.model_validate(view(kept, as_dict(row)))
 
 
-@ROUTER.post("/{invoice_id}/cancel", response_model=InvoiceView)
+@ROUTER.post("/{invoice_id}/cancel", response_model=InvoiceView, openapi_extra=KEYED)
 async def post_cancel(invoice_id: UUID, command: CancelCommand, request: Request, caller: Writer) -> Response:
-    """Withdraws an invoice or credit note: nothing is owed on it any more. A cancelled one stays as it is."""
+    """Withdraws an invoice or credit note: nothing is owed on it any more. A cancelled one stays as it is.
+
+    With `If-Match`, only where the invoice is still at that version (412).
+    """
     now = runtime_of(request).clock.now()
 
     async def produce(conn: AsyncConnection) -> Response:
-        kept = await handlers.cancel(conn, caller.tenant_id, invoice_id, command.reason, now=now, actor=caller.subject)
-        return _json(view(kept), etag=etag(kept.state.version))
+        seen = matches(request)
+        kept = await handlers.cancel(conn, caller.tenant_id, invoice_id, command.reason, now=now, actor=caller.subject, seen=seen)
+        return as_json(view(kept), etag=etag(kept.state.version))
 
-    return await _once(request, caller, produce)
+    return await in_one(request, caller, produce)
+
+
+@ROUTER.post(
+    "/{invoice_id}/credit",
+    status_code=201,
+    response_model=InvoiceView,
+    responses={200: {"model": InvoiceView, "description": "The credit note is known already"}},
+    openapi_extra=KEYED,
+)
+async def post_credit(invoice_id: UUID, command: CreditCommand, request: Request, caller: Writer) -> Response:
+    """Credits an invoice, whole or in part, by a credit note that is tied to it and has a number of its own.
+
+    Without amounts the whole total is credited. 409 the invoice is cancelled, a credit note itself, or credited up to its
+    total already. With `If-Match`, only where the invoice is still at that version (412).
+    """
+    now = runtime_of(request).clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        seen = matches(request)
+        outcome = await crediting.credit(conn, caller.tenant_id, invoice_id, command.asked(), now=now, actor=caller.subject, seen=seen)
+        return _answer(outcome)
+
+    return await in_one(request, caller, produce)

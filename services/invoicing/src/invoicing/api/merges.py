@@ -11,8 +11,8 @@ from shared.web.models import Command, Id
 from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from invoicing.api.customers import CustomerView, matches, view
-from invoicing.api.edge import problem_of, runtime_of
+from invoicing.api.customers import CustomerView, view
+from invoicing.api.edge import matches, problem_of, runtime_of
 from invoicing.handlers import merges as handlers
 from invoicing.handlers.refusals import Refusal
 from invoicing.storage import customers as storage

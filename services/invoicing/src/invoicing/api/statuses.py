@@ -1,6 +1,5 @@
 """The e-invoice life cycle: POST and GET /v1/invoices/{id}/statuses, POST /v1/statuses, and our own statuses to pass on."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,7 +10,7 @@ from fastapi import Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from shared.web.auth import Caller, requires
 from shared.web.etag import etag
-from shared.web.idempotency import KEYED, once
+from shared.web.idempotency import KEYED
 from shared.web.models import AmountMinor, Command, Instant, Lax, Line, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import Problem
@@ -19,10 +18,9 @@ from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing import statusfiles
-from invoicing.api.edge import problem_of, runtime_of
+from invoicing.api.edge import as_json, in_one, runtime_of
 from invoicing.domain.lifecycle import STATUSES
 from invoicing.handlers import statuses as handlers
-from invoicing.handlers.refusals import Refusal
 from invoicing.handlers.statuses import Recorded, Said
 from invoicing.storage import statuses as storage
 from invoicing.storage.statuses import Entry
@@ -148,17 +146,6 @@ def _recorded(found: Recorded) -> dict[str, Any]:
     }
 
 
-async def _once(request: Request, caller: Caller, produce: Callable[[AsyncConnection], Awaitable[Response]]) -> Response:
-    async def answer() -> Response:
-        try:
-            return await produce(conn)
-        except Refusal as refusal:
-            raise problem_of(refusal) from None
-
-    async with runtime_of(request).database.transaction(caller.tenant_id) as conn:
-        return await once(request, caller, conn, answer)
-
-
 @ROUTER.post(
     "/invoices/{invoice_id}/statuses",
     status_code=201,
@@ -179,7 +166,7 @@ async def post_status(invoice_id: UUID, command: StatusCommand, request: Request
         status = 201 if found.created else 200
         return Response(msgspec.json.encode(_recorded(found)), status, headers={"ETag": etag(found.version)}, media_type="application/json")
 
-    return await _once(request, caller, produce)
+    return await in_one(request, caller, produce)
 
 
 @ROUTER.post("/statuses", response_model=MessageAnswer, openapi_extra=KEYED, max_body_size=statusfiles.MAX_BYTES)
@@ -198,9 +185,9 @@ async def post_message(body: Annotated[bytes, Body(media_type="application/xml")
                 conn, caller.tenant_id, invoice_number=meant.invoice_number, issue_date=meant.issue_date, seller=meant.seller
             )
             results.append(await handlers.record(conn, caller.tenant_id, invoice_id, meant.said, now=now, actor=caller.subject))
-        return Response(msgspec.json.encode({"results": [_recorded(each) for each in results]}), media_type="application/json")
+        return as_json({"results": [_recorded(each) for each in results]})
 
-    return await _once(request, caller, produce)
+    return await in_one(request, caller, produce)
 
 
 @ROUTER.get("/invoices/{invoice_id}/statuses")

@@ -11,6 +11,7 @@ from invoicing.drafts import Buyer, Draft
 from invoicing.einvoices.booking import account, discounts
 from invoicing.einvoices.reading import Reading
 
+_CORRECTED_CODE = "384"
 _REFERENCE_MAX = 100
 _REFERENCES_MAX = 30
 _IDENTIFIERS_MAX = 20
@@ -46,6 +47,7 @@ def draft_of(reading: Reading, *, entity_id: UUID, source_system: str, source_ve
         references=_short(invoice.references),
         order_numbers=_short(invoice.order_numbers),
         preceding=_short(invoice.preceding),
+        corrects=invoice.type_code == _CORRECTED_CODE and booked.kind == "invoice",
         discounts=discounts(invoice),
         documents=(Document(kind=_kind(reading), sha256=reading.sha256),),
     )

@@ -6,7 +6,7 @@ Invariants:
 - each draft of a batch stands or falls by itself; what is the same again changes and publishes nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -16,13 +16,16 @@ from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChange
 from shared import audit
 from shared.ids import named_id
 from shared.outbox import Outgoing, publish
+from shared.references import Scheme
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from invoicing.domain.cautions import DUPLICATE, ORDER_MISSING, Billed, cautions
 from invoicing.domain.changes import Known, RefusedError, judge
-from invoicing.domain.reference import creditor_reference
+from invoicing.domain.reference import creditor_reference, numbered_reference, scheme_of
 from invoicing.domain.totals import Amounts, faults
 from invoicing.drafts import Draft
+from invoicing.handlers.books import Books, Likeness, Tied, look_up, replaced
 from invoicing.handlers.customers import find_buyers
 from invoicing.handlers.refusals import Refusal, refused_at
 from invoicing.storage import entities as entity_storage
@@ -31,8 +34,6 @@ from invoicing.storage.invoices import Kept
 
 _FIELDS = InvoiceState.__struct_fields__
 _COPIED = tuple(name for name in Draft.__struct_fields__ if name in _FIELDS and name not in {"instalments", "references"})
-Ties = Mapping[tuple[UUID, str], tuple[UUID, str]]
-"""(entity, invoice number) to (invoice id, kind), where exactly one invoice bears the number."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +46,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Sound(msgspec.Struct, frozen=True, kw_only=True):
-    """A draft that makes sense, with all that was looked up for it."""
+    """A draft that makes sense, with all that was looked up for it. `number` is drawn for a numeric reference, if it gets one."""
 
     place: int
     draft: Draft
@@ -53,6 +54,14 @@ class _Sound(msgspec.Struct, frozen=True, kw_only=True):
     entity: Row[Any]
     customer: Row[Any]
     content: bytes
+    scheme: Scheme
+    number: int | None = None
+
+    @property
+    def likeness(self) -> Likeness:
+        draft = self.draft
+        who = (draft.entity_id, self.customer.customer_id)
+        return (*who, draft.kind, draft.invoice_number, draft.currency, draft.total_minor, draft.issue_date)
 
 
 def invoice_id_of(tenant_id: UUID, draft: Draft) -> UUID:
@@ -98,12 +107,14 @@ async def receive(
                 entity=entity,
                 customer=customer,
                 content=draft.content(),
+                scheme=scheme_of(entity.reference_scheme, entity.country, draft.payment_account),
             )
             pending.append(sound)
-    ties = await _ties(conn, tenant_id, [sound.draft for sound in pending])
+    pending = await _numbered(conn, pending)
+    books = await look_up(conn, tenant_id, [sound.draft for sound in pending])
     events: list[Outgoing] = []
     while pending:
-        lost = await _settle(conn, tenant_id, pending, ties, now=now, outcomes=outcomes, events=events)
+        lost = await _settle(conn, tenant_id, pending, books, now=now, outcomes=outcomes, events=events)
         pending = [sound for sound in pending if sound.invoice_id in lost]
     await _record(conn, tenant_id, outcomes.values(), actor)
     await publish(conn, events)
@@ -114,40 +125,52 @@ async def _settle(
     conn: AsyncConnection,
     tenant_id: UUID,
     pending: Sequence[_Sound],
-    ties: Ties,
+    books: Books,
     *,
     now: datetime,
     outcomes: dict[int, Outcome],
     events: list[Outgoing],
 ) -> set[UUID]:
     """Decides and writes what is pending; returns the ids that another sender inserted meanwhile, to be decided anew."""
-    stored = await storage.lock_invoices(conn, tenant_id, {sound.invoice_id for sound in pending})
+    wanted = {sound.invoice_id for sound in pending} | {found for sound in pending if (found := replaced(sound.draft, books))}
+    stored = await storage.lock_invoices(conn, tenant_id, wanted)
     current: dict[UUID, Kept] = dict(stored)
-    decided: list[tuple[_Sound, Outcome, Outgoing | None]] = []
+    decided: list[tuple[_Sound, Outcome, list[Outgoing]]] = []
+    replaced_by: dict[UUID, UUID] = {}
     for sound in pending:
-        outcome = _decide(sound, current.get(sound.invoice_id), ties)
-        event = None
+        outcome = _decide(sound, current, books)
+        told = []
         if outcome.kept is not None and outcome.status != "unchanged":
             current[sound.invoice_id] = outcome.kept
-            event = Outgoing(tenant_id, _event(outcome.kept.state, outcome.status), sound.draft.entity_id)
-        decided.append((sound, outcome, event))
+            books.twins.setdefault(sound.likeness, (sound.invoice_id, f"{sound.draft.source_system} {sound.draft.source_id}"))
+            told.append(Outgoing(tenant_id, _event(outcome.kept.state, outcome.status), sound.draft.entity_id))
+        old = current.get(replaced(sound.draft, books) or sound.invoice_id)
+        if outcome.status == "created" and old is not None and old.state.status == "issued" and old.state.invoice_id != sound.invoice_id:
+            old = _cancelled(old, f"replaced by {sound.draft.invoice_number}")
+            current[old.state.invoice_id] = old
+            replaced_by[old.state.invoice_id] = sound.invoice_id
+            told.append(Outgoing(tenant_id, _as(InvoiceCancelled, old.state), old.entity_id))
+        decided.append((sound, outcome, told))
     new = [kept for invoice_id, kept in current.items() if invoice_id not in stored]
-    changed = [kept for invoice_id, kept in current.items() if invoice_id in stored and kept is not stored[invoice_id]]
     lost: set[UUID] = set()
     if new:
         lost = {kept.state.invoice_id for kept in new} - await storage.insert_invoices(conn, tenant_id, new, now)
+    changed = [
+        kept
+        for invoice_id, kept in current.items()
+        if invoice_id in stored and kept is not stored[invoice_id] and replaced_by.get(invoice_id) not in lost
+    ]
     if changed:
         await storage.update_invoices(conn, tenant_id, changed, now)
-    for sound, outcome, event in decided:
+    for sound, outcome, told in decided:
         if sound.invoice_id not in lost:
             outcomes[sound.place] = outcome
-            if event is not None:
-                events.append(event)
+            events += told
     return lost
 
 
-def _decide(sound: _Sound, kept: Kept | None, ties: Ties) -> Outcome:
-    draft, known = sound.draft, None
+def _decide(sound: _Sound, current: Mapping[UUID, Kept], books: Books) -> Outcome:
+    draft, known, kept = sound.draft, None, current.get(sound.invoice_id)
     if kept is not None:
         state = kept.state
         known = Known(state.source_version, kept.content, state.kind, state.origin, state.currency, state.status == "cancelled")
@@ -156,29 +179,69 @@ def _decide(sound: _Sound, kept: Kept | None, ties: Ties) -> Outcome:
         verdict = judge(known, offered)
     except RefusedError as error:
         return _refuse(Refusal(409, error.code, error.detail))
-    warnings: tuple[tuple[str, str], ...] = ()
+    if verdict == "unchanged":
+        return Outcome(status=verdict, kept=kept, warnings=kept.warnings if kept is not None else ())
+    warnings: list[tuple[str, str]] = []
     if sound.customer.hold_reason and draft.kind != "credit_note" and draft.origin == "issued" and verdict == "created":
-        held = f"new business with the customer is held: {sound.customer.hold_reason}"
+        held = held_detail(sound.customer.hold_reason)
         if sound.entity.on_hold == "block":
             return _refuse(Refusal(409, "customer-on-hold", held))
-        warnings = (("customer-on-hold", held),)
-    return Outcome(status=verdict, kept=kept if verdict == "unchanged" else _next(sound, kept, ties), warnings=warnings)
+        warnings.append(("customer-on-hold", held))
+    after = _next(sound, kept, books)
+    tied = Tied(after.state, current, books)
+    if (wrong := tied.fault()) is not None:
+        return _refuse(wrong)
+    warnings += tied.unknown
+    if draft.corrects and after.state.replaces_invoice_id is None:
+        warnings.append(("corrected-unknown", "the invoice that is corrected is not known, or not the only one of its number"))
+    refusable = {DUPLICATE: sound.entity.on_duplicate, ORDER_MISSING: sound.entity.on_missing_order}
+    for each in cautions(_billed(sound, after, tied, books)):
+        if verdict == "created" and refusable.get(each.code) == "refuse":
+            return _refuse(refused_at(each.pointer, each.code, each.detail, 409 if each.code == DUPLICATE else 422))
+        warnings.append((each.code, each.detail))
+    return Outcome(status=verdict, kept=msgspec.structs.replace(after, warnings=tuple(warnings)), warnings=tuple(warnings))
 
 
-def _next(sound: _Sound, kept: Kept | None, ties: Ties) -> Kept:
+def held_detail(reason: str) -> str:
+    """Why an invoice to a customer on hold is refused or warned of."""
+    return f"new business with the customer is held: {reason}"
+
+
+def _billed(sound: _Sound, after: Kept, tied: Tied, books: Books) -> Billed:
+    draft, state = sound.draft, after.state
+    twin = books.twins.get(sound.likeness)
+    payable, still_open = tied.deposits()
+    return Billed(
+        kind=state.kind,
+        origin=state.origin,
+        country=sound.entity.country,
+        issued=state.issue_date,
+        due=max((each.due_date for each in state.instalments), default=None),
+        has_order_number=bool(state.order_numbers),
+        needs_order_number=sound.customer.requires_order_number,
+        reference=draft.payment_reference,
+        scheme=sound.entity.reference_scheme,
+        prepaid_minor=state.prepaid_minor,
+        twin=twin[1] if twin is not None and twin[0] != sound.invoice_id else None,
+        deposits_minor=payable,
+        deposits_open_minor=still_open,
+    )
+
+
+def _next(sound: _Sound, kept: Kept | None, books: Books) -> Kept:
     """The invoice after the draft: version, reference, and the invoices it is tied to."""
     draft = sound.draft
-    tied = [ties[key] for number in draft.preceding if (key := (draft.entity_id, number)) in ties]
+    tied = [books.ties[key] for number in draft.preceding if (key := (draft.entity_id, number)) in books.ties]
     fields: dict[str, Any] = {name: list(value) if isinstance(value := getattr(draft, name), tuple) else value for name in _COPIED}
     if draft.kind == "credit_note":
-        fields["credited_invoice_id"] = draft.credited_invoice_id or next((invoice_id for invoice_id, _ in tied), None)
+        fields["credited_invoice_id"] = draft.credited_invoice_id or next((row.invoice_id for row in tied), None)
     elif not draft.deposit_invoice_ids:
-        fields["deposit_invoice_ids"] = [invoice_id for invoice_id, kind in tied if kind == "deposit"]
+        fields["deposit_invoice_ids"] = [row.invoice_id for row in tied if row.kind == "deposit"]
     reference, made = draft.payment_reference, False
     if reference is None and draft.kind != "credit_note" and draft.origin != "history":
         made = True
         reference = kept.state.payment_reference if kept is not None and kept.reference_made else None
-        reference = reference or creditor_reference(draft.invoice_number, sound.invoice_id)
+        reference = reference or _made_reference(sound)
     fields |= {
         "version": kept.state.version + 1 if kept is not None else 1,
         "invoice_id": sound.invoice_id,
@@ -187,6 +250,7 @@ def _next(sound: _Sound, kept: Kept | None, ties: Ties) -> Kept:
         "customer_id": sound.customer.named_id if _names(kept, sound.customer.named_id) else sound.customer.customer_id,
         "customer_number": sound.customer.customer_number,
         "payment_reference": reference,
+        "replaces_invoice_id": replaced(draft, books) or (kept.state.replaces_invoice_id if kept is not None else None),
         "references": list(dict.fromkeys((*draft.references, *draft.preceding))),
         "instalments": draft.schedule(_terms_days(sound.entity, sound.customer)),
     }
@@ -218,14 +282,22 @@ def _unsound(draft: Draft, entity: Row[Any], customer: Row[Any]) -> Refusal | No
     return Refusal(422, "invoice-unsound", "the invoice contradicts itself", found) if found else None
 
 
-async def _ties(conn: AsyncConnection, tenant_id: UUID, drafts: Iterable[Draft]) -> Ties:
-    numbers = {number for draft in drafts for number in draft.preceding}
-    if not numbers:
-        return {}
-    bearers: dict[tuple[UUID, str], list[tuple[UUID, str]]] = {}
-    for row in await storage.numbered(conn, tenant_id, numbers):
-        bearers.setdefault((row.entity_id, row.invoice_number), []).append((row.invoice_id, row.kind))
-    return {key: found[0] for key, found in bearers.items() if len(found) == 1}
+def _made_reference(sound: _Sound) -> str:
+    if sound.number is None:
+        return creditor_reference(sound.draft.invoice_number, sound.invoice_id)
+    return numbered_reference(sound.scheme, sound.entity.reference_prefix, sound.number)
+
+
+async def _numbered(conn: AsyncConnection, pending: Sequence[_Sound]) -> list[_Sound]:
+    """Draws a number for each draft that may get a numeric reference. A statement, or none."""
+
+    def may_need(sound: _Sound) -> bool:
+        draft = sound.draft
+        return sound.scheme != "RF" and draft.payment_reference is None and draft.kind != "credit_note" and draft.origin != "history"
+
+    wanted = [sound for sound in pending if may_need(sound)]
+    numbers = dict(zip((sound.place for sound in wanted), await storage.draw_numbers(conn, len(wanted)), strict=True)) if wanted else {}
+    return [msgspec.structs.replace(sound, number=numbers.get(sound.place)) for sound in pending]
 
 
 def _refuse(refusal: Refusal | None) -> Outcome:
@@ -250,20 +322,35 @@ async def _record(conn: AsyncConnection, tenant_id: UUID, outcomes: Iterable[Out
     await audit.record(conn, tenant_id, entries)
 
 
-async def cancel(conn: AsyncConnection, tenant_id: UUID, invoice_id: UUID, reason: str, *, now: datetime, actor: str) -> Kept:
+async def cancel(
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    invoice_id: UUID,
+    reason: str,
+    *,
+    now: datetime,
+    actor: str,
+    seen: Callable[[int], None] = lambda _: None,
+) -> Kept:
     """Cancels an invoice or credit note and publishes InvoiceCancelled; a cancelled one stays as it is.
+
+    `seen` raises where the invoice is not at the version that the caller has seen.
 
     Raises Refusal with status 404 where there is no such invoice.
     """
     kept = (await storage.lock_invoices(conn, tenant_id, [invoice_id])).get(invoice_id)
     if kept is None:
         raise Refusal(404, "invoice-unknown", "there is no such invoice")
+    seen(kept.state.version)
     if kept.state.status == "cancelled":
         return kept
-    state = msgspec.structs.replace(kept.state, status="cancelled", version=kept.state.version + 1)
-    kept = msgspec.structs.replace(kept, state=state, cancel_reason=reason)
+    kept = _cancelled(kept, reason)
     await storage.update_invoices(conn, tenant_id, [kept], now)
-    await storage.note_reason(conn, tenant_id, invoice_id, reason)
-    await audit.record(conn, tenant_id, [(actor, "invoice.cancelled", str(invoice_id), {"version": state.version})])
-    await publish(conn, [Outgoing(tenant_id, _as(InvoiceCancelled, state), kept.entity_id)])
+    await audit.record(conn, tenant_id, [(actor, "invoice.cancelled", str(invoice_id), {"version": kept.state.version})])
+    await publish(conn, [Outgoing(tenant_id, _as(InvoiceCancelled, kept.state), kept.entity_id)])
     return kept
+
+
+def _cancelled(kept: Kept, reason: str) -> Kept:
+    state = msgspec.structs.replace(kept.state, status="cancelled", version=kept.state.version + 1)
+    return msgspec.structs.replace(kept, state=state, cancel_reason=reason)

@@ -8,8 +8,13 @@ from shared.db import fetch, run
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_COLUMNS = "entity_id, name, country, currency, vat_id, company_ids, unknown_buyer, on_hold, payment_terms_days"
-_RULES = "entity_id, unknown_buyer, on_hold, payment_terms_days"
+_COLUMNS = (
+    "entity_id, name, country, currency, vat_id, company_ids, unknown_buyer, on_hold, payment_terms_days, "
+    "on_duplicate, on_missing_order, reference_scheme, reference_prefix"
+)
+_RULES = (
+    "entity_id, country, unknown_buyer, on_hold, payment_terms_days, on_duplicate, on_missing_order, reference_scheme, reference_prefix"
+)
 
 
 async def put_entity(conn: AsyncConnection, tenant_id: UUID, values: dict[str, Any]) -> None:

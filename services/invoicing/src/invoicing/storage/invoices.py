@@ -42,10 +42,13 @@ _WRITTEN = {
     "entity_id": "uuid",
     "reference_made": "bool",
     "content": "bytea",
+    "warnings": "text",
+    "cancel_reason": "text",
 }
-_JSON = frozenset({"instalments", "details"})
+_JSON = frozenset({"instalments", "details", "warnings"})
 _SELECTED = ", ".join(f"i.{name}" for name in _COLUMNS) + (
-    ", i.instalments::text AS instalments, i.details::text AS details, i.entity_id, i.reference_made, i.content, i.cancel_reason"
+    ", i.instalments::text AS instalments, i.details::text AS details, i.entity_id, i.reference_made, i.content, i.cancel_reason, "
+    "i.warnings::text AS warnings"
 )
 
 
@@ -56,6 +59,7 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     state: InvoiceState
     reference_made: bool
     content: bytes
+    warnings: tuple[tuple[str, str], ...] = ()
     cancel_reason: str | None = None
 
 
@@ -65,7 +69,12 @@ def _kept(row: Row[Any]) -> Kept:
     fields["instalments"] = msgspec.json.decode(row.instalments)
     state = msgspec.convert(fields, InvoiceState)
     return Kept(
-        entity_id=row.entity_id, state=state, reference_made=row.reference_made, content=row.content, cancel_reason=row.cancel_reason
+        entity_id=row.entity_id,
+        state=state,
+        reference_made=row.reference_made,
+        content=row.content,
+        warnings=tuple((code, detail) for code, detail in msgspec.json.decode(row.warnings)),
+        cancel_reason=row.cancel_reason,
     )
 
 
@@ -79,6 +88,8 @@ def _values(kept: Kept) -> list[Any]:
         kept.entity_id,
         kept.reference_made,
         kept.content,
+        encode(kept.warnings).decode(),
+        kept.cancel_reason,
     ]
 
 
@@ -129,33 +140,66 @@ async def update_invoices(conn: AsyncConnection, tenant_id: UUID, invoices: Sequ
     )
 
 
-async def note_reason(conn: AsyncConnection, tenant_id: UUID, invoice_id: UUID, reason: str) -> None:
-    """Keeps why an invoice was cancelled, in its own words."""
-    await run(
-        conn,
-        "UPDATE invoice SET cancel_reason = :reason WHERE tenant_id = :tenant AND invoice_id = :id",
-        tenant=tenant_id,
-        id=invoice_id,
-        reason=reason,
-    )
-
-
 async def numbered(conn: AsyncConnection, tenant_id: UUID, numbers: Iterable[str]) -> Sequence[Row[Any]]:
-    """Which invoices bear these numbers: entity, number, id, kind. Cancelled ones and credit notes are left out."""
+    """Which invoices and credit notes bear these numbers, and what they bill. Cancelled ones are left out."""
     return await fetch(
         conn,
-        "SELECT entity_id, invoice_number, invoice_id, kind FROM invoice WHERE tenant_id = :tenant "
-        "AND invoice_number = ANY(CAST(:numbers AS text[])) AND status = 'issued' AND kind <> 'credit_note'",
+        "SELECT entity_id, invoice_number, invoice_id, kind, customer_id, currency, total_minor, issue_date, source_system, source_id "
+        "FROM invoice WHERE tenant_id = :tenant AND invoice_number = ANY(CAST(:numbers AS text[])) AND status = 'issued'",
         tenant=tenant_id,
         numbers=sorted(numbers),
     )
 
 
+async def referred(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[UUID]) -> Sequence[Row[Any]]:
+    """What invoices refer to by id: kind, status, amounts, and what matching says is open (None before it has)."""
+    return await fetch(
+        conn,
+        "SELECT i.invoice_id, i.entity_id, i.kind, i.status, i.currency, i.payable_minor, b.open_minor FROM invoice i "
+        "LEFT JOIN invoice_balance b ON b.tenant_id = i.tenant_id AND b.invoice_id = i.invoice_id "
+        "WHERE i.tenant_id = :tenant AND i.invoice_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        ids=sorted(ids),
+    )
+
+
+async def draw_numbers(conn: AsyncConnection, count: int) -> list[int]:
+    """Numbers for references that hold one: drawn once, whoever draws at the same moment and whether it is used or not."""
+    rows = await fetch(conn, "SELECT nextval('reference_number') AS number FROM generate_series(1, :count)", count=count)
+    return [row.number for row in rows]
+
+
+async def credited(conn: AsyncConnection, tenant_id: UUID, invoice_id: UUID, *, but: str) -> int:
+    """What credit notes that stand credit of an invoice, in minor units; the one of the source id `but` aside."""
+    rows = await fetch(
+        conn,
+        "SELECT coalesce(sum(total_minor), 0)::bigint AS credited FROM invoice WHERE tenant_id = :tenant AND kind = 'credit_note' "
+        "AND details ->> 'credited_invoice_id' = :id AND status = 'issued' AND source_id <> :but",
+        tenant=tenant_id,
+        id=str(invoice_id),
+        but=but,
+    )
+    return int(rows[0].credited)
+
+
+_SEARCHED = {
+    "order_number": "i.details -> 'order_numbers' @> CAST(:order_number AS jsonb)",
+    "reference": "(i.payment_reference = :printed OR i.details -> 'references' @> CAST(:reference AS jsonb))",
+}
+"""Filters that are no column: texts among an invoice's lists."""
+
+
 async def invoices(
     conn: AsyncConnection, tenant_id: UUID, *, filters: Mapping[str, Any], after: UUID | None, limit: int
 ) -> list[tuple[Kept, Row[Any]]]:
-    """A page of invoices by id, each with what matching says of it (`open_minor` and so on, None before it has)."""
-    where = "".join(f" AND i.{name} = :{name}" for name in filters)
+    """A page of invoices by id, each with what matching says of it (`open_minor` and so on, None before it has).
+
+    `filters`: a column, `order_number` or `reference`, to the wanted value.
+    """
+    where = "".join(f" AND {_SEARCHED.get(name, f'i.{name} = :{name}')}" for name in filters)
+    sought = {name: msgspec.json.encode([value]).decode() if name in _SEARCHED else value for name, value in filters.items()}
+    if "reference" in filters:
+        sought["printed"] = filters["reference"]
     rows = await fetch(
         conn,
         f"SELECT {_SELECTED}, b.open_minor, b.disputed_minor, b.status AS item_status, b.close_cause, b.value_date "  # noqa: S608 - column names are ours
@@ -165,6 +209,6 @@ async def invoices(
         tenant=tenant_id,
         after=after,
         limit=limit,
-        **filters,
+        **sought,
     )
     return [(_kept(row), row) for row in rows]
