@@ -19,7 +19,7 @@ from contracts.invoices import Instalment, InvoiceIssued
 from matching.cli import SERVICE
 from matching.domain.statements import Entry, Reference, Statement, Transaction
 from matching.handlers.accounts import put_account
-from matching.handlers.ingest import book_statement
+from matching.handlers.files import book_statement
 from matching.handlers.invoices import keep_invoices
 from onemachine.firststeps import BUYER as _BUYER
 from onemachine.firststeps import ENTITY_BODY

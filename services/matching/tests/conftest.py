@@ -1,6 +1,7 @@
 """A migrated database per module, and short ways to make what matching is fed with."""
 
 import importlib.util
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -28,6 +29,8 @@ from shared.service import Runtime, api, open_runtime
 from shared.testing.databases import Urls, fresh_database
 from shared.testing.events import context, message, published
 from shared.testing.tokens import public_key_file, token
+
+sys.path.insert(0, str(Path(__file__).parent))  # for modules that several test files share
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 DAY = date(2026, 3, 2)

@@ -105,14 +105,14 @@ CHECKS = (
     ),
     Check(
         "booked_statements_add_up",
-        "SELECT 'statement ' || statement_id AS what FROM statement WHERE verdict = 'booked' AND kind = 'camt.053' "
-        "AND opening_minor + entries_minor IS DISTINCT FROM closing_minor",
+        "SELECT 'statement ' || statement_id AS what FROM statement WHERE verdict = 'booked' AND role = 'statement' "
+        "AND accepted_by IS NULL AND opening_minor + entries_minor <> closing_minor",
     ),
     Check(
         "reconciliation_stays_behind_the_bank",
         "SELECT 'bank account ' || r.bank_account_id AS what FROM reconciliation r WHERE r.matched_through > r.booked_through "
         "OR r.booked_through > (SELECT max(s.last_day) FROM statement s WHERE s.tenant_id = r.tenant_id "
-        "AND s.bank_account_id = r.bank_account_id AND s.verdict = 'booked' AND s.kind = 'camt.053')",
+        "AND s.bank_account_id = r.bank_account_id AND s.verdict = 'booked' AND s.role = 'statement')",
     ),
     Check(
         "no_message_is_put_aside",

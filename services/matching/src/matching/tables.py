@@ -80,16 +80,6 @@ VIRTUAL_IBAN = Table(
     CheckConstraint("status = 'pool' OR (customer_id IS NULL) <> (invoice_id IS NULL)", name="virtual_iban_names_one"),
 )
 
-BANK_FILE = Table(
-    "bank_file",
-    METADATA,
-    _tenant(),
-    Column("file_sha256", Text, primary_key=True),
-    _need("format", Text),
-    _need("answer", JSONB),
-    _need("received_at", DateTime(timezone=True)),
-)
-
 STATEMENT = Table(
     "statement",
     METADATA,
@@ -108,10 +98,32 @@ STATEMENT = Table(
     _need("verdict", Text),
     Column("reason", Text),
     _need("received_at", DateTime(timezone=True)),
+    _need("role", Text),
+    Column("detail", Text),
+    _need("entries", BigInteger, server_default="0"),
+    _need("uploaded_by", Text, server_default=""),
+    Column("accepted_by", Text),
+    Column("accepted_at", DateTime(timezone=True)),
+    Column("accepted_reason", Text),
     Index("statement_days", "tenant_id", "bank_account_id", "last_day"),
-    CheckConstraint("verdict IN ('booked', 'rejected')", name="statement_verdict"),
-    CheckConstraint("verdict <> 'booked' OR kind <> 'camt.053' OR opening_minor + entries_minor = closing_minor", name="statement_adds_up"),
+    Index("statement_importing", "tenant_id", "received_at", postgresql_where=text("verdict = 'importing'")),
+    CheckConstraint("verdict IN ('booked', 'rejected', 'importing')", name="statement_verdict"),
+    CheckConstraint(
+        "verdict <> 'booked' OR role <> 'statement' OR accepted_by IS NOT NULL OR opening_minor IS NULL OR closing_minor IS NULL "
+        "OR opening_minor + entries_minor = closing_minor",
+        name="statement_adds_up",
+    ),
 )
+
+STATEMENT_SLICE = Table(
+    "statement_slice",
+    METADATA,
+    _tenant(),
+    Column("statement_id", UUID, primary_key=True),
+    Column("slice", BigInteger, primary_key=True),
+    _need("transactions", LargeBinary),
+)
+"""What waits to be booked: at most a thousand keyed transactions, as JSON."""
 
 PAYMENT = Table(
     "payment",
@@ -165,6 +177,7 @@ PAYMENT = Table(
     ),
     Index("payment_moved", "tenant_id", "moved_from_customer_id", postgresql_where=text("moved_from_customer_id IS NOT NULL")),
     Index("payment_waiting", "tenant_id", "bank_account_id", postgresql_where=text("status = 'received'")),
+    Index("payment_notified", "tenant_id", "bank_account_id", "booking_date", postgresql_where=text("confirmation = 'notified'")),
     Index("payment_due", "tenant_id", "next_look_at", postgresql_where=text("next_look_at IS NOT NULL")),
     *(
         Index(f"payment_open_{name}", "tenant_id", column, postgresql_where=text("status IN ('unapplied', 'partly_matched')"))

@@ -10,6 +10,8 @@ from shared.jobs import Job
 from matching.handlers.customers import keep_customers, keep_identities, keep_merges, move_merged
 from matching.handlers.disputes import keep_disputes, meet_late
 from matching.handlers.expected import expire
+from matching.handlers.files import import_slices
+from matching.handlers.ingest import withdraw
 from matching.handlers.invoices import keep_invoices
 from matching.handlers.matching import look_at_due, match_payments
 from matching.handlers.reconciliation import advance
@@ -33,5 +35,7 @@ JOBS: tuple[Job, ...] = (
     Job("move_merged", 1.0, move_merged),
     Job("meet_late", 5.0, meet_late),
     Job("expire_announcements", 5.0, expire),
+    Job("import_statements", 0.5, import_slices),
     Job("reconcile", 0.5, advance),
+    Job("withdraw", 60.0, withdraw),
 )

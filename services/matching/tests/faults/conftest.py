@@ -23,7 +23,7 @@ from aiokafka.admin import AIOKafkaAdminClient  # noqa: TID251 - the tests look 
 from contracts.catalogue import events, topics
 from contracts.envelope import Message, decode, encode
 from matching.domain.statements import Entry, Reference, Statement, Transaction
-from matching.handlers import ingest
+from matching.handlers import files, ingest
 from matching.handlers.accounts import put_account
 from matching.invariants import CHECKS
 from shared.clock import machine_now, monotonic
@@ -176,7 +176,7 @@ class System:
 
             async def put(statement=statement, entries=entries, number=number):
                 async with self.database.transaction(held.tenant_id) as conn:
-                    return await ingest.book_statement(conn, held, statement, entries, f"{number:064x}", NOW)
+                    return await files.book_statement(conn, held, statement, entries, f"{number:064x}", NOW)
 
             booked = await self._insist(put)
             assert booked.verdict in {"booked", "duplicate"}, booked

@@ -103,7 +103,7 @@ def _field(statement: Statement, tag: str, text: str) -> None:
     elif tag in {"28", "28C"}:
         statement.number = value
         digits = value.partition("/")[0].strip()
-        statement.sequence = int(digits) if digits.isascii() and digits.isdigit() and int(digits) else None
+        statement.sequence = int(digits) if digits.isascii() and digits.isdigit() and 0 < len(digits) < 18 and int(digits) else None  # noqa: PLR2004 - fits bigint
     elif tag in {"60F", "60M", "62F", "62M"}:
         _balance(statement, value, opening=tag[0:2] == "60")
     elif tag == "34F":

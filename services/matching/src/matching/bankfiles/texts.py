@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from matching.bankfiles.errors import BankFileError
 
+_CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127), " ")
 PIECE = 61_440
 """Bytes read at once where no line ends: a multiple of 120 and 128, the widths of records that come without line ends."""
 _SIGNATURES = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -40,7 +41,7 @@ def _wide(file: BinaryIO, encoding: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
     left = ""
     while piece := file.read(PIECE):
-        *whole, left = (left + decoder.decode(piece)).replace("\r\n", "\n").split("\n")
+        *whole, left = (left + decoder.decode(piece)).translate(_CONTROLS).replace("\r\n", "\n").split("\n")
         yield from whole
         if len(left) > PIECE:
             raise BankFileError("a line of the file never ends")
@@ -48,13 +49,13 @@ def _wide(file: BinaryIO, encoding: str) -> Iterator[str]:
 
 
 def decoded(piece: bytes) -> str:
-    """Bytes as text; what Windows-1252 does not know either is read as ISO 8859-1, which knows every byte."""
+    """Bytes as text, control characters as spaces; what Windows-1252 does not know either is read as ISO 8859-1, which knows every byte."""
     for encoding in ("utf-8", "cp1252"):
         try:
-            return piece.decode(encoding)
+            return piece.decode(encoding).translate(_CONTROLS)
         except UnicodeDecodeError:
             continue
-    return piece.decode("latin-1")
+    return piece.decode("latin-1").translate(_CONTROLS)
 
 
 def records(file: BinaryIO, width: int) -> Iterator[tuple[int, str]]:

@@ -267,6 +267,13 @@ class Books:
         self.decided(payment, "partly_returned")
         self.acts[payment.tenant_id, payment.payment_id] = {"returned"}
 
+    def come_after_all(self, payment: Payment) -> None:
+        """Money that was notified and withdrawn is booked now: what was taken back is the payment's again, and unapplied."""
+        amount, payment.returned_minor, payment.return_reason = payment.returned_minor, 0, None
+        self._unapplied(payment, amount)
+        self._enter(payment, "bank", "unapplied", amount, payment.payment_id, None)
+        self.decided(payment, "unmatched")
+
     def keep_recalled(self, payment: Payment, amount: int) -> None:
         """A recall was refused: what was given back for it is the payment's again, and unapplied."""
         payment.returned_minor -= amount

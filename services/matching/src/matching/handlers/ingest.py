@@ -4,7 +4,7 @@ Rules:
 - one bank transaction is one payment, however often and in whatever file it arrives (the chain of identity is in
   `matching.domain.statements`); a notified payment is confirmed by the booked entry of the same identity;
 - a bank that uses a reference again on another booking day means another transaction;
-- a statement that does not add up is stored as rejected, told of, and nothing of it is booked;
+- a report of the day (camt.052, MT942) and a pending entry notify; what the statements of the days after do not have is withdrawn;
 - a batch total waits for its details; details whose sum is the total resolve it;
 - a return takes back the payment of its amount that it names; one that names none or several waits for a person;
 - entries before the account's start date belong to what was before.
@@ -12,19 +12,20 @@ Rules:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from contracts.payments import PaymentReceived, StatementRejected
+from contracts.payments import PaymentReceived
 from shared.clock import machine_now
 from shared.db import run
 from shared.ids import named_id
+from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.statements import Entry, Statement, Transaction, numbered
+from matching.domain.statements import ROLES, Transaction
 from matching.handlers.publishing import save_and_publish
-from matching.handlers.returns import take_back
+from matching.handlers.returns import give_back, take_back
 from matching.storage import bank
 from matching.storage.bank import BankAccount
 from matching.storage.books import lock
@@ -32,99 +33,45 @@ from matching.storage.rows import fetch
 
 SLICE = 1000
 """Payments per statement of SQL."""
+SAME_PAYMENT = timedelta(days=10)
+"""How far apart a notification and its booked entry may be dated."""
+WITHDRAW_AFTER = timedelta(days=5)
+"""How many days the booked statements must have gone on without a notified payment until it is withdrawn."""
+WITHDRAWN = "withdrawn"
+
+
+Line = tuple[str, Transaction]
+"""A transaction and its key."""
 
 
 @dataclass(slots=True)
-class Booked:
-    """What became of a statement."""
+class Counts:
+    """What became of transactions."""
 
-    statement_id: UUID
-    iban: str
-    verdict: str
-    reason: str | None = None
-    detail: str | None = None
-    entries: int = 0
     new_payments: int = 0
     confirmed: int = 0
     returns: int = 0
 
 
-async def book_statement(
-    conn: AsyncConnection, held: BankAccount, statement: Statement, entries: Sequence[Entry], file_sha256: str, now: datetime
-) -> Booked:
-    """Books one statement or notification of an account in the caller's transaction. The same one again is a duplicate."""
-    await bank.hold_account(conn, held.bank_account_id, alone=True)
-    statement_id = named_id(
-        "statement", held.tenant_id, held.bank_account_id, file_sha256, statement.kind, statement.identification, statement.number
-    )
-    result = Booked(statement_id, held.iban, "booked", entries=statement.entries)
-    if await fetch(
-        conn, "SELECT 1 FROM statement WHERE tenant_id = :tenant AND statement_id = :id", tenant=held.tenant_id, id=statement_id
-    ):
-        result.verdict = "duplicate"
-        return result
-    wrong = statement.verdict()
-    if wrong is None and statement.currency not in {None, held.currency}:
-        wrong = ("currency_differs", f"the statement is in {statement.currency}, the account in {held.currency}")
-    if wrong:
-        result.verdict, (result.reason, result.detail) = "rejected", wrong
-    await bank.put_statement(
-        conn,
-        tenant_id=held.tenant_id,
-        statement_id=statement_id,
-        bank_account_id=held.bank_account_id,
-        file_sha256=file_sha256,
-        kind=statement.kind,
-        number=statement.number,
-        sequence=statement.sequence,
-        first_day=statement.first_day,
-        last_day=statement.last_day,
-        opening_minor=statement.opening_minor,
-        closing_minor=statement.closing_minor,
-        entries_minor=statement.booked_minor,
-        verdict=result.verdict,
-        reason=result.reason,
-        received_at=machine_now(),
-    )
-    if wrong:
-        await publish(conn, [Outgoing(held.tenant_id, _rejected(held, statement, result, file_sha256), held.entity_id)])
-        return result
-    if statement.role == "report":
-        return result  # an interim report says nothing that the statement will not say
-    confirmation = "booked" if statement.role == "statement" else "notified"
-    await _book(conn, held, statement, entries, confirmation, result, now)
-    return result
+async def book_lines(conn: AsyncConnection, held: BankAccount, kind: str, lines: Sequence[Line], now: datetime) -> Counts:
+    """Books transactions of one statement, report or notification of an account that the caller holds.
 
-
-def _rejected(held: BankAccount, statement: Statement, result: Booked, file_sha256: str) -> StatementRejected:
-    return StatementRejected(
-        statement_id=result.statement_id,
-        bank_account_id=held.bank_account_id,
-        file_sha256=file_sha256,
-        statement_number=statement.number,
-        reason=result.reason or "unreadable",
-        detail=(result.detail or "it does not add up")[:500],
-    )
-
-
-async def _book(
-    conn: AsyncConnection,
-    held: BankAccount,
-    statement: Statement,
-    entries: Sequence[Entry],
-    confirmation: str,
-    result: Booked,
-    now: datetime,
-) -> None:
-    keyed = list(numbered(one for entry in entries if entry.status == "booked" for one in entry.transactions))
-    ours = [(key, one) for key, one in keyed if one.day >= held.start_date]
+    Booked is only what a statement says is booked; anything else is notified, and only money that came in is.
+    """
+    result = Counts()
+    final = ROLES[kind] == "statement"
+    ours = [(key, one) for key, one in lines if one.day >= held.start_date]
     payments = [(key, one) for key, one in ours if one.kind == "payment"]
     for start in range(0, len(payments), SLICE):
-        await _book_payments(conn, held, payments[start : start + SLICE], confirmation, statement.kind, result, now)
-    others = [(key, one) for key, one in ours if one.kind != "payment"]
-    if confirmation == "booked" and others:  # a notification of anything else waits for the statement
+        part = payments[start : start + SLICE]
+        for confirmation in ("booked", "notified"):
+            rows = [(key, one) for key, one in part if (final and one.status == "booked") == (confirmation == "booked")]
+            if rows:
+                await _book_payments(conn, held, rows, confirmation, kind.lower(), result, now)
+    others = [(key, one) for key, one in ours if one.kind != "payment" and one.status == "booked"]
+    if final and others:  # a notification of anything else waits for the statement
         await _book_others(conn, held, others, result, now)
-    await _resolve_totals(conn, held, now)
+    return result
 
 
 async def _book_payments(
@@ -133,24 +80,25 @@ async def _book_payments(
     rows: Sequence[tuple[str, Transaction]],
     confirmation: str,
     source: str,
-    result: Booked,
+    result: Counts,
     now: datetime,
 ) -> None:
     days = {key: f"{key}@{one.day.isoformat()}" for key, one in rows}
     known = await bank.known(conn, held.tenant_id, held.bank_account_id, [*days, *days.values()])
     ends = [one.end_to_end_id for _, one in rows if one.end_to_end_id]
-    by_end = await bank.notified(conn, held.tenant_id, held.bank_account_id, ends) if ends and confirmation == "booked" else {}
+    by_end = await bank.by_end_to_end(conn, held.tenant_id, held.bank_account_id, ends) if ends else {}
     virtual = await bank.virtual_ibans(
         conn, held.tenant_id, held.bank_account_id, [one.virtual_iban for _, one in rows if one.virtual_iban]
     )
     new, confirm = [], []
+    taken = {match.payment_id for key, _ in rows if (match := known.get(key))}
     for key, one in rows:
         match = known.get(key)
         if match is not None and match.confirmation == "booked" and match.booking_date != one.day and confirmation == "booked":
             key = days[key]  # noqa: PLW2901 - the reference again on another day: another transaction
             match = known.get(key)
         if match is None and one.end_to_end_id:
-            match = _by_end(by_end, one)
+            match = _by_end(by_end, one, taken, confirmation)
         if match is None:
             new.append((named_id("payment", held.tenant_id, held.bank_account_id, key), key, one, virtual.get(one.virtual_iban or "")))
         elif confirmation == "booked" and match.confirmation == "notified":
@@ -163,12 +111,17 @@ async def _book_payments(
     result.confirmed += await _confirm(conn, held, confirm, now)
 
 
-def _by_end(by_end: dict[tuple[str, int], list[bank.Known]], one: Transaction) -> bank.Known | None:
-    """A payment notified without the bank's reference, or with one that the statement lacks, taken once by its EndToEndId."""
-    found = by_end.get((one.end_to_end_id or "", one.amount_minor), [])
-    for at, match in enumerate(found):
-        if not (match.transaction_key.startswith("ref:") and one.bank_reference):
-            return found.pop(at)
+def _by_end(by_end: dict[tuple[str, int], list[bank.Known]], one: Transaction, taken: set[UUID], confirmation: str) -> bank.Known | None:
+    """The same payment under its EndToEndId, where one of the two lacks the bank's reference; each is taken once.
+
+    A booked one confirms a notified one; a notified one may come after the booked one. Both within a few days of each other.
+    """
+    for match in by_end.get((one.end_to_end_id or "", one.amount_minor), []):
+        both_named = match.transaction_key.startswith("ref:") and one.bank_reference
+        near = abs(match.booking_date - one.day) <= SAME_PAYMENT
+        if near and not both_named and match.payment_id not in taken and (confirmation == "notified") != (match.confirmation == "notified"):
+            taken.add(match.payment_id)
+            return match
     return None
 
 
@@ -204,14 +157,35 @@ async def _confirm(conn: AsyncConnection, held: BankAccount, payment_ids: Sequen
     for key, payment in books.payments.items():
         if payment.confirmation == "notified":
             payment.confirmation = "booked"
+            if payment.return_reason == WITHDRAWN:  # it came after all
+                books.come_after_all(payment)
             acts = {"received": "received", "matched": "matched", "returned": "returned"}
             books.acts[key] = {acts.get(payment.status, "unapplied")}
     await save_and_publish(conn, books, now, {}, keep_looks=True)
     return len(books.acts)
 
 
+async def withdraw(context: JobContext, tenant_id: UUID) -> None:
+    """Job: a notified payment that the statements of its days do not have has not come: all of it is taken back.
+
+    Only statements withdraw: an account of which the bank sends notifications alone is left as it is.
+    """
+    async with context.database.transaction(tenant_id) as conn:
+        rows = await fetch(
+            conn,
+            "SELECT p.payment_id, p.allocated_minor + p.unapplied_minor AS left_minor FROM payment p JOIN reconciliation r "
+            "ON r.tenant_id = p.tenant_id AND r.bank_account_id = p.bank_account_id WHERE p.tenant_id = :tenant "
+            "AND p.confirmation = 'notified' AND p.booking_date < r.booked_through - CAST(:days AS int) "
+            "AND p.allocated_minor + p.unapplied_minor > 0 AND p.status <> 'received' ORDER BY p.payment_id LIMIT :slice",
+            tenant=tenant_id,
+            days=WITHDRAW_AFTER.days,
+            slice=SLICE,
+        )
+        await give_back(conn, tenant_id, {row.payment_id: (WITHDRAWN, row.left_minor) for row in rows}, context.now)
+
+
 async def _book_others(
-    conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[str, Transaction]], result: Booked, now: datetime
+    conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[str, Transaction]], result: Counts, now: datetime
 ) -> None:
     ids = [named_id("movement", held.tenant_id, held.bank_account_id, key) for key, _ in rows]
     there = await fetch(
@@ -224,11 +198,13 @@ async def _book_others(
     fresh = [(movement, one) for movement, (_, one) in zip(ids, rows, strict=True) if movement not in known]
     explained, returns = await take_back(conn, held, [one for _, one in fresh], now)
     outcomes = zip(fresh, explained, strict=True)
-    await bank.insert_movements(conn, held, [(movement, one, one.kind == "other" or known) for (movement, one), known in outcomes])
+    await bank.insert_movements(
+        conn, held, [(movement, one, one.kind in {"other", "fee", "refund"} or known) for (movement, one), known in outcomes]
+    )
     result.returns += returns
 
 
-async def _resolve_totals(conn: AsyncConnection, held: BankAccount, now: datetime) -> None:
+async def resolve_totals(conn: AsyncConnection, held: BankAccount, now: datetime) -> None:
     """Batch totals whose details are all here: the details are booked with them."""
     rows = await fetch(
         conn,

@@ -29,9 +29,11 @@ NOT EXISTS (SELECT 1 FROM payment p WHERE p.tenant_id = a.tenant_id AND p.bank_a
 AND NOT EXISTS (SELECT 1 FROM movement m WHERE m.tenant_id = a.tenant_id AND m.bank_account_id = a.bank_account_id AND NOT m.resolved
   AND m.kind = 'total')
 AND NOT EXISTS (SELECT 1 FROM statement s WHERE s.tenant_id = a.tenant_id AND s.bank_account_id = a.bank_account_id
-  AND s.verdict = 'rejected' AND s.kind <> 'camt.052' AND NOT EXISTS (SELECT 1 FROM statement r WHERE r.tenant_id = s.tenant_id
+  AND s.verdict = 'rejected' AND s.role <> 'report' AND NOT EXISTS (SELECT 1 FROM statement r WHERE r.tenant_id = s.tenant_id
   AND r.bank_account_id = s.bank_account_id AND r.verdict = 'booked' AND r.kind = s.kind AND r.received_at > s.received_at
   AND (r.number = s.number OR r.last_day = s.last_day)))
+AND NOT EXISTS (SELECT 1 FROM statement s WHERE s.tenant_id = a.tenant_id AND s.bank_account_id = a.bank_account_id
+  AND s.verdict = 'importing')
 AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.tenant_id = a.tenant_id AND d.replayed_at IS NULL
   AND d.event = ANY(CAST(:events AS text[])))
 """
@@ -49,7 +51,7 @@ async def _draw_up(conn: AsyncConnection, tenant_id: UUID) -> None:
         conn,
         "SELECT a.bank_account_id, a.start_date, s.n, r.booked_through, r.matched_through FROM bank_account a "  # noqa: S608 - our own text
         "LEFT JOIN reconciliation r USING (tenant_id, bank_account_id) CROSS JOIN LATERAL (SELECT count(*) AS n FROM statement s "
-        "WHERE s.tenant_id = a.tenant_id AND s.bank_account_id = a.bank_account_id AND s.verdict = 'booked' AND s.kind = 'camt.053') s "
+        "WHERE s.tenant_id = a.tenant_id AND s.bank_account_id = a.bank_account_id AND s.verdict = 'booked' AND s.role = 'statement') s "
         f"WHERE a.tenant_id = :tenant AND s.n <> coalesce(r.statements, 0) AND {_QUIET} ORDER BY a.bank_account_id",
         tenant=tenant_id,
         events=list(EVENTS),
@@ -63,7 +65,8 @@ async def _statements(conn: AsyncConnection, tenant_id: UUID, bank_account_id: U
     rows = await fetch(
         conn,
         "SELECT first_day, last_day, sequence, opening_minor, closing_minor FROM statement WHERE tenant_id = :tenant "
-        "AND bank_account_id = :account AND verdict = 'booked' AND kind = 'camt.053' AND last_day IS NOT NULL",
+        "AND bank_account_id = :account AND verdict = 'booked' AND role = 'statement' AND first_day IS NOT NULL AND last_day IS NOT NULL "
+        "AND opening_minor IS NOT NULL AND closing_minor IS NOT NULL",
         tenant=tenant_id,
         account=bank_account_id,
     )

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 from uuid import UUID
 
 from shared.db import run
@@ -122,14 +121,14 @@ async def known(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, k
     return {row[1]: Known(*row) for row in rows}
 
 
-async def notified(
+async def by_end_to_end(
     conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, ends: Sequence[str]
 ) -> dict[tuple[str, int], list[Known]]:
-    """The account's payments that are only notified, by EndToEndId and amount."""
+    """The account's payments by EndToEndId and amount."""
     rows = await fetch(
         conn,
         f"SELECT {_KNOWN}, end_to_end_id FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account "  # noqa: S608 - ours
-        "AND end_to_end_id = ANY(CAST(:ends AS text[])) AND confirmation = 'notified' ORDER BY payment_id",
+        "AND end_to_end_id = ANY(CAST(:ends AS text[])) ORDER BY confirmation DESC, payment_id",
         tenant=tenant_id,
         account=bank_account_id,
         ends=list(ends),
@@ -251,14 +250,3 @@ async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[
         if rank == best[at]:
             found[at].append((payment_id, left))
     return found
-
-
-async def put_statement(conn: AsyncConnection, **values: Any) -> None:
-    """Stores a statement with its verdict; the same one again replaces a rejected one."""
-    columns = ", ".join(values)
-    await run(
-        conn,
-        f"INSERT INTO statement ({columns}) VALUES ({', '.join(':' + name for name in values)}) "  # noqa: S608 - names are ours
-        "ON CONFLICT (tenant_id, statement_id) DO NOTHING",
-        **values,
-    )

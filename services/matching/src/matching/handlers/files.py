@@ -1,0 +1,282 @@
+"""A bank file: its statements are proved, kept apart where they do not add up, and booked slice by slice.
+
+Rules:
+- the same file again, and a statement of it, is known by the file's digest and its place in the file;
+- a statement that does not add up is stored as rejected, told of, and nothing of it is booked; a good file replaces it, or a second
+  person accepts it with a reason, unless parts of it could not be read at all;
+- up to a thousand transactions are booked at once; of a longer statement everything waits in slices that a job books one by one, each
+  with its own commit, payments before what takes payments back: a crash goes on where it was;
+- while the outbox is full the job waits.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import BinaryIO
+from uuid import UUID
+
+import msgspec
+from anyio import to_thread
+from contracts.payments import StatementRejected
+from shared import outbox
+from shared.clock import machine_now, monotonic
+from shared.ids import named_id
+from shared.jobs import JobContext
+from shared.money import MAX_MINOR
+from shared.outbox import Outgoing, publish
+from shared.web.problems import Problem
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.bankfiles import read
+from matching.domain.statements import Entry, Ordinals, Statement, Transaction
+from matching.handlers.ingest import SLICE, Counts, Line, book_lines, resolve_totals
+from matching.handlers.limits import second_person
+from matching.storage import bank, statements
+from matching.storage.bank import BankAccount
+
+OTHERS = 1_000_000_000
+"""Slices of what is no payment are numbered from here: returns come after the payments that they take back."""
+OUTBOX_FULL = 20_000
+ROUND_SECONDS = 4.0
+"""How long the job books for one tenant before the next one's turn."""
+ACCEPTABLE = frozenset({"balance_differs", "balance_missing", "count_differs", "sum_differs"})
+_ENCODER = msgspec.json.Encoder()
+_DECODER = msgspec.json.Decoder(list[tuple[str, Transaction]])
+
+
+@dataclass(slots=True)
+class Booked:
+    """What became of a statement."""
+
+    statement_id: UUID
+    iban: str
+    verdict: str
+    reason: str | None = None
+    detail: str | None = None
+    entries: int = 0
+    new_payments: int = 0
+    confirmed: int = 0
+    returns: int = 0
+
+
+@dataclass(slots=True)
+class _Part:
+    """Some of a statement's transactions; the last part says that the statement is complete."""
+
+    statement: Statement
+    place: int
+    payments: list[Line] = field(default_factory=list)
+    others: list[Line] = field(default_factory=list)
+    last: bool = False
+
+
+@dataclass(slots=True)
+class _Staged:
+    """A statement on its way in: what of it is in memory, and how many slices were written."""
+
+    held: BankAccount
+    statement_id: UUID
+    known: statements.Kept | None
+    payments: list[Line] = field(default_factory=list)
+    others: list[Line] = field(default_factory=list)
+    slices: list[int] = field(default_factory=lambda: [0, OTHERS])
+
+    def full(self, *, everything: bool) -> list[tuple[int, bytes]]:
+        """The slices that are full, or everything there is, off the memory."""
+        ready = []
+        for index, lines in enumerate((self.payments, self.others)):
+            while len(lines) >= SLICE or (everything and lines):
+                ready.append((self.slices[index], _ENCODER.encode(lines[:SLICE])))
+                self.slices[index] += 1
+                del lines[:SLICE]
+        return ready
+
+
+async def take_file(conn: AsyncConnection, tenant_id: UUID, file: BinaryIO, digest: str, *, by: str, now: datetime) -> list[Booked]:
+    """Takes in every statement of a file. Raises BankFileError, and Problem where an account is none of ours: then nothing is kept."""
+    parts = _parts(file)
+    found: list[Booked] = []
+    staged: _Staged | None = None
+    while part := await to_thread.run_sync(next, parts, None):
+        if staged is None:
+            held = await _account(conn, tenant_id, part.statement.account)
+            staged = await _stage(conn, held, digest, part.place)
+        if staged.known is None:
+            staged.payments += part.payments
+            staged.others += part.others
+            if len(staged.payments) + len(staged.others) > SLICE:
+                await statements.put_slices(conn, tenant_id, staged.statement_id, staged.full(everything=False))
+        if part.last:
+            found.append(await _settle(conn, staged, part.statement, digest, by=by, now=now))
+            staged = None
+    return found
+
+
+async def book_statement(
+    conn: AsyncConnection, held: BankAccount, statement: Statement, entries: Sequence[Entry], file_sha256: str, now: datetime, by: str = ""
+) -> Booked:
+    """Takes in one statement whose entries are at hand, and books it at once whatever its size."""
+    staged = await _stage(conn, held, file_sha256, 0)
+    if staged.known is None:
+        ordinals = Ordinals()
+        for entry in entries:
+            for one in entry.transactions:
+                (staged.payments if one.kind == "payment" else staged.others).append((ordinals.key(one), one))
+    return await _settle(conn, staged, statement, file_sha256, by=by, now=now, at_once=True)
+
+
+async def accept(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, *, reason: str, by: str, now: datetime) -> statements.Kept:
+    """A second person accepts a statement that does not add up: it is booked as it is. Raises Problem."""
+    kept = await statements.kept(conn, tenant_id, statement_id, lock=True)
+    if kept is None:
+        raise Problem(404, "statement-unknown", "There is no such statement")
+    if kept.verdict != "rejected":
+        raise Problem(409, "statement-not-rejected", "The statement is not in quarantine")
+    if kept.reason not in ACCEPTABLE:
+        raise Problem(409, "statement-not-readable", "Parts of the statement could not be read: only a good file replaces it", kept.detail)
+    if await statements.replaced(conn, tenant_id, statement_id):
+        raise Problem(409, "statement-replaced", "Another statement has taken its place")
+    second_person(kept.uploaded_by, by)
+    await statements.accept(conn, tenant_id, statement_id, by=by, reason=reason, at=machine_now())
+    for _ in range(3):  # a short one has a slice of payments, one of the rest, and the end
+        if not await _book_slice(conn, tenant_id, kept, now):
+            break
+    accepted = await statements.kept(conn, tenant_id, statement_id)
+    if accepted is None:
+        raise Problem(404, "statement-unknown", "There is no such statement")
+    return accepted
+
+
+async def import_slices(context: JobContext, tenant_id: UUID) -> None:
+    """Job: books what waits, a slice at a time, for some seconds."""
+    until = monotonic() + ROUND_SECONDS
+    while monotonic() < until:
+        async with context.database.transaction(tenant_id) as conn:
+            if await outbox.depth(conn, OUTBOX_FULL) >= OUTBOX_FULL:
+                return
+            kept = await statements.importing(conn, tenant_id)
+            if kept is None:
+                return
+            await _book_slice(conn, tenant_id, kept, context.now)
+
+
+async def _book_slice(conn: AsyncConnection, tenant_id: UUID, kept: statements.Kept, now: datetime) -> bool:
+    """Books the next slice of a statement; after the last one the statement is booked. Returns whether there was one."""
+    held = await bank.account(conn, tenant_id, kept.iban)
+    if held is None:
+        raise LookupError("the account of a statement is gone")
+    await bank.hold_account(conn, held.bank_account_id, alone=True)
+    body = await statements.take_slice(conn, tenant_id, kept.statement_id)
+    if body is not None:
+        await book_lines(conn, held, kept.kind, _DECODER.decode(body), now)
+        return True
+    await resolve_totals(conn, held, now)
+    await statements.settle(conn, tenant_id, kept.statement_id, "booked")
+    return False
+
+
+def _parts(file: BinaryIO) -> Iterator[_Part]:
+    """The transactions of a file in parts of some hundreds, with their keys."""
+    place, ordinals, part = 0, Ordinals(), None
+    for statement, entry in read(file):
+        part = part or _Part(statement, place)
+        if entry is None:
+            part.last = True
+            yield part
+            place, ordinals, part = place + 1, Ordinals(), None
+            continue
+        for one in entry.transactions:
+            (part.payments if one.kind == "payment" else part.others).append((ordinals.key(one), one))
+        if len(part.payments) + len(part.others) >= SLICE:
+            yield part
+            part = None
+
+
+async def _account(conn: AsyncConnection, tenant_id: UUID, account: str) -> BankAccount:
+    found = await bank.account(conn, tenant_id, account)
+    if found is None:
+        named = account if account.isalnum() and len(account) <= 34 else "without an IBAN"  # noqa: PLR2004 - ISO 13616
+        raise Problem(422, "account-unknown", "The file is about an account that is none of ours", f"account {named}")
+    return found
+
+
+async def _stage(conn: AsyncConnection, held: BankAccount, digest: str, place: int) -> _Staged:
+    statement_id = named_id("statement", held.tenant_id, held.bank_account_id, digest, place)
+    await bank.hold_account(conn, held.bank_account_id, alone=True)
+    return _Staged(held, statement_id, await statements.kept(conn, held.tenant_id, statement_id))
+
+
+async def _settle(
+    conn: AsyncConnection, staged: _Staged, statement: Statement, digest: str, *, by: str, now: datetime, at_once: bool = False
+) -> Booked:
+    """The statement is complete: its verdict, and what follows from it."""
+    held, tenant_id, statement_id = staged.held, staged.held.tenant_id, staged.statement_id
+    result = Booked(statement_id, held.iban, "booked", entries=statement.entries)
+    if staged.known is not None:
+        known = staged.known.verdict
+        result.verdict, result.reason, result.detail = (
+            ("duplicate" if known == "booked" else known),
+            staged.known.reason,
+            staged.known.detail,
+        )
+        return result
+    wrong = statement.verdict()
+    if wrong is None and statement.currency not in {None, held.currency}:
+        wrong = ("currency_differs", f"the statement is in {statement.currency}, the account in {held.currency}")
+    if abs(statement.booked_minor) > MAX_MINOR:
+        statement.booked_minor, wrong = 0, ("unreadable", "its entries sum to more than any account holds")
+    if wrong:
+        result.verdict, result.reason, result.detail = "rejected", wrong[0], _tidy(wrong[1])[:500]
+    elif not at_once and (staged.slices != [0, OTHERS] or len(staged.payments) + len(staged.others) > SLICE):
+        result.verdict = "importing"
+    await statements.put(
+        conn,
+        tenant_id=tenant_id,
+        statement_id=statement_id,
+        bank_account_id=held.bank_account_id,
+        file_sha256=digest,
+        kind=statement.kind,
+        role=statement.role,
+        number=_tidy(statement.number),
+        sequence=statement.sequence,
+        first_day=statement.first_day,
+        last_day=statement.last_day,
+        opening_minor=statement.opening_minor,
+        closing_minor=statement.closing_minor,
+        entries_minor=statement.booked_minor,
+        entries=statement.entries,
+        verdict=result.verdict,
+        reason=result.reason,
+        detail=result.detail,
+        uploaded_by=by,
+        received_at=machine_now(),
+    )
+    if result.verdict == "booked":
+        counts = await book_lines(conn, held, statement.kind, [*staged.payments, *staged.others], now)
+        await resolve_totals(conn, held, now)
+        _count(result, counts)
+        return result
+    await statements.put_slices(conn, tenant_id, statement_id, staged.full(everything=True))
+    if wrong:
+        await publish(conn, [Outgoing(tenant_id, _rejected(held, statement, result, digest), held.entity_id)])
+    return result
+
+
+def _tidy(text: str) -> str:
+    """A text of the bank's on one line, without control characters."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+def _count(result: Booked, counts: Counts) -> None:
+    result.new_payments, result.confirmed, result.returns = counts.new_payments, counts.confirmed, counts.returns
+
+
+def _rejected(held: BankAccount, statement: Statement, result: Booked, digest: str) -> StatementRejected:
+    return StatementRejected(
+        statement_id=result.statement_id,
+        bank_account_id=held.bank_account_id,
+        file_sha256=digest,
+        statement_number=_tidy(statement.number)[:500],
+        reason=result.reason or "unreadable",
+        detail=result.detail or "it does not add up",
+    )

@@ -1,0 +1,124 @@
+"""Statements, and the slices of them that wait to be booked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from shared.db import run
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.storage.rows import fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A statement as it is stored."""
+
+    statement_id: UUID
+    bank_account_id: UUID
+    iban: str
+    file_sha256: str
+    kind: str
+    number: str
+    verdict: str
+    reason: str | None
+    detail: str | None
+    entries: int
+    uploaded_by: str
+
+
+_KEPT = (
+    "s.statement_id, s.bank_account_id, a.iban, s.file_sha256, s.kind, s.number, s.verdict, s.reason, s.detail, s.entries, s.uploaded_by"
+)
+_FROM = f"SELECT {_KEPT} FROM statement s JOIN bank_account a USING (tenant_id, bank_account_id) WHERE s.tenant_id = :tenant "  # noqa: S608 - ours
+
+
+async def kept(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, *, lock: bool = False) -> Kept | None:
+    """A statement; locked where it is about to change."""
+    rows = await fetch(conn, _FROM + "AND statement_id = :id" + (" FOR UPDATE OF s" if lock else ""), tenant=tenant_id, id=statement_id)
+    return Kept(*rows[0]) if rows else None
+
+
+async def importing(conn: AsyncConnection, tenant_id: UUID) -> Kept | None:
+    """The statement that is booked next, locked; None where none waits or another process is at it."""
+    rows = await fetch(
+        conn,
+        _FROM + "AND s.verdict = 'importing' ORDER BY s.received_at, s.statement_id LIMIT 1 FOR UPDATE OF s SKIP LOCKED",
+        tenant=tenant_id,
+    )
+    return Kept(*rows[0]) if rows else None
+
+
+async def put(conn: AsyncConnection, **values: Any) -> None:
+    """Stores a statement with its verdict."""
+    columns = ", ".join(values)
+    await run(
+        conn,
+        f"INSERT INTO statement ({columns}) VALUES ({', '.join(':' + name for name in values)})",  # noqa: S608 - names are ours
+        **values,
+    )
+
+
+async def settle(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, verdict: str) -> None:
+    """Changes the verdict on a statement."""
+    await run(
+        conn,
+        "UPDATE statement SET verdict = :verdict WHERE tenant_id = :tenant AND statement_id = :id",
+        tenant=tenant_id,
+        id=statement_id,
+        verdict=verdict,
+    )
+
+
+async def accept(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, *, by: str, reason: str, at: object) -> None:
+    """A second person takes the responsibility: it is imported as it is."""
+    await run(
+        conn,
+        "UPDATE statement SET verdict = 'importing', accepted_by = :by, accepted_reason = :reason, accepted_at = :at "
+        "WHERE tenant_id = :tenant AND statement_id = :id",
+        tenant=tenant_id,
+        id=statement_id,
+        by=by,
+        reason=reason,
+        at=at,
+    )
+
+
+async def replaced(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID) -> bool:
+    """Whether a later statement of the same account, kind and number or day took the place of a rejected one."""
+    rows = await fetch(
+        conn,
+        "SELECT 1 FROM statement s JOIN statement r ON r.tenant_id = s.tenant_id AND r.bank_account_id = s.bank_account_id "
+        "AND r.kind = s.kind AND r.received_at > s.received_at AND (r.number = s.number OR r.last_day = s.last_day) "
+        "WHERE s.tenant_id = :tenant AND s.statement_id = :id AND r.verdict <> 'rejected' LIMIT 1",
+        tenant=tenant_id,
+        id=statement_id,
+    )
+    return bool(rows)
+
+
+async def put_slices(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, slices: Sequence[tuple[int, bytes]]) -> None:
+    """Keeps transactions that wait."""
+    if slices:
+        await run(
+            conn,
+            "INSERT INTO statement_slice (tenant_id, statement_id, slice, transactions) SELECT :tenant, :id, number, body "
+            "FROM unnest(CAST(:numbers AS bigint[]), CAST(:bodies AS bytea[])) AS t(number, body)",
+            tenant=tenant_id,
+            id=statement_id,
+            numbers=[number for number, _ in slices],
+            bodies=[body for _, body in slices],
+        )
+
+
+async def take_slice(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID) -> bytes | None:
+    """The next slice of a statement, which is gone with it; None when none is left."""
+    rows = await fetch(
+        conn,
+        "DELETE FROM statement_slice WHERE tenant_id = :tenant AND statement_id = :id AND slice = (SELECT min(slice) FROM statement_slice "
+        "WHERE tenant_id = :tenant AND statement_id = :id) RETURNING transactions",
+        tenant=tenant_id,
+        id=statement_id,
+    )
+    return bytes(rows[0][0]) if rows else None

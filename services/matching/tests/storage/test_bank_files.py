@@ -1,0 +1,228 @@
+"""Bank files of every format over the HTTP API, files of any size, quarantine and its two ways out, and what never came."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import date, timedelta
+from uuid import UUID
+
+import bank_samples as samples
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from matching.handlers import files, ingest
+from matching.handlers.reconciliation import advance
+from shared.db import run
+from shared.ids import new_id
+from shared.jobs import JobContext
+from shared.kafka import Offsets
+from shared.service import api
+from shared.testing.tokens import token
+
+FORMATS = sorted(samples.ALL)
+
+
+@pytest.fixture
+async def client_of(world) -> AsyncIterator:
+    """Makes clients: one of any tenant, person and scope."""
+    async with AsyncExitStack() as open_clients:
+        transport = httpx.ASGITransport(app=api(world.runtime))
+
+        async def make(tenant, *, subject="tester", scopes=("bank:write", "bank:read")):
+            headers = {"authorization": f"Bearer {token(tenant, *scopes, subject=subject)}"}
+            return await open_clients.enter_async_context(
+                httpx.AsyncClient(transport=transport, base_url="http://matching.test", headers=headers)
+            )
+
+        yield make
+
+
+async def put_account(client, make, tenant, iban, start="2026-03-01"):
+    answer = await client.put(
+        f"/v1/bank-accounts/{iban}",
+        json={"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "holder_name": "Vendeur SA", "start_date": start},
+    )
+    assert answer.status_code == 200, answer.text
+
+
+async def post_file(client, data, media="text/plain"):
+    data = data.encode() if isinstance(data, str) else data
+    return await client.post("/v1/bank-files", content=data, headers={"content-type": media})
+
+
+async def book(client, data):
+    answer = await post_file(client, data)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["statements"]
+
+
+def job(world, now=None):
+    return JobContext(world.database, now or world.runtime.clock.now(), Offsets("localhost:1"), "", "matching")
+
+
+async def amounts(world, tenant):
+    rows = await world.rows(tenant, "SELECT amount_minor, confirmation, status FROM payment ORDER BY amount_minor, transaction_key")
+    return [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize("name", ["camt", "mt940", "coda", "cfonb120", "aeb43"])
+async def test_a_statement_of_any_format_becomes_payments_once(world, client, tenant, make, name):
+    await put_account(client, make, tenant, samples.ACCOUNTS[name])
+    (first,) = await book(client, samples.ALL[name]())
+    assert (first["verdict"], first["entries"], first["new_payments"]) == ("booked", 3, 2), first
+    (again,) = await book(client, samples.ALL[name]())
+    assert (again["verdict"], again["new_payments"]) == ("duplicate", 0)
+    assert await amounts(world, tenant) == [(5_050, "booked", "received"), (10_000, "booked", "received")]
+    await world.holds()
+
+
+BELGIAN = {
+    "report of the day, XML": lambda: samples.camt("052"),
+    "notification": lambda: samples.camt("054"),
+    "report of the day, SWIFT": samples.mt942,
+    "statement, XML": samples.camt,
+    "statement, SWIFT": samples.mt940,
+    "statement, CODA": samples.coda,
+}
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(sorted(BELGIAN)), min_size=1, max_size=5))
+async def test_any_files_of_one_day_in_any_order_are_the_same_payments(world, client_of, make, names):
+    tenant = new_id()
+    client = await client_of(tenant)
+    await put_account(client, make, tenant, samples.ACCOUNTS["camt"])
+    for name in names:
+        await book(client, BELGIAN[name]())
+    final = "booked" if any(name.startswith("statement") for name in names) else "notified"
+    assert [row[:2] for row in await amounts(world, tenant)] == [(5_050, final), (10_000, final)]
+
+
+def long_statement(count: int, *, closing: int | None = None) -> str:
+    entries = "".join(
+        f'<Ntry><Amt Ccy="EUR">1.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts>BOOK</Sts><BookgDt><Dt>2026-03-02</Dt></BookgDt>'
+        f"<AcctSvcrRef>L{number}</AcctSvcrRef></Ntry>"
+        for number in range(count)
+    )
+    plain = samples.camt()
+    head, _, rest = plain.partition("<Ntry>")
+    tail = rest[rest.rindex("</Ntry>") + len("</Ntry>") :]
+    return head.replace("1145.50", f"{1000 + (count if closing is None else closing)}.00") + entries + tail
+
+
+async def test_a_long_statement_is_booked_slice_by_slice_and_goes_on_after_a_crash(world, client, tenant, make, monkeypatch):
+    await put_account(client, make, tenant, samples.ACCOUNTS["camt"])
+    (answer,) = await book(client, long_statement(2_500))
+    assert (answer["verdict"], answer["entries"]) == ("importing", 2_500)
+    assert await amounts(world, tenant) == []
+    real, slices = files.book_lines, []
+
+    async def dies_at_the_second(conn, held, kind, lines, now):
+        slices.append(len(lines))
+        counts = await real(conn, held, kind, lines, now)
+        if len(slices) == 2:
+            raise ConnectionError("the database went away")
+        return counts
+
+    monkeypatch.setattr(files, "book_lines", dies_at_the_second)
+    with pytest.raises(ConnectionError):
+        await files.import_slices(job(world), tenant)
+    assert (await world.one(tenant, "SELECT count(*) AS n FROM payment")).n == 1_000
+    await files.import_slices(job(world), tenant)
+    assert slices == [1_000, 1_000, 1_000, 500]
+    assert (await world.one(tenant, "SELECT count(*) AS n FROM payment")).n == 2_500
+    assert (await world.one(tenant, "SELECT verdict FROM statement")).verdict == "booked"
+    assert (await world.one(tenant, "SELECT count(*) AS n FROM statement_slice")).n == 0
+    (again,) = await book(client, long_statement(2_500))
+    assert again["verdict"] == "duplicate"
+
+
+async def test_a_full_outbox_holds_the_import_back(world, client, tenant, make, monkeypatch):
+    await put_account(client, make, tenant, samples.ACCOUNTS["camt"])
+    await book(client, long_statement(1_500))
+    monkeypatch.setattr(files, "OUTBOX_FULL", 1)
+    await files.import_slices(job(world), tenant)
+    assert await amounts(world, tenant) == []
+
+
+async def accept(client, statement_id, reason="the bank confirmed it by telephone"):
+    return await client.post(
+        f"/v1/statements/{statement_id}/acceptance", json={"reason": reason}, headers={"idempotency-key": str(new_id())}
+    )
+
+
+async def test_a_second_person_accepts_a_statement_that_does_not_add_up(world, client, client_of, tenant, make):
+    await put_account(client, make, tenant, samples.ACCOUNTS["mt940"])
+    wrong = samples.mt940().replace("1145,50", "1145,51")
+    (answer,) = await book(client, wrong)
+    assert (answer["verdict"], answer["reason"]) == ("rejected", "balance_differs")
+    assert await amounts(world, tenant) == []
+    (listed,) = (await client.get("/v1/statements?verdict=rejected")).json()["items"]
+    assert (listed["statement_id"], listed["entries"], listed["closing_minor"]) == (answer["statement_id"], 3, 114_551)
+    own = await accept(client, answer["statement_id"])
+    assert (own.status_code, own.json()["code"]) == (403, "four-eyes")
+    other = await client_of(tenant, subject="second")
+    accepted = await accept(other, answer["statement_id"])
+    assert (accepted.status_code, accepted.json()["verdict"]) == (200, "booked"), accepted.text
+    assert await amounts(world, tenant) == [(5_050, "booked", "received"), (10_000, "booked", "received")]
+    again = await accept(other, answer["statement_id"])
+    assert (again.status_code, again.json()["code"]) == (409, "statement-not-rejected")
+    assert len(await world.events("StatementRejected")) >= 1
+    await world.holds()
+
+
+async def test_what_could_not_be_read_or_was_replaced_is_not_accepted(world, client, client_of, tenant, make):
+    await put_account(client, make, tenant, samples.ACCOUNTS["mt940"])
+    other = await client_of(tenant, subject="second")
+    (unreadable,) = await book(client, samples.mt940().replace("CR50,5N", "CR50,555N"))
+    refused = await accept(other, unreadable["statement_id"])
+    assert (refused.status_code, refused.json()["code"]) == (409, "statement-not-readable")
+    (wrong,) = await book(client, samples.mt940().replace("1145,50", "1145,51"))
+    (good,) = await book(client, samples.mt940())
+    assert good["new_payments"] == 2
+    refused = await accept(other, wrong["statement_id"])
+    assert (refused.status_code, refused.json()["code"]) == (409, "statement-replaced")
+    missing = await accept(other, str(new_id()))
+    assert missing.status_code == 404
+
+
+async def test_a_notified_payment_that_no_statement_has_is_withdrawn_and_may_still_come(world, client, tenant, make, camtfile):
+    iban = samples.ACCOUNTS["camt"]
+    await put_account(client, make, tenant, iban)
+    line = camtfile.entry("70.00", ref="N1", e2e="N1")
+    await book(client, camtfile.statement(iban, "", "", line, kind="054"))
+    await world.match(tenant)
+    for number, day in enumerate((date(2026, 3, 1) + timedelta(days=at) for at in range(1, 8)), 1):
+        await book(client, camtfile.statement(iban, "0.00", "0.00", day=day.isoformat(), number=number))
+        await settle_reconciliation(world, tenant)
+        await ingest.withdraw(job(world), tenant)
+        (payment,) = await amounts(world, tenant)
+        assert payment[2] == ("returned" if day > date(2026, 3, 7) else "unapplied"), day
+    row = await world.one(tenant, "SELECT return_reason, returned_minor, confirmation FROM payment")
+    assert tuple(row) == ("withdrawn", 7_000, "notified")
+    await book(client, camtfile.statement(iban, "0.00", "70.00", camtfile.entry("70.00", ref="N1", e2e="N1"), day="2026-03-09", number=9))
+    row = await world.one(tenant, "SELECT return_reason, returned_minor, unapplied_minor, confirmation FROM payment")
+    assert tuple(row) == (None, 0, 7_000, "booked")
+    await world.holds()
+
+
+async def settle_reconciliation(world, tenant: UUID) -> None:
+    """Draws up how far the account is reconciled and publishes it, as if the outbox had been sent."""
+    await advance(job(world), tenant)
+    async with world.database.transaction(tenant) as conn:
+        await run(conn, "UPDATE reconciliation SET after_outbox_id = 0 WHERE tenant_id = :tenant", tenant=tenant)
+    await advance(job(world), tenant)
+
+
+async def test_two_tenants_bring_the_same_file(world, client_of, make):
+    for tenant in (new_id(), new_id()):
+        client = await client_of(tenant)
+        await put_account(client, make, tenant, samples.ACCOUNTS["coda"])
+        (booked,) = await book(client, samples.coda())
+        assert booked["new_payments"] == 2
+
+
+async def test_a_token_is_needed_for_the_right_thing(client_of, tenant):
+    reader = await client_of(tenant, scopes=("bank:read",))
+    assert (await post_file(reader, samples.mt940())).status_code == 403
+    assert (await accept(reader, str(new_id()))).status_code == 403

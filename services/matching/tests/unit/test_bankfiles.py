@@ -1,0 +1,204 @@
+"""Every format, on one small day of our own: what is read, in whatever wrapping; and that nothing else ever happens but a clear refusal."""
+
+import io
+import json
+
+import bank_samples as samples
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matching.bankfiles import BankFileError, NotAStatementError, detect, read
+from matching.cli import SERVICE, TOOLS
+from shared.cli import main
+
+FORMATS = sorted(samples.ALL)
+WRAPPINGS = {
+    "as it is": lambda text: text.encode(),
+    "with a byte order mark": lambda text: b"\xef\xbb\xbf" + text.encode(),
+    "line ends of Unix": lambda text: text.replace("\r\n", "\n").encode(),
+    "line ends of DOS": lambda text: text.replace("\r\n", "\n").replace("\n", "\r\n").encode(),
+    "line ends of old Macs": lambda text: text.replace("\r\n", "\n").replace("\n", "\r").encode(),
+    "in UTF-16": lambda text: text.replace('encoding="UTF-8"', 'encoding="UTF-16"').encode("utf-16"),
+    "blank lines behind": lambda text: text.encode() + b"\n\n\n",
+    "the end of file of DOS": lambda text: text.encode() + (b"" if text.startswith("<?xml") else b"\x1a"),
+}
+
+
+def everything(data: bytes):
+    """The statements of a file and all transactions in it."""
+    statements, transactions = [], []
+    for statement, entry in read(io.BytesIO(data)):
+        if entry is None:
+            statements.append(statement)
+        else:
+            transactions += entry.transactions
+    return statements, transactions
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_one_day_is_read_alike_from_every_format_and_wrapping(name, wrapping):
+    statements, found = everything(WRAPPINGS[wrapping](samples.ALL[name]()))
+    (statement,) = statements
+    assert (statement.account, statement.verdict()) == (samples.ACCOUNTS[name], None)
+    assert [(one.signed_minor, one.currency, one.day.isoformat(), one.status) for one in found] == [
+        (10_000, "EUR", "2026-03-02", "booked"),
+        (5_050, "EUR", "2026-03-02", "booked"),
+        (-500, "EUR", "2026-03-02", "booked"),
+    ]
+    assert [one.bank_reference for one in found] == ["BANK-1", "BANK-2", "BANK-3"]
+    assert "F-1001" in " ".join(found[0].remittance)
+    assert "F-1002" in " ".join(found[1].remittance)
+    assert [one.kind for one in found] == ["payment", "payment", "other" if name == "cfonb120" else "fee"]
+    if name != "ofx":  # it has no end-to-end reference
+        assert [one.end_to_end_id for one in found[:2]] == ["E2E-1", "E2E-2"]
+    if name not in {"mt942", "ofx"}:
+        assert statement.balanced is True
+
+
+@pytest.mark.parametrize("name", ["coda", "cfonb120", "aeb43"])
+def test_records_of_a_fixed_width_need_no_line_ends(name):
+    text = samples.ALL[name]()
+    assert everything(text.encode())[1] == everything(text.replace("\n", "").encode())[1]
+
+
+def test_a_namespace_prefix_changes_nothing():
+    plain = samples.camt()
+    prefixed = plain.replace("<", "<b:").replace("<b:/", "</b:").replace("<b:?xml", "<?xml").replace("xmlns=", "xmlns:b=")
+    assert everything(prefixed.encode()) == everything(plain.encode())
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_amount_that_was_tampered_with_is_found_out(name):
+    if name == "ofx":
+        pytest.skip("OFX has neither an opening balance nor sums: nothing in the file proves an amount")
+    text = samples.ALL[name]()
+    tampered = {
+        "camt": text.replace(">50.50<", ">50.51<"),
+        "mt940": text.replace("CR50,5N", "CR50,6N"),
+        "mt942": text.replace("CR50,5N", "CR50,6N"),
+        "coda": text.replace("000000000050500020326", "000000000050510020326"),
+        "cfonb120": text.replace("0000000000505{", "0000000000505A"),
+        "bai2": text.replace("16,142,5050", "16,142,5051"),
+        "aeb43": text.replace("00000000005050", "00000000005051", 1),
+    }[name]
+    assert tampered != text
+    assert [one.verdict() is not None for one in everything(tampered.encode())[0]] == [True]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (
+            b'<?xml version="1.0"?><Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.001.001.03"><CstmrCdtTrfInitn/></Document>',
+            "pain.001",
+        ),
+        (b'<d:Document xmlns:d="urn:iso:std:iso:20022:tech:xsd:pain.002.001.03"><d:CstmrPmtStsRpt/></d:Document>', "pain.002"),
+        (b"<Document><FIToFIPmtCxlReq/></Document>", "camt.056"),
+        (b"{1:F01BANKBEBBAXXX0000000000}{2:I103BANKDEFFXXXXN}{4:\r\n:20:PAY1\r\n:32A:260302EUR1,\r\n-}", "MT103"),
+    ],
+)
+def test_what_is_known_but_no_statement_is_named(data, kind):
+    with pytest.raises(NotAStatementError) as refused:
+        everything(data)
+    assert refused.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\n\n", b"date;amount\n2026-03-02;1,00\n", b"%PDF-1.7", b"PK\x03\x04", b"\x00" * 300, b"<html><body/></html>"]
+)
+def test_what_is_no_bank_file_is_refused(data):
+    with pytest.raises(BankFileError):
+        detect(io.BytesIO(data))
+
+
+mutation = st.tuples(st.sampled_from(["cut", "drop", "double", "byte"]), st.integers(0, 10_000), st.integers(0, 255))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(FORMATS), st.lists(mutation, min_size=1, max_size=4))
+def test_a_broken_file_is_read_flagged_or_refused_and_nothing_else(name, mutations):
+    data = samples.ALL[name]().encode()
+    for how, where, byte in mutations:
+        at = where % max(len(data), 1)
+        lines = data.split(b"\n")
+        line = where % len(lines)
+        if how == "cut":
+            data = data[:at]
+        elif how == "byte":
+            data = data[:at] + bytes([byte]) + data[at + 1 :]
+        elif how == "drop":
+            data = b"\n".join(lines[:line] + lines[line + 1 :])
+        else:
+            data = b"\n".join([*lines[: line + 1], *lines[line:]])
+    try:
+        statements, found = everything(data)
+    except BankFileError:
+        return
+    for statement in statements:
+        verdict = statement.verdict()
+        assert verdict is None or all(verdict)
+        if verdict is None and statement.balanced is not None:
+            assert statement.opening_minor + statement.booked_minor == statement.closing_minor
+    assert all(one.amount_minor >= 0 and len(one.currency) == 3 for one in found)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_that_ends_too_early_is_never_taken_for_a_whole_one(name):
+    if name == "mt942":
+        pytest.skip("an interim report ends where the bank ends it; its sums are optional")
+    data = samples.ALL[name]().encode()
+    for end in range(1, int(len(data) * 0.8), 7):
+        try:
+            statements, _ = everything(data[:end])
+        except BankFileError:
+            continue
+        assert all(one.verdict() is not None for one in statements), end
+
+
+KEYS = [
+    "account", "status", "booking_date", "value_date", "amount_minor", "currency", "instructed_amount", "charges", "direction", "reversal",
+    "bank_reference", "transaction_code", "batch_id", "end_to_end_id", "structured_reference", "remittance", "counterparty_name",
+    "counterparty_iban", "return_reason",
+]  # fmt: skip
+
+
+def run(capsys, *arguments):
+    status = main(SERVICE, ["parse", *map(str, arguments)], tools=TOOLS)
+    return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_command_line_prints_transactions_and_a_summary_per_file(name, tmp_path, capsys):
+    path = tmp_path / "a.bin"
+    path.write_text(samples.ALL[name]())
+    status, lines = run(capsys, path, path)
+    assert (status, len(lines)) == (0, 8)
+    for key in KEYS:
+        assert all(key in line for line in lines[:3]), key
+    assert [(line["amount_minor"], line["direction"]) for line in lines[:3]] == [(10_000, "credit"), (5_050, "credit"), (500, "debit")]
+    summary = lines[3]["summary"]
+    assert {key: summary[key] for key in ("statements", "entries", "transactions", "credit_minor", "debit_minor", "verdict")} == {
+        "statements": 1,
+        "entries": 3,
+        "transactions": 3,
+        "credit_minor": 15_050,
+        "debit_minor": 500,
+        "verdict": "ok",
+    }
+
+
+def test_the_command_line_gives_a_verdict_on_whatever_it_is_handed(tmp_path, capsys):
+    files = {
+        "rejected": samples.mt940().replace("1145,50", "1145,51"),
+        "unreadable": "nothing",
+        "not_a_statement": "<D><CstmrCdtTrfInitn/></D>",
+    }
+    for verdict, text in files.items():
+        (tmp_path / verdict).write_text(text)
+    status, lines = run(capsys, *(tmp_path / verdict for verdict in files))
+    summaries = [line["summary"] for line in lines if "summary" in line]
+    assert (status, [summary["verdict"] for summary in summaries]) == (0, list(files))
+    assert all(summary["findings"] for summary in summaries)
+    status, lines = run(capsys, tmp_path / "none")
+    assert (status, lines[0]["summary"]["verdict"]) == (2, "unreadable")
