@@ -73,7 +73,8 @@ async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]]) -> float:
         with ExitStack() as running:
             for file, *arguments in commands:
                 running.enter_context(rig.process(str(HERE / file), *arguments, **environment))
-            return await arrivals(paid, count)
+            seconds = await arrivals(paid, count)
+    return count / seconds
 
 
 async def bare_latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:

@@ -164,7 +164,8 @@ async def rate(rig: Rig, count: int) -> float:
                 await arrivals(received, count)
                 worker = ("-m", "matching", "worker")
                 with rig.process(*worker, **at.environment), rig.process(*worker, **at.environment):
-                    return await arrivals(paid, count)
+                    seconds = await arrivals(paid, count)
+    return count / seconds
 
 
 async def latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """What the ERP and the bank write is well-formed, valid by the published schemas where present, and adds up."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from facturx import get_xml_from_pdf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -40,7 +42,7 @@ def documents(world: World) -> list[Document]:
 
 
 def test_ubl_is_valid_by_the_schemas(shared_data: Path) -> None:
-    world = generate(seed=4, customers=30, days=60)
+    world = generate(seed=4, customers=60, days=90)
     schemas = {kind: schema(shared_data, f"xsd_ubl_2.1/maindoc/UBL-{kind}-2.1.xsd") for kind in ("Invoice", "CreditNote")}
     seen = set()
     for document in documents(world):
@@ -49,6 +51,16 @@ def test_ubl_is_valid_by_the_schemas(shared_data: Path) -> None:
         seen.add(kind)
         schemas[kind].assertValid(root)
     assert seen == {"Invoice", "CreditNote"}
+
+
+def test_cii_is_valid_by_the_schema_and_a_factur_x_file_embeds_it(shared_data: Path) -> None:
+    world = generate(seed=4, customers=10, days=30)
+    written = schema(shared_data, "xsd_cii_d16b/uncefact/data/standard/CrossIndustryInvoice_100pD16B.xsd")
+    for document in documents(world):
+        written.assertValid(etree.fromstring(erp(world).file(replace(document, channel="cii"))))
+    pdf = erp(world).file(replace(document, channel="facturx"))
+    name, embedded = get_xml_from_pdf(pdf, check_xsd=False)
+    assert (name, embedded) == ("factur-x.xml", erp(world).file(replace(document, channel="cii")))
 
 
 @given(st.integers(0, 10**6))

@@ -1,20 +1,21 @@
 """The simulated ERP: turns documents into the bodies and files that the invoicing API takes.
 
-Invariants: a document has the same invoice id by either channel (its number is the ERP's id); the account printed on it is
+Invariants: a document has the same invoice id by whatever channel (its number is the ERP's id); the account printed on it is
 the one that its debtor is meant to pay to.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from shared.ids import named_id
 
-from sandbox import ubl
-from sandbox.actions import BadDocument, Customer, Document, Fault, Party
+from sandbox import cii, facturx, ubl
+from sandbox.actions import BadDocument, Channel, Customer, Document, Fault, Party
 from sandbox.world import World
 
 SOURCE_SYSTEM = "erp"
 Body = dict[str, object]
+_WRITERS: Mapping[Channel, Callable[..., bytes]] = {"ubl": ubl.write, "cii": cii.write, "facturx": facturx.write}
 
 
 class Erp:
@@ -100,9 +101,16 @@ class Erp:
 
     def ubl(self, document: Document, fault: Fault | None = None) -> bytes:
         """The UBL 2.1 form, spoiled by `fault`."""
+        return self._written(ubl.write, document, fault)
+
+    def file(self, document: Document, fault: Fault | None = None) -> bytes:
+        """The form of the channel that the document takes, spoiled by `fault`."""
+        return self._written(_WRITERS[document.channel], document, fault)
+
+    def _written(self, write: Callable[..., bytes], document: Document, fault: Fault | None) -> bytes:
         seller = self._world.stranger if fault == "unknown_seller" else self._world.seller.party
         buyer = self._customers[document.customer_number]
-        return ubl.write(document, seller=seller, buyer=buyer, account=self.account_for(document), fault=fault)
+        return write(document, seller=seller, buyer=buyer, account=self.account_for(document), fault=fault)
 
     def bad_invoice(self, bad: BadDocument) -> Body:
         """The JSON form of a document that must be refused."""

@@ -17,6 +17,7 @@ from sandbox.actions import (
     Behaviour,
     BureauNews,
     Cancellation,
+    Channel,
     Customer,
     Day,
     Dispute,
@@ -44,6 +45,8 @@ _PRODUCTS = ("Brackets", "Housings", "Seals", "Bearings", "Panels", "Fittings", 
 _FRENCH_RATES = (2000, 2000, 2000, 1000, 550)
 _DAILY_INVOICES = 5000 / (300 * 90)
 SATURDAY = 5
+_CHANNELS: tuple[tuple[float, Channel], ...] = ((0.2, "ubl"), (0.3, "cii"), (0.4, "facturx"))
+_BAD_CHANNELS: tuple[Channel, ...] = ("json", "ubl", "facturx", "cii")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,12 +251,17 @@ def _invoice(seed: int, index: int, day: date, customer: Customer, *, opening: b
         prepaid_minor=prepaid,
         payable_minor=payable,
         instalments=instalments,
-        channel="ubl" if not opening and not in_two and rng.random() < 0.2 else "json",  # noqa: PLR2004 - one in five
+        channel=_channel(rng.random()) if not opening and not in_two else "json",
         payment_reference=creditor_reference(number) if rng.random() < 0.5 else None,  # noqa: PLR2004 - half of them
         order_number=f"PO-{rng.randint(10_000, 99_999)}" if rng.random() < 0.4 else None,  # noqa: PLR2004 - four in ten
         open_minor=(payable * rng.randint(40, 80) // 100 if rng.random() < 0.1 else payable) if opening else None,  # noqa: PLR2004 - a tenth
         own_virtual_iban=not opening and customer.currency == "EUR" and rng.random() < 0.02,  # noqa: PLR2004 - two in a hundred
     )
+
+
+def _channel(drawn: float) -> Channel:
+    """One in five as UBL, one in ten as CII, one in ten as Factur-X, the rest by the API."""
+    return next((channel for below, channel in _CHANNELS if drawn < below), "json")
 
 
 def _put_off(document: Document) -> Document:
@@ -278,7 +286,7 @@ def _credit_note(invoice: Document, amount: int, day: date, seed: int) -> Docume
         prepaid_minor=0,
         payable_minor=net + tax,
         instalments=((day, net + tax),),
-        channel=chance("credit", seed, invoice.number).choice(("json", "ubl")),
+        channel=chance("credit", seed, invoice.number).choice(("json", "ubl", "cii", "facturx")),
         payment_reference=None,
         credited_number=invoice.number,
         open_minor=None,
@@ -293,7 +301,7 @@ def _bad_documents(seed: int, people: tuple[Customer, ...], start: date, days: i
         day = start + timedelta(days=rng.randrange(days))
         document = replace(
             _invoice(seed, 900_000 + index, day, rng.choice(people), opening=False),
-            channel="ubl" if index // len(faults) % 2 else "json",
+            channel=_BAD_CHANNELS[index // len(faults) % len(_BAD_CHANNELS)],
             own_virtual_iban=False,
         )
         yield day, BadDocument(document=document, fault=faults[index % len(faults)])

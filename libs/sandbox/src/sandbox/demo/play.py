@@ -29,6 +29,7 @@ BUSINESS_ZONE = ZoneInfo("Europe/Paris")
 _AT_ONCE = 8
 _MORNING, _EVENING = time(8), time(20)
 _XML = {"content-type": "application/xml"}
+_FILE = {"content-type": "application/octet-stream"}  # XML or PDF: told apart by content
 _LATE_PARTNER_FAILS = 3
 _TOLD_AGAIN_EVERY = 10  # days: the bank sends the whole statement a second time
 _POLICY = {
@@ -173,10 +174,10 @@ class Play:
                     self._wrong(f"{document.number} was refused", str(result.get("problem")))
                 else:
                     self._taken(document)
-        await at_once(self._ubl(document) for document in documents if document.channel == "ubl")
+        await at_once(self._file(document) for document in documents if document.channel != "json")
         for bad in day.bad_documents:
-            if bad.document.channel == "ubl":
-                sent = invoicing.send(f"/v1/invoices/files?source_system={SOURCE_SYSTEM}", self.erp.ubl(bad.document, bad.fault), _XML)
+            if bad.document.channel != "json":
+                sent = invoicing.send(f"/v1/invoices/files?source_system={SOURCE_SYSTEM}", self.erp.file(bad.document, bad.fault), _FILE)
             else:
                 sent = invoicing.post("/v1/invoices", self.erp.bad_invoice(bad))
             await self._must_refuse(f"{bad.document.number} with {bad.fault} by {bad.document.channel}", sent)
@@ -185,10 +186,10 @@ class Play:
             if await self._must_take(f"cancellation of {cancellation.number}", done):
                 self.told.cancelled.add(cancellation.number)
 
-    async def _ubl(self, document: Document) -> None:
-        content = self.erp.ubl(document)
-        sent = self._services.invoicing.send(f"/v1/invoices/files?source_system={SOURCE_SYSTEM}", content, _XML)
-        if await self._must_take(f"{document.number} as UBL", sent):
+    async def _file(self, document: Document) -> None:
+        content = self.erp.file(document)
+        sent = self._services.invoicing.send(f"/v1/invoices/files?source_system={SOURCE_SYSTEM}", content, _FILE)
+        if await self._must_take(f"{document.number} as {document.channel}", sent):
             self._taken(document)
 
     async def _payments(self, day: Day) -> None:

@@ -114,7 +114,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
     status_code=201,
     response_model=InvoiceView,
     responses={200: {"model": InvoiceView, "description": "Changed, or the same again"}},
-    openapi_extra=KEYED,
+    openapi_extra={**KEYED, "requestBody": {"content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}}}},
     max_body_size=MAX_BYTES,
 )
 async def post_file(

@@ -17,6 +17,7 @@ from invoicing.einvoices.artefacts import Artefact
 from invoicing.einvoices.profiles import Profile, RuleSet, Severity
 
 _SVRL = "{http://purl.oclc.org/dsdl/svrl}"
+_BROKEN = ("failed-assert", "successful-report")
 _SEVERITIES: dict[str, Severity] = {
     "fatal": "fatal",
     "error": "fatal",
@@ -62,12 +63,14 @@ def findings(root: etree._Element, profile: Profile) -> list[Finding]:
     found: dict[tuple[str, str], Finding] = {}
     for rules in profile.rules:
         try:
-            report = etree.fromstring(compiled(rules.artefact).transform_to_string(xdm_node=document).encode())
+            said: str = compiled(rules.artefact).transform_to_string(xdm_node=document)
         except saxonche.PySaxonApiError:  # a stylesheet meets a structure that its author did not think of
             failed = Finding("ENC-RULES", "/", f"the structure is such that the rules of {rules.name} cannot be evaluated")
             found.setdefault((failed.rule, rules.name), failed)
             continue
-        for node in report.iter(f"{_SVRL}failed-assert", f"{_SVRL}successful-report"):
+        if not any(name in said for name in _BROKEN):
+            continue
+        for node in etree.fromstring(said.encode()).iter(*(f"{_SVRL}{name}" for name in _BROKEN)):
             finding = _finding(node, rules, profile)
             found.setdefault((finding.rule, finding.xpath), finding)
     return list(found.values())

@@ -2,6 +2,7 @@ import asyncio
 import hashlib
 
 import pytest
+from ciifile import cii, facturx
 from invoicing import documents
 from shared.testing.events import published
 from ublfile import party, ubl
@@ -27,6 +28,25 @@ async def test_file_is_booked_with_what_it_prints_and_kept(client, runtime, urls
     assert event.data.documents[0].sha256 == digest
     again = await client.post("/v1/invoices/files", data.replace(b"\n", b"\n\n"), source_system="sap")
     assert (again.status_code, again.json()) == (200, body)
+
+
+@pytest.mark.parametrize(("data", "kind"), [(cii("X-1"), "cii"), (facturx(cii("X-1")), "pdf")])
+async def test_cii_and_pdf_are_told_apart_by_content_and_the_original_is_kept(client, runtime, data, kind):
+    answer = await client.post("/v1/invoices/files", data, source_system="sap")
+    assert answer.status_code == 201, answer.text
+    body, digest = answer.json(), hashlib.sha256(data).hexdigest()
+    assert (body["customer_number"], body["payable_minor"], body["payment_reference"]) == ("C1", 12000, "RF18539007547034")
+    assert (body["order_numbers"], body["payment_account"]) == (["PO-7"], "FR7630006000011234567890189")
+    assert body["documents"] == [{"kind": kind, "sha256": digest}]
+    assert documents.path_of(runtime.settings.documents_dir, client.tenant_id, digest).read_bytes() == data
+    broken = await client.post("/v1/invoices/files", cii("X-2", payable="1.00"))
+    assert "BR-CO-16" in {each["code"] for each in broken.json()["errors"]}
+
+
+async def test_same_invoice_in_another_format_is_the_same(client):
+    first = await client.post("/v1/invoices/files", cii("X-3"), source_system="sap")
+    again = await client.post("/v1/invoices/files", facturx(cii("X-3")), source_system="sap")
+    assert (again.status_code, again.json()["invoice_id"], again.json()["version"]) == (200, first.json()["invoice_id"], 1)
 
 
 async def test_reference_is_made_where_none_is_printed_and_terms_where_no_date(client):
