@@ -2,8 +2,8 @@
 
 from shared.web.route import Router
 
-from invoicing.api import customers, entities, imports, invoices, mappings, merges, statuses
+from invoicing.api import customers, entities, erasure, imports, invoices, mappings, merges, statuses
 
 ROUTER = Router()
-for _part in (entities.ROUTER, customers.ROUTER, merges.ROUTER, invoices.ROUTER, statuses.ROUTER, mappings.ROUTER, imports.ROUTER):
-    ROUTER.include_router(_part)
+for _part in (entities, customers, merges, erasure, invoices, statuses, mappings, imports):
+    ROUTER.include_router(_part.ROUTER)

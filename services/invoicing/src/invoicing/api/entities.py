@@ -66,6 +66,15 @@ class EntityCommand(Command):
     reference_prefix: Annotated[
         str, Field(pattern="^([1-9][0-9]{0,15})?$", description="Digits that numeric references begin with, as agreed with the bank")
     ] = ""
+    retention_years: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=100,
+            description="How long invoices that came without a file are kept here with their buyer's name, where not by the law of "
+            "the country as this product knows it; 0: their originals lie in another archive",
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -91,6 +100,7 @@ class EntityView(BaseModel):
     on_missing_order: str
     reference_scheme: str | None
     reference_prefix: str
+    retention_years: int | None
 
 
 class EntityPage(BaseModel):

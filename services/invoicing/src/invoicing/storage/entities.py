@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 _COLUMNS = (
     "entity_id, name, country, currency, vat_id, company_ids, unknown_buyer, on_hold, payment_terms_days, "
-    "on_duplicate, on_missing_order, reference_scheme, reference_prefix"
+    "on_duplicate, on_missing_order, reference_scheme, reference_prefix, retention_years"
 )
 _RULES = (
     "entity_id, country, unknown_buyer, on_hold, payment_terms_days, on_duplicate, on_missing_order, reference_scheme, reference_prefix"
