@@ -97,6 +97,13 @@ CHECKS = (
         "WHERE i.written_off_minor <> coalesce(w.total, 0)",
     ),
     Check(
+        "nettings_agree_with_items",
+        "SELECT 'item ' || i.item_id AS what FROM open_item i LEFT JOIN (SELECT s.tenant_id, l.item_id, sum(l.amount_minor) AS total "
+        "FROM settlement s CROSS JOIN LATERAL jsonb_to_recordset(s.lines) AS l(item_id uuid, amount_minor bigint) "
+        "WHERE s.kind = 'netting' AND s.status = 'booked' GROUP BY 1, 2) n USING (tenant_id, item_id) "
+        "WHERE i.set_off_minor <> coalesce(n.total, 0)",
+    ),
+    Check(
         "refunds_agree_with_payments",
         "SELECT 'payment ' || p.payment_id AS what FROM payment p LEFT JOIN (SELECT tenant_id, payment_id, "
         "sum(amount_minor) FILTER (WHERE status IN ('approved', 'sent', 'paid')) AS total, "

@@ -593,3 +593,41 @@ PAYMENT_INSTRUCTION = Table(
     Index("payment_instruction_virtual", "tenant_id", "virtual_iban_id"),
 )
 """Where an invoice is to be paid, asked before it exists; `invoice_id` once it has come."""
+
+LEDGER_ACCOUNT = Table(
+    "ledger_account",
+    METADATA,
+    _tenant(),
+    Column("entity_id", UUID, primary_key=True),
+    Column("ledger", Text, primary_key=True),
+    _need("number", Text),
+    _need("label", Text),
+)
+"""Numbers of an entity's own chart for ledger accounts; without a row the French general chart's."""
+
+SETTLEMENT = Table(
+    "settlement",
+    METADATA,
+    _tenant(),
+    Column("settlement_id", UUID, primary_key=True),
+    _need("entity_id", UUID),
+    _need("customer_id", UUID),
+    _need("kind", Text),
+    _need("currency", Text),
+    _need("amount_minor", BigInteger),
+    _need("lines", JSONB),
+    _need("proof_reference", Text),
+    Column("proof_sha256", Text),
+    _need("value_date", Date),
+    _need("status", Text),
+    Column("payment_id", UUID),
+    _need("requested_by", Text),
+    Column("decided_by", Text),
+    _need("requested_at", DateTime(timezone=True)),
+    Column("decided_at", DateTime(timezone=True)),
+    Index("settlement_proof", "tenant_id", "entity_id", "kind", "proof_reference", unique=True),
+    CheckConstraint("amount_minor > 0", name="settlement_above_zero"),
+    CheckConstraint("kind IN ('netting', 'cash')", name="settlement_kind"),
+    CheckConstraint("status IN ('requested', 'booked', 'refused', 'reversed')", name="settlement_status"),
+)
+"""Items settled beside the bank, with proof: netted with what we owe, or paid in cash (then `payment_id` is that payment)."""

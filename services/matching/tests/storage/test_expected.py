@@ -165,7 +165,7 @@ async def test_announced_money_is_told_met_and_expires(world, tenant, make, clie
     assert (
         await post(client, f"/v1/expected-payments/{first['expected_id']}/end", {"status": "cancelled", "reason": "late"})
     ).status_code == 409
-    taken = await post(client, f"/v1/expected-payments/{second['expected_id']}/end", {"status": "failed", "reason": "no funds"})
+    taken = await post(client, f"/v1/expected-payments/{second['expected_id']}/end", {"status": "failed", "reason": "no_funds"})
     assert taken.json()["status"] == "failed"
     await world.holds()
 

@@ -148,7 +148,7 @@ async def test_a_write_off_above_the_limit_needs_another_person_and_money_revers
     assert tuple(await item(world, tenant, "F-1"))[:7] == (0, 950, 0, 0, 50, "paid", None)
     rest = (await client.get("/v1/write-offs", params={"status": "booked"})).json()["items"]
     assert [(w["amount_minor"], w["reversed_minor"]) for w in rest] == [(100, 50)]
-    undone = await post(client, f"/v1/write-offs/{rest[0]['write_off_id']}/reverse", {"reason": "a mistake"})
+    undone = await post(client, f"/v1/write-offs/{rest[0]['write_off_id']}/reverse", {"reason": "mistake"})
     assert (undone.status_code, undone.json()["status"]) == (200, "reversed")
     assert tuple(await item(world, tenant, "F-1"))[:6] == (50, 950, 0, 0, 0, "open")
     names = [type(m.data).__name__ for m in await world.events("ReceivableWrittenOff", "WriteOffReversed") if m.tenant_id == tenant]
@@ -198,7 +198,7 @@ async def test_a_refund_elsewhere_needs_another_person_and_can_be_taken_back(wor
     other = (await post(client, "/v1/refunds", {**body, "creditor_iban": "FR7630006000011234567890189"})).json()
     assert other["status"] == "requested"
     assert (await post(second, f"/v1/refunds/{other['refund_id']}/decision", {"approve": False})).json()["status"] == "refused"
-    taken = await post(client, f"/v1/refunds/{own['refund_id']}/cancel", {"reason": "not owed"})
+    taken = await post(client, f"/v1/refunds/{own['refund_id']}/cancel", {"reason": "not_owed"})
     assert taken.json()["status"] == "cancelled"
     assert tuple(await world.one(tenant, "SELECT unapplied_minor, refunded_minor, status FROM payment")) == (1_000, 0, "unapplied")
     whole = (await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "all of it"})).json()

@@ -1,5 +1,15 @@
 """The HTTP API of matching: bank accounts and files, payments, and what is owed."""
 
-from matching.api import accounts, expected, files, handwork, payments, reads, refunds, review
+from matching.api import accounts, expected, files, handwork, payments, reads, refunds, review, settlements
 
-ROUTERS = (accounts.ROUTER, files.ROUTER, payments.ROUTER, handwork.ROUTER, review.ROUTER, refunds.ROUTER, expected.ROUTER, reads.ROUTER)
+ROUTERS = (
+    accounts.ROUTER,
+    files.ROUTER,
+    payments.ROUTER,
+    handwork.ROUTER,
+    review.ROUTER,
+    refunds.ROUTER,
+    expected.ROUTER,
+    settlements.ROUTER,
+    reads.ROUTER,
+)

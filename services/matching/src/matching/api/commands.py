@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Annotated
 
 from fastapi import Request, Response
+from pydantic import Field
 from shared.failures import is_unavailable
 from shared.web.auth import Caller
 from shared.web.idempotency import once
@@ -11,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.api.accounts import database_of
 
+ReasonCode = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$", description="A word of yours that says why; kept in the audit trail")]
 TRIES = 6
 
 

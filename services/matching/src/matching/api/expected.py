@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching import remittance_files
 from matching.api.accounts import database_of
-from matching.api.commands import command
+from matching.api.commands import ReasonCode, command
 from matching.api.pages import page
 from matching.domain.references import normalised
 from matching.domain.remittances import DEDUCTIONS, RemittanceLine, problem
@@ -42,7 +42,7 @@ HOLD_DAYS = 5
 """Days after the expected one that an announcement holds reminders, where it does not say: banks settle within these."""
 
 
-class LineCommand(Command):
+class RemittanceLineCommand(Command):
     """What is paid of a document: gross less deduction is net; all below zero for a credit note that is deducted."""
 
     document_number: Text | None = None
@@ -63,7 +63,7 @@ class RemittanceCommand(Command):
     document_number: Text | None = None
     currency: CurrencyCode
     total_minor: PositiveMinor
-    lines: Annotated[list[LineCommand], Field(min_length=1, max_length=remittance_files.MOST)]
+    lines: Annotated[list[RemittanceLineCommand], Field(min_length=1, max_length=remittance_files.MOST)]
 
 
 class AnnouncedLine(Command):
@@ -91,10 +91,10 @@ class EndCommand(Command):
     """Why it will not come: taken back by us, or refused at the bank."""
 
     status: Literal["cancelled", "failed"]
-    reason: Text
+    reason: ReasonCode
 
 
-class LineView(BaseModel):
+class RemittanceLineView(BaseModel):
     """A line as it was given."""
 
     document_number: str | None
@@ -129,7 +129,7 @@ class ExpectedView(BaseModel):
 class ExpectedDetail(ExpectedView):
     """An expected payment with its lines."""
 
-    lines: list[LineView]
+    lines: list[RemittanceLineView]
 
 
 class ExpectedList(BaseModel):
@@ -267,7 +267,7 @@ async def _take(conn: AsyncConnection, request: Request, caller: Caller, held: E
 
 def _detail(held: Expected) -> ExpectedDetail:
     view = ExpectedView.model_validate(held, from_attributes=True)
-    lines = [LineView.model_validate(line, from_attributes=True) for line in held.lines]
+    lines = [RemittanceLineView.model_validate(line, from_attributes=True) for line in held.lines]
     return ExpectedDetail(**view.model_dump(), lines=lines)
 
 
@@ -277,7 +277,8 @@ async def post_end(request: Request, caller: Writer, expected_id: Annotated[Id, 
 
     async def produce(conn: AsyncConnection) -> Response:
         held = await expected.end(conn, caller.tenant_id, expected_id, body.status)
-        await audit.record(conn, caller.tenant_id, [(caller.subject, f"expected_payment.{body.status}", str(expected_id), {})])
+        detail = {"reason": body.reason}
+        await audit.record(conn, caller.tenant_id, [(caller.subject, f"expected_payment.{body.status}", str(expected_id), detail)])
         return JSONResponse(_detail(held).model_dump(mode="json"))
 
     return await command(request, caller, produce)

@@ -17,7 +17,7 @@ from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.api.accounts import database_of
-from matching.api.commands import command
+from matching.api.commands import ReasonCode, command
 from matching.api.pages import page
 from matching.api.payments import Status
 from matching.domain.books import Payment
@@ -79,7 +79,7 @@ class MoveCommand(Command):
     """Whose payment it is."""
 
     customer_id: Id
-    reason: Text
+    reason: ReasonCode
 
 
 class LimitCommand(Command):
@@ -114,7 +114,7 @@ class WriteOffCommand(Command):
 class ReverseCommand(Command):
     """Take back an amount of a write-off, or all that is left of it."""
 
-    reason: Text
+    reason: ReasonCode
     amount_minor: PositiveMinor | None = None
 
 
@@ -122,7 +122,7 @@ class DecideCommand(Command):
     """What a second person says."""
 
     approve: bool
-    reason: Text | None = None
+    reason: ReasonCode | None = None
 
 
 class WriteOffView(BaseModel):
@@ -197,7 +197,7 @@ async def post_move(request: Request, caller: Writer, payment_id: Annotated[Id, 
 
     async def produce(conn: AsyncConnection) -> Response:
         payment = await allocations.move(conn, caller.tenant_id, payment_id, body.customer_id, now=now)
-        detail = {"version": payment.version, "customer_id": str(body.customer_id)}
+        detail = {"version": payment.version, "customer_id": str(body.customer_id), "reason": body.reason}
         await audit.record(conn, caller.tenant_id, [(caller.subject, "payment.move", str(payment_id), detail)])
         return payment_after(payment)
 
@@ -237,7 +237,7 @@ async def post_write_off(request: Request, caller: Writer, body: WriteOffCommand
         given = await write_offs.request(
             conn, caller.tenant_id, body.item_id, body.amount_minor, reason=body.reason, note=body.note, by=caller.subject, now=now
         )
-        return await _told(conn, caller, "write_off.request", given, 201)
+        return await _told(conn, caller, "write_off.request", given, reason=body.reason, status=201)
 
     return await command(request, caller, produce)
 
@@ -249,7 +249,7 @@ async def decide_write_off(request: Request, caller: Writer, write_off_id: Annot
 
     async def produce(conn: AsyncConnection) -> Response:
         given = await write_offs.decide(conn, caller.tenant_id, write_off_id, approve=body.approve, by=caller.subject, now=now)
-        return await _told(conn, caller, "write_off.approve" if body.approve else "write_off.refuse", given)
+        return await _told(conn, caller, "write_off.approve" if body.approve else "write_off.refuse", given, reason=body.reason)
 
     return await command(request, caller, produce)
 
@@ -261,7 +261,7 @@ async def reverse_write_off(request: Request, caller: Writer, write_off_id: Anno
 
     async def produce(conn: AsyncConnection) -> Response:
         given = await write_offs.reverse(conn, caller.tenant_id, write_off_id, body.amount_minor, by=caller.subject, now=now)
-        return await _told(conn, caller, "write_off.reverse", given)
+        return await _told(conn, caller, "write_off.reverse", given, reason=body.reason)
 
     return await command(request, caller, produce)
 
@@ -288,7 +288,9 @@ async def list_write_offs(
     return WriteOffList(items=[WriteOffView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
 
 
-async def _told(conn: AsyncConnection, caller: Caller, action: str, given: write_offs.WriteOff, status: int = 200) -> Response:
-    detail = {"item_id": str(given.item_id), "amount_minor": given.amount_minor, "status": given.status}
+async def _told(
+    conn: AsyncConnection, caller: Caller, action: str, given: write_offs.WriteOff, *, reason: str | None, status: int = 200
+) -> Response:
+    detail = {"item_id": str(given.item_id), "amount_minor": given.amount_minor, "status": given.status, "reason": reason}
     await audit.record(conn, caller.tenant_id, [(caller.subject, action, str(given.write_off_id), detail)])
     return JSONResponse(WriteOffView.model_validate(given, from_attributes=True).model_dump(mode="json"), status)

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching import recalls as camt056
 from matching.api.accounts import Iban, database_of
-from matching.api.commands import command
+from matching.api.commands import ReasonCode, command
 from matching.api.handwork import DecideCommand
 from matching.api.pages import page
 from matching.handlers import recalls, refunds
@@ -45,7 +45,7 @@ class RefundCommand(Command):
 class CancelCommand(Command):
     """Why a refund is taken back; `bank_refused` for one that was sent."""
 
-    reason: Text
+    reason: ReasonCode
     bank_refused: bool = False
 
 
@@ -77,14 +77,14 @@ class RefundList(BaseModel):
     next_cursor: str | None
 
 
-class FileCommand(Command):
+class RefundFileCommand(Command):
     """Write a file with all approved refunds of an account, to be executed on a day."""
 
     bank_account_id: Id
     execution_date: Date
 
 
-class FileView(BaseModel):
+class RefundFileView(BaseModel):
     """A file for the bank; its content is at `/v1/refund-files/{id}`."""
 
     refund_file_id: UUID
@@ -127,7 +127,7 @@ class RecallDecision(Command):
     """Whether the bank may have the money."""
 
     accept: bool
-    reason: Text | None = None
+    reason: ReasonCode | None = None
 
 
 @ROUTER.post("/refunds", status_code=201, response_model=RefundView, openapi_extra=KEYED)
@@ -147,7 +147,7 @@ async def post_refund(request: Request, caller: Writer, body: RefundCommand) -> 
             by=caller.subject,
             now=now,
         )
-        return await _told(conn, caller, "refund.request", given, 201)
+        return await _told(conn, caller, "refund.request", given, status=201)
 
     return await command(request, caller, produce)
 
@@ -159,7 +159,7 @@ async def decide_refund(request: Request, caller: Writer, refund_id: Annotated[I
 
     async def produce(conn: AsyncConnection) -> Response:
         given = await refunds.decide(conn, caller.tenant_id, refund_id, approve=body.approve, by=caller.subject, now=now)
-        return await _told(conn, caller, "refund.approve" if body.approve else "refund.refuse", given)
+        return await _told(conn, caller, "refund.approve" if body.approve else "refund.refuse", given, reason=body.reason)
 
     return await command(request, caller, produce)
 
@@ -171,7 +171,7 @@ async def cancel_refund(request: Request, caller: Writer, refund_id: Annotated[I
 
     async def produce(conn: AsyncConnection) -> Response:
         given = await refunds.cancel(conn, caller.tenant_id, refund_id, bank_refused=body.bank_refused, by=caller.subject, now=now)
-        return await _told(conn, caller, "refund.cancel", given)
+        return await _told(conn, caller, "refund.cancel", given, reason=body.reason)
 
     return await command(request, caller, produce)
 
@@ -198,8 +198,8 @@ async def list_refunds(
     return RefundList(items=[RefundView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
 
 
-@ROUTER.post("/refund-files", status_code=201, response_model=FileView, openapi_extra=KEYED)
-async def post_file(request: Request, caller: Writer, body: FileCommand) -> Response:
+@ROUTER.post("/refund-files", status_code=201, response_model=RefundFileView, openapi_extra=KEYED)
+async def post_file(request: Request, caller: Writer, body: RefundFileCommand) -> Response:
     """Writes a pain.001 file with all approved refunds of an account; each is in one file, once."""
     now = request.app.state.runtime.clock.now()
 
@@ -210,7 +210,7 @@ async def post_file(request: Request, caller: Writer, body: FileCommand) -> Resp
         amount = sum(one.amount_minor for one in given)
         detail = {"refunds": len(given), "amount_minor": amount}
         await audit.record(conn, caller.tenant_id, [(caller.subject, "refund_file.write", str(file_id), detail)])
-        view = FileView(refund_file_id=file_id, refunds=len(given), amount_minor=amount, execution_date=body.execution_date)
+        view = RefundFileView(refund_file_id=file_id, refunds=len(given), amount_minor=amount, execution_date=body.execution_date)
         return JSONResponse(view.model_dump(mode="json"), 201)
 
     return await command(request, caller, produce)
@@ -264,7 +264,7 @@ async def decide_recall(request: Request, caller: Writer, recall_id: Annotated[I
         decide = recalls.accept if body.accept else recalls.refuse
         held = await decide(conn, caller.tenant_id, recall_id, by=caller.subject, now=now)
         action = "recall.accept" if body.accept else "recall.refuse"
-        await audit.record(conn, caller.tenant_id, [(caller.subject, action, str(recall_id), {})])
+        await audit.record(conn, caller.tenant_id, [(caller.subject, action, str(recall_id), {"reason": body.reason})])
         return JSONResponse(RecallView.model_validate(held, from_attributes=True).model_dump(mode="json"))
 
     return await command(request, caller, produce)
@@ -286,7 +286,9 @@ async def list_recalls(
     return RecallList(items=[RecallView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
 
 
-async def _told(conn: AsyncConnection, caller: Caller, action: str, given: refunds.Refund, status: int = 200) -> Response:
-    detail = {"payment_id": str(given.payment_id), "amount_minor": given.amount_minor, "status": given.status}
+async def _told(
+    conn: AsyncConnection, caller: Caller, action: str, given: refunds.Refund, *, reason: str | None = None, status: int = 200
+) -> Response:
+    detail = {"payment_id": str(given.payment_id), "amount_minor": given.amount_minor, "status": given.status, "reason": reason}
     await audit.record(conn, caller.tenant_id, [(caller.subject, action, str(given.refund_id), detail)])
     return JSONResponse(RefundView.model_validate(given, from_attributes=True).model_dump(mode="json"), status)

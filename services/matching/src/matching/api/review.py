@@ -27,7 +27,7 @@ Writer = Annotated[Caller, requires("payments:write")]
 Reader = Annotated[Caller, requires("payments:read")]
 
 
-class LineView(BaseModel):
+class CandidateLineView(BaseModel):
     """What a candidate settles of an item."""
 
     item_id: UUID
@@ -44,7 +44,7 @@ class CandidateView(BaseModel):
     """One reading of the payment, best first; `evidence` says what speaks for it, and for the first why the next one lost."""
 
     rank: int
-    lines: list[LineView]
+    lines: list[CandidateLineView]
     evidence: dict[str, Any]
 
 

@@ -386,6 +386,24 @@ class Books:
             item.status, item.close_cause = "closed", "written_off"
         self._enter(item, "bad_debt", "receivables", amount, None, item.item_id)
 
+    def net(self, item: Item, amount: int) -> None:
+        """Settles `amount` of what is open with what we owe the customer elsewhere. Raises ValueError for more, and for a credit note."""
+        if item.kind == "credit_note" or not 0 < amount <= item.open_minor:
+            raise ValueError("only what is open of a receivable is netted")
+        self._open(item, -amount)
+        item.set_off_minor += amount
+        if not item.open_minor:
+            item.status, item.close_cause = "closed", "netting"
+        self._enter(item, "payables", "receivables", amount, None, item.item_id)
+
+    def undo_net(self, item: Item, amount: int) -> None:
+        """A netting was taken back: the item owes again. Raises ValueError for more than was netted."""
+        if not 0 < amount <= item.set_off_minor:
+            raise ValueError("only what was netted is taken back")
+        item.set_off_minor -= amount
+        self._open(item, amount)
+        self._enter(item, "receivables", "payables", amount, None, item.item_id)
+
     def reverse_write_off(self, item: Item, amount: int) -> None:
         """What was written off is owed again. Raises ValueError for more than was."""
         if not 0 < amount <= item.written_off_minor:

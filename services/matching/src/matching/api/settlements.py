@@ -1,0 +1,300 @@
+"""Settlements beside the bank, with proof; and the sub-ledger's export for the accountant."""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Path, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import BaseModel, Field
+from shared import audit
+from shared.web.auth import Caller, requires
+from shared.web.idempotency import KEYED
+from shared.web.models import Command, CurrencyCode, Date, Id, Lax, PositiveMinor, Text
+from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
+from shared.web.problems import FieldError, Problem
+from shared.web.route import Router
+from sqlalchemy.ext.asyncio import AsyncConnection
+from stdnum import luhn
+
+from matching.api.accounts import database_of
+from matching.api.commands import ReasonCode, command
+from matching.api.handwork import DecideCommand
+from matching.api.pages import page
+from matching.domain.ledger import LEDGERS
+from matching.handlers import ledger, settlements
+from matching.handlers.allocations import known_customer
+from matching.handlers.settlements import Settlement
+
+ROUTER = Router(prefix="/v1", tags=["settlements and ledger"])
+Writer = Annotated[Caller, requires("payments:write")]
+Reader = Annotated[Caller, requires("payments:read")]
+Status = Literal["requested", "booked", "refused", "reversed"]
+_SIREN = re.compile(r"[0-9]{9}")
+
+
+class SettlementLine(Command):
+    """What of the settlement is for an item."""
+
+    item_id: Id
+    amount_minor: PositiveMinor
+
+
+class Proof(Command):
+    """What proves it: the number of the netting agreement's statement or of the receipt, and the document's SHA-256 where it is kept."""
+
+    reference: Text
+    document_sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")] = None
+
+
+class SettlementCommand(Command):
+    """Items settled beside the bank: netted with what we owe the customer, or paid in cash."""
+
+    kind: Literal["netting", "cash"]
+    entity_id: Id
+    customer_id: Id
+    currency: CurrencyCode
+    value_date: Date
+    proof: Proof
+    lines: Annotated[list[SettlementLine], Field(min_length=1, max_length=1000)]
+
+
+class ReverseCommand(Command):
+    """Why it is taken back."""
+
+    reason: ReasonCode
+
+
+class SettlementLineView(BaseModel):
+    """What of the settlement is for an item."""
+
+    item_id: UUID
+    amount_minor: int
+
+
+class SettlementView(BaseModel):
+    """A settlement as it stands."""
+
+    settlement_id: UUID
+    entity_id: UUID
+    customer_id: UUID
+    kind: Literal["netting", "cash"]
+    currency: str
+    amount_minor: int
+    lines: list[SettlementLineView]
+    proof_reference: str
+    proof_sha256: str | None
+    value_date: date
+    status: Status
+    payment_id: UUID | None
+    requested_by: str
+    decided_by: str | None
+    requested_at: datetime
+    decided_at: datetime | None
+
+
+class SettlementList(BaseModel):
+    """A page of settlements."""
+
+    items: list[SettlementView]
+    next_cursor: str | None
+
+
+class AccountNumber(Command):
+    """A number of the entity's chart, and its label."""
+
+    number: Annotated[str, Field(pattern="^[0-9A-Z]{3,20}$")]
+    label: Text
+
+
+class ChartCommand(Command):
+    """Numbers for ledger accounts, by name."""
+
+    accounts: Annotated[dict[str, AccountNumber], Field(min_length=1, max_length=len(LEDGERS))]
+
+
+class AccountView(BaseModel):
+    """A number and its label."""
+
+    number: str
+    label: str
+
+
+class ChartView(BaseModel):
+    """The entity's chart as the export uses it."""
+
+    accounts: dict[str, AccountView]
+
+
+@ROUTER.post("/settlements", status_code=201, response_model=SettlementView, openapi_extra=KEYED)
+async def post_settlement(request: Request, caller: Writer, body: SettlementCommand) -> Response:
+    """Settles items beside the bank: booked at once up to the entity's limit, else when another person approves."""
+    now = request.app.state.runtime.clock.now()
+    lines = [(line.item_id, line.amount_minor) for line in body.lines]
+    if len({item for item, _ in lines}) < len(lines):
+        raise Problem(422, "item-twice", "An item is named twice", errors=[FieldError("/lines", "item-twice", "an item is named twice")])
+    amount = sum(line.amount_minor for line in body.lines)
+    if amount >= 2**63:
+        raise Problem(422, "amount-too-large", "The sum of the lines is larger than any amount")
+    given = Settlement(
+        body.entity_id,  # replaced by the settlement's own
+        body.entity_id,
+        body.customer_id,
+        body.kind,
+        body.currency,
+        amount,
+        lines,
+        body.proof.reference,
+        body.proof.document_sha256,
+        body.value_date,
+        "requested",
+        None,
+        caller.subject,
+        None,
+        now,
+        None,
+    )
+
+    async def produce(conn: AsyncConnection) -> Response:
+        await known_customer(conn, caller.tenant_id, body.customer_id)
+        taken = await settlements.request(conn, caller.tenant_id, given, now=now)
+        return await _told(conn, caller, "settlement.request", taken, status=201)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.post("/settlements/{settlement_id}/decision", response_model=SettlementView, openapi_extra=KEYED)
+async def decide_settlement(request: Request, caller: Writer, settlement_id: Annotated[Id, Path()], body: DecideCommand) -> Response:
+    """Books a requested settlement (another person than who asked for it) or refuses it."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        given = await settlements.decide(conn, caller.tenant_id, settlement_id, approve=body.approve, by=caller.subject, now=now)
+        return await _told(conn, caller, "settlement.approve" if body.approve else "settlement.refuse", given, reason=body.reason)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.post("/settlements/{settlement_id}/reverse", response_model=SettlementView, openapi_extra=KEYED)
+async def reverse_settlement(request: Request, caller: Writer, settlement_id: Annotated[Id, Path()], body: ReverseCommand) -> Response:
+    """Takes a booked settlement back: its items owe again."""
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        given = await settlements.reverse(conn, caller.tenant_id, settlement_id, by=caller.subject, now=now)
+        return await _told(conn, caller, "settlement.reverse", given, reason=body.reason)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.get("/settlements")
+async def list_settlements(
+    request: Request,
+    caller: Reader,
+    status: Status | None = None,
+    customer_id: Annotated[UUID | None, Lax] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> SettlementList:
+    """Settlements by id, of one status or customer where asked."""
+    rows, after = await page(
+        request,
+        caller,
+        "SELECT settlement_id AS at, * FROM settlement WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
+        "AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id)",
+        {"status": status, "customer_id": customer_id},
+        limit=limit,
+        cursor=cursor,
+    )
+    return SettlementList(items=[_listed(row) for row in rows], next_cursor=after)
+
+
+def _listed(row: Any) -> SettlementView:
+    names = set(SettlementView.model_fields) - {"lines"}
+    lines = [SettlementLineView(item_id=UUID(line["item_id"]), amount_minor=line["amount_minor"]) for line in _lines(row.lines)]
+    return SettlementView(**{name: getattr(row, name) for name in names}, lines=lines)
+
+
+def _lines(value: Any) -> list[dict[str, Any]]:
+    return value if isinstance(value, list) else list(json.loads(value))
+
+
+async def _told(
+    conn: AsyncConnection, caller: Caller, action: str, given: Settlement, *, reason: str | None = None, status: int = 200
+) -> Response:
+    detail = {
+        "kind": given.kind,
+        "amount_minor": given.amount_minor,
+        "status": given.status,
+        "proof_sha256": given.proof_sha256,
+        "reason": reason,
+    }
+    await audit.record(conn, caller.tenant_id, [(caller.subject, action, str(given.settlement_id), detail)])
+    names = set(SettlementView.model_fields) - {"lines"}
+    lines = [SettlementLineView(item_id=item, amount_minor=amount) for item, amount in given.lines]
+    view = SettlementView(**{name: getattr(given, name) for name in names}, lines=lines)
+    return JSONResponse(view.model_dump(mode="json"), status)
+
+
+# --- the ledger ---------------------------------------------------------------------------------------------------
+@ROUTER.put("/ledger-accounts/{entity_id}")
+async def put_chart(
+    request: Request, caller: Annotated[Caller, requires("bank:write")], entity_id: Annotated[Id, Path()], body: ChartCommand
+) -> ChartView:
+    """Gives ledger accounts of an entity numbers of its own; the others keep those of the French general chart."""
+    unknown = sorted(set(body.accounts) - set(LEDGERS))
+    if unknown:
+        errors = [FieldError("/accounts", "ledger-unknown", f"the ledger accounts are {', '.join(LEDGERS)}")]
+        raise Problem(422, "ledger-unknown", "There is no such ledger account", errors=errors)
+    numbers = {name: (one.number, one.label) for name, one in body.accounts.items()}
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        await ledger.set_chart(conn, caller.tenant_id, entity_id, numbers)
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "ledger_accounts.put", str(entity_id), {"ledgers": sorted(numbers)})])
+        return _chart(await ledger.chart_of(conn, caller.tenant_id, entity_id))
+
+
+@ROUTER.get("/ledger-accounts/{entity_id}")
+async def get_chart(request: Request, caller: Reader, entity_id: Annotated[Id, Path()]) -> ChartView:
+    """The entity's chart as the export uses it."""
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        return _chart(await ledger.chart_of(conn, caller.tenant_id, entity_id))
+
+
+def _chart(numbers: Mapping[str, tuple[str, str]]) -> ChartView:
+    return ChartView(accounts={name: AccountView(number=number, label=label) for name, (number, label) in numbers.items()})
+
+
+@ROUTER.get("/ledger-export", response_class=Response, responses={200: {"content": {"text/csv": {}, "text/plain": {}}}})
+async def export(
+    request: Request,
+    caller: Reader,
+    entity_id: Annotated[UUID, Lax],
+    first: Date,
+    last: Date,
+    form: Annotated[Literal["fec", "csv"], Query(alias="format")] = "csv",
+    siren: Annotated[str | None, Query(max_length=9)] = None,
+) -> StreamingResponse:
+    """The sub-ledger's entries of an entity from `first` to `last`, both included, two lines each.
+
+    `fec`: France's fichier des écritures comptables (article A. 47 A-1 LPF), in euro, named by the SIREN where it is given.
+    """
+    if last < first:
+        raise Problem(422, "period-empty", "The period ends before it begins")
+    if siren is not None and not (_SIREN.fullmatch(siren) and luhn.is_valid(siren)):
+        raise Problem(422, "siren-invalid", "A SIREN has nine digits, the last of which checks the others")
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        unknown, currencies = await ledger.missing(conn, caller.tenant_id, entity_id, first, last)
+    if unknown:
+        raise Problem(
+            409, "ledger-without-number", "A ledger account has no number in the entity's chart", f"without one: {', '.join(unknown)}"
+        )
+    fec = form == "fec"
+    if fec and set(currencies) - {"EUR"}:
+        raise Problem(409, "ledger-not-in-euro", "A FEC is in euro, and entries of the period are not", "export them as csv")
+    name = f"{siren or 'SIREN'}FEC{last:%Y%m%d}.txt" if fec else f"ledger-{first}-{last}.csv"
+    media = "text/plain; charset=utf-8" if fec else "text/csv; charset=utf-8"
+    pieces = ledger.export(database_of(request), caller.tenant_id, entity_id, first, last, fec=fec)
+    return StreamingResponse(pieces, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'})

@@ -1,0 +1,113 @@
+"""The sub-ledger for an accountant: which account of a chart a ledger account is, in which journal an entry goes, its lines.
+
+Each entry is double: it makes a debit line and a credit line of the same amount, so whatever is exported is balanced. The
+default numbers are those of the French general chart (PCG, règlement ANC 2014-03); what it has no one number for
+(`withheld`: tax or a retention) has none here, and an entity sets its own.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+CHART: Mapping[str, tuple[str, str]] = {
+    "receivables": ("411000", "Clients"),
+    "credit_notes": ("411000", "Clients"),
+    "set_off": ("411000", "Clients"),
+    "bank": ("512000", "Banques"),
+    "cash": ("530000", "Caisse"),
+    "unapplied": ("471000", "Compte d'attente"),
+    "refunds": ("467000", "Autres comptes débiteurs ou créditeurs"),
+    "recalled": ("467000", "Autres comptes débiteurs ou créditeurs"),
+    "payables": ("401000", "Fournisseurs"),
+    "discount": ("665000", "Escomptes accordés"),
+    "charges": ("627000", "Services bancaires et assimilés"),
+    "bad_debt": ("654000", "Pertes sur créances irrécouvrables"),
+    "fx_loss": ("666000", "Pertes de change"),
+    "fx_gain": ("766000", "Gains de change"),
+}
+"""Ledger account to number and label."""
+LEDGERS = (*CHART, "withheld")
+"""What an entity may give a number of its own."""
+CUSTOMERS = frozenset({"receivables", "credit_notes", "set_off", "unapplied"})
+"""Ledger accounts that are kept by customer."""
+SOURCE = "billed"
+"""The other side of an invoice: it is posted by the ERP's sales journal, so entries with it are not exported."""
+_JOURNALS = (("bank", ("BQ", "Banque")), ("cash", ("CA", "Caisse")))
+_OTHER = ("OD", "Opérations diverses")
+_LABELS = {
+    ("bank", "unapplied"): "Encaissement",
+    ("cash", "unapplied"): "Encaissement en espèces",
+    ("unapplied", "receivables"): "Lettrage",
+    ("receivables", "unapplied"): "Annulation de lettrage",
+    ("unapplied", "bank"): "Rejet ou retour",
+    ("unapplied", "recalled"): "Demande de retour de fonds",
+    ("recalled", "unapplied"): "Retour de fonds refusé",
+    ("recalled", "bank"): "Retour de fonds",
+    ("unapplied", "refunds"): "Remboursement ordonné",
+    ("refunds", "unapplied"): "Remboursement annulé",
+    ("refunds", "bank"): "Remboursement",
+    ("bad_debt", "receivables"): "Passage en perte",
+    ("receivables", "bad_debt"): "Reprise de perte",
+    ("discount", "receivables"): "Escompte accordé",
+    ("charges", "receivables"): "Frais ou écart de règlement",
+    ("credit_notes", "set_off"): "Imputation d'avoir",
+    ("set_off", "receivables"): "Imputation d'avoir",
+    ("payables", "receivables"): "Compensation",
+}
+
+
+class ChartError(ValueError):
+    """A ledger account that has no number: the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """An entry with what an accountant wants to see of its item, payment and customer. `amount_minor` is above zero."""
+
+    entry_id: int
+    day: date
+    debit: str
+    credit: str
+    amount_minor: int
+    currency: str
+    customer_number: str | None
+    customer_name: str | None
+    document: str | None
+    document_date: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One side of an entry."""
+
+    ledger: str
+    number: str
+    label: str
+    customer_number: str
+    customer_name: str
+    debit_minor: int
+    credit_minor: int
+
+
+def journal(posting: Posting) -> tuple[str, str]:
+    """Code and name of the journal that an entry goes in."""
+    sides = {posting.debit, posting.credit}
+    return next((found for ledger, found in _JOURNALS if ledger in sides), _OTHER)
+
+
+def text(posting: Posting) -> str:
+    """What an entry is, in words."""
+    label = _LABELS.get((posting.debit, posting.credit), "Écriture auxiliaire clients")
+    return f"{label} {posting.document}" if posting.document else label
+
+
+def lines(posting: Posting, chart: Mapping[str, tuple[str, str]]) -> Iterator[Line]:
+    """The debit line, then the credit line. Raises ChartError."""
+    for ledger, debit, credit in ((posting.debit, posting.amount_minor, 0), (posting.credit, 0, posting.amount_minor)):
+        if ledger not in chart:
+            raise ChartError(ledger)
+        number, label = chart[ledger]
+        mine = ledger in CUSTOMERS and posting.customer_number
+        yield Line(
+            ledger, number, label, posting.customer_number or "" if mine else "", posting.customer_name or "" if mine else "", debit, credit
+        )

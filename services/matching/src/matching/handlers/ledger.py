@@ -1,0 +1,197 @@
+"""The sub-ledger's export: entries of an entity and a period as FEC (France) or CSV, streamed.
+
+FEC: the 18 columns of article A. 47 A-1, VII of the Livre des procédures fiscales, tab-separated, dates AAAAMMJJ, decimal
+comma, in euro; EcritureNum counts from 1 without a gap in chronological order, so a fiscal year is exported whole.
+"""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
+
+from shared.db import Database, run, sql
+from shared.money import format_amount
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.ledger import CHART, SOURCE, Posting, journal, lines, text
+from matching.storage.rows import fetch
+
+FEC = (
+    "JournalCode",
+    "JournalLib",
+    "EcritureNum",
+    "EcritureDate",
+    "CompteNum",
+    "CompteLib",
+    "CompAuxNum",
+    "CompAuxLib",
+    "PieceRef",
+    "PieceDate",
+    "EcritureLib",
+    "Debit",
+    "Credit",
+    "EcritureLet",
+    "DateLet",
+    "ValidDate",
+    "Montantdevise",
+    "Idevise",
+)
+CSV = (
+    "entry_id",
+    "date",
+    "journal",
+    "account",
+    "account_label",
+    "ledger",
+    "customer_number",
+    "document",
+    "document_date",
+    "text",
+    "debit",
+    "credit",
+    "currency",
+)
+SLICE = 1_000
+"""Entries encoded at once."""
+_PERIOD = "tenant_id = :tenant AND entity_id = :entity AND at >= :first AND at < :after AND debit <> :source AND credit <> :source"
+_QUERY = (
+    "SELECT l.entry_id, CAST(l.at AT TIME ZONE 'UTC' AS date) AS day, l.debit, l.credit, l.amount_minor, l.currency, c.customer_number, "  # noqa: S608 - ours
+    "n.name, coalesce(i.invoice_number, p.bank_reference, CAST(p.payment_id AS text)), coalesce(i.issue_date, p.booking_date) "
+    f"FROM (SELECT * FROM ledger_entry WHERE {_PERIOD}) l "
+    "LEFT JOIN open_item i ON i.tenant_id = l.tenant_id AND i.item_id = l.item_id "
+    "LEFT JOIN payment p ON p.tenant_id = l.tenant_id AND p.payment_id = l.payment_id "
+    "LEFT JOIN customer c ON c.tenant_id = l.tenant_id AND c.customer_id = coalesce(i.customer_id, p.payer_customer_id) "
+    "LEFT JOIN customer_identity n ON n.tenant_id = l.tenant_id AND n.customer_id = c.customer_id ORDER BY l.at, l.entry_id"
+)
+
+
+async def chart_of(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID) -> dict[str, tuple[str, str]]:
+    """Numbers and labels of an entity's ledger accounts: its own, else those of the French general chart."""
+    rows = await fetch(
+        conn,
+        "SELECT ledger, number, label FROM ledger_account WHERE tenant_id = :tenant AND entity_id = :entity",
+        tenant=tenant_id,
+        entity=entity_id,
+    )
+    return {**CHART, **{row[0]: (row[1], row[2]) for row in rows}}
+
+
+async def set_chart(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, numbers: Mapping[str, tuple[str, str]]) -> None:
+    """Gives ledger accounts of an entity numbers of its own."""
+    await run(
+        conn,
+        "INSERT INTO ledger_account (tenant_id, entity_id, ledger, number, label) SELECT :tenant, :entity, * FROM "
+        "unnest(CAST(:ledgers AS text[]), CAST(:numbers AS text[]), CAST(:labels AS text[])) "
+        "ON CONFLICT (tenant_id, entity_id, ledger) DO UPDATE SET number = EXCLUDED.number, label = EXCLUDED.label",
+        tenant=tenant_id,
+        entity=entity_id,
+        ledgers=list(numbers),
+        numbers=[one[0] for one in numbers.values()],
+        labels=[one[1] for one in numbers.values()],
+    )
+
+
+async def missing(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, first: date, last: date) -> tuple[list[str], list[str]]:
+    """What stands in the way of an export: ledger accounts without a number, and the currencies that are used."""
+    rows = await fetch(
+        conn,
+        f"SELECT DISTINCT debit, credit, currency FROM ledger_entry WHERE {_PERIOD}",  # noqa: S608 - ours
+        **_period(tenant_id, entity_id, first, last),
+    )
+    chart = await chart_of(conn, tenant_id, entity_id)
+    unknown = sorted({ledger for debit, credit, _ in rows for ledger in (debit, credit) if ledger not in chart})
+    return unknown, sorted({row[2] for row in rows})
+
+
+def _period(tenant_id: UUID, entity_id: UUID, first: date, last: date) -> dict[str, object]:
+    return {"tenant": tenant_id, "entity": entity_id, "first": _start(first), "after": _start(last + timedelta(days=1)), "source": SOURCE}
+
+
+def _start(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+async def export(database: Database, tenant_id: UUID, entity_id: UUID, first: date, last: date, *, fec: bool) -> AsyncIterator[bytes]:
+    """The file, piece by piece: one sorted pass over the period, read by a cursor of the server."""
+    async with database.transaction(tenant_id) as conn:
+        chart = await chart_of(conn, tenant_id, entity_id)
+        yield _encoded([FEC if fec else CSV], fec=fec)
+        result = await conn.stream(sql(_QUERY), _period(tenant_id, entity_id, first, last))
+        number = 0
+        async for part in result.partitions(SLICE):
+            rows: list[tuple[object, ...]] = []
+            for row in part:
+                number += 1
+                posting = Posting(*row)
+                rows += _fec(posting, number, chart) if fec else _csv(posting, chart)
+            yield _encoded(rows, fec=fec)
+
+
+def _fec(posting: Posting, number: int, chart: Mapping[str, tuple[str, str]]) -> list[tuple[object, ...]]:
+    code, name = journal(posting)
+    day = f"{posting.day:%Y%m%d}"
+    document = posting.document or f"E{posting.entry_id}"
+    dated = f"{posting.document_date or posting.day:%Y%m%d}"
+
+    def euro(minor: int) -> str:
+        return format_amount(minor, posting.currency).replace(".", ",")
+
+    return [
+        (
+            code,
+            name,
+            number,
+            day,
+            line.number,
+            line.label,
+            line.customer_number,
+            line.customer_name,
+            document,
+            dated,
+            text(posting),
+            euro(line.debit_minor),
+            euro(line.credit_minor),
+            "",
+            "",
+            day,
+            "",
+            "",
+        )
+        for line in lines(posting, chart)
+    ]
+
+
+def _csv(posting: Posting, chart: Mapping[str, tuple[str, str]]) -> list[tuple[object, ...]]:
+    return [
+        (
+            posting.entry_id,
+            posting.day.isoformat(),
+            journal(posting)[0],
+            line.number,
+            line.label,
+            line.ledger,
+            _inert(line.customer_number),
+            _inert(posting.document or ""),
+            posting.document_date or "",
+            text(posting),
+            format_amount(line.debit_minor, posting.currency),
+            format_amount(line.credit_minor, posting.currency),
+            posting.currency,
+        )
+        for line in lines(posting, chart)
+    ]
+
+
+def _inert(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula: numbers of documents and customers are other people's."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
+
+
+def _encoded(rows: Sequence[Sequence[object]], *, fec: bool) -> bytes:
+    """Rows as text: FEC by tabs, without quotes (a field has no separator in it); CSV by RFC 4180."""
+    if fec:
+        return "".join("\t".join(" ".join(str(field).split()) for field in row) + "\r\n" for row in rows).encode()
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\r\n").writerows(rows)
+    return stream.getvalue().encode()
