@@ -111,7 +111,7 @@ class WriteOffCommand(Command):
     note: Text | None = None
 
 
-class ReverseCommand(Command):
+class ReverseWriteOffCommand(Command):
     """Take back an amount of a write-off, or all that is left of it."""
 
     reason: ReasonCode
@@ -255,7 +255,9 @@ async def decide_write_off(request: Request, caller: Writer, write_off_id: Annot
 
 
 @ROUTER.post("/write-offs/{write_off_id}/reverse", response_model=WriteOffView, openapi_extra=KEYED)
-async def reverse_write_off(request: Request, caller: Writer, write_off_id: Annotated[Id, Path()], body: ReverseCommand) -> Response:
+async def reverse_write_off(
+    request: Request, caller: Writer, write_off_id: Annotated[Id, Path()], body: ReverseWriteOffCommand
+) -> Response:
     """The item owes again what was written off, or an amount of it."""
     now = request.app.state.runtime.clock.now()
 

@@ -62,7 +62,7 @@ class SettlementCommand(Command):
     lines: Annotated[list[SettlementLine], Field(min_length=1, max_length=1000)]
 
 
-class ReverseCommand(Command):
+class ReverseSettlementCommand(Command):
     """Why it is taken back."""
 
     reason: ReasonCode
@@ -116,7 +116,7 @@ class ChartCommand(Command):
     accounts: Annotated[dict[str, AccountNumber], Field(min_length=1, max_length=len(LEDGERS))]
 
 
-class AccountView(BaseModel):
+class LedgerAccountView(BaseModel):
     """A number and its label."""
 
     number: str
@@ -126,7 +126,7 @@ class AccountView(BaseModel):
 class ChartView(BaseModel):
     """The entity's chart as the export uses it."""
 
-    accounts: dict[str, AccountView]
+    accounts: dict[str, LedgerAccountView]
 
 
 @ROUTER.post("/settlements", status_code=201, response_model=SettlementView, openapi_extra=KEYED)
@@ -179,7 +179,9 @@ async def decide_settlement(request: Request, caller: Writer, settlement_id: Ann
 
 
 @ROUTER.post("/settlements/{settlement_id}/reverse", response_model=SettlementView, openapi_extra=KEYED)
-async def reverse_settlement(request: Request, caller: Writer, settlement_id: Annotated[Id, Path()], body: ReverseCommand) -> Response:
+async def reverse_settlement(
+    request: Request, caller: Writer, settlement_id: Annotated[Id, Path()], body: ReverseSettlementCommand
+) -> Response:
     """Takes a booked settlement back: its items owe again."""
     now = request.app.state.runtime.clock.now()
 
@@ -264,7 +266,7 @@ async def get_chart(request: Request, caller: Reader, entity_id: Annotated[Id, P
 
 
 def _chart(numbers: Mapping[str, tuple[str, str]]) -> ChartView:
-    return ChartView(accounts={name: AccountView(number=number, label=label) for name, (number, label) in numbers.items()})
+    return ChartView(accounts={name: LedgerAccountView(number=number, label=label) for name, (number, label) in numbers.items()})
 
 
 @ROUTER.get("/ledger-export", response_class=Response, responses={200: {"content": {"text/csv": {}, "text/plain": {}}}})
