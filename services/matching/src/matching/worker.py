@@ -1,13 +1,13 @@
 """What matching consumes, and what it does on its own."""
 
-from contracts.customers import CustomerChanged, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
+from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
 from contracts.dunning import DisputeOpened, DisputeResolved
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.payments import PaymentReceived
 from shared.consumer import Routes
 from shared.jobs import Job
 
-from matching.handlers.customers import keep_customers, keep_identities, keep_merges, move_merged
+from matching.handlers.customers import keep_customers, keep_erasures, keep_identities, keep_merges, move_merged
 from matching.handlers.disputes import keep_disputes, meet_late
 from matching.handlers.expected import expire
 from matching.handlers.files import import_slices
@@ -26,6 +26,7 @@ ROUTES: Routes = {
     CustomerIdentityChanged: keep_identities,
     CustomerMerged: keep_merges,
     CustomerUnmerged: keep_merges,
+    CustomerErased: keep_erasures,
     DisputeOpened: keep_disputes,
     DisputeResolved: keep_disputes,
 }

@@ -10,20 +10,22 @@ from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from contracts.customers import CustomerChanged, CustomerIdentityChanged, CustomerMergeState
+from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMergeState
 from contracts.envelope import Envelope, Message
 from contracts.invoices import InvoiceState
-from shared import aliases
+from shared import aliases, deadletters
 from shared.clock import machine_now
 from shared.consumer import Context
 from shared.jobs import JobContext
 from shared.states import keep
+from shared.web.idempotency import erase_answers
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.handlers.publishing import save_and_publish
 from matching.storage import parties
 from matching.storage.books import account_id, lock
+from matching.storage.erasure import forget
 from matching.storage.parties import look_again_at, set_known_ibans
 from matching.tables import CUSTOMER, CUSTOMER_IDENTITY
 
@@ -91,6 +93,20 @@ async def keep_merges(conn: AsyncConnection, messages: Sequence[Message[Customer
         await move(conn, tenant, ctx.now, causes[tenant])
     concerned = {(tenant, one) for (tenant, own), pair in changed.items() for one in (own, *pair)}
     await look_again_at(conn, await parties.ibans_of(conn, sorted(concerned)), machine_now())
+
+
+async def keep_erasures(conn: AsyncConnection, messages: Sequence[Message[CustomerErased]], _: Context) -> None:
+    """CustomerErased: forgets who the customer is and what his payments said; no late identity event brings it back."""
+    erased = sorted({(message.tenant_id, message.data.customer_id) for message in messages})
+    blank = [
+        {"tenant_id": message.tenant_id, "customer_id": message.data.customer_id, "version": message.data.version, "name": ""}
+        for message in messages
+    ]
+    await keep(conn, CUSTOMER_IDENTITY, blank)
+    await forget(conn, erased)
+    await deadletters.erase(conn, CustomerIdentityChanged.__name__, erased)
+    for tenant, customer in erased:
+        await erase_answers(conn, tenant, str(customer))
 
 
 async def move_merged(context: JobContext, tenant_id: UUID) -> None:

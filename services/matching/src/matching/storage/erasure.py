@@ -1,0 +1,57 @@
+"""SQL that forgets who erased customers are: names, IBANs, free text of their payments, what people wrote or taught about them.
+
+What stays, on the ground of accounting law: payments with amounts, dates, references and the bank's own numbers; the ledger;
+bank files, payment order files and the statements they made.
+"""
+
+from collections.abc import Sequence
+
+from shared.db import run
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Key
+from matching.storage.books import keys
+
+_ERASED = "erased AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, customer_id)), "
+_ITEMS = (
+    "items AS (SELECT i.tenant_id, i.item_id FROM erased e JOIN open_item i ON i.tenant_id = e.tenant_id AND i.customer_id = e.customer_id "
+    "UNION SELECT i.tenant_id, i.item_id FROM erased e JOIN open_item i ON i.tenant_id = e.tenant_id "
+    "AND i.moved_from_customer_id = e.customer_id) "
+)
+_PAYMENTS = (
+    "paid AS (SELECT p.tenant_id, p.payment_id FROM payment p JOIN erased e ON e.tenant_id = p.tenant_id "
+    "AND e.customer_id IN (p.payer_customer_id, p.moved_from_customer_id) "
+    "UNION SELECT a.tenant_id, a.payment_id FROM items JOIN allocation a USING (tenant_id, item_id)) "
+)
+
+
+async def forget(conn: AsyncConnection, customers: Sequence[Key]) -> None:
+    """Erases what these tables hold of customers, whatever of it is there. Reads all payments of their tenants once."""
+    wanted = keys(customers)
+    await run(
+        conn,
+        f"WITH {_ERASED}{_ITEMS}, {_PAYMENTS}, locked AS (SELECT p.tenant_id, p.payment_id FROM payment p JOIN paid USING "  # noqa: S608 - our own text
+        "(tenant_id, payment_id) ORDER BY p.tenant_id, p.payment_id FOR UPDATE OF p) "
+        "UPDATE payment p SET debtor_name = NULL, debtor_iban = NULL, remittance = '{}' FROM locked l "
+        "WHERE p.tenant_id = l.tenant_id AND p.payment_id = l.payment_id",
+        **wanted,
+    )
+    await run(
+        conn,
+        f"WITH {_ERASED}{_ITEMS}, {_PAYMENTS} UPDATE refund r SET creditor_name = '', creditor_iban = '' FROM paid "  # noqa: S608 - our own text
+        "WHERE r.tenant_id = paid.tenant_id AND r.payment_id = paid.payment_id AND r.status IN ('paid', 'refused', 'cancelled')",
+        **wanted,
+    )
+    await run(
+        conn,
+        f"WITH {_ERASED}{_ITEMS} UPDATE write_off w SET note = NULL FROM items "  # noqa: S608 - our own text
+        "WHERE w.tenant_id = items.tenant_id AND w.item_id = items.item_id AND w.note IS NOT NULL",
+        **wanted,
+    )
+    for table in ("payer_iban", "payer_alias"):
+        await run(
+            conn,
+            f"DELETE FROM {table} WHERE (tenant_id, customer_id) IN "  # noqa: S608 - our own text
+            "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+            **wanted,
+        )
