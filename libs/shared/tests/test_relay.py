@@ -2,10 +2,11 @@
 
 import asyncio
 
+from shared.clock import monotonic
 from shared.db import Database
 from shared.failures import UnavailableError
 from shared.outbox import Outgoing, publish
-from shared.relay import Relay
+from shared.relay import Notifier, Relay
 from shared.testing.databases import Urls
 from shared.testing.events import published
 from shared.testing.waiting import eventually
@@ -21,12 +22,14 @@ class _Down:
         self.away = True
         self.tried = 0
         self.sent: list[tuple] = []
+        self.took = asyncio.Event()
 
     async def send(self, records: list) -> None:
         self.tried += 1
         if self.away:
             raise UnavailableError("Kafka: away")
         self.sent += records
+        self.took.set()
 
     async def close(self) -> None: ...
 
@@ -83,3 +86,27 @@ async def test_a_relay_that_waits_for_the_lock_leaves_the_database_alone(databas
     assert len(producers[0].sent) == 50
     for each in (first, second):
         await each.close()
+
+
+async def test_a_commit_of_another_process_wakes_the_relay_that_has_dozed_off(database: Database, urls: Urls) -> None:
+    producer = _Down()
+    producer.away = False
+    reading = Database(urls.relay, application_name="relay", pool_max=2)
+    relay, notifier = Relay(reading, producer), Notifier(database)
+    database.after_commit.append(notifier.wake)
+    tasks = [asyncio.create_task(relay.run()), asyncio.create_task(notifier.run())]
+    waits = []
+    for version in range(1, 11):
+        await asyncio.sleep(0.5)  # by now it looks every 200 ms by itself
+        producer.took.clear()
+        async with database.transaction(TENANT) as conn:
+            await publish(conn, [Outgoing(TENANT, payment(2, version))])
+        committed = monotonic()
+        await producer.took.wait()
+        waits.append(monotonic() - committed)
+    assert sorted(waits)[5] < 0.05
+    relay.stop()
+    notifier.stop()
+    await asyncio.wait_for(asyncio.gather(*tasks), 10)
+    database.after_commit.remove(notifier.wake)
+    await reading.close()

@@ -158,15 +158,24 @@ class Worker:
         if not idle:
             await self._any_done(0.2)
             return {}
+        poll = asyncio.ensure_future(client.getmany(*idle, timeout_ms=250, max_records=self._batch_max))
         try:
-            # while a batch is in hand the polls are short: its topic is to be read again as soon as it is done
-            polled = await client.getmany(*idle, timeout_ms=10 if self._busy else 250, max_records=self._batch_max)
+            # a topic is to be read again as soon as its batch is done; a poll that is called off has taken nothing yet
+            await asyncio.wait((poll, *self._busy.values()), return_when=asyncio.FIRST_COMPLETED)
+            if not poll.done():
+                poll.cancel()
+                await asyncio.wait((poll,))
+                if poll.cancelled():
+                    return {}
+            polled = poll.result()
         except (IllegalStateError, NoOffsetForPartitionError):
             return {}  # a rebalance is under way: the partition went, or `assigned` has not positioned (or blocked) it yet
         except OffsetOutOfRangeError as error:
             for tp in error.args[0]:
                 self._block(tp, "offset_out_of_range")
             return {}
+        finally:
+            poll.cancel()  # where this task itself is cancelled
         by_topic: dict[str, dict[TopicPartition, list[ConsumerRecord]]] = {}
         for tp, records in polled.items():
             if records:

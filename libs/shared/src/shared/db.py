@@ -26,6 +26,10 @@ SERVER_SETTINGS = {
 }
 
 
+PUBLISHED = "encours.published"
+"""Set in a connection's `info` by whoever puts rows into the outbox."""
+
+
 def async_url(url: str) -> str:
     """A PostgreSQL URL for SQLAlchemy's asyncpg dialect."""
     return "postgresql+asyncpg://" + url.split("://", 1)[1]
@@ -78,7 +82,7 @@ class Database:
         self.statements = 0
         """Statements executed so far: what performance tests count."""
         self.after_commit: list[Callable[[], None]] = []
-        """Called after every commit: the relay of this process is woken by it."""
+        """Called after every commit that published something: the relay is woken by it."""
         self._seen: set[UUID] = set()
         event.listen(self.engine.sync_engine, "before_cursor_execute", self._count)
 
@@ -89,6 +93,7 @@ class Database:
     async def transaction(self, *tenants: UUID) -> AsyncIterator[AsyncConnection]:
         """One transaction in the scope of some tenants; it commits at its end and rolls back on any exception."""
         async with self.engine.begin() as conn:
+            conn.info.pop(PUBLISHED, None)
             await conn.execute(sql("SELECT set_config('app.tenants', :scope, true)"), {"scope": _array(tenants)})
             if unseen := [tenant for tenant in dict.fromkeys(tenants) if tenant not in self._seen]:
                 await conn.execute(
@@ -96,9 +101,11 @@ class Database:
                     {"ids": sorted(unseen), "now": machine_now()},
                 )
             yield conn
+            published = conn.info.pop(PUBLISHED, False)
         self._seen.update(tenants)
-        for wake in self.after_commit:
-            wake()
+        if published:
+            for wake in self.after_commit:
+                wake()
 
     async def tenants(self) -> list[UUID]:
         """Every tenant that this service has seen: what scheduled work goes through."""

@@ -29,7 +29,7 @@ from contracts.envelope import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import machine_now
-from shared.db import fetch, run
+from shared.db import PUBLISHED, fetch, run
 from shared.telemetry import traceparent
 
 _MARK = "\x1e"  # ASCII record separator
@@ -181,6 +181,7 @@ async def insert(conn: AsyncConnection, prepared: Prepared) -> None:
         values=_MARK.join(prepared.values),
         now=prepared.now,
     )
+    conn.info[PUBLISHED] = True
 
 
 def headers_for(out: Outgoing, *, at: str, trace: str) -> tuple[str, str, dict[str, str]]:

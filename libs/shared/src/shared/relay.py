@@ -7,12 +7,17 @@ Invariants:
   lock cannot remove anything;
 - schema and size were checked when the row went in, so a send fails only for the broker's sake: the same rows are sent
   again, in the same order, by a new producer.
+
+It is woken by the commits of its own process, or by a NOTIFY that other processes send after theirs, and looks by itself from
+time to time.
 """
 
 import asyncio
 import contextlib
 from datetime import datetime
+from typing import Any
 
+import asyncpg
 import msgspec
 from opentelemetry.trace import SpanKind
 from sqlalchemy.exc import DBAPIError
@@ -30,9 +35,50 @@ from shared.telemetry import links, tracer
 BATCH = 2_000
 IDLE_SECONDS_MIN, IDLE_SECONDS_MAX = 0.005, 0.2
 RETRY_SECONDS_MAX = 5.0
+NOTIFY_SECONDS = 0.005
 MEASURE_SECONDS = 5.0  # counting a long queue reads it
+CHANNEL = "outbox"
 _LOCK = 0x656E636F757273  # "encours": one relay per database
 _HEADERS = msgspec.json.Decoder(dict[str, str])
+
+
+class Notifier:
+    """Wakes the relay of another process: one NOTIFY for the commits of NOTIFY_SECONDS, sent after them.
+
+    Within the transactions it would make their commits wait for each other. It is only a hint: the relay looks by itself.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._awake = asyncio.Event()
+        self._stop = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something was committed."""
+        self._awake.set()
+
+    def stop(self) -> None:
+        """Leave."""
+        self._stop.set()
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Notifies until `stop`."""
+        while not self._stop.is_set():
+            await self._awake.wait()
+            try:
+                async with self._database.engine.connect() as raw:
+                    conn = await raw.execution_options(isolation_level="AUTOCOMMIT")
+                    while not self._stop.is_set():
+                        self._awake.clear()
+                        await run(conn, f"NOTIFY {CHANNEL}")
+                        await asyncio.sleep(NOTIFY_SECONDS)
+                        await self._awake.wait()
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                log.info("notifier_waits", why=type(error).__name__)
+                await asyncio.sleep(1.0)
 
 
 class Relay:
@@ -72,6 +118,7 @@ class Relay:
                             log.info("relay_up_again")
                             down = False
                         wait = IDLE_SECONDS_MIN
+                        await self._listen(conn)
                         await self._serve(conn)
                     finally:
                         await raw.invalidate()  # the session goes, and the lock with it
@@ -85,6 +132,14 @@ class Relay:
                 await self._back_off(wait)
                 wait = min(wait * 2, RETRY_SECONDS_MAX)
         await self._producer.close()
+
+    async def _listen(self, conn: AsyncConnection) -> None:
+        """Has the commits of other processes wake us. Raises UnavailableError when the connection has gone."""
+        driver: Any = (await conn.get_raw_connection()).driver_connection
+        try:
+            await driver.add_listener(CHANNEL, lambda *_: self.wake())
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise UnavailableError(f"listening: {type(error).__name__}") from error
 
     async def _serve(self, conn: AsyncConnection) -> None:
         idle = IDLE_SECONDS_MIN
@@ -104,11 +159,10 @@ class Relay:
                     log.warning("broker_down", detail=str(error))
                 await self._back_off(retry := min(retry * 2, RETRY_SECONDS_MAX))
                 continue
-            if sent:
-                idle = IDLE_SECONDS_MIN
-            else:
-                await self._sleep(idle)
-                idle = min(idle * 2, IDLE_SECONDS_MAX)
+            if sent == self._batch:
+                continue
+            idle = IDLE_SECONDS_MIN if sent else min(idle * 2, IDLE_SECONDS_MAX)
+            await self._sleep(idle)
 
     async def round(self, conn: AsyncConnection) -> int:
         """Publishes what waits, at most one batch; returns how many rows that were."""

@@ -26,7 +26,7 @@ from shared.invariants import Check
 from shared.jobs import Job, JobContext, Scheduler
 from shared.kafka import Producer
 from shared.logging import log
-from shared.relay import Relay
+from shared.relay import Notifier, Relay
 from shared.settings import Settings
 from shared.web.app import create_app, server_config
 from shared.web.auth import Verifier
@@ -110,6 +110,11 @@ async def run_roles(service: Service, settings: Settings, roles: frozenset[str])
             stoppers: list[Callable[[], object]] = [runtime.stopping.set]
             if "relay" in roles:
                 stoppers.append(await _start_relay(group, runtime))
+            else:
+                notifier = Notifier(runtime.database)
+                runtime.database.after_commit.append(notifier.wake)
+                group.create_task(notifier.run())
+                stoppers.append(notifier.stop)
             readiness = {}
             if "worker" in roles:
                 worker = await _start_worker(group, runtime, stoppers)
