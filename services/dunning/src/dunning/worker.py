@@ -5,7 +5,7 @@ from uuid import UUID
 
 from contracts.accounts import BankReconciliationAdvanced, CollectionAccountChanged, VirtualIbanAssigned, VirtualIbanReleased
 from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged, ScoreChanged
-from contracts.customers import CustomerChanged, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
+from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued, InvoiceStatusChanged
 from contracts.items import AccountBalanceChanged, OpenItemChanged
 from contracts.payments import (
@@ -29,6 +29,7 @@ ROUTES: Routes = {
     CustomerIdentityChanged: replicas.keep_identities,
     CustomerMerged: customers.keep_merges,
     CustomerUnmerged: customers.keep_merges,
+    CustomerErased: customers.keep_erasures,
     InvoiceIssued: replicas.keep_invoices,
     InvoiceChanged: replicas.keep_invoices,
     InvoiceCancelled: replicas.keep_invoices,

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from contracts.customers import CustomerChanged, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
+from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
 from contracts.dunning import DisputeOpened, DisputeResolved, PromiseBroken, PromiseCancelled, PromiseKept, PromiseMade
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.items import AccountBalanceChanged, OpenItemChanged
@@ -23,6 +23,7 @@ ROUTES: Routes = {
     CustomerIdentityChanged: history.keep_identities,
     CustomerMerged: history.keep_merges,
     CustomerUnmerged: history.keep_merges,
+    CustomerErased: history.keep_erasures,
     InvoiceIssued: history.keep_invoices,
     InvoiceChanged: history.keep_invoices,
     InvoiceCancelled: history.keep_invoices,

@@ -125,3 +125,28 @@ async def get(conn: AsyncConnection, tenant_id: UUID, reminder_id: UUID) -> Row[
         id=reminder_id,
     )
     return rows[0] if rows else None
+
+
+async def forget(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> None:
+    """Withdraws a customer's planned mails, and erases text, recipient and the server's words of all, and notes on promises."""
+    rows = await fetch(
+        conn,
+        "SELECT reminder_id, state FROM dispatch WHERE tenant_id = :tenant AND customer_id = :customer ORDER BY reminder_id FOR UPDATE",
+        tenant=tenant_id,
+        customer=customer_id,
+    )
+    if planned := [row.reminder_id for row in rows if row.state == "planned"]:
+        await withdraw(conn, tenant_id, planned, "erased")
+    await run(
+        conn,
+        "UPDATE dispatch SET mail = '', recipient = '', detail = CASE state WHEN 'withdrawn' THEN detail END "
+        "WHERE tenant_id = :tenant AND customer_id = :customer",
+        tenant=tenant_id,
+        customer=customer_id,
+    )
+    await run(
+        conn,
+        "UPDATE promise SET decision = decision - 'reason' WHERE tenant_id = :tenant AND customer_id = :customer AND decision ? 'reason'",
+        tenant=tenant_id,
+        customer=customer_id,
+    )

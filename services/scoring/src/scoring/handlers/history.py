@@ -9,15 +9,16 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from contracts.customers import CustomerChanged, CustomerIdentityChanged, CustomerMergeState
+from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMergeState
 from contracts.dunning import DisputeState, PromiseState
 from contracts.envelope import Message
 from contracts.invoices import InvoiceState
 from contracts.items import AccountBalanceChanged, OpenItemState
 from contracts.payments import PaymentReturned
-from shared import aliases
+from shared import aliases, deadletters
 from shared.consumer import Context
 from shared.states import keep
+from shared.web.idempotency import erase_answers
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scoring import tables
@@ -94,6 +95,20 @@ async def keep_merges(conn: AsyncConnection, messages: Sequence[Message[Customer
     ]
     changed = await aliases.keep(conn, rows)
     await touch(conn, {(tenant, one) for (tenant, own), pair in changed.items() for one in (own, *pair)})
+
+
+async def keep_erasures(conn: AsyncConnection, messages: Sequence[Message[CustomerErased]], _: Context) -> None:
+    """Forgets who customers are, what a bureau told beside its figures, and notes; no late identity event brings it back."""
+    blank: list[dict[str, Any]] = [
+        {"tenant_id": each.tenant_id, "customer_id": each.data.customer_id, "version": each.data.version, "name": "", "country": None}
+        for each in messages
+    ]
+    await keep(conn, tables.IDENTITY, blank)
+    erased = sorted({(message.tenant_id, message.data.customer_id) for message in messages})
+    await bureau.forget(conn, erased)
+    await deadletters.erase(conn, CustomerIdentityChanged.__name__, erased)
+    for tenant, customer in erased:
+        await erase_answers(conn, tenant, str(customer))
 
 
 async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[InvoiceState]], _: Context) -> None:

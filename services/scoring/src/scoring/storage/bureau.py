@@ -22,13 +22,18 @@ from scoring.tables import BUREAU_NOTIFICATION, OBSERVATION
 
 
 async def put_down(conn: AsyncConnection, subjects: Collection[tuple[UUID, UUID, str]], now: datetime) -> None:
-    """Puts (tenant, customer, what he is searched by) down to be asked about; who is searched by something else, anew."""
+    """Puts (tenant, customer, what he is searched by) down to be asked about; who is searched by something else, anew.
+
+    Nobody asks about an erased customer (who has no name any more).
+    """
     if subjects:
         columns = {"tenant_id": "uuid", "customer_id": "uuid", "searched": "text"}
         await run(
             conn,
             "INSERT INTO bureau_subject (tenant_id, customer_id, searched, status, failures, next_attempt_at) "  # noqa: S608 - names are ours
-            f"SELECT tenant_id, customer_id, searched, 'new', 0, :now FROM {unnest(columns)} ORDER BY tenant_id, customer_id "
+            f"SELECT tenant_id, customer_id, searched, 'new', 0, :now FROM {unnest(columns)} "
+            "WHERE NOT EXISTS (SELECT 1 FROM customer_identity i WHERE i.tenant_id = t.tenant_id AND i.customer_id = t.customer_id "
+            "AND i.name = '') ORDER BY tenant_id, customer_id "
             "ON CONFLICT (tenant_id, customer_id) DO UPDATE SET searched = excluded.searched, reference = NULL, status = 'new', "
             "failures = 0, next_attempt_at = excluded.next_attempt_at WHERE bureau_subject.searched <> excluded.searched",
             now=now,
@@ -136,3 +141,16 @@ async def notified(conn: AsyncConnection, tenant_id: UUID, notifications: Sequen
         new=sorted(set(new)),
     )
     return len(new)
+
+
+async def forget(conn: AsyncConnection, customers: Sequence[tuple[UUID, UUID]]) -> None:
+    """Erases what a bureau's answers and people's notes say of customers (tenant, customer); bands, limits and dates stay."""
+    columns = {"tenant_id": "uuid", "customer_id": "uuid"}
+    values = arrays(customers, list(columns))
+    for change in (
+        "DELETE FROM bureau_subject x USING",
+        "UPDATE bureau_observation x SET raw = '{}' FROM",
+        "UPDATE hold x SET note = NULL FROM",
+        "UPDATE limit_override x SET note = '' FROM",
+    ):
+        await run(conn, f"{change} {unnest(columns)} WHERE x.tenant_id = t.tenant_id AND x.customer_id = t.customer_id", **values)
