@@ -631,3 +631,27 @@ SETTLEMENT = Table(
     CheckConstraint("status IN ('requested', 'booked', 'refused', 'reversed')", name="settlement_status"),
 )
 """Items settled beside the bank, with proof: netted with what we owe, or paid in cash (then `payment_id` is that payment)."""
+
+PROMISE = Table(
+    "promise",
+    METADATA,
+    _tenant(),
+    Column("promise_id", UUID, primary_key=True),
+    _need("version", BigInteger),
+    _need("status", Text),
+)
+"""Dunning's promises at their highest version; what is expected because of one is in `expected_payment` under the same id."""
+
+PULLED_FILE = Table(
+    "pulled_file",
+    METADATA,
+    _tenant(),
+    Column("source", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    _need("file_sha256", Text),
+    _need("outcome", Text),
+    Column("detail", Text),
+    _need("pulled_at", DateTime(timezone=True)),
+    CheckConstraint("outcome IN ('taken', 'unreadable')", name="pulled_file_outcome"),
+)
+"""What was fetched from where; `unreadable` ones wait for a person and are not fetched again under that name."""

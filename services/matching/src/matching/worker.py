@@ -1,7 +1,7 @@
 """What matching consumes, and what it does on its own."""
 
 from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
-from contracts.dunning import DisputeOpened, DisputeResolved
+from contracts.dunning import DisputeOpened, DisputeResolved, PromiseBroken, PromiseCancelled, PromiseKept, PromiseMade
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.payments import PaymentReceived
 from shared.consumer import Routes
@@ -14,6 +14,7 @@ from matching.handlers.files import import_slices
 from matching.handlers.ingest import withdraw
 from matching.handlers.invoices import keep_invoices
 from matching.handlers.matching import look_at_due, match_payments
+from matching.handlers.promises import keep_promises
 from matching.handlers.reconciliation import advance
 
 ROUTES: Routes = {
@@ -29,6 +30,10 @@ ROUTES: Routes = {
     CustomerErased: keep_erasures,
     DisputeOpened: keep_disputes,
     DisputeResolved: keep_disputes,
+    PromiseMade: keep_promises,
+    PromiseKept: keep_promises,
+    PromiseBroken: keep_promises,
+    PromiseCancelled: keep_promises,
 }
 
 JOBS: tuple[Job, ...] = (

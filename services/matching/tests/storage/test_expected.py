@@ -4,9 +4,11 @@ import itertools
 from datetime import UTC, date, datetime
 
 import pytest
+from contracts.dunning import PromiseBroken, PromiseMade
 from matching.handlers import expected
+from matching.storage.parties import set_known_ibans
 from shared.jobs import JobContext
-from shared.testing.events import context
+from shared.testing.events import context, message
 
 _KEYS = itertools.count()
 
@@ -197,4 +199,40 @@ async def test_the_queue_shows_candidates_and_what_is_confirmed_is_learnt(world,
     await world.pay(held, 800, debtor_iban=iban, number=2)  # the same IBAN again: the customer is known now
     await world.match(tenant)
     assert (await items(world, tenant))["F-3"][0] == 0
+    await world.holds()
+
+
+async def test_a_promise_is_met_by_its_payer_and_amount_and_ends_with_dunnings_word(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000) for n in (1, 2, 3)))
+    iban = "DE89370400440532013000"
+    async with world.database.transaction(tenant) as conn:
+        await set_known_ibans(conn, [(tenant, make.customer_id(tenant, "C1"))], [(tenant, make.customer_id(tenant, "C1"), iban)])
+
+    def promise(cls, number, version, status, amount):
+        item = make.invoice_id(tenant, f"F-{number}")
+        return message(
+            tenant,
+            cls(
+                version=version,
+                promise_id=item,
+                customer_id=make.customer_id(tenant, "C1"),
+                item_ids=[item],
+                amount_minor=amount,
+                currency="EUR",
+                due_on=date(2026, 3, 31),
+                status=status,
+            ),
+        )
+
+    await world.feed(
+        promise(PromiseMade, 2, 1, "open", 700), promise(PromiseBroken, 3, 2, "broken", 600), promise(PromiseMade, 3, 1, "open", 600)
+    )
+    await world.pay(held, 700, debtor_iban=iban, number=1)
+    await world.pay(held, 600, debtor_iban=iban, number=2)  # that promise was broken before it was heard of
+    await world.match(tenant)
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 1_000, "F-2": 300, "F-3": 1_000}
+    rules = await world.rows(tenant, "SELECT amount_minor, rule FROM payment ORDER BY 1")
+    assert (rules[1][0], rules[1][1]) == (700, "promise")
+    assert (await world.one(tenant, "SELECT status FROM expected_payment"))[0] == "received"
     await world.holds()

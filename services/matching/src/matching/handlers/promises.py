@@ -1,0 +1,96 @@
+"""Promises of dunning: money that a customer said will come, so it is met when it comes.
+
+Rules:
+- an open promise is an expected payment of its amount and payer; the items that it names are the designation, where the
+  amount is that of one of them, or of all that is open of them; else the payer alone is known by it;
+- it ends with dunning's own word (kept, broken, cancelled): nothing here judges it, and nothing is published.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from contracts.dunning import PromiseState
+from contracts.envelope import Message
+from shared.consumer import Context
+from shared.db import run
+from shared.states import keep
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.remittances import RemittanceLine
+from matching.storage import expected as stored
+from matching.storage.expected import Expected
+from matching.storage.rows import fetch
+from matching.tables import PROMISE
+
+_ENDS = {"kept": "received", "broken": "expired", "cancelled": "cancelled"}
+
+
+async def keep_promises(conn: AsyncConnection, messages: Sequence[Message[PromiseState]], ctx: Context) -> None:
+    """PromiseMade, PromiseKept, PromiseBroken, PromiseCancelled: what is expected as the newest version says."""
+    rows = [
+        {"tenant_id": m.tenant_id, "promise_id": m.data.promise_id, "version": m.data.version, "status": m.data.status} for m in messages
+    ]
+    applied = await keep(conn, PROMISE, rows)
+    newest: dict[object, Message[PromiseState]] = {}
+    for message in sorted(messages, key=lambda one: one.data.version):
+        newest[message.tenant_id, message.data.promise_id] = message
+    for key, message in newest.items():
+        if key not in applied:
+            continue
+        if message.data.status == "open":
+            await _expect(conn, message, ctx.now)
+        else:
+            await run(
+                conn,
+                "UPDATE expected_payment SET status = :status, version = version + 1 WHERE tenant_id = :tenant AND expected_id = :id "
+                "AND status = 'waiting'",
+                tenant=message.tenant_id,
+                id=message.data.promise_id,
+                status=_ENDS[message.data.status],
+            )
+
+
+async def _expect(conn: AsyncConnection, message: Message[PromiseState], now: datetime) -> None:
+    """Expects the money of a promise; one that concerns items of several entities is left to the rules."""
+    promise = message.data
+    items = await fetch(
+        conn,
+        "SELECT item_id, entity_id, open_minor FROM open_item WHERE tenant_id = :tenant AND currency = :currency AND status = 'open' "
+        "AND kind <> 'credit_note' AND (item_id = ANY(CAST(:items AS uuid[])) OR (cardinality(CAST(:items AS uuid[])) = 0 "
+        "AND customer_id = :customer)) ORDER BY item_id",
+        tenant=message.tenant_id,
+        currency=promise.currency,
+        items=list(promise.item_ids),
+        customer=promise.customer_id,
+    )
+    entities = {row[1] for row in items}
+    if len(entities) != 1 or not promise.amount_minor:
+        return
+    named = items if promise.item_ids else []
+    if len(named) > 1 and sum(row[2] for row in named) != promise.amount_minor:
+        named = []
+    lines = [RemittanceLine(None, row[0], amount, 0, None, amount) for row in named for amount in [min(row[2], promise.amount_minor)]]
+    await stored.insert(
+        conn,
+        Expected(
+            message.tenant_id,
+            promise.promise_id,
+            promise.version,
+            entities.pop(),
+            "promise",
+            None,
+            promise.customer_id,
+            promise.currency,
+            promise.amount_minor,
+            None,
+            None,
+            promise.due_on,
+            None,
+            lines,
+            [],
+            "waiting",
+            None,
+            "dunning",
+            now,
+        ),
+    )
