@@ -65,9 +65,8 @@ def table(*rows: str) -> bytes:
 
 
 async def send(client, data: bytes, **params: Any) -> httpx.Response:
-    return await client.http.post(
-        "/v1/imports", content=data, params={"mapping": "sap", **params}, headers={**client.headers, "content-type": "text/csv"}
-    )
+    given = {name: value for name, value in {"mapping": "sap", **params}.items() if value is not None}
+    return await client.http.post("/v1/imports", content=data, params=given, headers={**client.headers, "content-type": "text/csv"})
 
 
 async def work(runtime, client, **options: Any) -> None:

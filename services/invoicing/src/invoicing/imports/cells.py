@@ -13,7 +13,7 @@ _YES, _NO = frozenset({"1", "true", "yes", "y", "x"}), frozenset({"0", "false", 
 def clean(text: str, longest: int) -> str:
     """A line of text, NFC. Raises CellError for control and direction characters, and beyond `longest` characters."""
     if text.isascii() and text.isprintable():
-        found = text
+        found = str(text)  # a plain one: what is stored and published is no cell any more
     else:
         try:
             found = str(clean_line(unicodedata.normalize("NFC", text)))

@@ -106,7 +106,7 @@ def _rows(workbook: Any, sheet: str, cached: Any) -> Iterator[tuple[int, list[An
     if cached is not None:
         cached[sheet].reset_dimensions()
         values = cached[sheet].iter_rows(values_only=True, max_col=MAX_COLUMNS)
-    blank = 0
+    blank, width = 0, 0
     for number, row in enumerate(worksheet.iter_rows(max_col=MAX_COLUMNS), 1):
         if number > MAX_ROWS:
             raise FileError("xlsx-size", f"the sheet has more than {MAX_ROWS} rows")
@@ -118,7 +118,8 @@ def _rows(workbook: Any, sheet: str, cached: Any) -> Iterator[tuple[int, list[An
         if blank > _BLANK_ROWS_MAX:
             return  # a sheet that is formatted to its last row
         if cells or fault:
-            yield number, cells, fault
+            width = width or len(cells)
+            yield number, cells + [""] * (width - len(cells)), fault
 
 
 def _row(row: Any, computed: Any) -> tuple[list[Any], Fault | None]:
@@ -154,15 +155,20 @@ def _checked(path: str) -> None:
         )
 
 
+def _open(path: str, *, computed: bool) -> Any:
+    file = Path(path).open("rb")  # noqa: SIM115 - read from until the process ends; by name the library would judge its extension
+    return openpyxl.load_workbook(file, read_only=True, data_only=computed, keep_links=False)
+
+
 def _convert(path: str, target: str, form: FileForm) -> None:
     _checked(path)
-    workbook = openpyxl.load_workbook(path, read_only=True, data_only=False, keep_links=False)
+    workbook = _open(path, computed=False)
     names = [sheet.title for sheet in workbook.worksheets]
     if form.sheet is None and len(names) != 1:
         raise FileError("sheet-unnamed", f"the workbook has {len(names)} sheets: the mapping must say which")
     if form.sheet is not None and form.sheet not in names:
         raise FileError("sheet-missing", "the workbook has no sheet of the name that the mapping says")
-    cached = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False) if form.formulas == "cached" else None
+    cached = _open(path, computed=True) if form.formulas == "cached" else None
     with Path(target).open("w", encoding="utf-8") as file:
         file.writelines(
             json.dumps([number, cells, fault], ensure_ascii=True) + "\n"
