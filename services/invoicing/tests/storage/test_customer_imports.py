@@ -99,7 +99,7 @@ async def test_statements_are_the_same_for_ten_customers_and_a_thousand(sap, run
         lines = [f"{prefix}{n},Name {n},France,30,{prefix}0,,,billing,a{n}@b.example,yes" for n in range(rows)]
         await send(sap, table(f"{prefix}0,Groupe,France,30,,,,,,", *lines[1:]))
         before = database.statements
-        await work(runtime, sap)
+        await work(runtime, sap, turn_seconds=100)
         return database.statements - before
 
     await count(5, "warm")

@@ -7,7 +7,7 @@ from typing import Any
 
 import openpyxl
 import pytest
-from test_imports import errors, imported, mapping, put_mapping, row, send, table, work
+from test_imports import errors, finished, imported, mapping, put_mapping, row, send, table
 from ublfile import ubl
 
 COLUMNS = ["Company", "Number", "Type", "Customer", "Date", "Due", "Gross", "Tax", "Refers to"]
@@ -127,8 +127,7 @@ async def test_what_a_sheet_says_of_its_size_is_not_believed(sap, runtime):
 async def test_hostile_workbooks(sap, runtime, make, rule):
     answer = await send(sap, make())
     if answer.status_code == 202:
-        await work(runtime, sap)
-        found = (await sap.get(f"/v1/imports/{answer.json()['import_id']}")).json()
+        found = await finished(runtime, sap, answer.json()["import_id"])
         assert (found["state"], found["failure"]["rule"]) == ("failed", rule)
     else:
         assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, rule)

@@ -158,12 +158,14 @@ async def cancel(conn: AsyncConnection, tenant_id: UUID, import_id: UUID, *, now
 
 
 # --- the worker's part --------------------------------------------------------------------------------------------------
-async def advance(context: JobContext, tenant_id: UUID, folder: Path, *, slice_rows: int = MAX_ROWS) -> None:
+async def advance(
+    context: JobContext, tenant_id: UUID, folder: Path, *, slice_rows: int = MAX_ROWS, turn_seconds: float = TURN_SECONDS
+) -> None:
     """One turn of a tenant: slices of its oldest import, for as long as the turn lasts and the outbox does not overflow.
 
     `folder` is the document store. Whatever a slice meets that can never work is narrowed down to its row, which is rejected.
     """
-    until, rows = monotonic() + TURN_SECONDS, slice_rows
+    until, rows = monotonic() + turn_seconds, slice_rows
     mapping: tuple[UUID, Mapping | None] | None = None
     while monotonic() < until:
         async with context.database.transaction(tenant_id) as conn:

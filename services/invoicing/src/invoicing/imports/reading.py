@@ -103,7 +103,7 @@ def next_batch(work: Work, place: Place, max_rows: int = MAX_ROWS) -> Batch:
     if work.format in _TABLES:
         return _of_table(work, work.path, work.format, place, max_rows)
     if work.format != "zip":
-        return Batch(place=place, finished=True, rows=1, files=(_read_file("", work.path),))
+        return Batch(place=place, finished=True, rows=1, files=_read_files([("", _bytes(work.path))]))
     members = archive.members(work.path)
     batch = _of_members(work, members, place, max_rows)
     return batch._replace(finished=batch.place[0] >= len(members))
@@ -112,25 +112,25 @@ def next_batch(work: Work, place: Place, max_rows: int = MAX_ROWS) -> Batch:
 def _of_members(work: Work, members: list[archive.Member], place: Place, max_rows: int) -> Batch:
     """Rows of the table at the place, or e-invoices from there on until a table comes."""
     until = monotonic() + _FILES_SECONDS
-    taken: list[FileTaken] = []
+    found: list[tuple[str, bytes]] = []
     broken: list[Broken] = []
     number, size = place[0], 0
     for member in islice(members, place[0], place[0] + min(_FILES_MAX, max_rows)):
         try:
-            path, found = _unpacked(work, member)
-            if found in _TABLES:
-                if taken or broken:
+            path, form = _unpacked(work, member)
+            if form in _TABLES:
+                if found or broken:
                     break
-                batch = _of_table(work, path, found, place, max_rows)
+                batch = _of_table(work, path, form, place, max_rows)
                 return batch._replace(member=member.name, place=(number + 1, 0, 1) if batch.finished else batch.place)
-            taken.append(_read_file(member.name, path))
+            found.append((member.name, _bytes(path)))
         except FileError as error:
             broken.append(Broken(member.name, error))
         number, size = number + 1, size + member.size
         if monotonic() > until or size > MAX_BYTES:
             break
-    read = len(taken) + len(broken)
-    return Batch(place=(number, 0, 1), finished=False, rows=read, files=tuple(taken), broken=tuple(broken))
+    taken = _read_files(found)
+    return Batch(place=(number, 0, 1), finished=False, rows=len(taken) + len(broken), files=taken, broken=tuple(broken))
 
 
 def _unpacked(work: Work, member: archive.Member) -> tuple[Path, Format]:
@@ -143,11 +143,16 @@ def _unpacked(work: Work, member: archive.Member) -> tuple[Path, Format]:
     return path, found
 
 
-def _read_file(name: str, path: Path) -> FileTaken:
+def _bytes(path: Path) -> bytes:
     if path.stat().st_size > MAX_BYTES:
         raise FileError("file-too-large", f"an e-invoice is larger than {MAX_BYTES} bytes")
-    data = path.read_bytes()
-    return FileTaken(name, kept_pool().read_now(data), data)
+    return path.read_bytes()
+
+
+def _read_files(found: list[tuple[str, bytes]]) -> tuple[FileTaken, ...]:
+    """E-invoices read and judged, side by side."""
+    readings = kept_pool().read_all(data for _, data in found) if found else ()
+    return tuple(FileTaken(name, reading, data) for (name, data), reading in zip(found, readings, strict=True))
 
 
 def _of_table(work: Work, path: Path, form: Format, place: Place, max_rows: int) -> Batch:
