@@ -3,7 +3,7 @@ from uuid import UUID
 
 from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged
 from invoicing.worker import ROUTES
-from shared.testing.events import context, message
+from shared.testing.events import context, message, published
 
 NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
 
@@ -64,3 +64,19 @@ async def test_granted_terms_say_when_an_invoice_without_date_is_due(client, dat
     await tell(database, client, granted)
     body = (await client.post("/v1/invoices", client.invoice(due_date=None))).json()
     assert body["instalments"][0]["due_date"] == "2026-03-15"
+
+
+async def test_may_i_invoice_this_leaves_nothing(new_client, database, urls):
+    client = await new_client(on_hold="block")
+    fine = await client.http.post("/v1/invoices/check", json=client.invoice("NEW", customer_number="NOBODY"), headers=client.headers)
+    assert (fine.status_code, fine.json()) == (200, {"would_be": "created", "warnings": []})
+    assert (await client.get("/v1/invoices")).json()["items"] == []
+    assert (await client.get("/v1/customers", number="NOBODY")).json()["items"] == []
+    before = len(await published(urls.owner))
+    await hold(database, client, active=True, version=1)
+    held = await client.http.post("/v1/invoices/check", json=client.invoice(), headers=client.headers)
+    assert (held.status_code, held.json()["code"]) == (409, "customer-on-hold")
+    assert "over_limit" in held.json()["detail"]
+    bad = await client.http.post("/v1/invoices/check", json=client.invoice(total_minor=1), headers=client.headers)
+    assert bad.status_code == 422
+    assert len(await published(urls.owner)) == before

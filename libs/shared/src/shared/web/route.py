@@ -61,6 +61,7 @@ class Route(APIRoute):
         handle = super().get_route_handler()
         required = tuple(requirements(self.dependant))
         # Body(media_type=...) of another kind is taken as bytes; the service parses it
+        has_body = self.body_field is not None
         takes_json = self.body_field is not None and _is_json(getattr(self.body_field.field_info, "media_type", None))
 
         async def checked(request: Request) -> Response:
@@ -68,7 +69,8 @@ class Route(APIRoute):
             strict.max_body = self.max_body
             for requirement in required:
                 await requirement(strict)
-            if takes_json and await strict.body():
+            # read here, also where it is no JSON: the framework would make a 400 of the limit's 413
+            if has_body and await strict.body() and takes_json:
                 if not _is_json(strict.headers.get("content-type")):
                     raise Problem(415, "media-type-unsupported", "The body must be application/json in UTF-8")
                 await strict.json()

@@ -194,6 +194,13 @@ class Warned(BaseModel):
     detail: str
 
 
+class CheckAnswer(BaseModel):
+    """What an invoice would become, and what its sender should know of it."""
+
+    would_be: Literal["created", "changed", "unchanged", "refused"]
+    warnings: list[Warned]
+
+
 class InvoiceView(BaseModel):
     """An invoice as it is kept, and what matching says is open of it (null before it has said anything)."""
 

@@ -8,6 +8,7 @@ import msgspec
 from fastapi import Body, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from shared import documents
 from shared.web.auth import Caller, requires
 from shared.web.etag import etag
 from shared.web.idempotency import KEYED
@@ -17,15 +18,16 @@ from shared.web.problems import problem_of as problem_of_error
 from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from invoicing import documents
 from invoicing.api.commands import (
     BatchAnswer,
     BatchCommand,
     CancelCommand,
+    CheckAnswer,
     CreditCommand,
     InvoiceCommand,
     InvoicePage,
     InvoiceView,
+    Warned,
     result,
     view,
 )
@@ -75,6 +77,22 @@ async def post_invoice(command: InvoiceCommand, request: Request, caller: Writer
         return _answer(outcome)
 
     return await in_one(request, caller, produce)
+
+
+@ROUTER.post("/check")
+async def post_check(command: InvoiceCommand, request: Request, caller: Reader) -> CheckAnswer:
+    """May I invoice this? What POST /v1/invoices would answer now; nothing is stored, published or held.
+
+    200 it would be taken, with what the sender should know; 409 with the reason where the customer is on credit hold and the
+    entity blocks, and the other refusals as they would come.
+    """
+    runtime = runtime_of(request)
+    async with runtime.database.transaction(caller.tenant_id) as conn:
+        outcome = await handlers.would_receive(conn, caller.tenant_id, command.draft(), now=runtime.clock.now(), actor=caller.subject)
+    if outcome.refusal is not None:
+        raise problem_of(outcome.refusal)
+    warnings = [Warned(code=code, detail=detail) for code, detail in outcome.warnings]
+    return CheckAnswer(would_be=outcome.status, warnings=warnings)
 
 
 @ROUTER.post("/batch", response_model=BatchAnswer, openapi_extra=KEYED)

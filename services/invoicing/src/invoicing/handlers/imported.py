@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from contracts.invoices import Origin
+from shared import documents
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from invoicing import documents
 from invoicing.drafts import Draft
 from invoicing.einvoices.drafting import draft_of
 from invoicing.einvoices.reading import Reading

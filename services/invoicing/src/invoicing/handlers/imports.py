@@ -20,7 +20,7 @@ from uuid import UUID
 
 import msgspec
 from contracts.invoices import Origin
-from shared import audit, outbox
+from shared import audit, documents, outbox
 from shared.clock import monotonic
 from shared.failpoints import failpoint
 from shared.failures import is_unavailable
@@ -30,7 +30,6 @@ from shared.logging import log
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from invoicing import documents
 from invoicing.handlers.customer_imports import take_customers
 from invoicing.handlers.imported import Outcome, take_files, take_invoices
 from invoicing.handlers.refusals import Refusal, refused_at

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
+from contracts.fields import Document
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued, InvoiceState
 from shared import audit
 from shared.ids import named_id
@@ -32,6 +33,8 @@ from invoicing.storage import entities as entity_storage
 from invoicing.storage import invoices as storage
 from invoicing.storage.invoices import Kept
 
+ADDED = frozenset({"copy", "attachment"})
+"""Kinds of documents that are added to an invoice after it came."""
 _FIELDS = InvoiceState.__struct_fields__
 _COPIED = tuple(name for name in Draft.__struct_fields__ if name in _FIELDS and name not in {"instalments", "references"})
 
@@ -119,6 +122,16 @@ async def receive(
     await _record(conn, tenant_id, outcomes.values(), actor)
     await publish(conn, events)
     return [outcomes[place] for place in range(len(drafts))]
+
+
+async def would_receive(conn: AsyncConnection, tenant_id: UUID, draft: Draft, *, now: datetime, actor: str) -> Outcome:
+    """What `receive` would make of a draft now. Nothing is left of it."""
+    trial = await conn.begin_nested()
+    try:
+        [outcome] = await receive(conn, tenant_id, [draft], now=now, actor=actor)
+    finally:
+        await trial.rollback()
+    return outcome
 
 
 async def _settle(
@@ -252,9 +265,16 @@ def _next(sound: _Sound, kept: Kept | None, books: Books) -> Kept:
         "payment_reference": reference,
         "replaces_invoice_id": replaced(draft, books) or (kept.state.replaces_invoice_id if kept is not None else None),
         "references": list(dict.fromkeys((*draft.references, *draft.preceding))),
+        "documents": [*draft.documents, *_added(kept, draft)],
         "instalments": draft.schedule(_terms_days(sound.entity, sound.customer)),
     }
     return Kept(entity_id=draft.entity_id, state=InvoiceState(**fields), reference_made=made, content=sound.content)
+
+
+def _added(kept: Kept | None, draft: Draft) -> list[Document]:
+    """Documents that were added here and that the source's next version says nothing of."""
+    own = {each.sha256 for each in draft.documents}
+    return [] if kept is None else [each for each in kept.state.documents if each.kind in ADDED and each.sha256 not in own]
 
 
 def _names(kept: Kept | None, customer_id: UUID) -> bool:

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from uuid import UUID
 
+from shared import documents
 from shared.ids import new_id
 
-from invoicing import documents
 from invoicing.imports.reading import Format, detect
 
 _FLUSH = 1024 * 1024

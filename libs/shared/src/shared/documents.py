@@ -1,4 +1,4 @@
-"""Received files, stored once under the SHA-256 of their bytes: `documents_dir/TENANT/ab/abcdef...`.
+"""Documents, stored once under the SHA-256 of their bytes: `documents_dir/TENANT/ab/abcdef...`. Every service reads the same folder.
 
 Invariants: a name never changes its bytes; a file is whole or absent (written aside, synced, then renamed). It is written
 before the transaction that names it commits, so a failure leaves at most a file that nobody refers to.
@@ -29,3 +29,11 @@ def store(folder: Path, tenant_id: UUID, sha256: str, data: bytes) -> Path:
         os.fsync(file.fileno())
     aside.replace(path)
     return path
+
+
+def load(folder: Path, tenant_id: UUID, sha256: str) -> bytes | None:
+    """A document's bytes, None where there is no such document. Blocks on the disk."""
+    try:
+        return path_of(folder, tenant_id, sha256).read_bytes()
+    except FileNotFoundError:
+        return None
