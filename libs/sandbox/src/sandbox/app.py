@@ -18,6 +18,7 @@ from sandbox import mail
 from sandbox.bureau import Bureau
 from sandbox.bureau_api import bureau_router, refusal
 from sandbox.chance import chance
+from sandbox.downloads import downloads_router
 from sandbox.identifiers import virtual_iban
 from sandbox.receiver import receiver_router
 
@@ -58,6 +59,7 @@ def create_app(settings: SandboxSettings) -> FastAPI:
     app.add_exception_handler(HTTPException, refusal)
     app.include_router(bureau_router(Bureau(settings.sandbox_seed), today=lambda: clock.now().date(), now=machine_now))
     app.include_router(receiver_router())
+    app.include_router(downloads_router())
     app.include_router(mail.mail_router(mails))
 
     @app.get("/health")

@@ -1,11 +1,14 @@
 """What matching consumes, and what it does on its own."""
 
+from functools import cache
+from uuid import UUID
+
 from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
 from contracts.dunning import DisputeOpened, DisputeResolved, PromiseBroken, PromiseCancelled, PromiseKept, PromiseMade
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.payments import PaymentReceived
 from shared.consumer import Routes
-from shared.jobs import Job
+from shared.jobs import Job, JobContext
 
 from matching.handlers.customers import keep_customers, keep_erasures, keep_identities, keep_merges, move_merged
 from matching.handlers.disputes import keep_disputes, meet_late
@@ -15,7 +18,10 @@ from matching.handlers.ingest import withdraw
 from matching.handlers.invoices import keep_invoices
 from matching.handlers.matching import look_at_due, match_payments
 from matching.handlers.promises import keep_promises
+from matching.handlers.pulls import pull
 from matching.handlers.reconciliation import advance
+from matching.pulling import Source, load
+from matching.settings import MatchingSettings
 
 ROUTES: Routes = {
     PaymentReceived: match_payments,
@@ -36,7 +42,19 @@ ROUTES: Routes = {
     PromiseCancelled: keep_promises,
 }
 
+
+@cache
+def _sources() -> list[Source]:
+    path = MatchingSettings().pull_sources_file
+    return load(path) if path else []
+
+
+async def _pull(context: JobContext, tenant_id: UUID) -> None:
+    await pull(context, tenant_id, _sources())
+
+
 JOBS: tuple[Job, ...] = (
+    Job("pull_files", 30.0, _pull),
     Job("look_again", 0.5, look_at_due),
     Job("move_merged", 1.0, move_merged),
     Job("meet_late", 5.0, meet_late),

@@ -1,10 +1,11 @@
 """The HTTP API of matching: bank accounts and files, payments, and what is owed."""
 
-from matching.api import accounts, expected, files, handwork, payments, reads, refunds, review, settlements
+from matching.api import accounts, expected, files, handwork, payments, pulls, reads, refunds, review, settlements
 
 ROUTERS = (
     accounts.ROUTER,
     files.ROUTER,
+    pulls.ROUTER,
     payments.ROUTER,
     handwork.ROUTER,
     review.ROUTER,
