@@ -1,0 +1,70 @@
+"""How probable a reading is: a sum of small monotone trees over the evidence, learnt from a history, evaluated here in plain Python.
+
+Each split's share of the outcome goes to the evidence it looks at, so a confidence comes with what moved it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp
+from typing import Any
+
+from matching.domain.engine.features import NAMES
+
+Tree = tuple[list[int], list[float], list[int], list[int], list[float]]
+"""By node: evidence looked at (-1 in a leaf), limit, node where it is at most that, node where it is more, value (log-odds)."""
+
+
+class ModelError(ValueError):
+    """A stored model that this engine cannot use."""
+
+
+@dataclass(slots=True)
+class Model:
+    """A learnt confidence and the least of it that is automatic. `name` says which history it was learnt from."""
+
+    name: str
+    base: float
+    trees: list[Tree]
+    threshold: float
+
+    def probability(self, features: Sequence[float]) -> float:
+        """The probability that a reading with this evidence is right, 0 to 1."""
+        total = self.base
+        for at, limits, left, right, values in self.trees:
+            node = 0
+            looked = at[0]
+            while looked >= 0:
+                node = left[node] if features[looked] <= limits[node] else right[node]
+                looked = at[node]
+            total += values[node]
+        return 1.0 / (1.0 + exp(-total)) if total > -500 else 0.0  # noqa: PLR2004 - exp's range
+
+    def explained(self, features: Sequence[float]) -> dict[str, float]:
+        """What each piece of evidence added to the log-odds or took from them; those that moved nothing are left out."""
+        steps: dict[str, float] = {}
+        for at, limits, left, right, values in self.trees:
+            node = 0
+            while at[node] >= 0:
+                following = left[node] if features[at[node]] <= limits[node] else right[node]
+                name = NAMES[at[node]]
+                steps[name] = steps.get(name, 0.0) + values[following] - values[node]
+                node = following
+        return {name: step for name, step in steps.items() if abs(step) > 0.005}  # noqa: PLR2004 - rounds to 0.01
+
+    def as_dict(self) -> dict[str, Any]:
+        """The model as JSON can hold it."""
+        return {
+            "name": self.name,
+            "evidence": list(NAMES),
+            "base": self.base,
+            "threshold": self.threshold,
+            "trees": [list(tree) for tree in self.trees],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Model":
+        """A stored model. Raises ModelError where it was learnt on other evidence than this engine gathers."""
+        if list(stored.get("evidence", ())) != list(NAMES):
+            raise ModelError("the model was learnt on other evidence: learn it again with `matching fit`")
+        trees = [(list(map(int, tree[0])), tree[1], list(map(int, tree[2])), list(map(int, tree[3])), tree[4]) for tree in stored["trees"]]
+        return cls(str(stored["name"]), float(stored["base"]), trees, float(stored["threshold"]))

@@ -1,0 +1,119 @@
+"""What is done with the readings: automatic where that is certain, else for a person with candidates, else nothing.
+
+Some readings are never automatic, however probable the model finds them; each such rule says why in the words that are shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from matching.domain.engine.features import NAMES
+from matching.domain.engine.records import Hypothesis
+from matching.domain.engine.text import ENDING, LONG, SHORT
+
+SHOWN = 5
+"""Candidates that are shown for a payment."""
+TWICE_DAYS = (0.0, 1.0, 7.0)
+"""Days after which a payment file that was sent twice comes again: the same day, the next, with the next week's run."""
+REVIEW_MIN = 0.02
+"""A best reading less probable than this is none."""
+
+
+@dataclass(slots=True)
+class Decision:
+    """`auto`, `review` or `unmatched`, the readings by probability, and why the first is not automatic or the second lost."""
+
+    kind: str
+    confidence: float
+    ranked: list[Hypothesis] = field(default_factory=list)
+    refused: str | None = None
+    runner_up: str | None = None
+
+
+def decide(hypotheses: Sequence[Hypothesis], threshold: float) -> Decision:
+    """Ranks judged readings and decides. `threshold` is the least confidence that is automatic."""
+    ranked = sorted(hypotheses, key=lambda one: (-one.confidence, one.key()))
+    if not ranked or ranked[0].confidence < REVIEW_MIN:
+        return Decision("unmatched", 0.0, ranked[:SHOWN])
+    confidence = certainty(ranked)
+    refused = never_automatic(ranked)
+    kind = "auto" if refused is None and confidence >= threshold else "review"
+    if kind == "review" and refused is None:
+        refused = "not sure enough"
+    return Decision(kind, confidence, ranked[:SHOWN], refused if kind == "review" else None, _why_lost(ranked))
+
+
+def certainty(ranked: Sequence[Hypothesis]) -> float:
+    """How sure the first reading is: its own probability, less what speaks for the second."""
+    return ranked[0].confidence * (1 - (ranked[1].confidence if len(ranked) > 1 else 0.0))
+
+
+def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one line per rule
+    """Why the first reading may not be carried out without a person, whatever its probability; None where it may."""
+    best = ranked[0]
+    value = _values(best)
+    rule, money = best.rule.split(":")
+    known = (
+        value["virtual_iban"] or value["own_iban"] or value["learned_iban"] >= 0.6 or value["name"] >= 0.85 or value["learned_name"] >= 0.6  # noqa: PLR2004
+        or value["customer_number"] or value["party_by_document"] >= 1 or value["reference"] > 0
+        or (value["party_by_amount"] >= 1 and value["weakest_name"] >= SHORT)
+    )  # fmt: skip
+    named = value["named_share"] > 0 or value["reference"] > 0
+    if not known:
+        return "nobody knows the payer"
+    if value["named_left_out"] > 0:
+        return "the payer names an open item that this leaves out"
+    if rule in {"only_item", "instalment", "near_amount"}:
+        return "a part of an item that nobody named is a guess"
+    if money in {"short", "over"} and (value["weakest_name"] < SHORT or value["tied_names"] or value["settled_named"]) and value["reference"] <= 0:
+        return "a part of an item that is not named clearly is a guess"
+    if money == "rate_short" or (money == "rate" and (value["weakest_name"] < LONG or value["gap_signed"] > 0)):
+        return "the exchange rate is not known"
+    if money == "charges" and value["weakest_name"] < SHORT:
+        return "charges that nobody stated"
+    if value["reference"] < 0 and not value["named_share"]:
+        return "the reference is of none of these items"
+    if not named and value["advance"]:
+        return "the payer calls it an advance"
+    if not named and value["paid_same_days"] in TWICE_DAYS:
+        return "the same amount was paid just before: it may be paid twice"
+    if not named and value["others_named"] > 0:
+        return "the payer names somebody else's item"
+    if not named and value["settled_named"] > 0:
+        return "the payer names what is settled"
+    if value["equal_items"] and named and (value["tied_names"] or value["weakest_name"] <= ENDING) and value["reference"] <= 0:
+        return "what is named fits several items of the same amount"
+    if not named and value["lines"] == 1 and any(other.rule.startswith("instalment") for other in ranked[1:]):
+        return "it may as well be an instalment of another item"
+    for other in ranked[1:3]:
+        if other.confidence > best.confidence * 0.5 and not named:  # noqa: PLR2004
+            return "another reading is as good"
+    return None
+
+
+def contributions(model_steps: Mapping[str, float]) -> list[tuple[str, float]]:
+    """What moved the confidence most, either way, strongest first."""
+    return sorted(((name, step) for name, step in model_steps.items() if step), key=lambda pair: -abs(pair[1]))[:8]
+
+
+def _why_lost(ranked: Sequence[Hypothesis]) -> str | None:
+    """Where the first reading has more evidence than the second, in words."""
+    if len(ranked) < 2:  # noqa: PLR2004
+        return None
+    first, second = _values(ranked[0]), _values(ranked[1])
+    told = {
+        "named_share": "names fewer of its items", "reference": "is not what the reference names", "money": "the amount agrees less",
+        "own_iban": "is not known by this IBAN", "virtual_iban": "was not paid to its virtual IBAN", "name": "the name agrees less",
+        "structure": "is a less simple set",
+    }  # fmt: skip
+    for name, words in told.items():
+        if first[name] > second[name]:
+            return words
+    if second["chance"] > first["chance"]:
+        return "more likely to add up by accident"
+    if second["named_left_out"] > first["named_left_out"]:
+        return "leaves out what is named"
+    return "is less probable in the history of such payments"
+
+
+def _values(one: Hypothesis) -> dict[str, float]:
+    return dict(zip(NAMES, one.features, strict=True))

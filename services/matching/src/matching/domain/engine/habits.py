@@ -1,0 +1,98 @@
+"""What is learnt from payments that are settled right: who pays from which account and under which name, and how each payer pays."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from matching.domain.engine.parties import compact
+from matching.domain.engine.records import Clues, Id, Line
+
+KEPT = 24
+"""Payments of a payer that are remembered."""
+GRACE_DAYS = 400
+"""How long after its last day a discount may still be a reading."""
+
+
+@dataclass(slots=True)
+class Habit:
+    """How one customer pays. `late` are days after the due date, one per payment; `paid` the last payments' amount and day."""
+
+    payments: int = 0
+    late: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))
+    paid: deque[tuple[int, date]] = field(default_factory=lambda: deque(maxlen=KEPT))
+    silent: int = 0
+    several: int = 0
+    discounts: int = 0
+    discounts_offered: int = 0
+    oldest_first: int = 0
+    last_due: date | None = None
+    cutoff: int | None = None
+    last_credit: date | None = None
+
+    def usual_delay(self) -> tuple[float, float]:
+        """Median and spread in days of how late it pays; (0, 0) when nothing is known."""
+        if not self.late:
+            return 0.0, 0.0
+        ordered = sorted(self.late)
+        middle = ordered[len(ordered) // 2]
+        return float(middle), max(1.0, sorted(abs(one - middle) for one in ordered)[len(ordered) // 2])
+
+
+@dataclass(slots=True)
+class Learnt:
+    """All that is learnt: aliases by IBAN and by name, habits by customer, charges that banks take, rates seen by currency pair."""
+
+    ibans: dict[str, Counter[Id]] = field(default_factory=dict)
+    names: dict[str, Counter[Id]] = field(default_factory=dict)
+    habits: dict[Id, Habit] = field(default_factory=dict)
+    charges: Counter[int] = field(default_factory=Counter)
+    rates: dict[tuple[str, str], tuple[float, float, int]] = field(default_factory=dict)
+
+    def habit(self, customer_id: Id) -> Habit:
+        """A customer's habit, an empty one where nothing is known."""
+        return self.habits.get(customer_id) or Habit()
+
+    def learn(self, clues: Clues, customer_id: Id | None, lines: Sequence[Line], *, open_before: int, silent: bool, older_left: int) -> None:
+        """Takes in a payment that was settled right.
+
+        `open_before` is how many items were open, `silent` that nothing was named, `older_left` how many older ones stayed open.
+        """
+        if customer_id is None:
+            return
+        if clues.debtor_iban:
+            self.ibans.setdefault(clues.debtor_iban, Counter())[customer_id] += 1
+        if clues.debtor_name:
+            self.names.setdefault(compact(clues.debtor_name), Counter())[customer_id] += 1
+        habit = self.habits.setdefault(customer_id, Habit())
+        habit.payments += 1
+        habit.paid.append((clues.amount_minor, clues.booking_date))
+        if not lines:
+            return
+        habit.silent += silent
+        habit.several += len(lines) > 1
+        dues = [line.item.due_date for line in lines if line.item.original_minor > 0]
+        discounted = any(line.reason == "discount" for line in lines)
+        offered = any(
+            line.item.discount_until is not None and (clues.booking_date - line.item.discount_until).days <= GRACE_DAYS for line in lines
+        )
+        habit.discounts_offered += offered or discounted
+        habit.discounts += discounted
+        habit.oldest_first += older_left == 0
+        if dues and not discounted:
+            habit.late.append((clues.booking_date - min(dues)).days)
+        if len(lines) > 2 and dues:  # noqa: PLR2004 - a payment run, not a pair
+            habit.last_due = max(dues)
+            habit.cutoff = (clues.booking_date - habit.last_due).days
+            credit_days = [line.item.issue_date for line in lines if line.item.original_minor < 0]
+            habit.last_credit = max([*credit_days, *([habit.last_credit] if habit.last_credit else [])], default=None)
+        for line in lines:
+            if line.reason == "bank_charges":
+                self.charges[line.diff_cents] += 1
+        currency = lines[0].item.currency
+        if currency != clues.currency:
+            total = sum(line.cents - line.diff_cents for line in lines)
+            if total > 0:
+                rate = clues.amount_minor / total
+                low, high, seen = self.rates.get((clues.currency, currency), (rate, rate, 0))
+                self.rates[clues.currency, currency] = (min(low, rate), max(high, rate), seen + 1)

@@ -1,0 +1,108 @@
+"""What the engine is given and what it answers. Amounts are minor units; a credit note's are below zero."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+Id = Hashable
+
+
+@dataclass(slots=True)
+class OpenItem:
+    """An item as the engine sees it. `open_minor` is 0 once settled, below zero for a credit note.
+
+    `discount_percent` may be deducted until `discount_until`; `contested_minor` is in dispute and paid only when named.
+    """
+
+    item_id: Id
+    customer_id: Id
+    number: str
+    currency: str
+    issue_date: date
+    due_date: date
+    original_minor: int
+    open_minor: int
+    order_numbers: Sequence[str] = ()
+    reference: str | None = None
+    discount_percent: float = 0.0
+    discount_until: date | None = None
+    contested_minor: int = 0
+
+
+@dataclass(slots=True)
+class Customer:
+    """A debtor. `virtual_iban` is the account given to it alone; `parent_id` may pay for it."""
+
+    customer_id: Id
+    number: str
+    name: str
+    currency: str
+    ibans: Sequence[str] = ()
+    virtual_iban: str | None = None
+    parent_id: Id | None = None
+
+
+@dataclass(slots=True)
+class Clues:
+    """What came with a payment. `instructed_minor` is what the payer sent, before charges and exchange, if the bank says so."""
+
+    payment_id: Id
+    booking_date: date
+    amount_minor: int
+    currency: str
+    creditor_account: str | None = None
+    debtor_name: str | None = None
+    debtor_iban: str | None = None
+    end_to_end_id: str | None = None
+    structured_reference: str | None = None
+    remittance: Sequence[str] = ()
+    instructed_minor: int | None = None
+    instructed_currency: str | None = None
+
+
+@dataclass(slots=True)
+class Line:
+    """What a hypothesis settles of an item: `cents` leave it, `diff_cents` of them without money, for `reason`."""
+
+    item: OpenItem
+    cents: int
+    diff_cents: int = 0
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Party:
+    """Why a customer may be the payer: each field is one kind of evidence, 0 where there is none."""
+
+    customer_id: Id
+    virtual_iban: float = 0.0
+    own_iban: float = 0.0
+    learned_iban: float = 0.0
+    name: float = 0.0
+    learned_name: float = 0.0
+    number: float = 0.0
+    document: float = 0.0
+    amount: float = 0.0
+    via_parent: bool = False
+
+    def weight(self) -> float:
+        """A rough order of parties; the confidence is made of the parts."""
+        return (
+            4 * self.virtual_iban + 3 * self.own_iban + 3 * self.learned_iban + 2 * self.name + self.learned_name + 2 * self.number
+            + 2 * self.document + self.amount - self.via_parent
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Hypothesis:
+    """One reading of a payment: `rule` names how it was found, `features` is the evidence in the order of `features.NAMES`."""
+
+    customer_id: Id
+    rule: str
+    lines: list[Line]
+    features: list[float] = field(default_factory=list)
+    confidence: float = 0.0
+
+    def key(self) -> tuple[tuple[str, int], ...]:
+        """What it settles, to tell two readings apart."""
+        return tuple(sorted((str(line.item.item_id), line.cents) for line in self.lines))

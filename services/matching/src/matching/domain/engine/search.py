@@ -1,0 +1,183 @@
+"""From clues to readings with their evidence: who may have paid, what they named, what adds up.
+
+A `Source` finds candidates: the service by SQL, set-wise and by index; an evaluation from memory. The engine is the same.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Protocol
+
+from matching.domain.engine.features import Setting, features, name_of
+from matching.domain.engine.habits import Learnt
+from matching.domain.engine.hypotheses import readings
+from matching.domain.engine.parties import likeness
+from matching.domain.engine.records import Clues, Customer, Hypothesis, Id, OpenItem, Party
+from matching.domain.engine.text import FULL, LONG, MEDIUM, SHORT, Hit, Span, Text, fold, forms, name_items, near, read
+
+PARTIES_MAX = 8
+"""Customers that are looked at for one payment."""
+SHARED_MAX = 4
+"""An alias of more customers than this is nobody's."""
+
+
+class Source(Protocol):
+    """Where candidates come from."""
+
+    customers: dict[Id, Customer]
+    children: dict[Id, list[Id]]
+    by_iban: dict[str, Id]
+    by_virtual_iban: dict[str, Id]
+    by_number: dict[str, Id]
+    open: dict[Id, dict[Id, OpenItem]]
+
+    def named(self, value: str) -> list[OpenItem]:
+        """The items, open or not, that carry a number, an order or a reference."""
+        ...
+
+    def settled(self, customer_id: Id) -> Iterable[OpenItem]:
+        """A customer's items that were settled lately: a payer may name one again."""
+        ...
+
+    def of_price(self, currency: str, amount: int, day: date) -> list[OpenItem]:
+        """Open items of anybody that cost exactly that, with the discount that is offered or without; few, or none."""
+        ...
+
+    def like(self, written: str) -> Iterable[Customer]:
+        """Customers whose name begins as this one does."""
+        ...
+
+
+@dataclass(slots=True)
+class Found:
+    """All readings of a payment, and who was looked at."""
+
+    hypotheses: list[Hypothesis] = field(default_factory=list)
+    parties: list[Party] = field(default_factory=list)
+    text: Text | None = None
+
+
+def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
+    """Every reading of the payment that the evidence gives, with its features; not yet judged."""
+    text = read(clues.remittance, (clues.end_to_end_id,))
+    documents = _documents(clues, text, source)
+    parties = _parties(clues, text, source, learnt, documents)
+    found = Found(parties=parties, text=text)
+    for party in parties:
+        rival = max((_distance(other, party, source) for other in parties if other is not party), default=0.0)
+        items = list(source.open.get(party.customer_id, {}).values())
+        if not items:
+            continue
+        mine = {hit.item.item_id: hit.item for hit in documents if hit.item.customer_id == party.customer_id and not hit.item.open_minor}
+        mine.update((item.item_id, item) for item in source.settled(party.customer_id))
+        named = name_items(text, [*items, *mine.values()], _Known(source))
+        if clues.structured_reference:
+            known = {hit.item.item_id for hit in named.hits}
+            named.hits += [hit for hit in documents if hit.item.customer_id == party.customer_id and hit.item.item_id not in known]
+            if not source.named(clues.structured_reference):
+                close = [item for item in items if item.reference and near(clues.structured_reference, item.reference)]
+                named.hits += [Hit(item, MEDIUM, Span(-1, -1, other=False), len(close) - 1) for item in close if item.item_id not in known]
+        spans = {(hit.span.start, hit.span.end) for hit in named.hits}
+        family = {party.customer_id}
+        others = len({
+            hit.item.item_id for hit in documents
+            if hit.item.customer_id not in family and (hit.span.start, hit.span.end) not in spans and not hit.span.other and hit.strength >= FULL
+        })  # fmt: skip
+        habit = learnt.habit(party.customer_id)
+        reference = int(bool(clues.structured_reference))
+        setting = Setting(clues, party, rival, items, named, others, reference, text.advance, habit, learnt)
+        every = readings(clues, items, named, learnt, habit)
+        for reading in every:
+            found.hypotheses.append(Hypothesis(party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every)))
+    return found
+
+
+class _Known:
+    """Words that are customers' numbers."""
+
+    def __init__(self, source: Source) -> None:
+        self.numbers = source.by_number
+
+    def __contains__(self, word: object) -> bool:
+        return word in self.numbers
+
+
+def _documents(clues: Clues, text: Text, source: Source) -> list[Hit]:
+    """The items of anybody that the text or the reference names in full."""
+    hits: list[Hit] = []
+    for value, spans in text.runs.items():
+        if len(value) >= 5:  # noqa: PLR2004 - no index holds anything shorter
+            for item in source.named(value):
+                strength = FULL if value == fold(item.number) or value in item.order_numbers or value == item.reference else LONG + 1
+                hits += [Hit(item, strength, span) for span in spans]
+    if clues.structured_reference:
+        hits += [Hit(item, FULL, Span(-1, -1, other=False)) for item in source.named(clues.structured_reference)]
+    return hits
+
+
+def _parties(clues: Clues, text: Text, source: Source, learnt: Learnt, documents: Sequence[Hit]) -> list[Party]:  # noqa: C901, PLR0912
+    found: dict[Id, Party] = {}
+
+    def of(customer_id: Id) -> Party:
+        party = found.get(customer_id)
+        if party is None:
+            party = found[customer_id] = Party(customer_id)
+        return party
+
+    if clues.creditor_account and (owner := source.by_virtual_iban.get(clues.creditor_account)) is not None:
+        of(owner).virtual_iban = 1.0
+    if clues.debtor_iban:
+        if (owner := source.by_iban.get(clues.debtor_iban)) is not None:
+            of(owner).own_iban = 1.0
+        seen = learnt.ibans.get(clues.debtor_iban)
+        if seen and len(seen) <= SHARED_MAX:
+            total = sum(seen.values())
+            for customer_id, times in sorted(seen.items(), key=lambda pair: (-pair[1], str(pair[0]))):
+                of(customer_id).learned_iban = times / (total + 0.5)
+    if clues.debtor_name:
+        seen = learnt.names.get(name_of(clues))
+        if seen and len(seen) <= SHARED_MAX:
+            total = sum(seen.values())
+            for customer_id, times in sorted(seen.items(), key=lambda pair: (-pair[1], str(pair[0]))):
+                of(customer_id).learned_name = times / (total + 0.5)
+        for customer in source.like(clues.debtor_name):
+            score = likeness(clues.debtor_name, customer.name)
+            if score >= 0.3:  # noqa: PLR2004 - less is no likeness
+                of(customer.customer_id).name = score
+    for value in text.runs:
+        if (owner := source.by_number.get(value)) is not None:
+            of(owner).number = 1.0
+    for hit in documents:
+        if hit.strength >= LONG and not hit.span.other:
+            party = of(hit.item.customer_id)
+            party.document = max(party.document, 1.0 if hit.item.open_minor else 0.5)
+    if all(party.weight() < 2 for party in found.values()):  # noqa: PLR2004 - nobody is known well
+        amount, currency = clues.amount_minor, clues.currency
+        if clues.instructed_minor and clues.instructed_currency:
+            amount, currency = clues.instructed_minor, clues.instructed_currency
+        same = source.of_price(currency, amount, clues.booking_date)
+        owners = {item.customer_id for item in same}
+        for item in same:
+            named = any(strength >= SHORT and form in text.runs for form, strength in forms(item.number))
+            if named or len(owners) <= 3:  # noqa: PLR2004 - of more, the amount says nothing
+                party = of(item.customer_id)
+                party.amount = max(party.amount, 1.0 / len(owners))
+                party.document = max(party.document, 0.4 * named)
+    for party in list(found.values()):
+        for child in source.children.get(party.customer_id, ()):
+            one = of(child)
+            one.via_parent = True
+            one.virtual_iban = max(one.virtual_iban, 0.6 * party.virtual_iban)
+            one.own_iban = max(one.own_iban, 0.6 * party.own_iban)
+            one.name = max(one.name, 0.6 * party.name)
+            one.learned_name = max(one.learned_name, 0.6 * party.learned_name)
+    ordered = sorted(found.values(), key=lambda party: (-party.weight(), str(party.customer_id)))
+    return ordered[:PARTIES_MAX]
+
+
+def _distance(other: Party, party: Party, source: Source) -> float:
+    """How much more speaks for another customer; of one family, half of it."""
+    step = other.weight() - party.weight() + 4.0
+    a, b = source.customers.get(other.customer_id), source.customers.get(party.customer_id)
+    related = a is not None and b is not None and (a.parent_id == b.customer_id or b.parent_id == a.customer_id)
+    return max(0.0, step / 2 if related else step)

@@ -1,0 +1,256 @@
+"""Document numbers in what a payer wrote: split, truncated, spaced, O for 0, prefixes left out, lists and ranges.
+
+A number counts only when it fills whole words: INV-1 is not in INV-10. What fills more of the text hides what lies inside
+it. The end of a number alone (`FA2024-001, 003 et 007`) is a sign only among one customer's items, and the weaker the shorter.
+"""
+
+import re
+import unicodedata
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from matching.domain.engine.records import OpenItem
+
+RUN_MAX = 6
+"""Most words that one number is written in."""
+LENGTH_MAX = 30
+ENDING_MIN = 3
+"""Shortest ending of a number that may stand for it."""
+FULL, DIGITS, LONG, MEDIUM, SHORT, ENDING = 6, 5, 4, 3, 2, 1
+"""How strong a sign is: the whole number, its digits, an ending of 6, 5, 4 or 3 digits."""
+_WORDS = re.compile(r"[A-Z0-9]+", re.ASCII)
+_FOLD = str.maketrans("OILSB", "01158")
+_HEAD = re.compile(r"[A-Z]+|[0-9]+", re.ASCII)
+_RANGE = {"A", "BIS", "TO", "AU", "THRU", "TILL", "JUSQUA", "TOT", "HASTA", "AL"}
+_OTHER = frozenset(
+    "TEL TELEFON PHONE FAX DU VOM DATE DATED DATUM DEL KDNR KUNDE KUNDENNR CUST CUSTOMER CLIENT KLANT CLIENTE TOTAL EUR GBP USD CHF "
+    "MONTANT BETRAG AMOUNT RUN AVIS AVISO CREDIT ORDER PO BC COMMANDE BESTELLUNG BON PREPAYMENT ACOMPTE SIRET TVA VAT UST".split()
+)
+"""Words after which a number is something else: a telephone, a day, a customer, an order, an amount."""
+_ADVANCE = frozenset(
+    "ACOMPTE ANZAHLUNG VORAUSZAHLUNG PREPAYMENT ADVANCE DOWNPAYMENT DEPOSIT AVANCE ACCONTO ANTICIPO ANTICIPATION VOORUITBETALING".split()
+)
+"""Words that say that a payment is for what is not invoiced yet."""
+
+
+def fold(value: str) -> str:
+    """Upper case letters and digits only, with letters that are written for digits read as those."""
+    if not value.isascii():
+        value = unicodedata.normalize("NFKD", value)
+    return "".join(_WORDS.findall(value.upper())).translate(_FOLD)
+
+
+@dataclass(slots=True)
+class Span:
+    """Where a run of words lies and whether a word before it says that it is something else."""
+
+    start: int
+    end: int
+    other: bool
+
+
+@dataclass(slots=True)
+class Text:
+    """What a payer wrote, cut into words, and every run of whole words that may be a number, folded."""
+
+    words: list[str]
+    runs: dict[str, list[Span]]
+    parts: list[tuple[int, int]]
+    advance: bool = False
+
+
+def read(lines: Sequence[str], others: Iterable[str | None] = ()) -> Text:
+    """Reads the lines as one text, and again joined without spaces where a bank has cut it at a fixed width."""
+    joined = [" ".join(lines)]
+    if len(lines) > 1 and "".join(lines) != joined[0]:
+        joined.append("".join(lines))
+    words: list[str] = []
+    runs: dict[str, list[Span]] = {}
+    parts: list[tuple[int, int]] = []
+    for part in [*joined, *(one for one in others if one and one != "NOTPROVIDED")]:
+        value = part if part.isascii() else unicodedata.normalize("NFKD", part)
+        start = len(words)
+        _runs(_WORDS.findall(value.upper()), words, runs)
+        parts.append((start, len(words)))
+        words.append("|")
+    return Text(words, runs, parts, advance=any(word in _ADVANCE for word in words))
+
+
+def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> None:
+    offset = len(words)
+    words += found
+    for start, word in enumerate(found):
+        if not any(map(str.isdigit, word)) and len(word) > 4:  # noqa: PLR2004 - a prefix is short; a long word is prose
+            continue
+        other = start > 0 and (found[start - 1] in _OTHER or (found[start - 1] in {"NR", "NO", "N"} and start > 1 and found[start - 2] in _OTHER))
+        value = ""
+        for end in range(start, min(start + RUN_MAX, len(found))):
+            value += found[end]
+            if len(value) > LENGTH_MAX:
+                break
+            if len(value) >= ENDING_MIN and any(map(str.isdigit, value)):
+                runs.setdefault(value.translate(_FOLD), []).append(Span(offset + start, offset + end + 1, other))
+
+
+@lru_cache(maxsize=200_000)
+def forms(number: str) -> tuple[tuple[str, int], ...]:
+    """The ways in which a document number is written, folded, with how strong a sign each is; strongest first."""
+    plain = "".join(_WORDS.findall(number.upper() if number.isascii() else unicodedata.normalize("NFKD", number).upper()))
+    result = {plain.translate(_FOLD): FULL}
+    digits = re.sub(r"^[^0-9]+", "", plain)
+    if not digits.isdigit():
+        digits = (re.findall(r"[0-9]+$", plain) or [""])[0]
+    if len(digits) >= 5:  # noqa: PLR2004 - fewer digits are an ending, however whole
+        result.setdefault(digits, DIGITS if len(digits) > 6 else LONG)  # noqa: PLR2004
+    for length in range(min(len(digits), 9), ENDING_MIN - 1, -1):
+        ending = digits[-length:]
+        result.setdefault(ending, min(max(length - 2, ENDING), LONG))
+    bare = digits.lstrip("0")
+    if len(bare) >= ENDING_MIN - 1:
+        result.setdefault(bare, min(max(len(bare) - 2, ENDING), LONG))
+    return tuple(result.items())
+
+
+@lru_cache(maxsize=200_000)
+def heads(number: str) -> frozenset[str]:
+    """What may stand before the last group of a number, where it has digits: after `FA2024` not an ending comes, but the group."""
+    groups = _WORDS.findall(number.upper())
+    found = set()
+    for end in range(1, len(groups)):
+        head = "".join(groups[:end])
+        found.update({head, head.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")})
+    return frozenset(one.translate(_FOLD) for one in found if any(map(str.isdigit, one)))
+
+
+def near(written: str, known: str) -> bool:
+    """Whether one letter is wrong, missing, too many, or two are exchanged."""
+    if abs(len(written) - len(known)) > 1:
+        return False
+    at = 0
+    for a, b in zip(written, known, strict=False):
+        if a != b:
+            break
+        at += 1
+    rest, other = written[at:], known[at:]
+    return rest[1:] == other[1:] or rest[1:] == other or rest == other[1:] or (rest[:2] == other[1::-1] and rest[2:] == other[2:])
+
+
+@dataclass(slots=True)
+class Hit:
+    """An item that the text names, how strongly, and where; `tied` others are named as strongly by the same words."""
+
+    item: OpenItem
+    strength: int
+    span: Span
+    tied: int = 0
+
+
+@dataclass(slots=True)
+class Named:
+    """What of a customer's items a text names. `ranged` are those between the two ends of a range, `unread` how many
+    words look like numbers and are none of them."""
+
+    hits: list[Hit] = field(default_factory=list)
+    ranged: list[OpenItem] = field(default_factory=list)
+    unread: int = 0
+
+
+def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = ()) -> Named:
+    """The items that the text names, in the order of the text: of nested finds the longest, of equal ones the strongest.
+
+    `ignored` are words that are known to be something else, a customer's number for one.
+    """
+    runs = text.runs
+    by_span: dict[tuple[int, int], list[Hit]] = {}
+    if not runs:
+        return Named()
+    known = list(items)
+    for item in known:
+        for form, strength in forms(item.number):
+            for span in runs.get(form, ()):
+                if strength <= LONG and span.start and text.words[span.start - 1].translate(_FOLD) in heads(item.number):
+                    continue
+                by_span.setdefault((span.start, span.end), []).append(Hit(item, strength, span))
+        if item.reference and item.reference in runs:
+            for span in runs[item.reference]:
+                by_span.setdefault((span.start, span.end), []).append(Hit(item, FULL, span))
+        for order in item.order_numbers:
+            for span in runs.get(order, ()):
+                by_span.setdefault((span.start, span.end), []).append(Hit(item, FULL, span))
+    _misspelt(runs, known, by_span)
+    if not by_span:
+        return Named(unread=_unread(text, set(), ignored))
+    chosen: list[Hit] = []
+    taken: set[int] = set()
+    seen: set[object] = set()
+    order = sorted(by_span, key=lambda at: (-max(hit.strength for hit in by_span[at]), at[0] - at[1], at[0]))
+    for start, end in order:
+        if any(position in taken for position in range(start, end)):
+            continue
+        hits = by_span[start, end]
+        best = max(hit.strength for hit in hits)
+        tops = [hit for hit in hits if hit.strength == best]
+        top = _nearest(tops, chosen, start)
+        top.tied = len({hit.item.item_id for hit in tops}) - 1
+        taken.update(range(start, end))
+        if top.item.item_id not in seen:
+            seen.add(top.item.item_id)
+            chosen.append(top)
+    chosen.sort(key=lambda hit: hit.span.start)
+    return Named(chosen, _ranged(text, chosen, known), _unread(text, taken, ignored))
+
+
+def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: dict[tuple[int, int], list[Hit]]) -> None:
+    """Adds items whose number stands there but for one letter, where nothing whole stands there."""
+    firm = {position for (start, end), hits in by_span.items() if any(hit.strength >= LONG for hit in hits) for position in range(start, end)}
+    for value, spans in runs.items():
+        if not 7 <= len(value) <= 20 or not value[-1].isdigit():  # noqa: PLR2004 - shorter ones are near too many
+            continue
+        free = [span for span in spans if not span.other and not any(at in firm for at in range(span.start, span.end))]
+        if not free:
+            continue
+        for item in items:
+            full, strength = forms(item.number)[0]
+            digits = forms(item.number)[1][0] if len(forms(item.number)) > 1 else full
+            if strength == FULL and (near(value, full) or (len(digits) > 6 and near(value, digits))):  # noqa: PLR2004
+                for span in free:
+                    by_span.setdefault((span.start, span.end), []).append(Hit(item, ENDING, span))
+
+
+def _unread(text: Text, taken: set[int], ignored: Container[str]) -> int:
+    """How many words of five digits or more are nothing that is known, in the reading that leaves the fewest."""
+    counts = []
+    for start, end in text.parts[:2]:
+        count = 0
+        for at in range(start, end):
+            word = text.words[at]
+            if at in taken or sum(map(str.isdigit, word)) < 5 or word.translate(_FOLD) in ignored:  # noqa: PLR2004
+                continue
+            count += not (at > start and text.words[at - 1] in _OTHER)
+        counts.append(count)
+    return min(counts, default=0)
+
+
+def _nearest(tops: list[Hit], chosen: list[Hit], start: int) -> Hit:
+    """Of items that the same words name, the one whose number is next to what stands before: a list goes on in order."""
+    if len(tops) == 1:
+        return tops[0]
+    before = [hit for hit in chosen if hit.span.start < start]
+    if before:
+        last = max(before, key=lambda hit: hit.span.start).item.number
+        return min(tops, key=lambda hit: (hit.item.open_minor == 0, abs(_value(hit.item.number) - _value(last)), hit.item.due_date))
+    return min(tops, key=lambda hit: (hit.item.open_minor == 0, hit.item.due_date, hit.item.number))
+
+
+def _value(number: str) -> int:
+    return int("".join(filter(str.isdigit, number))[-12:] or 0)
+
+
+def _ranged(text: Text, chosen: list[Hit], items: Iterable[OpenItem]) -> list[OpenItem]:
+    for first, second in zip(chosen, chosen[1:], strict=False):
+        between = text.words[first.span.end : second.span.start]
+        if between and len(between) == 1 and between[0] in _RANGE:
+            low, high = sorted((_value(first.item.number), _value(second.item.number)))
+            return [item for item in items if low <= _value(item.number) <= high]
+    return []

@@ -1,0 +1,110 @@
+"""The threshold for automatic matching, with a bound on how often it is wrong.
+
+Fixed-sequence testing: coverages are tested from a strict one to looser ones, in an order set before the data is seen; each
+test asks whether the upper confidence limit (Clopper and Pearson 1934, one-sided) of the error rate at that coverage is within
+the bound. The first failure ends the sequence, so the whole procedure errs with at most the stated probability, however many
+coverages were tried (Maurer, Hothorn and Lehmacher 1995).
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import exp, lgamma, log, log1p
+from typing import Any
+
+CONFIDENCE = 0.95
+BOUND = 0.001
+"""Error rate that is not to be exceeded: what a train part of some thousand payments can prove."""
+STEP = 0.005
+"""Coverages are tested in steps of this share of all cases."""
+
+
+@dataclass(slots=True)
+class Certificate:
+    """A threshold and what is proven of it. `upper_limit` bounds the error rate with probability `confidence`."""
+
+    procedure: str
+    bound: float
+    confidence: float
+    sample: int
+    automatic: int
+    wrong: int
+    upper_limit: float
+    threshold: float
+    certified: bool
+    tested: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The certificate as JSON can hold it."""
+        return asdict(self)
+
+
+def upper_limit(wrong: int, sample: int, confidence: float = CONFIDENCE) -> float:
+    """The one-sided Clopper-Pearson limit of an error rate, after `wrong` errors in `sample` cases; 1 where there are none."""
+    if sample <= wrong:
+        return 1.0
+    low, high = wrong / sample, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _at_most(wrong, sample, middle) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _at_most(wrong: int, sample: int, rate: float) -> float:
+    """Probability of at most so many errors."""
+    if rate >= 1:
+        return 0.0
+    if rate <= 0:
+        return 1.0
+    total = 0.0
+    for count in range(wrong + 1):
+        ways = lgamma(sample + 1) - lgamma(count + 1) - lgamma(sample - count + 1)
+        total += exp(ways + count * log(rate) + (sample - count) * log1p(-rate))
+    return total
+
+
+def _least(wrong: int, bound: float, confidence: float) -> int:
+    """The smallest sample in which so many errors still prove the bound."""
+    low, high = 1, 2
+    while upper_limit(wrong, high, confidence) > bound:
+        high *= 2
+    while low < high:
+        middle = (low + high) // 2
+        if upper_limit(wrong, middle, confidence) <= bound:
+            high = middle
+        else:
+            low = middle + 1
+    return high
+
+
+def certify(scores: Sequence[tuple[float, bool]], sample: int, bound: float = BOUND, confidence: float = CONFIDENCE) -> Certificate:
+    """The loosest threshold that the sequence reaches. `scores` are (confidence, right) of what may be automatic, of `sample` cases."""
+    procedure = (
+        f"fixed-sequence test of coverages in steps of {STEP:.1%} of the sample, from the least that passes with one error; "
+        f"one-sided Clopper-Pearson limit at {confidence:.0%}; scores cross-fitted by customer on the train part"
+    )
+    ordered = sorted(scores, key=lambda pair: (-pair[0], pair[1]))
+    errors = [0]
+    for _, right in ordered:
+        errors.append(errors[-1] + (not right))
+    # One error must be bearable at the first test, or a single early one would end every sequence.
+    first = _least(1, bound, confidence)
+    passed: tuple[int, int, float] | None = None
+    tested = 0
+    count = first
+    step = max(1, int(sample * STEP))
+    while 0 < count <= len(ordered):
+        tested += 1
+        limit = upper_limit(errors[count], count, confidence)
+        if limit > bound:
+            break
+        passed = (count, errors[count], limit)
+        count += step
+    if passed is None:  # too few cases, or errors among the surest: only what is surer than any error is automatic
+        clean = next((at for at, (_, right) in enumerate(ordered) if not right), len(ordered))
+        threshold = ordered[clean - 1][0] if clean else 1.0
+        return Certificate(procedure, bound, confidence, sample, clean, 0, upper_limit(0, clean, confidence), threshold, False, tested)
+    count, wrong, limit = passed
+    return Certificate(procedure, bound, confidence, sample, count, wrong, limit, ordered[count - 1][0], True, tested)

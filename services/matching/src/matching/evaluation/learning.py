@@ -1,0 +1,64 @@
+"""Learning a confidence from cases: gradient-boosted trees held to the signs of the evidence. The only place that needs scikit-learn."""
+
+from collections.abc import Sequence
+from zlib import crc32
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from matching.domain.engine.confidence import Model, Tree
+from matching.domain.engine.features import NAMES, SIGN
+from matching.evaluation.protocol import Case
+
+FOLDS = 5
+
+
+def fit(cases: Sequence[Case], name: str) -> Model:
+    """A model of these cases, with threshold 1: nothing is automatic until a threshold is certified. Deterministic."""
+    evidence = np.array([one.features for case in cases for one in case.found.hypotheses], dtype=np.float64)
+    right = np.array([one for case in cases for one in case.right], dtype=np.int8)
+    if len(set(right.tolist())) < 2:  # noqa: PLR2004 - right and wrong
+        return Model(name, -10.0 if not right.any() else 10.0, [], 1.0)
+    learner = HistGradientBoostingClassifier(
+        max_iter=300, learning_rate=0.06, max_leaf_nodes=12, min_samples_leaf=12, l2_regularization=2.0, max_features=0.4,
+        monotonic_cst=[SIGN[one] for one in NAMES], early_stopping=False, random_state=0,
+    )  # fmt: skip
+    learner.fit(evidence, right)
+    # The trees are read from the fitted learner: scikit-learn has no public way to them, so a test compares both.
+    trees = [_tree(predictors[0].nodes) for predictors in learner._predictors]  # noqa: SLF001
+    return Model(name, float(learner._baseline_prediction.ravel()[0]), trees, 1.0)  # noqa: SLF001
+
+
+def _tree(nodes: "np.ndarray") -> Tree:  # type: ignore[type-arg]
+    leaf = nodes["is_leaf"].astype(bool)
+    values = nodes["value"].astype(float).tolist()
+    counts = nodes["count"].astype(float).tolist()
+    left, right = nodes["left"].astype(int).tolist(), nodes["right"].astype(int).tolist()
+    for at in range(len(values) - 1, -1, -1):  # an inner node's value is the mean of what is below it
+        if not leaf[at]:
+            a, b = left[at], right[at]
+            values[at] = (values[a] * counts[a] + values[b] * counts[b]) / (counts[a] + counts[b])
+    looked = [-1 if leaf[at] else int(nodes["feature_idx"][at]) for at in range(len(values))]
+    limits = [0.0 if leaf[at] else float(nodes["num_threshold"][at]) for at in range(len(values))]
+    return looked, limits, left, right, [round(one, 6) for one in values]
+
+
+def fold(case: Case) -> int:
+    """Which part of a cross-fit a case belongs to: all of one customer's are in one, so that no customer is on both sides."""
+    return crc32(str(case.truth.customer_id or case.clues.debtor_name or case.clues.payment_id).encode()) % FOLDS
+
+
+def cross_fitted(cases: Sequence[Case], name: str) -> list[Case]:
+    """Judges each case by a model that was not fitted on its customer; returns the cases."""
+    for part in range(FOLDS):
+        model = fit([case for case in cases if fold(case) != part], name)
+        for case in cases:
+            if fold(case) == part:
+                judge(case, model)
+    return list(cases)
+
+
+def judge(case: Case, model: Model) -> None:
+    """Gives each reading of a case its confidence."""
+    for one in case.found.hypotheses:
+        one.confidence = model.probability(one.features)

@@ -1,0 +1,70 @@
+"""The protocol: payments in booking order; only invoices issued by then; the ledger put right after each; learning from what is past."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from types import SimpleNamespace
+
+from matching.domain.engine.habits import Learnt
+from matching.domain.engine.records import Clues, Hypothesis, Line, OpenItem
+from matching.domain.engine.search import Found, search
+from matching.evaluation.history import History, Truth
+from matching.evaluation.index import Index
+
+
+@dataclass(slots=True)
+class Case:
+    """One payment as it was seen: its readings, which of them are right, and how long the search took."""
+
+    clues: Clues
+    truth: Truth
+    found: Found
+    right: list[bool]
+    seconds: float
+    train: bool
+
+
+def cases(history: History) -> Iterator[Case]:
+    """Runs through the history, in order."""
+    index = Index(history.customers)
+    learnt = Learnt()
+    items = {item.item_id: item for item in history.invoices}
+    waiting = iter(history.invoices)
+    upcoming = next(waiting, None)
+    for clues in history.payments:
+        while upcoming is not None and upcoming.issue_date <= clues.booking_date:
+            index.add_item(upcoming)
+            upcoming = next(waiting, None)
+        truth = history.truth[str(clues.payment_id)]
+        started = perf_counter()
+        found = search(clues, index, learnt)
+        seconds = perf_counter() - started
+        true = true_key(truth, items)
+        yield Case(clues, truth, found, [is_right(one, truth, true, items) for one in found.hypotheses], seconds, str(clues.payment_id) in history.train)
+        _correct(clues, truth, index, learnt, items)
+
+
+def true_key(truth: Truth, items: dict) -> object:
+    if truth.no_reference:
+        return Counter((items[line.invoice_id].customer_id, items[line.invoice_id].open_minor, line.cents) for line in truth.lines)
+    return {line.invoice_id: line.cents for line in truth.lines}
+
+
+def is_right(one: Hypothesis, truth: Truth, true: object, items: dict) -> bool:
+    if truth.no_reference:
+        return Counter((line.item.customer_id, line.item.open_minor, line.cents) for line in one.lines) == true
+    return {line.item.item_id: line.cents for line in one.lines} == true
+
+
+def _correct(clues: Clues, truth: Truth, index: Index, learnt: Learnt, items: dict) -> None:
+    lines = [Line(items[one.invoice_id], one.cents, one.diff_cents, one.reason) for one in truth.lines]
+    if truth.customer_id is not None:
+        mine = index.open.get(truth.customer_id, {})
+        before = len(mine)
+        inside = {line.item.item_id for line in lines}
+        last = max((line.item.due_date for line in lines), default=None)
+        older = sum(1 for item in mine.values() if last is not None and item.open_minor > 0 and item.due_date < last and item.item_id not in inside)
+        learnt.learn(clues, truth.customer_id, lines, open_before=before, silent=truth.no_reference, older_left=older)
+    for line in lines:
+        index.settle(line.item, line.cents)

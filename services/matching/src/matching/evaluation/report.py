@@ -1,0 +1,159 @@
+"""`matching evaluate`: the engine on a folder, and what came of it as one JSON object."""
+
+import json
+import resource
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TextIO
+
+from matching.domain.engine.confidence import Model
+from matching.domain.engine.decision import Decision, certainty, decide, never_automatic
+from matching.domain.engine.features import NAMES
+from matching.evaluation.certificate import Certificate, certify
+from matching.evaluation.history import read_history
+from matching.evaluation.learning import cross_fitted, fit, judge
+from matching.evaluation.protocol import Case, cases
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one group of payments, and their amounts."""
+
+    payments: int = 0
+    auto: int = 0
+    auto_correct: int = 0
+    auto_wrong: int = 0
+    review: int = 0
+    review_top1_correct: int = 0
+    review_top3_correct: int = 0
+    unmatched: int = 0
+    amounts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, case: Case, decision: Decision) -> None:
+        """Counts one payment."""
+        rights = {id(one) for one, right in zip(case.found.hypotheses, case.right, strict=True) if right}
+        ranks = [id(one) in rights for one in decision.ranked]
+        self._count("payments", case)
+        self._count(decision.kind, case)
+        if decision.kind == "auto":
+            self._count("auto_correct" if ranks[0] else "auto_wrong", case)
+        elif decision.kind == "review":
+            if ranks[:1] == [True]:
+                self._count("review_top1_correct", case)
+            if any(ranks[:3]):
+                self._count("review_top3_correct", case)
+
+    def _count(self, name: str, case: Case) -> None:
+        setattr(self, name, getattr(self, name) + 1)
+        self.amounts[name] = self.amounts.get(name, 0) + case.clues.amount_minor
+
+    def counts(self) -> dict[str, int]:
+        """The counts by name."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "amounts"}
+
+    def minor(self) -> dict[str, int]:
+        """The amounts by name, in minor units."""
+        return {name: self.amounts.get(name, 0) for name in self.counts()}
+
+
+def calibrated(train: list[Case], name: str) -> tuple[Model, Certificate]:
+    """A model of the train part with the threshold that its cross-fitted scores prove."""
+    cross_fitted(train, name)
+    scores = []
+    for case in train:
+        ranked = sorted(zip(case.found.hypotheses, case.right, strict=True), key=lambda pair: (-pair[0].confidence, pair[0].key()))
+        best = [one for one, _ in ranked]
+        if best and never_automatic(best) is None:
+            scores.append((certainty(best), ranked[0][1]))
+    certificate = certify(scores, len(train))
+    model = fit(train, name)
+    model.threshold = certificate.threshold
+    return model, certificate
+
+
+def evaluate(folder: Path, decisions: TextIO | None = None) -> dict[str, Any]:
+    """Follows the protocol on a folder; figures are over its test part. Raises HistoryError where the folder cannot be read."""
+    started = perf_counter()
+    history = read_history(folder)
+    train: list[Case] = []
+    model: Model | None = None
+    certificate: Certificate | None = None
+    total, by_kind, times = Tally(), {}, []
+    for case in cases(history):
+        if case.train:
+            train.append(case)
+            continue
+        if model is None:
+            model, certificate = calibrated(train, folder.name)
+            train.clear()
+        before = perf_counter()
+        judge(case, model)
+        decision = decide(case.found.hypotheses, model.threshold)
+        times.append(case.seconds + perf_counter() - before)
+        total.add(case, decision)
+        by_kind.setdefault(case.truth.kind, Tally()).add(case, decision)
+        if decisions is not None:
+            decisions.write(json.dumps(decided(case, decision, model), ensure_ascii=False) + "\n")
+    times.sort()
+    counts = total.counts()
+    return {
+        **counts,
+        "automatic_rate": _share(total.auto, total.payments),
+        "precision": _share(total.auto_correct, total.auto),
+        "automatic_value_rate": _share(total.amounts.get("auto", 0), total.amounts.get("payments", 0)),
+        "by_amount": total.minor(),
+        "by_kind": {kind: {**one.counts(), "by_amount": one.minor()} for kind, one in sorted(by_kind.items())},
+        "certificate": certificate.as_dict() if certificate else None,
+        "latency_ms": {"p50": _quantile(times, 0.5), "p99": _quantile(times, 0.99), "max": _quantile(times, 1.0)},
+        "seconds": round(perf_counter() - started, 1),
+        "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def decided(case: Case, decision: Decision, model: Model) -> dict[str, Any]:
+    """One decision with its evidence, as a line of JSON."""
+    best = decision.ranked[0] if decision.ranked and decision.kind == "auto" else None
+    return {
+        "payment_id": case.clues.payment_id,
+        "decision": decision.kind,
+        "allocations": _lines(best) if best else [],
+        "confidence": round(decision.confidence, 6),
+        "rule": decision.ranked[0].rule if decision.ranked else None,
+        "refused": decision.refused,
+        "runner_up": decision.runner_up,
+        "candidates": [
+            {
+                "customer_id": one.customer_id,
+                "rule": one.rule,
+                "confidence": round(one.confidence, 6),
+                "allocations": _lines(one)[:50],
+                "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
+                "weight": {name: round(step, 2) for name, step in sorted(model.explained(one.features).items(), key=lambda pair: -abs(pair[1]))[:8]},
+            }
+            for one in decision.ranked[:3]
+        ],
+    }  # fmt: skip
+
+
+def _lines(one: Any) -> list[dict[str, Any]]:
+    return [{"invoice_id": line.item.item_id, "cents": line.cents, "diff_cents": line.diff_cents, "reason": line.reason} for line in one.lines]
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None
+
+
+def _quantile(ordered: list[float], share: float) -> float | None:
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 3) if ordered else None
+
+
+def fitted(folders: Iterable[Path]) -> tuple[Model, Certificate]:
+    """A model of whole histories, for a tenant or as the default."""
+    every: list[Case] = []
+    names = []
+    for folder in folders:
+        every += cases(read_history(folder))
+        names.append(folder.name)
+    return calibrated(every, "+".join(names))
