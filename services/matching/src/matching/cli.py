@@ -3,6 +3,7 @@
 from shared.service import Service
 
 from matching.api import ROUTERS
+from matching.evaluate_tool import evaluate_tool, fit_tool
 from matching.invariants import CHECKS
 from matching.parse_tool import parse_tool
 from matching.settings import MatchingSettings
@@ -12,4 +13,4 @@ from matching.worker import JOBS, ROUTES
 SERVICE = Service(name="matching", settings=MatchingSettings, metadata=METADATA, routes=ROUTES, routers=ROUTERS, jobs=JOBS, checks=CHECKS)
 
 
-TOOLS = (parse_tool,)
+TOOLS = (parse_tool, evaluate_tool, fit_tool)

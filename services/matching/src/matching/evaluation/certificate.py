@@ -12,7 +12,7 @@ from math import exp, lgamma, log, log1p
 from typing import Any
 
 CONFIDENCE = 0.95
-BOUND = 0.001
+BOUND = 0.0008
 """Error rate that is not to be exceeded: what a train part of some thousand payments can prove."""
 STEP = 0.005
 """Coverages are tested in steps of this share of all cases."""
@@ -105,6 +105,8 @@ def certify(scores: Sequence[tuple[float, bool]], sample: int, bound: float = BO
     if passed is None:  # too few cases, or errors among the surest: only what is surer than any error is automatic
         clean = next((at for at, (_, right) in enumerate(ordered) if not right), len(ordered))
         threshold = ordered[clean - 1][0] if clean else 1.0
-        return Certificate(procedure, bound, confidence, sample, clean, 0, upper_limit(0, clean, confidence), threshold, False, tested)
+        return Certificate(
+            procedure, bound, confidence, sample, clean, 0, upper_limit(0, clean, confidence), threshold, certified=False, tested=tested
+        )
     count, wrong, limit = passed
-    return Certificate(procedure, bound, confidence, sample, count, wrong, limit, ordered[count - 1][0], True, tested)
+    return Certificate(procedure, bound, confidence, sample, count, wrong, limit, ordered[count - 1][0], certified=True, tested=tested)

@@ -51,7 +51,7 @@ class History:
     train: set[str] = field(default_factory=set)
 
 
-def read_history(folder: Path) -> History:
+def read_history(folder: Path) -> History:  # noqa: C901 - one check per file
     """Reads a folder. Raises HistoryError where a file is missing or a line is not what it should be."""
     if not folder.is_dir():
         raise HistoryError(f"{folder}: no such folder")
@@ -61,7 +61,9 @@ def read_history(folder: Path) -> History:
     numbers = {one.item_id for one in invoices}
     for one in invoices:
         if one.customer_id not in known:
-            raise HistoryError(f"{folder}/invoices.jsonl: invoice {one.item_id} names customer {one.customer_id}, who is not in customers.jsonl")
+            raise HistoryError(
+                f"{folder}/invoices.jsonl: invoice {one.item_id} names customer {one.customer_id}, who is not in customers.jsonl"
+            )
     train: set[str] = set()
 
     def payment(row: dict[str, Any]) -> Clues:
@@ -79,7 +81,9 @@ def read_history(folder: Path) -> History:
             raise HistoryError(f"{folder}/truth.jsonl: nothing is said about payment {clues.payment_id}")
         for line in true.lines:
             if line.invoice_id not in numbers:
-                raise HistoryError(f"{folder}/truth.jsonl: payment {clues.payment_id} settles {line.invoice_id}, which is not in invoices.jsonl")
+                raise HistoryError(
+                    f"{folder}/truth.jsonl: payment {clues.payment_id} settles {line.invoice_id}, which is not in invoices.jsonl"
+                )
     return History(customers, sorted(invoices, key=lambda one: one.issue_date), payments, truth, train)
 
 
@@ -90,16 +94,20 @@ def _rows(folder: Path, name: str, read: Callable[[dict[str, Any]], Row]) -> Ite
     number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
+            for number, line in enumerate(lines, 1):  # noqa: B007 - an error names it
                 if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise TypeError("not a JSON object")
-                    yield read(row)
+                    yield read(_object(line))
     except KeyError as error:
         raise HistoryError(f"{path}, line {number}: field {error} is missing") from error
     except (ValueError, TypeError, OSError, EOFError) as error:
         raise HistoryError(f"{path}, line {number}: {error}") from error
+
+
+def _object(line: str) -> dict[str, Any]:
+    row = json.loads(line)
+    if not isinstance(row, dict):
+        raise TypeError("not a JSON object")
+    return row
 
 
 def cents(value: object, name: str) -> int:
@@ -115,7 +123,13 @@ def _day(value: object) -> date | None:
 
 def _customer(row: dict[str, Any]) -> Customer:
     return Customer(
-        row["id"], str(row["number"]), str(row["name"]), row["currency"], [str(one) for one in row["ibans"]], row.get("viban"), row.get("parent")
+        row["id"],
+        str(row["number"]),
+        str(row["name"]),
+        row["currency"],
+        [str(one) for one in row["ibans"]],
+        row.get("viban"),
+        row.get("parent"),
     )
 
 
@@ -125,8 +139,10 @@ def _invoice(row: dict[str, Any]) -> OpenItem:
         raise ValueError(f"type is {row['type']!r} and amount_cents {amount}: an invoice is above zero, a credit note below")
     return OpenItem(
         row["id"], row["customer_id"], str(row["number"]), row["currency"], date.fromisoformat(row["issue_date"]),
-        date.fromisoformat(row["due_date"]), amount, amount, (fold(str(row["order_no"])),) if row.get("order_no") else (),
-        fold(row["structured_ref"]) if row.get("structured_ref") else None, float(row.get("discount_pct") or 0), _day(row.get("discount_until")),
+        date.fromisoformat(row["due_date"]), amount, amount,
+        (fold(str(row["order_no"])),) if row.get("order_no") else (),
+        fold(row["structured_ref"]) if row.get("structured_ref") else None, float(row.get("discount_pct") or 0),
+        _day(row.get("discount_until")),
     )  # fmt: skip
 
 
@@ -152,5 +168,10 @@ def _truth(row: dict[str, Any]) -> Truth:
         for one in row["allocations"]
     ]
     return Truth(
-        row["payment_id"], row["kind"], row.get("customer_id"), lines, cents(row["unapplied_cents"], "unapplied_cents"), bool(row.get("no_reference"))
+        row["payment_id"],
+        row["kind"],
+        row.get("customer_id"),
+        lines,
+        cents(row["unapplied_cents"], "unapplied_cents"),
+        bool(row.get("no_reference")),
     )

@@ -9,7 +9,6 @@ from datetime import date
 
 from matching.domain.engine.habits import GRACE_DAYS
 from matching.domain.engine.hypotheses import discount
-
 from matching.domain.engine.parties import PREFIX_MIN, compact, whole
 from matching.domain.engine.records import Customer, Id, OpenItem
 from matching.domain.engine.text import fold, forms
@@ -94,9 +93,11 @@ class Index:
         for percent in sorted(self.discounts):
             gross = int(amount / (1 - percent / 100) + 0.5)
             for one in (gross - 1, gross, gross + 1):
-                for item in self.prices.get((currency, one), {}).values():
-                    if item.discount_percent == percent and item.open_minor - discount(item, day, GRACE_DAYS) == amount:
-                        found.append(item)
+                found += [
+                    item
+                    for item in self.prices.get((currency, one), {}).values()
+                    if item.discount_percent == percent and item.open_minor - discount(item, day, GRACE_DAYS) == amount
+                ]
         return found if len(found) <= SAME_MAX else []
 
     def named(self, value: str) -> list[OpenItem]:

@@ -1,16 +1,17 @@
 """The protocol: payments in booking order; only invoices issued by then; the ledger put right after each; learning from what is past."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
-from types import SimpleNamespace
 
 from matching.domain.engine.habits import Learnt
-from matching.domain.engine.records import Clues, Hypothesis, Line, OpenItem
+from matching.domain.engine.records import Clues, Hypothesis, Id, Line, OpenItem
 from matching.domain.engine.search import Found, search
 from matching.evaluation.history import History, Truth
 from matching.evaluation.index import Index
+
+Items = Mapping[Id, OpenItem]
 
 
 @dataclass(slots=True)
@@ -41,30 +42,40 @@ def cases(history: History) -> Iterator[Case]:
         found = search(clues, index, learnt)
         seconds = perf_counter() - started
         true = true_key(truth, items)
-        yield Case(clues, truth, found, [is_right(one, truth, true, items) for one in found.hypotheses], seconds, str(clues.payment_id) in history.train)
+        yield Case(
+            clues,
+            truth,
+            found,
+            [is_right(one, truth, true) for one in found.hypotheses],
+            seconds,
+            str(clues.payment_id) in history.train,
+        )
         _correct(clues, truth, index, learnt, items)
 
 
-def true_key(truth: Truth, items: dict) -> object:
+def true_key(truth: Truth, items: Items) -> object:
+    """What is right: {invoice: cents}; where nothing was named, equal open amounts of a customer stand for each other."""
     if truth.no_reference:
         return Counter((items[line.invoice_id].customer_id, items[line.invoice_id].open_minor, line.cents) for line in truth.lines)
     return {line.invoice_id: line.cents for line in truth.lines}
 
 
-def is_right(one: Hypothesis, truth: Truth, true: object, items: dict) -> bool:
+def is_right(one: Hypothesis, truth: Truth, true: object) -> bool:
+    """Whether a reading is right; to be asked before the ledger moves on."""
     if truth.no_reference:
         return Counter((line.item.customer_id, line.item.open_minor, line.cents) for line in one.lines) == true
     return {line.item.item_id: line.cents for line in one.lines} == true
 
 
-def _correct(clues: Clues, truth: Truth, index: Index, learnt: Learnt, items: dict) -> None:
+def _correct(clues: Clues, truth: Truth, index: Index, learnt: Learnt, items: Items) -> None:
     lines = [Line(items[one.invoice_id], one.cents, one.diff_cents, one.reason) for one in truth.lines]
     if truth.customer_id is not None:
         mine = index.open.get(truth.customer_id, {})
-        before = len(mine)
         inside = {line.item.item_id for line in lines}
         last = max((line.item.due_date for line in lines), default=None)
-        older = sum(1 for item in mine.values() if last is not None and item.open_minor > 0 and item.due_date < last and item.item_id not in inside)
-        learnt.learn(clues, truth.customer_id, lines, open_before=before, silent=truth.no_reference, older_left=older)
+        older = sum(
+            1 for item in mine.values() if last is not None and item.open_minor > 0 and item.due_date < last and item.item_id not in inside
+        )
+        learnt.learn(clues, truth.customer_id, lines, silent=truth.no_reference, older_left=older)
     for line in lines:
         index.settle(line.item, line.cents)

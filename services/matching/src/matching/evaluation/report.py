@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, TextIO
 
 from matching.domain.engine.confidence import Model
-from matching.domain.engine.decision import Decision, certainty, decide, never_automatic
+from matching.domain.engine.decision import Decision, certainty, contributions, decide, never_automatic
 from matching.domain.engine.features import NAMES
 from matching.evaluation.certificate import Certificate, certify
 from matching.evaluation.history import read_history
@@ -80,7 +80,9 @@ def evaluate(folder: Path, decisions: TextIO | None = None) -> dict[str, Any]:
     train: list[Case] = []
     model: Model | None = None
     certificate: Certificate | None = None
-    total, by_kind, times = Tally(), {}, []
+    total = Tally()
+    by_kind: dict[str, Tally] = {}
+    times: list[float] = []
     for case in cases(history):
         if case.train:
             train.append(case)
@@ -130,7 +132,7 @@ def decided(case: Case, decision: Decision, model: Model) -> dict[str, Any]:
                 "confidence": round(one.confidence, 6),
                 "allocations": _lines(one)[:50],
                 "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
-                "weight": {name: round(step, 2) for name, step in sorted(model.explained(one.features).items(), key=lambda pair: -abs(pair[1]))[:8]},
+                "moved_by": {name: round(step, 2) for name, step in contributions(model.explained(one.features))},
             }
             for one in decision.ranked[:3]
         ],
@@ -138,7 +140,9 @@ def decided(case: Case, decision: Decision, model: Model) -> dict[str, Any]:
 
 
 def _lines(one: Any) -> list[dict[str, Any]]:
-    return [{"invoice_id": line.item.item_id, "cents": line.cents, "diff_cents": line.diff_cents, "reason": line.reason} for line in one.lines]
+    return [
+        {"invoice_id": line.item.item_id, "cents": line.cents, "diff_cents": line.diff_cents, "reason": line.reason} for line in one.lines
+    ]
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -13,6 +13,7 @@ POOL_MAX = 16
 FOUND_MAX = 12
 """Solutions of one form after which a search stops: so many are no answer."""
 
+
 def runs(amounts: Sequence[int], target: int) -> list[tuple[int, int]]:
     """Runs of two or more items that add up to the target, as first place and place after the last."""
     seen: dict[int, list[int]] = {0: [0]}
@@ -29,7 +30,9 @@ def runs(amounts: Sequence[int], target: int) -> list[tuple[int, int]]:
     return found
 
 
-def few(amounts: Sequence[int], target: int, *, largest: int = FEW_MAX) -> list[tuple[int, ...]]:
+def few(  # noqa: C901, PLR0912 - nested loops over pairs
+    amounts: Sequence[int], target: int, *, largest: int = FEW_MAX
+) -> list[tuple[int, ...]]:
     """Sets of two to `largest` of the first POOL_MAX amounts that add up to the target, smallest first, then oldest.
 
     Sets that differ only by equal amounts count once, with the earliest places.

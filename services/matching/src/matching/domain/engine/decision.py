@@ -5,6 +5,7 @@ Some readings are never automatic, however probable the model finds them; each s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import log1p
 
 from matching.domain.engine.features import NAMES
 from matching.domain.engine.records import Hypothesis
@@ -12,8 +13,10 @@ from matching.domain.engine.text import ENDING, LONG, SHORT
 
 SHOWN = 5
 """Candidates that are shown for a payment."""
-TWICE_DAYS = (0.0, 1.0, 7.0)
-"""Days after which a payment file that was sent twice comes again: the same day, the next, with the next week's run."""
+ODDS_MAX = log1p(1e6 * 0.05)
+"""Most odds against a set of withheld items that nobody named."""
+TWICE_DAYS = (0.0, 1.0, 2.0, 3.0, 7.0)
+"""Days after which a payment file that was sent twice comes again: within three days, or with the next week's run."""
 REVIEW_MIN = 0.02
 """A best reading less probable than this is none."""
 
@@ -64,7 +67,11 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the payer names an open item that this leaves out"
     if rule in {"only_item", "instalment", "near_amount"}:
         return "a part of an item that nobody named is a guess"
-    if money in {"short", "over"} and (value["weakest_name"] < SHORT or value["tied_names"] or value["settled_named"]) and value["reference"] <= 0:
+    if (
+        money in {"short", "over"}
+        and (value["weakest_name"] < SHORT or value["tied_names"] or value["settled_named"])
+        and value["reference"] <= 0
+    ):
         return "a part of an item that is not named clearly is a guess"
     if money == "rate_short" or (money == "rate" and (value["weakest_name"] < LONG or value["gap_signed"] > 0)):
         return "the exchange rate is not known"
@@ -80,12 +87,18 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the payer names somebody else's item"
     if not named and value["settled_named"] > 0:
         return "the payer names what is settled"
+    if rule == "run_but_some" and value["chance"] > ODDS_MAX:
+        return "other sets of withheld items come to the same sum"
     if value["equal_items"] and named and (value["tied_names"] or value["weakest_name"] <= ENDING) and value["reference"] <= 0:
         return "what is named fits several items of the same amount"
-    if not named and value["lines"] == 1 and any(other.rule.startswith("instalment") for other in ranked[1:]):
+    if (
+        not named
+        and (value["part_paid"] or money == "rounding" or rule == "combination")
+        and any(other.rule.startswith("instalment") for other in ranked[1:])
+    ):
         return "it may as well be an instalment of another item"
     for other in ranked[1:3]:
-        if other.confidence > best.confidence * 0.5 and not named:  # noqa: PLR2004
+        if other.confidence > best.confidence * 0.5 and not named:
             return "another reading is as good"
     return None
 

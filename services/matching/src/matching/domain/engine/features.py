@@ -70,17 +70,21 @@ SIGN = {
     "round_amount": 0,
 }
 NAMES = tuple(SIGN)
+RUN_GAP = 12
+"""Days between the last item of one payment run and the first of the next."""
+PAIR = 2
 
 MONEY = {
-    "exact": 6.0, "charges_stated": 6.0, "exchanged": 6.0, "charges": 4.0, "rounding": 4.0, "rate": 3.0, "over": 1.0, "short": 1.0, "rate_short": 0.0,
+    "exact": 6.0, "charges_stated": 6.0, "exchanged": 6.0, "rounding": 5.0, "charges": 4.0, "rate": 3.0, "over": 1.0, "short": 1.0,
+    "rate_short": 0.0,
 }  # fmt: skip
 STRUCTURE = {
-    "document_number": 6.0, "exact_amount": 5.0, "run_of_items": 4.0, "document_numbers_in_part": 4.0, "run_but_some": 3.0, "named_run": 4.0, "completed_list": 3.0,
-    "combination": 2.0, "only_item": 1.0, "instalment": 1.0, "near_amount": 0.0,
+    "document_number": 6.0, "exact_amount": 5.0, "run_of_items": 4.0, "document_numbers_in_part": 4.0, "named_run": 4.0,
+    "run_but_some": 3.0, "completed_list": 3.0, "combination": 2.0, "only_item": 1.0, "instalment": 1.0, "near_amount": 0.0,
 }  # fmt: skip
 _COST = {
-    "document_number": 0, "exact_amount": 1, "run_of_items": 2, "document_numbers_in_part": 2, "completed_list": 3, "run_but_some": 4, "named_run": 2,
-    "combination": 3, "only_item": 6, "instalment": 6, "near_amount": 7,
+    "document_number": 0, "exact_amount": 1, "run_of_items": 2, "document_numbers_in_part": 2, "named_run": 2, "completed_list": 3,
+    "run_but_some": 4, "combination": 3, "only_item": 6, "instalment": 6, "near_amount": 7,
 }  # fmt: skip
 _WHOLE = ("exact", "charges_stated", "exchanged", "rounding", "charges")
 
@@ -134,15 +138,17 @@ def features(setting: Setting, reading: Reading, all_readings: Sequence[Reading]
             older += 1
             older_taken += item.item_id in mine
     older_left = older - older_taken
-    over = [
-        (day - line.item.discount_until).days for line in lines if line.reason == "discount" and line.item.discount_until is not None
-    ]
+    over = [(day - line.item.discount_until).days for line in lines if line.reason == "discount" and line.item.discount_until is not None]
     offered = not reading.discounted and reading.money != "short" and any(
         line.item.discount_until is not None and line.item.discount_percent and day <= line.item.discount_until for line in lines
     )  # fmt: skip
     same = [(day - when).days for amount, when in habit.paid if amount == clues.amount_minor]
     cost = _COST[reading.rule]
-    exact = [other for other in all_readings if other is not reading and other.money in _WHOLE and other.lines[0].item.customer_id == lines[0].item.customer_id]
+    exact = [
+        other
+        for other in all_readings
+        if other is not reading and other.money in _WHOLE and other.lines[0].item.customer_id == lines[0].item.customer_id
+    ]
     charge = max((line.diff_cents for line in lines if line.reason == "bank_charges"), default=0)
     taste = habit.discounts / habit.discounts_offered if habit.discounts_offered else 0.5
     total_charges = sum(setting.learnt.charges.values())
@@ -186,8 +192,8 @@ def features(setting: Setting, reading: Reading, all_readings: Sequence[Reading]
         min(abs(late - usual) / (spread + 2), 20.0) if habit.late and not reading.discounted else 0.0,
         log1p(older_left),
         older_taken / older if older else 1.0,
-        float(fresh is not None and first > fresh and (first - fresh).days <= 12),
-        float(min(abs(late_last - habit.cutoff), 40)) if habit.cutoff is not None and count > 2 else 5.0,
+        float(fresh is not None and first > fresh and (first - fresh).days <= RUN_GAP),
+        float(min(abs(late_last - habit.cutoff), 40)) if habit.cutoff is not None and count > PAIR else 5.0,
         float(max(over)) if over else 0.0,
         taste,
         float(offered) * taste,

@@ -53,10 +53,12 @@ class Learnt:
         """A customer's habit, an empty one where nothing is known."""
         return self.habits.get(customer_id) or Habit()
 
-    def learn(self, clues: Clues, customer_id: Id | None, lines: Sequence[Line], *, open_before: int, silent: bool, older_left: int) -> None:
+    def learn(  # noqa: C901 - one paragraph per thing that is learnt
+        self, clues: Clues, customer_id: Id | None, lines: Sequence[Line], *, silent: bool, older_left: int
+    ) -> None:
         """Takes in a payment that was settled right.
 
-        `open_before` is how many items were open, `silent` that nothing was named, `older_left` how many older ones stayed open.
+        `silent` says that nothing was named, `older_left` how many older items stayed open.
         """
         if customer_id is None:
             return

@@ -10,9 +10,9 @@ from datetime import date
 from math import comb, gcd
 
 from matching.domain.engine import combinations
-from matching.domain.engine.payment_runs import payment_runs
 from matching.domain.engine.habits import GRACE_DAYS, Habit, Learnt
-from matching.domain.engine.records import Clues, Id, Line, OpenItem
+from matching.domain.engine.payment_runs import payment_runs
+from matching.domain.engine.records import Clues, Line, OpenItem
 from matching.domain.engine.text import LONG, Hit, Named
 
 ROUNDING_MAX = 5
@@ -20,6 +20,9 @@ ROUNDING_MAX = 5
 CHARGES_MAX = 5_000
 CHARGES_PERCENT = 25
 """Bank charges that nobody stated: a sum seen before, at most this much and this share of what was received."""
+NEAR_DAYS = (-3, 60)
+NEAR_PERCENT = 80
+"""A payment of so much of the one item that is due about then may be a part of it."""
 BAND = 0.035
 """How far a day's exchange rate may be from those seen."""
 
@@ -41,6 +44,7 @@ class Reading:
     residual: int = 0
     discounted: bool = False
     target: int = 0
+    alike: int = 0
 
 
 @dataclass(slots=True)
@@ -128,14 +132,10 @@ def _add(found: dict[tuple[tuple[str, int], ...], Reading], reading: Reading) ->
     if key in found:
         return
     if reading.rule in _SILENT:
-        alike = _alike(reading)
-        if any(held.rule in _SILENT and _alike(held) == alike for held in found.values()):
+        reading.alike = sum(hash((line.item.open_minor, line.cents)) for line in reading.lines)
+        if any(held.alike == reading.alike for held in found.values()):
             return
     found[key] = reading
-
-
-def _alike(reading: Reading) -> list[tuple[int, int]]:
-    return sorted((line.item.open_minor, line.cents) for line in reading.lines)
 
 
 def _key(reading: Reading) -> tuple[tuple[str, int], ...]:
@@ -175,7 +175,7 @@ def _make(
     return Reading(rule, money, lines, chance, withheld, equal, residual, taken, target.amount)
 
 
-def _named(
+def _named(  # noqa: C901, PLR0912 - a search, one paragraph per kind of set
     found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], prices: list[int], pricing: str,
     target: Target, named: Named, habit: Habit,
 ) -> None:  # fmt: skip
@@ -211,7 +211,9 @@ def _named(
         extra = -gap
         for at in most:
             if prices[at] == extra:
-                _add(found, _make("document_numbers_in_part", items, prices, [one for one in most if one != at], pricing, target, withheld=1))
+                _add(
+                    found, _make("document_numbers_in_part", items, prices, [one for one in most if one != at], pricing, target, withheld=1)
+                )
     if len(most) >= 4 and pricing == "full":  # noqa: PLR2004 - a list; what it leaves out between its ends is not paid
         stretch = [at for at in range(most[0], most[-1] + 1) if items[at].open_minor > 0]
         _runs(found, clues, items, prices, target, habit, most, [at for at in stretch if at not in most])
@@ -241,7 +243,9 @@ def _completed(
     for start, end in combinations.runs(following, gap):
         if start <= 2:  # noqa: PLR2004 - right after what is named
             extra = after[start:end]
-            _add(found, _make("completed_list", items, prices, sorted((*places, *extra)), pricing, target, chance=len(rest) * grain / spread))
+            _add(
+                found, _make("completed_list", items, prices, sorted((*places, *extra)), pricing, target, chance=len(rest) * grain / spread)
+            )
     for chosen in combinations.few(values, gap, largest=3)[:4]:
         extra = [rest[at] for at in chosen]
         chance = comb(min(len(rest), combinations.POOL_MAX), len(chosen)) * grain / spread
@@ -255,13 +259,29 @@ def _single(
     exact = [at for at, price in enumerate(prices) if price == target.amount and (pricing == "full" or price != items[at].open_minor)]
     if exact:
         exact.sort(key=lambda at: items[at].contested_minor > 0)
-        _add(found, _make("exact_amount", items, prices, exact[:1], pricing, target, chance=len(items) * grain / spread, equal=len(exact) - 1))
+        _add(
+            found,
+            _make("exact_amount", items, prices, exact[:1], pricing, target, chance=len(items) * grain / spread, equal=len(exact) - 1),
+        )
     elif target.money == "exact":
         near = [at for at, price in enumerate(prices) if abs(price - target.amount) <= ROUNDING_MAX and price > 100]  # noqa: PLR2004
         near.sort(key=lambda at: abs(prices[at] - target.amount) - (prices[at] != items[at].open_minor))
         if near:
             at = near[0]
-            _add(found, _make("exact_amount", items, prices, [at], pricing, target, residual=target.amount - prices[at], equal=len(near) - 1, chance=len(items) * 11 / spread))
+            _add(
+                found,
+                _make(
+                    "exact_amount",
+                    items,
+                    prices,
+                    [at],
+                    pricing,
+                    target,
+                    residual=target.amount - prices[at],
+                    equal=len(near) - 1,
+                    chance=len(items) * 11 / spread,
+                ),
+            )
 
 
 def _unnamed(
@@ -279,7 +299,9 @@ def _unnamed(
         if pricing == "full" or any(prices[at] != items[at].open_minor for at in places):
             length = len(places)
             tried = min(count, 1 + start) * count
-            _add(found, _make("run_of_items", items, prices, places, pricing, target, chance=tried * grain / (spread * max(1, length // 2))))
+            _add(
+                found, _make("run_of_items", items, prices, places, pricing, target, chance=tried * grain / (spread * max(1, length // 2)))
+            )
     due = [item.due_date for item in items]
     if count <= 60:  # noqa: PLR2004
         pool_start = 0
@@ -310,30 +332,37 @@ def _runs(
         _add(found, reading)
 
 
-def _short(
-    found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], target: Target, named: Named
-) -> None:
+def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], target: Target, named: Named) -> None:
     """A part of one item: named, the only one open, or an instalment of a half or a third."""
     open_ids = {item.item_id for item in items}
     hits = [hit for hit in named.hits if hit.item.item_id in open_ids]
     owed = [item for item in items if item.open_minor > target.amount]
     wanted = [(hit.item, "document_number") for hit in _strong(hits) or hits][:3]
     if not hits:
-        wanted += [(item, "instalment") for item in owed for parts in (2, 3) if abs(item.original_minor - target.amount * parts) < parts][:2]
+        wanted += [(item, "instalment") for item in owed for parts in (2, 3) if abs(item.original_minor - target.amount * parts) < parts][
+            :2
+        ]
         invoices = [item for item in items if item.open_minor > 0]
         if len(invoices) == 1:
             wanted.append((invoices[0], "only_item"))
-        late = [item for item in owed if -3 <= (clues.booking_date - item.due_date).days <= 60 and target.amount * 100 >= item.open_minor * 80]  # noqa: PLR2004
+        late = [
+            item
+            for item in owed
+            if NEAR_DAYS[0] <= (clues.booking_date - item.due_date).days <= NEAR_DAYS[1]
+            and target.amount * 100 >= item.open_minor * NEAR_PERCENT
+        ]
         if len(late) == 1:
             wanted.append((late[0], "near_amount"))
     for item, rule in wanted:
         if item.open_minor > target.amount:
             _add(found, Reading(rule, "short", [Line(item, target.amount)], residual=target.amount - item.open_minor, target=target.amount))
         elif rule == "document_number" and 0 < item.open_minor < target.amount:
-            _add(found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount))
+            _add(
+                found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount)
+            )
 
 
-def _exchanged(
+def _exchanged(  # noqa: C901 - a search
     found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: Sequence[OpenItem], named: Named, learnt: Learnt
 ) -> None:
     """Items in another currency whose rate nobody stated: named ones, or a single one, at a rate near those seen."""
@@ -367,7 +396,10 @@ def _exchanged(
         for hit in (_strong(hits) or hits)[:1]:
             if hit.item.open_minor > high and len(hits) == 1:
                 cents = int(target.amount)
-                _add(found, Reading("document_number", "rate_short", [Line(hit.item, cents)], residual=cents - hit.item.open_minor, target=cents))
+                _add(
+                    found,
+                    Reading("document_number", "rate_short", [Line(hit.item, cents)], residual=cents - hit.item.open_minor, target=cents),
+                )
 
 
 def _strong(hits: Sequence[Hit]) -> list[Hit]:

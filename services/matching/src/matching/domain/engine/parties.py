@@ -6,9 +6,12 @@ from functools import lru_cache
 
 _WORDS = re.compile(r"[A-Z0-9]+", re.ASCII)
 _LEGAL = frozenset(
-    "SA SAS SARL EURL SCI SNC SASU GMBH AG KG UG OHG CO MBH HAFTUNGSBESCHRANKT EV LTD LIMITED PLC LLP LLC INC CORP BV NV SRL SPA SL "
-    "SCA SE ETS STE SOCIETE ETABLISSEMENTS FIRMA THE B V N S R L P A U".split()
-)
+    (
+        "SA", "SAS", "SARL", "EURL", "SCI", "SNC", "SASU", "GMBH", "AG", "KG", "UG", "OHG", "CO", "MBH", "HAFTUNGSBESCHRANKT",
+        "EV", "LTD", "LIMITED", "PLC", "LLP", "LLC", "INC", "CORP", "BV", "NV", "SRL", "SPA", "SL", "SCA", "SE", "ETS", "STE",
+        "SOCIETE", "ETABLISSEMENTS", "FIRMA", "THE", "B", "V", "N", "S", "R", "L", "P", "A", "U",
+    )
+)  # fmt: skip
 PREFIX_MIN = 7
 """A name cut off shorter than this (without spaces) says nothing."""
 

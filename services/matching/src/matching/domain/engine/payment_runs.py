@@ -36,7 +36,7 @@ class Solution:
     odds_against: float
 
 
-def payment_runs(
+def payment_runs(  # noqa: C901, PLR0912 - a search
     clues: Clues, items: Sequence[OpenItem], target: int, habit: Habit, inside: Collection[int] = (), outside: Collection[int] = ()
 ) -> list[Solution]:
     """The likeliest runs that come to the target, at most three. `items` are in due order; `inside` are taken, `outside` are not."""
@@ -48,7 +48,9 @@ def payment_runs(
         return []
     amounts = {at: items[at].open_minor for at in invoices}
     most = sum(nlargest(WITHHELD_MAX, amounts.values()))
-    options = [one for one in options if 0 <= sum(amounts[at] for at in one[1]) + sum(items[at].open_minor for at in one[2]) - target <= most]
+    options = [
+        one for one in options if 0 <= sum(amounts[at] for at in one[1]) + sum(items[at].open_minor for at in one[2]) - target <= most
+    ]
     if not options:
         return []
     widest = sorted({at for _, chosen, _ in options for at in chosen})
@@ -132,11 +134,15 @@ def _credit_sets(clues: Clues, items: Sequence[OpenItem], habit: Habit, inside: 
             taken = 0.03
         else:
             taken = 0.02 if age < 4 else 0.35 if age < 6 else 0.85 if age < 8 else 0.96  # noqa: PLR2004 - days
-        sets = nlargest(10, [(p * q, one) for p, held in sets for q, one in ((taken, (*held, at)), (1 - taken, held))], key=lambda one: one[0])
+        sets = nlargest(
+            10, [(p * q, one) for p, held in sets for q, one in ((taken, (*held, at)), (1 - taken, held))], key=lambda one: one[0]
+        )
     return sets
 
 
-def _subsets(loose: list[int], amounts: dict[int, int], excess: int, pairs: dict[int, list[tuple[int, int]]], deepest: int) -> list[tuple[int, ...]]:
+def _subsets(  # noqa: C901, PLR0912 - a search
+    loose: list[int], amounts: dict[int, int], excess: int, pairs: dict[int, list[tuple[int, int]]], deepest: int
+) -> list[tuple[int, ...]]:
     """All sets of up to `deepest` of the loose places that come to the excess; four at most once per pair of pairs."""
     if excess == 0:
         return [()]

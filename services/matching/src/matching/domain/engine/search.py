@@ -13,7 +13,7 @@ from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import readings
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.records import Clues, Customer, Hypothesis, Id, OpenItem, Party
-from matching.domain.engine.text import FULL, LONG, MEDIUM, SHORT, Hit, Span, Text, fold, forms, name_items, near, read
+from matching.domain.engine.text import ENDING, FULL, LONG, MEDIUM, SHORT, Hit, Span, Text, fold, forms, name_items, near, read
 
 PARTIES_MAX = 8
 """Customers that are looked at for one payment."""
@@ -77,18 +77,26 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
             if not source.named(clues.structured_reference):
                 close = [item for item in items if item.reference and near(clues.structured_reference, item.reference)]
                 named.hits += [Hit(item, MEDIUM, Span(-1, -1, other=False), len(close) - 1) for item in close if item.item_id not in known]
-        spans = {(hit.span.start, hit.span.end) for hit in named.hits}
-        family = {party.customer_id}
-        others = len({
-            hit.item.item_id for hit in documents
-            if hit.item.customer_id not in family and (hit.span.start, hit.span.end) not in spans and not hit.span.other and hit.strength >= FULL
-        })  # fmt: skip
+        firm = {(hit.span.start, hit.span.end) for hit in named.hits if hit.strength >= LONG}
+        foreign = [
+            hit
+            for hit in documents
+            if hit.item.customer_id != party.customer_id
+            and hit.strength >= FULL
+            and not hit.span.other
+            and (hit.span.start, hit.span.end) not in firm
+        ]
+        covered = {at for hit in foreign for at in range(hit.span.start, hit.span.end)}
+        named.hits = [hit for hit in named.hits if hit.strength > ENDING or not covered.intersection(range(hit.span.start, hit.span.end))]
+        others = len({hit.item.item_id for hit in foreign})
         habit = learnt.habit(party.customer_id)
         reference = int(bool(clues.structured_reference))
         setting = Setting(clues, party, rival, items, named, others, reference, text.advance, habit, learnt)
         every = readings(clues, items, named, learnt, habit)
         for reading in every:
-            found.hypotheses.append(Hypothesis(party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every)))
+            found.hypotheses.append(
+                Hypothesis(party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every))
+            )
     return found
 
 
@@ -115,7 +123,9 @@ def _documents(clues: Clues, text: Text, source: Source) -> list[Hit]:
     return hits
 
 
-def _parties(clues: Clues, text: Text, source: Source, learnt: Learnt, documents: Sequence[Hit]) -> list[Party]:  # noqa: C901, PLR0912
+def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
+    clues: Clues, text: Text, source: Source, learnt: Learnt, documents: Sequence[Hit]
+) -> list[Party]:
     found: dict[Id, Party] = {}
 
     def of(customer_id: Id) -> Party:

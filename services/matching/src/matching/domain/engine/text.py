@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 
 from matching.domain.engine.records import OpenItem
 
@@ -24,13 +25,20 @@ _FOLD = str.maketrans("OILSB", "01158")
 _HEAD = re.compile(r"[A-Z]+|[0-9]+", re.ASCII)
 _RANGE = {"A", "BIS", "TO", "AU", "THRU", "TILL", "JUSQUA", "TOT", "HASTA", "AL"}
 _OTHER = frozenset(
-    "TEL TELEFON PHONE FAX DU VOM DATE DATED DATUM DEL KDNR KUNDE KUNDENNR CUST CUSTOMER CLIENT KLANT CLIENTE TOTAL EUR GBP USD CHF "
-    "MONTANT BETRAG AMOUNT RUN AVIS AVISO CREDIT ORDER PO BC COMMANDE BESTELLUNG BON PREPAYMENT ACOMPTE SIRET TVA VAT UST".split()
-)
+    (
+        "TEL", "TELEFON", "PHONE", "FAX", "DU", "VOM", "DATE", "DATED", "DATUM", "DEL", "KDNR", "KUNDE", "KUNDENNR", "CUST",
+        "CUSTOMER", "CLIENT", "KLANT", "CLIENTE", "TOTAL", "EUR", "GBP", "USD", "CHF", "MONTANT", "BETRAG", "AMOUNT", "RUN",
+        "AVIS", "AVISO", "CREDIT", "ORDER", "PO", "BC", "COMMANDE", "BESTELLUNG", "BON", "PREPAYMENT", "ACOMPTE", "SIRET", "TVA",
+        "VAT", "UST",
+    )
+)  # fmt: skip
 """Words after which a number is something else: a telephone, a day, a customer, an order, an amount."""
 _ADVANCE = frozenset(
-    "ACOMPTE ANZAHLUNG VORAUSZAHLUNG PREPAYMENT ADVANCE DOWNPAYMENT DEPOSIT AVANCE ACCONTO ANTICIPO ANTICIPATION VOORUITBETALING".split()
-)
+    (
+        "ACOMPTE", "ANZAHLUNG", "VORAUSZAHLUNG", "PREPAYMENT", "ADVANCE", "DOWNPAYMENT", "DEPOSIT", "AVANCE", "ACCONTO",
+        "ANTICIPO", "ANTICIPATION", "VOORUITBETALING",
+    )
+)  # fmt: skip
 """Words that say that a payment is for what is not invoiced yet."""
 
 
@@ -83,7 +91,9 @@ def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> No
     for start, word in enumerate(found):
         if not any(map(str.isdigit, word)) and len(word) > 4:  # noqa: PLR2004 - a prefix is short; a long word is prose
             continue
-        other = start > 0 and (found[start - 1] in _OTHER or (found[start - 1] in {"NR", "NO", "N"} and start > 1 and found[start - 2] in _OTHER))
+        other = start > 0 and (
+            found[start - 1] in _OTHER or (found[start - 1] in {"NR", "NO", "N"} and start > 1 and found[start - 2] in _OTHER)
+        )
         value = ""
         for end in range(start, min(start + RUN_MAX, len(found))):
             value += found[end]
@@ -149,14 +159,15 @@ class Hit:
 @dataclass(slots=True)
 class Named:
     """What of a customer's items a text names. `ranged` are those between the two ends of a range, `unread` how many
-    words look like numbers and are none of them."""
+    words look like numbers and are none of them.
+    """
 
     hits: list[Hit] = field(default_factory=list)
     ranged: list[OpenItem] = field(default_factory=list)
     unread: int = 0
 
 
-def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = ()) -> Named:
+def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = ()) -> Named:  # noqa: C901, PLR0912 - a search
     """The items that the text names, in the order of the text: of nested finds the longest, of equal ones the strongest.
 
     `ignored` are words that are known to be something else, a customer's number for one.
@@ -184,8 +195,8 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     chosen: list[Hit] = []
     taken: set[int] = set()
     seen: set[object] = set()
-    order = sorted(by_span, key=lambda at: (-max(hit.strength for hit in by_span[at]), at[0] - at[1], at[0]))
-    for start, end in order:
+    places = sorted(by_span, key=lambda at: (-max(hit.strength for hit in by_span[at]), at[0] - at[1], at[0]))
+    for start, end in places:
         if any(position in taken for position in range(start, end)):
             continue
         hits = by_span[start, end]
@@ -203,7 +214,9 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
 
 def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: dict[tuple[int, int], list[Hit]]) -> None:
     """Adds items whose number stands there but for one letter, where nothing whole stands there."""
-    firm = {position for (start, end), hits in by_span.items() if any(hit.strength >= LONG for hit in hits) for position in range(start, end)}
+    firm = {
+        position for (start, end), hits in by_span.items() if any(hit.strength >= LONG for hit in hits) for position in range(start, end)
+    }
     for value, spans in runs.items():
         if not 7 <= len(value) <= 20 or not value[-1].isdigit():  # noqa: PLR2004 - shorter ones are near too many
             continue
@@ -248,7 +261,7 @@ def _value(number: str) -> int:
 
 
 def _ranged(text: Text, chosen: list[Hit], items: Iterable[OpenItem]) -> list[OpenItem]:
-    for first, second in zip(chosen, chosen[1:], strict=False):
+    for first, second in pairwise(chosen):
         between = text.words[first.span.end : second.span.start]
         if between and len(between) == 1 and between[0] in _RANGE:
             low, high = sorted((_value(first.item.number), _value(second.item.number)))

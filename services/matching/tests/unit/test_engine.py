@@ -1,0 +1,152 @@
+"""The engine's readings: what a payer wrote and paid, against one customer's items."""
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matching.domain.engine.combinations import few, runs
+from matching.domain.engine.decision import decide, never_automatic
+from matching.domain.engine.habits import Learnt
+from matching.domain.engine.parties import likeness
+from matching.domain.engine.records import Clues, Customer, OpenItem
+from matching.domain.engine.search import search
+from matching.domain.engine.text import forms, name_items, read
+from matching.evaluation.index import Index
+
+DAY = date(2026, 3, 10)
+
+
+def item(number: str, amount: int, due: int = 0, **more) -> OpenItem:
+    day = DAY + timedelta(days=due)
+    return OpenItem(
+        number, more.pop("customer", "C1"), number, more.pop("currency", "EUR"), day - timedelta(30), day, amount, amount, **more
+    )
+
+
+def clues(amount: int, *lines: str, **more) -> Clues:
+    return Clues("P1", DAY, amount, more.pop("currency", "EUR"), debtor_iban="FR76A", remittance=lines, **more)
+
+
+def found(payment: Clues, *items: OpenItem):
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"]), Customer("C2", "10002", "Martin SA", "EUR", ["FR76B"])])
+    for one in items:
+        index.add_item(one)
+    answer = search(payment, index, Learnt()).hypotheses
+    for one in answer:
+        one.confidence = 0.9
+    return answer
+
+
+def settled(hypotheses, rule):
+    return [{line.item.item_id: line.cents for line in one.lines} for one in hypotheses if one.rule == rule]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["FA2024-00103", "fa2024 00103", "FA 2024 / 00103", "FA2024-OO1O3", "2024-00103", "Facture 00103 merci", "FA2024.00103", "/INV/00103"],
+)
+def test_a_number_is_found_however_it_is_written(written):
+    named = name_items(read([written]), [item("FA2024-00103", 100), item("FA2024-00203", 100)])
+    assert [hit.item.number for hit in named.hits] == ["FA2024-00103"]
+
+
+@pytest.mark.parametrize("written", ["FA2024-001031", "INV-10", "1001030", "A00103B7"])
+def test_a_part_of_a_word_is_no_number(written):
+    assert not [hit for hit in name_items(read([written]), [item("FA2024-00103", 100), item("INV-1", 5)]).hits if hit.strength > 1]
+
+
+def test_a_number_that_the_bank_cut_in_two_lines():
+    named = name_items(read(["KDNR 106349 SALDO FATTURA F", "A2024-00347"]), [item("FA2024-00347", 100)])
+    assert [hit.item.number for hit in named.hits] == ["FA2024-00347"]
+
+
+def test_a_list_of_endings_is_read_in_order_and_what_follows_tel_is_no_number():
+    items = [item(f"FA2024-00{number}", 100) for number in ("001", "003", "007", "512")]
+    named = name_items(read(["FA2024-00001, 003 et 007 TEL 512"]), items)
+    assert [hit.item.number for hit in named.hits if not hit.span.other] == ["FA2024-00001", "FA2024-00003", "FA2024-00007"]
+
+
+def test_a_range_names_what_lies_between_its_ends():
+    items = [item(f"FA2024-0000{number}", 100) for number in range(1, 7)]
+    named = name_items(read(["FA2024-00002 bis FA2024-00005"]), items)
+    assert [one.number[-1] for one in named.ranged] == ["2", "3", "4", "5"]
+
+
+def test_what_is_named_wins_over_what_has_the_amount():
+    hypotheses = found(clues(500, "FA2024-00001"), item("FA2024-00001", 900), item("FA2024-00002", 500))
+    assert settled(hypotheses, "document_number:short") == [{"FA2024-00001": 500}]
+    exact = next(one for one in hypotheses if one.rule == "exact_amount:exact")
+    exact.confidence = 1.0
+    assert never_automatic([exact]) == "the payer names an open item that this leaves out"
+
+
+def test_the_discount_of_the_terms_is_taken_off():
+    terms = {"discount_percent": 2.0, "discount_until": DAY}
+    hypotheses = found(clues(98_00, "FA2024-00001"), item("FA2024-00001", 100_00, 20, **terms))
+    best = next(one for one in hypotheses if one.rule == "document_number:exact")
+    assert [(line.cents, line.diff_cents, line.reason) for line in best.lines] == [(100_00, 2_00, "discount")]
+
+
+def test_a_credit_note_is_netted():
+    hypotheses = found(clues(70_00), item("FA2024-00001", 100_00, -5), item("FA2024-00002", -30_00, -4), item("FA2024-00003", 55_00, 9))
+    assert {"FA2024-00001": 100_00, "FA2024-00002": -30_00} in settled(hypotheses, "run_of_items:exact")
+
+
+def test_charges_that_the_bank_states_are_no_short_payment():
+    hypotheses = found(clues(97_50, "FA2024-00001", instructed_minor=100_00, instructed_currency="EUR"), item("FA2024-00001", 100_00))
+    best = next(one for one in hypotheses if one.rule == "document_number:charges_stated")
+    assert [(line.cents, line.diff_cents, line.reason) for line in best.lines] == [(100_00, 2_50, "bank_charges")]
+
+
+def test_a_payment_run_with_two_items_withheld():
+    items = [item(f"FA2024-{number:05}", 10_000 + 37 * number * number, -30 + number // 2) for number in range(60)]
+    paid = [one for one in items if one.due_date <= DAY and one.number not in {"FA2024-00017", "FA2024-00041"}]
+    hypotheses = found(clues(sum(one.open_minor for one in paid)), *items)
+    best = next(one for one in hypotheses if one.rule == "run_but_some:exact")
+    assert {line.item.number for line in best.lines} == {one.number for one in paid}
+
+
+def test_nothing_is_automatic_where_nobody_knows_the_payer():
+    hypotheses = found(Clues("P1", DAY, 500, "EUR", debtor_name="Somebody Else", remittance=["THANKS"]), item("FA2024-00001", 500))
+    assert hypotheses
+    assert decide(hypotheses, 0.0).refused == "nobody knows the payer"
+
+
+def test_no_reading_is_none_at_all():
+    assert decide([], 0.5).kind == "unmatched"
+
+
+@pytest.mark.parametrize(
+    ("written", "known", "least"),
+    [
+        ("DUPONT SARL", "Dupont SARL", 1.0),
+        ("STE DUPONTDURAND SARL", "Dupont Durand SARL", 1.0),
+        ("MULVALTECHEURL", "Mülval Tech EURL", 1.0),
+        ("BOUVARD LOGISTI", "Bouvard Logistique SA", 0.85),
+    ],
+)
+def test_names_as_banks_write_them(written, known, least):
+    assert likeness(written, known) >= least
+
+
+def test_other_names_are_not_alike():
+    assert likeness("CABINET MARTIN COMPTA", "Dupont SARL") == 0.0
+
+
+AMOUNTS = st.lists(st.integers(-500, 5_000).filter(bool), min_size=2, max_size=12)
+
+
+@given(AMOUNTS, st.data())
+def test_sets_add_up_and_one_that_is_there_is_found(amounts, data):
+    places = data.draw(st.sets(st.integers(0, len(amounts) - 1), min_size=2, max_size=4))
+    target = sum(amounts[at] for at in places)
+    solutions = few(amounts, target)
+    assert all(sum(amounts[at] for at in one) == target and len(set(one)) == len(one) for one in solutions)
+    assert solutions
+    assert all(sum(amounts[start:end]) == target for start, end in runs(amounts, target))
+
+
+@given(st.text(alphabet="ABCDEFGH0123456789-/. ", min_size=1, max_size=20))
+def test_forms_of_any_number_are_whole_and_folded(number):
+    assert all(form == form.upper() and len(form) <= 20 for form, _ in forms(number))

@@ -1,0 +1,128 @@
+"""The evaluation: its protocol, what is learnt, and what the certificate proves."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from matching.evaluation.certificate import certify, upper_limit
+from matching.evaluation.history import HistoryError, read_history
+
+
+def write(folder: Path, **files: list[dict[str, object]]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, rows in files.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return folder
+
+
+def history(folder: Path, count: int = 120) -> Path:
+    """A customer pays an invoice a day, by its number; every tenth names nothing and is for something else."""
+    customers = [{"id": "C1", "number": "10001", "name": "Dupont SARL", "country": "FR", "currency": "EUR", "ibans": ["FR76A"]}]
+    invoices, payments, truth = [], [], []
+    for at in range(count):
+        day = f"2026-{1 + at // 28:02}-{1 + at % 28:02}"
+        number, amount, odd = f"FA2026-{at:05}", 10_000 + 71 * at, at % 10 == 9
+        invoices.append(
+            {"id": f"I{at}", "number": number, "order_no": None, "type": "invoice", "customer_id": "C1", "issue_date": day, "due_date": day,
+             "amount_cents": amount, "currency": "EUR", "structured_ref": None, "discount_pct": 0, "discount_until": None}
+        )  # fmt: skip
+        payments.append(
+            {"id": f"P{at}", "booking_date": day, "amount_cents": amount, "currency": "EUR", "debtor_iban": "FR76A",
+             "remittance": [] if odd else [number], "split": "train" if at < count * 0.4 else "test"}
+        )  # fmt: skip
+        lines = [] if odd else [{"invoice_id": f"I{at}", "cents": amount, "diff_cents": 0, "reason": None}]
+        truth.append({"payment_id": f"P{at}", "kind": "odd" if odd else "single", "customer_id": "C1", "allocations": lines,
+                      "unapplied_cents": amount if odd else 0, "no_reference": odd})  # fmt: skip
+    return write(folder, customers=customers, invoices=invoices, payments=payments, truth=truth)
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, "-m", "matching", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_prints_one_object_and_writes_each_decision_the_same_twice(tmp_path):
+    folder = history(tmp_path / "set")
+    answers = []
+    for at in range(2):
+        done = run("evaluate", folder, "--decisions", tmp_path / f"out{at}")
+        assert done.returncode == 0, done.stderr
+        answer = json.loads(done.stdout)
+        answers.append(
+            {name: answer[name] for name in ("payments", "auto", "auto_correct", "auto_wrong", "review", "unmatched", "certificate")}
+        )
+        assert answer["auto"] + answer["review"] + answer["unmatched"] == answer["payments"] == 72
+        assert answer["auto_wrong"] == 0
+        assert answer["by_kind"]["odd"]["auto"] == 0
+    assert answers[0] == answers[1]
+    assert (tmp_path / "out0").read_text() == (tmp_path / "out1").read_text()
+    first = json.loads((tmp_path / "out0").read_text().splitlines()[0])
+    assert first["candidates"][0]["allocations"] == [{"invoice_id": "I48", "cents": 13408, "diff_cents": 0, "reason": None}]
+    assert first["candidates"][0]["evidence"]["named_share"] == 1
+
+
+def test_a_missing_file_and_a_malformed_line_are_named(tmp_path):
+    folder = history(tmp_path / "set")
+    with (folder / "payments.jsonl").open("a") as file:
+        file.write('{"id": "P999", "booking_date": "2026-02-30"}\n')
+    done = run("evaluate", folder)
+    assert done.returncode == 1
+    assert "payments.jsonl, line 121" in done.stderr
+    folder = history(tmp_path / "other")
+    (folder / "truth.jsonl").unlink()
+    assert "neither truth.jsonl nor truth.jsonl.gz" in run("evaluate", folder).stderr
+    assert run("evaluate", tmp_path / "nowhere").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("amount_cents", 10.5), ("amount_cents", 0), ("amount_cents", "100"), ("remittance", "x"), ("split", "half")]
+)
+def test_bad_values_are_refused_with_their_line(tmp_path, field, value):
+    folder = history(tmp_path / "set", 3)
+    rows = [json.loads(line) for line in (folder / "payments.jsonl").read_text().splitlines()]
+    rows[1][field] = value
+    write(folder, payments=rows)
+    with pytest.raises(HistoryError, match=r"payments\.jsonl, line 2"):
+        read_history(folder)
+
+
+def test_the_limit_is_that_of_clopper_and_pearson():
+    # 0 errors in n: 1 - 0.05 ** (1 / n); 1 in 100 and 3 in 1000: tables of the one-sided 95 % limit
+    assert upper_limit(0, 3_000) == pytest.approx(1 - 0.05 ** (1 / 3_000), rel=1e-6)
+    assert upper_limit(1, 100) == pytest.approx(0.04656, abs=5e-5)
+    assert upper_limit(3, 1_000) == pytest.approx(0.00774, abs=5e-5)
+    assert upper_limit(0, 0) == 1.0
+
+
+def test_a_threshold_is_certified_only_as_far_as_it_is_proven():
+    clean = [(1 - at / 20_000, True) for at in range(9_000)]
+    sure = certify(clean, 10_000)
+    assert sure.certified
+    assert sure.upper_limit <= sure.bound
+    worse = certify([(score, at < 7_000) for at, (score, _) in enumerate(clean)], 10_000)
+    assert worse.certified
+    assert worse.threshold > clean[7_200][0]
+    few = certify(clean[:500], 600)
+    assert not few.certified
+    assert few.upper_limit > few.bound
+
+
+def test_the_model_in_plain_python_is_the_one_that_was_learnt(tmp_path):
+    import numpy as np  # noqa: PLC0415 - only this test looks behind the model
+    from matching.domain.engine.confidence import Model, ModelError  # noqa: PLC0415
+    from matching.evaluation.learning import fit, learner  # noqa: PLC0415
+    from matching.evaluation.protocol import cases  # noqa: PLC0415
+
+    every = list(cases(read_history(history(tmp_path / "set"))))
+    rows = [one.features for case in every for one in case.found.hypotheses]
+    right = [one for case in every for one in case.right]
+    model = Model.from_dict(json.loads(json.dumps(fit(every, "set").as_dict())))
+    theirs = learner().fit(np.array(rows), np.array(right)).predict_proba(np.array(rows))[:, 1]
+    assert np.allclose([model.probability(row) for row in rows], theirs, atol=1e-4)
+    steps = model.explained(rows[0])
+    assert sum(steps.values()) != 0
+    with pytest.raises(ModelError, match="learn it again"):
+        Model.from_dict({"evidence": ["something"], "trees": []})
