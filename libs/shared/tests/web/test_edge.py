@@ -1,6 +1,7 @@
 """The whole edge, over HTTP, with an app that has one of each."""
 
 import json
+import re
 from datetime import date
 from typing import Annotated, Literal
 from uuid import UUID
@@ -351,7 +352,14 @@ async def test_operations_endpoints(app, client, client_of, verifier, cursors):
     assert (await client.get("/health", headers={"authorization": ""})).json() == {"status": "alive"}
     assert (await client.get("/ready")).json() == {"status": "ready", "checks": {"database": "ok"}}
     assert "encours_http_seconds_count" in (await client.get("/metrics")).text
-    assert (await client.get("/docs")).status_code == 200
+    page = (await client.get("/docs")).text
+    assert re.findall(r"""(?:src|href)=["'](\S*?)["']""", page) == [
+        "/docs/swagger-ui.css",
+        "/docs/favicon.png",
+        "/docs/swagger-ui-bundle.js",
+    ]
+    assert "SwaggerUIBundle" in (await client.get("/docs/swagger-ui-bundle.js")).text
+    assert (await client.get("/docs/../app.py")).status_code == 404
     ill = create_app(
         title="ill",
         version="1",

@@ -6,13 +6,16 @@ scopes it requires, or is listed as public; every answer but success is a proble
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
 
 import structlog
 import uvicorn
-from fastapi import APIRouter, FastAPI, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse, JSONResponse
 from fastapi.routing import APIRoute, iter_route_contexts
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -30,6 +33,8 @@ from shared.web.strictjson import JsonRefusedError
 Check = Callable[[], Awaitable[object]]
 _CHECK_SECONDS = 3.0
 _SHUTDOWN_SECONDS = 25
+# the files alone are used: its own code would serve them to other routes than ours
+_SWAGGER_UI = Path(str(find_spec("fastapi_offline").submodule_search_locations[0])) / "static"  # type: ignore[union-attr,index] # it is a dependency
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +61,7 @@ def create_app(
         title=title,
         version=version,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,  # the redirect would be built from the Host header
@@ -104,6 +110,22 @@ def _operations(readiness: dict[str, Check]) -> Router:
         passed = await asyncio.gather(*(_passes(name, check) for name, check in readiness.items()))
         checks = {name: "ok" if ok else "failed" for name, ok in zip(readiness, passed, strict=True)}
         return JSONResponse({"status": "ready" if all(passed) else "not ready", "checks": checks}, 200 if all(passed) else 503)
+
+    @router.get("/docs")
+    async def docs(request: Request) -> Response:
+        """The API for a person to read and try; every script of it comes from here."""
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title=request.app.title,
+            swagger_js_url="/docs/swagger-ui-bundle.js",
+            swagger_css_url="/docs/swagger-ui.css",
+            swagger_favicon_url="/docs/favicon.png",
+        )
+
+    @router.get("/docs/{name}")
+    async def docs_file(name: Literal["swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"]) -> Response:
+        """A file of Swagger UI, as the package `fastapi-offline` carries it."""
+        return FileResponse(_SWAGGER_UI / name, headers={"Cache-Control": "max-age=86400"})
 
     @router.get("/metrics")
     async def metrics() -> Response:
