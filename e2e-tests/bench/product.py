@@ -187,7 +187,7 @@ async def latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:
                 for role in ("api", "worker", "relay"):
                     running.enter_context(rig.process("-m", "matching", role, **at.environment))
                 url = f"http://127.0.0.1:{PORT}"
-                await _ready(http, url)
+                await ready(http, url)
                 await asyncio.sleep(5)  # the worker joins its group
 
                 async def send(first: int, number: int) -> None:
@@ -256,7 +256,7 @@ async def _through_invoicing(rig: Rig, send: Callable[[httpx.AsyncClient, int], 
             base = f"http://127.0.0.1:{PORT + 1}"
             with rig.process("-m", "invoicing", "api", **environment), rig.process("-m", "invoicing", "relay", **environment):
                 async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60, trust_env=False) as http:
-                    await _ready(http, base)
+                    await ready(http, base)
                     (await http.put(f"/v1/entities/{ENTITY}", json=ENTITY_BODY)).raise_for_status()
                     left = iter(work)
 
@@ -278,7 +278,7 @@ def _posted(number: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-async def _ready(http: httpx.AsyncClient, url: str) -> None:
+async def ready(http: httpx.AsyncClient, url: str) -> None:
     end = monotonic() + 60
     while True:
         try:

@@ -1,0 +1,116 @@
+"""One statement file of a hundred thousand entries: posted, imported, matched, published. `python -m bench.bulk --entries 100000`."""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+from onemachine.testing import infrastructure
+from shared.clock import monotonic
+from shared.testing.tokens import token
+
+from bench.loops import TENANT
+from bench.product import DAY, IBAN, PORT, open_items, ready, scene
+from bench.rig import Rig, arrivals, say
+
+_HEAD = (
+    '<?xml version="1.0" encoding="UTF-8"?><Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"><BkToCstmrStmt>'
+    f"<GrpHdr><MsgId>M1</MsgId><CreDtTm>{DAY}T23:00:00</CreDtTm></GrpHdr><Stmt><Id>S1</Id><ElctrncSeqNb>1</ElctrncSeqNb>"
+    f"<Acct><Id><IBAN>{IBAN}</IBAN></Id><Ccy>EUR</Ccy></Acct>"
+)
+
+
+def write(path: Path, count: int) -> None:
+    """A camt.053 of so many credits of 100.00, each with the reference of one open item."""
+
+    def balance(code: str, minor: int) -> str:
+        return (
+            f'<Bal><Tp><CdOrPrtry><Cd>{code}</Cd></CdOrPrtry></Tp><Amt Ccy="EUR">{minor // 100}.{minor % 100:02d}</Amt>'
+            f"<CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>{DAY}</Dt></Dt></Bal>"
+        )
+
+    with path.open("w", encoding="utf-8") as file:
+        file.write(_HEAD + balance("OPBD", 0) + balance("CLBD", count * 10_000))
+        for number in range(count):
+            file.write(
+                f'<Ntry><Amt Ccy="EUR">100.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts><BookgDt><Dt>{DAY}</Dt></BookgDt>'
+                f"<ValDt><Dt>{DAY}</Dt></ValDt><AcctSvcrRef>B{number}</AcctSvcrRef><BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>RCDT</Cd>"
+                f"<SubFmlyCd>ESCT</SubFmlyCd></Fmly></Domn></BkTxCd><NtryDtls><TxDtls><Refs><EndToEndId>E{number}</EndToEndId></Refs>"
+                f'<Amt Ccy="EUR">100.00</Amt><RltdPties><Dbtr><Pty><Nm>Payer {number}</Nm></Pty></Dbtr><DbtrAcct><Id>'
+                "<IBAN>DE89370400440532013000</IBAN></Id></DbtrAcct></RltdPties><RmtInf><Strd><CdtrRefInf><Ref>"
+                f"REF{number}</Ref></CdtrRefInf></Strd></RmtInf></TxDtls></NtryDtls></Ntry>"
+            )
+        file.write("</Stmt></BkToCstmrStmt></Document>")
+
+
+def peak_mb(process: subprocess.Popen[bytes]) -> float:
+    """The most memory that a process ever held (Linux)."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    return round(next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024, 1)
+
+
+async def measure(rig: Rig, count: int) -> dict[str, float]:
+    """Seconds and rates from the request to the last InvoicePaid; peak memory of each process."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "statement.xml"
+        write(path, count)
+        async with scene(rig) as at:
+            await open_items(at, count)
+            say("items are open")
+            async with rig.listening(at.prefix + "InvoicePaid") as paid, rig.listening(at.prefix + "PaymentReceived") as received:
+                with ExitStack() as running:
+                    roles = {
+                        role: running.enter_context(rig.process("-m", "matching", role, **at.environment))
+                        for role in ("api", "worker", "relay")
+                    }
+                    headers = {"authorization": f"Bearer {token(TENANT, 'bank:write')}", "content-type": "application/xml"}
+                    async with httpx.AsyncClient(timeout=600, trust_env=False) as http:
+                        await ready(http, f"http://127.0.0.1:{PORT}")
+                        begun = monotonic()
+                        answer = await http.post(f"http://127.0.0.1:{PORT}/v1/bank-files", content=path.read_bytes(), headers=headers)
+                    answer.raise_for_status()
+                    answered = monotonic() - begun
+                    say(f"answered after {answered:.1f} s: {answer.json()['statements'][0]['verdict']}")
+
+                    async def until(consumer) -> float:
+                        await arrivals(consumer, count)
+                        return monotonic() - begun
+
+                    imported, matched = await asyncio.gather(until(received), until(paid))
+                    peaks = {f"{role}_peak_mb": peak_mb(process) for role, process in roles.items()}
+    return {
+        "entries": count,
+        "file_mb": round(path_size(count), 1),
+        "read_and_proved_per_s": round(count / answered),
+        "imported_and_published_per_s": round(count / (imported - answered)),
+        "matched_and_published_per_s": round(count / matched),
+        "seconds": round(matched, 1),
+        **peaks,
+    }
+
+
+def path_size(count: int) -> float:
+    """Megabytes of such a file, from a small one."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "small.xml"
+        write(path, 1_000)
+        return path.stat().st_size / 1_000 * count / 1e6
+
+
+def main() -> int:
+    """Runs it; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="bench.bulk", description=__doc__)
+    parser.add_argument("--entries", type=int, default=100_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, infrastructure(Path(folder)) as servers:
+        print(json.dumps(asyncio.run(measure(Rig(servers.admin_dsn, servers.bootstrap), options.entries))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
