@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
+from aiokafka import AIOKafkaConsumer
 from onemachine.testing import infrastructure
 from shared.clock import monotonic
 from shared.testing.tokens import token
@@ -77,7 +78,7 @@ async def measure(rig: Rig, count: int) -> dict[str, float]:
                     answered = monotonic() - begun
                     say(f"answered after {answered:.1f} s: {answer.json()['statements'][0]['verdict']}")
 
-                    async def until(consumer) -> float:
+                    async def until(consumer: AIOKafkaConsumer) -> float:
                         await arrivals(consumer, count)
                         return monotonic() - begun
 

@@ -20,7 +20,8 @@ _START = re.compile(r"(01|02|03|16|49|88|98|99),", re.ASCII)
 _NEXT = re.compile(r"/\s+(?=(?:01|02|03|16|49|88|98|99),)", re.ASCII)
 _NUMBER = re.compile(r"([+-]?)([0-9]*)", re.ASCII)
 _OPENING, _CLOSING = "010", "015"
-_CREDIT, _DEBIT = range(100, 400), range(400, 700)
+_CREDIT, _DEBIT = frozenset((*range(100, 400), *range(920, 960))), frozenset((*range(400, 700), *range(960, 1000)))
+"""Money in and money out; the last forty of each are a bank's own."""
 _FEES = frozenset({"698"})
 """Miscellaneous fees."""
 _RETURNS = frozenset({"555", "557"})

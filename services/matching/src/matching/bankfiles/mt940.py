@@ -18,11 +18,13 @@ from matching.bankfiles.errors import BankFileError
 from matching.bankfiles.mt940_details import IBAN, describe
 from matching.domain.statements import Entry, Item, Statement, Transaction
 
-_TAG = re.compile(r":([0-9]{2}[A-Z]|20|21|25|28|61|64|65|86|13|NS) ?:", re.ASCII)
+_TAG = re.compile(r":([0-9]{2}[A-Z]|20|21|25|28|61|64|65|86|13|NS) ?:", re.ASCII | re.IGNORECASE)
+_SURE = re.compile(r"\s+:(?:61:[0-9]{6}|6[0245][FM]?:[CD][0-9]{6})", re.ASCII | re.IGNORECASE)
+"""A tag that may be indented even where a text goes on."""
 _BALANCE = re.compile(r"([CD])\s*([0-9]{6})?\s*([A-Z]{3})\s*([0-9.,]+)", re.ASCII)
 _FLOOR = re.compile(r"([A-Z]{3})([CD])?([0-9.,]*)", re.ASCII)
 _SUM = re.compile(r"([0-9]{0,5})\s*([A-Z]{3})([0-9.,]+)", re.ASCII)
-_LINE = re.compile(r"([0-9]{6})([0-9]{4})?(RC|RD|EC|ED|C|D)([A-Z])?\s*([0-9]*[.,]?[0-9]*)(.*)", re.ASCII | re.DOTALL | re.IGNORECASE)
+_LINE = re.compile(r"([0-9]{6})\s*([0-9]{4})?\s*(RC|RD|EC|ED|C|D)([A-Z])?\s*([0-9]*[.,]?[0-9]*)(.*)", re.ASCII | re.DOTALL | re.IGNORECASE)
 _TYPE = re.compile(r"[A-Z][A-Z0-9 ]{3}", re.ASCII)
 _NOT_GIVEN = frozenset({"", "NONREF", "NOREF", "NOTPROVIDED", "EREF", "KREF", "MARF", "PREF", "N"})
 REFERENCE_MAX = 16
@@ -73,11 +75,11 @@ def _fields(file: BinaryIO) -> Iterator[tuple[str, list[str]]]:
         line = raw.strip("\x00\x01\x03\x1a\ufeff")
         if "{4:" in line[:400]:
             line = line[line.index("{4:") + 3 :]
-        found = _TAG.match(line)
+        found = _TAG.match(line if tag == "86" and not _SURE.match(line) else line.lstrip())
         if found:
             if tag:
                 yield tag, value
-            tag, value = found[1], [line[found.end() :]]
+            tag, value = found[1].upper(), [found.string[found.end() :]]
         elif not tag:
             continue
         elif line.startswith(("{", "-}", "\xe44:", "-XXX", "\xadXXX")) or line.strip() == "-":

@@ -58,7 +58,7 @@ def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str]) 
     text = "".join(notes)
     coded = _CODED.match(text)
     business = None
-    if coded and (coded[1] or text.count(coded[2]) > 1):
+    if coded and (coded[1] or coded[2] in "?>" or text.count(coded[2]) > 1):
         business = _coded(one, text, coded)
     elif (joined := join(notes)) and _SLASHED.search(joined):
         _slashed(one, joined)

@@ -174,4 +174,6 @@ def _amount(text: str, currency: str) -> int:
 
 
 def _day(text: str | None) -> date | None:
-    return day_of(text[:8]) if text else None
+    """YYYYMMDD, hours and zones behind it aside; YYYY-MM-DD too. Six digits are nobody's order of day, month and year: no day."""
+    digits = (text or "").replace("-", "").replace("/", "")[:8]
+    return day_of(digits) if len(digits) == 8 else None  # noqa: PLR2004 - a year of four digits
