@@ -17,7 +17,7 @@ from invoicing.einvoices.xmlfile import MAX_BYTES
 from invoicing.invariants import CHECKS
 from invoicing.settings import InvoicingSettings
 from invoicing.tables import METADATA
-from invoicing.worker import JOBS, ROUTES
+from invoicing.worker import JOBS, ROUTES, watch_drops
 
 SERVICE = Service(
     name="invoicing",
@@ -27,6 +27,7 @@ SERVICE = Service(
     routers=(ROUTER,),
     jobs=JOBS,
     checks=CHECKS,
+    background=(watch_drops,),
 )
 
 

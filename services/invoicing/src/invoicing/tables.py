@@ -285,6 +285,7 @@ IMPORT_RUN = Table(
     CheckConstraint("mode IN ('issued', 'opening', 'history')", name="import_run_mode"),
     CheckConstraint("received = accepted + rejected + duplicate", name="import_run_counters"),
     Index("import_run_once", "tenant_id", "sha256", "mapping", "mapping_version", "mode", unique=True, postgresql_where=text("once")),
+    Index("import_run_source", "tenant_id", "source", unique=True, postgresql_where=text("source <> 'api'")),
     Index("import_run_waiting", "tenant_id", "import_id", postgresql_where=text("state IN ('waiting', 'running')")),
 )
 

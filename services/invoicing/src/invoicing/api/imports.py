@@ -1,8 +1,5 @@
 """Imports of files: POST /v1/imports, progress, the error file, cancel."""
 
-import csv
-import io
-from collections.abc import AsyncIterator
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -20,6 +17,7 @@ from sqlalchemy import Row
 from invoicing.api.edge import problem_of, runtime_of
 from invoicing.api.mappings import OCTETS, AsOf, Mode, unreadable
 from invoicing.handlers import imports as handlers
+from invoicing.handlers.import_errors import error_file
 from invoicing.handlers.refusals import Refusal
 from invoicing.imports.records import FileError
 from invoicing.imports.upload import Upload
@@ -30,7 +28,6 @@ ROUTER = Router(prefix="/v1/imports", tags=["imports"])
 Writer = Annotated[Caller, requires("invoices:write")]
 Reader = Annotated[Caller, requires("invoices:read")]
 MAX_UPLOAD = 2 * 1024 * 1024 * 1024
-_PAGE = 5_000
 
 
 class Failure(BaseModel):
@@ -194,30 +191,8 @@ async def get_errors(import_id: UUID, request: Request, caller: Reader) -> Strea
     async with database.transaction(tenant_id) as conn:
         if await storage.run_by_id(conn, tenant_id, import_id) is None:
             raise Problem(404, "import-unknown", "There is no such import")
-
-    async def lines() -> AsyncIterator[str]:
-        yield "line,column,rule,text,severity,file\r\n"
-        after = 0
-        while True:
-            async with database.transaction(tenant_id) as conn:
-                rows = await storage.faults(conn, tenant_id, import_id, after, _PAGE)
-            if not rows:
-                return
-            after = rows[-1].number
-            text = io.StringIO()
-            writer = csv.writer(text)
-            for row in rows:
-                cells = (row.column_name, row.rule, row.detail, row.severity, row.member)
-                writer.writerow([row.line or "", *map(_inert, cells)])
-            yield text.getvalue()
-
     headers = {"Content-Disposition": f'attachment; filename="import-{import_id}-errors.csv"'}
-    return StreamingResponse(lines(), media_type="text/csv; charset=utf-8", headers=headers)
-
-
-def _inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula: what a file's own header says comes back in this file."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return StreamingResponse(error_file(database, tenant_id, import_id), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @ROUTER.post("/{import_id}/cancel")

@@ -131,6 +131,17 @@ async def run_by_id(conn: AsyncConnection, tenant_id: UUID, import_id: UUID, *, 
     return rows[0] if rows else None
 
 
+async def run_of_source(conn: AsyncConnection, tenant_id: UUID, source: str) -> Row[Any] | None:
+    """The import that a drop's file has become."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_RUN} FROM import_run WHERE tenant_id = :tenant AND source = :source AND source <> 'api'",  # noqa: S608 - column names are ours
+        tenant=tenant_id,
+        source=source,
+    )
+    return rows[0] if rows else None
+
+
 async def runs(conn: AsyncConnection, tenant_id: UUID, *, state: str | None, before: UUID | None, limit: int) -> Sequence[Row[Any]]:
     """A page of imports, the newest first."""
     return await fetch(
