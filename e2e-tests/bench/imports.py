@@ -168,6 +168,28 @@ class Roles:
         self._stacks.pop(role).close()
 
 
+@dataclass
+class Backends:
+    """Processor time of the server's processes that serve the service's own role in one database."""
+
+    conn: asyncpg.Connection
+    database: str
+    seen: dict[int, float] = field(default_factory=dict)
+    total: float = 0.0
+
+    async def look(self) -> float:
+        """Seconds so far; a process that began since the last look counts from its beginning."""
+        pids = await self.conn.fetch("SELECT pid FROM pg_stat_activity WHERE datname = $1 AND usename = 'invoicing'", self.database)
+        for (pid,) in pids:
+            try:
+                used = cpu_seconds(pid)
+            except OSError:
+                continue
+            self.total += used - self.seen.get(pid, 0.0)
+            self.seen[pid] = used
+        return self.total
+
+
 async def upload(http: httpx.AsyncClient, path: Path) -> dict[str, Any]:
     """Sends the file as a stream."""
 
@@ -236,9 +258,10 @@ async def _run(
     samples: list[tuple[int, int]] = [(0, 0)]
     working: list[tuple[int, int]] = [(0, 0)]
     seen = (0, 0.0)
-    killed = 0
+    backends = Backends(await asyncpg.connect(rig.admin_dsn), urls.database)
+    database_work: list[tuple[int, int]] = [(0, 0)]
+    killed = told = 0
     started = monotonic()
-    told = 0
     while True:
         row = await database.fetchrow('SELECT state, "rows", busy_ms FROM import_run WHERE import_id = $1', UUID(run["import_id"]))
         if row["rows"] > samples[-1][0]:
@@ -247,6 +270,8 @@ async def _run(
             used = now[1] - seen[1] if now[0] == seen[0] else 0.0  # what a new process took to start is no cost of a row
             working.append((row["rows"], working[-1][1] + round(used * 1000)))
             seen = now
+            serving = await backends.look()
+            database_work.append((row["rows"], round(serving * 1000)))
         if row["state"] not in {"waiting", "running"}:
             break
         if row["rows"] >= next_kill:
@@ -274,6 +299,7 @@ async def _run(
         await asyncio.sleep(0.5)
     published = await _published(rig, prefix)
     await database.close()
+    await backends.conn.close()
     roles.look()
     for role in ("worker", "relay", "api"):
         roles.kill(role)
@@ -302,6 +328,7 @@ async def _run(
         "rows_per_s_busy": found["rows_per_second"],
         "ms_per_row_by_tenth": list(_tenths(samples, rows)),
         "worker_cpu_ms_per_row_by_tenth": list(_tenths(working, rows)),
+        "postgres_cpu_ms_per_row_by_tenth": list(_tenths(database_work, rows)),
         "worker_cpu_ms_per_row": round(roles.cpu["worker"] * 1000 / rows, 3),
         "peak_rss_mb": {role: round(peak) for role, peak in sorted(roles.peak.items())},
     }
