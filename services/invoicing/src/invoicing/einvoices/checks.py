@@ -11,6 +11,7 @@ Rules (all `encours`; sources in docs/e-invoices.md):
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from stdnum import bic, ean, iban, lei
 from stdnum.eu import vat
@@ -29,7 +30,7 @@ _SCHEMES = {
     "0088": ("ENC-GLN", "is no GLN", lambda value: len(ean.compact(value)) == 13 and ean.is_valid(value)),  # noqa: PLR2004 - a GLN's
     "0199": ("ENC-LEI", "is no LEI", lei.is_valid),
 }
-_EU = frozenset(vat.MEMBER_STATES) if hasattr(vat, "MEMBER_STATES") else frozenset()
+_EU = frozenset(vat.MEMBER_STATES) - {"gr"} | {"el"}  # Greek numbers begin with EL
 
 
 def findings(invoice: EInvoice) -> list[Finding]:
@@ -40,14 +41,24 @@ def findings(invoice: EInvoice) -> list[Finding]:
 def _party(invoice: EInvoice, which: str) -> Iterator[Finding]:
     party = invoice.seller if which == "seller" else invoice.buyer
     for scheme, value in party.identifiers:
-        if scheme == "vat":
-            compact = re.sub(r"[ .-]", "", value).upper()
-            if _LIKE_VAT.fullmatch(compact) and compact[:2].lower() in _EU and not vat.is_valid(compact):
-                yield Finding("ENC-VAT", f"/{invoice.root}", f"a VAT number of the {which} has a wrong form or check digit", "warning")
-        elif scheme in _SCHEMES:
-            rule, what, holds = _SCHEMES[scheme]
-            if not holds(value):
-                yield Finding(rule, f"/{invoice.root}", f"an identifier of the {which} (scheme {scheme}) {what}", "warning")
+        wrong = _wrong(scheme, value)
+        if wrong is not None:
+            rule, what = wrong
+            yield Finding(rule, f"/{invoice.root}", f"{what}, of the {which}", "warning")
+
+
+@lru_cache(maxsize=4096)  # the same sellers and buyers come again and again
+def _wrong(scheme: str, value: str) -> tuple[str, str] | None:
+    """The rule that an identifier breaks, and in words."""
+    if scheme == "vat":
+        compact = re.sub(r"[ .-]", "", value).upper()
+        if _LIKE_VAT.fullmatch(compact) and compact[:2].lower() in _EU and not vat.is_valid(compact):
+            return "ENC-VAT", "a VAT number has a wrong form or check digit"
+    elif scheme in _SCHEMES:
+        rule, what, holds = _SCHEMES[scheme]
+        if not holds(value):
+            return rule, f"an identifier of scheme {scheme} {what}"
+    return None
 
 
 def _payment(invoice: EInvoice) -> Iterator[Finding]:

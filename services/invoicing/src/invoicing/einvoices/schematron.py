@@ -17,6 +17,7 @@ from invoicing.einvoices.artefacts import Artefact
 from invoicing.einvoices.profiles import Profile, RuleSet, Severity
 
 _SVRL = "{http://purl.oclc.org/dsdl/svrl}"
+_TRACE = re.compile(r"<svrl:fired-rule [^<>]*/>")
 _BROKEN = ("failed-assert", "successful-report")
 _SEVERITIES: dict[str, Severity] = {
     "fatal": "fatal",
@@ -53,7 +54,8 @@ def compiled(artefact: Artefact) -> Any:
     _, xslt = _processor()
     if artefact.origin == "facturx":  # reads code lists that lie beside it
         return xslt.compile_stylesheet(stylesheet_file=str(artefacts.packaged(artefact.path)))
-    return xslt.compile_stylesheet(stylesheet_text=artefacts.read(artefact).decode())
+    # without the trace of the rules that were looked at, which is a tenth of the time: what fires, and when, is as published
+    return xslt.compile_stylesheet(stylesheet_text=_TRACE.sub("", artefacts.read(artefact).decode()))
 
 
 def findings(root: etree._Element, profile: Profile) -> list[Finding]:
