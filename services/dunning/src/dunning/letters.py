@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from email import message_from_bytes
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -161,6 +162,30 @@ def render(letter: Letter) -> bytes:
     mail.add_alternative(html, subtype="html")
     mail.set_boundary(f"encours-{letter.reminder_id.hex}")
     return mail.as_bytes()
+
+
+COPIES_MAX, COPIES_BYTES_MAX = 10, 8 * 1024 * 1024
+"""What a mail carries at most: many servers refuse more than 10 MiB, and base64 makes a third more of it."""
+
+
+def with_copies(mail: bytes, copies: Sequence[tuple[str, bytes]]) -> bytes:
+    """A rendered mail that carries copies, as (invoice number, PDF); those beyond the bounds are left out, whole."""
+    carried: list[tuple[str, bytes]] = []
+    for number, data in copies:
+        if len(carried) < COPIES_MAX and sum(len(each) for _, each in carried) + len(data) <= COPIES_BYTES_MAX:
+            carried.append((number, data))
+    if not carried:
+        return mail
+    message = message_from_bytes(mail, policy=SMTP)
+    if not isinstance(message, EmailMessage):
+        raise TypeError("the policy makes an EmailMessage")
+    boundary = message.get_boundary() or "encours"
+    message.make_mixed()
+    for number, data in carried:
+        name = re.sub(r"[^0-9A-Za-z._-]+", "-", number)[:60] or "invoice"
+        message.add_attachment(data, maintype="application", subtype="pdf", filename=f"{name}.pdf")
+    message.set_boundary(f"{boundary}-mixed")
+    return message.as_bytes()
 
 
 def _body(environment: SandboxedEnvironment, name: str, kind: str, values: Mapping[str, Any]) -> str:

@@ -51,6 +51,7 @@ class PolicyChange(Command):
     minimum_minor: Annotated[dict[CurrencyCode, PositiveMinor], Field(default_factory=dict)]
     sender: Sender = Sender(**DEFAULT["sender"])
     gate_lag_days: Annotated[int, Field(ge=1, le=30)] = 1
+    attach_copies: Annotated[bool, Field(description="Whether mails carry the invoices they ask for, where there are copies")] = False
 
     @model_validator(mode="after")
     def _steps_rise(self) -> Self:
@@ -59,7 +60,7 @@ class PolicyChange(Command):
 
     def document(self) -> dict[str, Any]:
         """What is stored as the version's data."""
-        return self.model_dump(mode="json", include={"steps", "minimum_minor", "sender", "gate_lag_days"})
+        return self.model_dump(mode="json", include={"steps", "minimum_minor", "sender", "gate_lag_days", "attach_copies"})
 
 
 class PolicyView(BaseModel):
@@ -72,6 +73,7 @@ class PolicyView(BaseModel):
     minimum_minor: dict[str, int]
     sender: dict[str, str]
     gate_lag_days: int
+    attach_copies: bool
 
 
 class NewPromise(Command):

@@ -65,6 +65,8 @@ INVOICE = Table(
     Column("payment_reference", Text),
     Column("payment_account", Text),
     Column("reminder_level", Integer),
+    # the document that a reminder may carry: the invoice as people read it
+    Column("copy_sha256", Text),
 )
 INVOICE_STATUS = Table(
     "invoice_status",

@@ -1,6 +1,7 @@
 """What dunning listens to, and what it does by the clock."""
 
 from functools import cache
+from pathlib import Path
 from uuid import UUID
 
 from contracts.accounts import BankReconciliationAdvanced, CollectionAccountChanged, VirtualIbanAssigned, VirtualIbanReleased
@@ -60,8 +61,13 @@ def _mail_server() -> Smtp:
     return Smtp(Settings().smtp_url.get_secret_value())
 
 
+@cache
+def _documents() -> Path:
+    return Settings().documents_dir
+
+
 async def _send_planned(context: JobContext, tenant_id: UUID) -> None:
-    await dispatches.send_planned(context, tenant_id, _mail_server())
+    await dispatches.send_planned(context, tenant_id, _mail_server(), _documents())
 
 
 JOBS = (

@@ -10,12 +10,15 @@ Invariants:
 - ReminderSent is published in the transaction that marks the mail sent, which happens once.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
 from contracts.dunning import ReminderItem, ReminderSent
+from shared import documents
 from shared.aliases import stands_for
 from shared.clock import machine_now
 from shared.failpoints import failpoint
@@ -30,6 +33,7 @@ from dunning.domain.reminder import decide
 from dunning.handlers.policies import policy_of
 from dunning.handlers.promises import RefusedError
 from dunning.handlers.reminders import cases, same_lines, situation_of
+from dunning.letters import with_copies
 from dunning.smtp import Outcome
 from dunning.storage import dispatches as storage
 
@@ -51,8 +55,8 @@ class Transport(Protocol):
         ...
 
 
-async def send_planned(context: JobContext, tenant_id: UUID, transport: Transport) -> None:
-    """The job: sends what is planned, one mail at a time."""
+async def send_planned(context: JobContext, tenant_id: UUID, transport: Transport, folder: Path | None = None) -> None:
+    """The job: sends what is planned, one mail at a time. `folder`: the store of documents, whence copies of invoices come."""
     async with context.database.transaction(tenant_id) as conn:
         if lost := await storage.doubt_old(conn, tenant_id, machine_now() - DOUBT_AFTER):
             log.error("mail_in_doubt", tenant=str(tenant_id), mails=lost)
@@ -67,14 +71,28 @@ async def send_planned(context: JobContext, tenant_id: UUID, transport: Transpor
             if reason := await _objection(conn, tenant_id, mail, business_day(context.now)):
                 await storage.withdraw(conn, tenant_id, [mail.reminder_id], reason)
                 continue
-            sender = (await policy_of(conn, tenant_id)).sender_email
+            policy = await policy_of(conn, tenant_id)
+            named = await storage.copies(conn, tenant_id, _invoices(mail)) if policy.attach_copies and folder else []
             await storage.claim(conn, tenant_id, mail.reminder_id, machine_now())
+        content = await asyncio.to_thread(_with_copies, folder, tenant_id, mail.mail, named) if folder and named else mail.mail
         await failpoint("dispatch.before_send")
-        outcome = await transport.send(sender, mail.recipient, mail.mail)
+        outcome = await transport.send(policy.sender_email, mail.recipient, content)
         await failpoint("dispatch.after_send")
         async with context.database.transaction(tenant_id) as conn:
             await _note(conn, tenant_id, mail, outcome, context.now)
         later = later + 1 if outcome.kind == "later" else 0
+
+
+def _invoices(mail: Row[Any]) -> list[UUID]:
+    return sorted({UUID(line["item_id"]) for line in mail.asked})
+
+
+def _with_copies(folder: Path, tenant_id: UUID, mail: bytes, named: Sequence[Row[Any]]) -> bytes:
+    """The mail with the copies that are in the store. A copy that is not there is told of, and holds up no reminder."""
+    found = [(row.invoice_number, documents.load(folder, tenant_id, row.copy_sha256)) for row in named]
+    if missing := sum(data is None for _, data in found):
+        log.warning("copy_missing", tenant=str(tenant_id), copies=missing)
+    return with_copies(mail, [(number, data) for number, data in found if data is not None])
 
 
 async def _objection(conn: AsyncConnection, tenant_id: UUID, mail: Row[Any], today: date) -> str | None:

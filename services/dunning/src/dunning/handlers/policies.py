@@ -26,6 +26,7 @@ DEFAULT: Mapping[str, Any] = {
     "minimum_minor": {},
     "sender": {"name": "Accounts receivable", "email": "receivables@localhost.localdomain"},
     "gate_lag_days": 1,
+    "attach_copies": False,
 }
 """What a tenant starts from; it is off."""
 
@@ -58,6 +59,11 @@ class Policy:
     def gate_lag_days(self) -> int:
         """How many days before a reminder's day the bank's word may end."""
         return int(self.document["gate_lag_days"])
+
+    @property
+    def attach_copies(self) -> bool:
+        """Whether a mail carries the invoices it asks for, as far as there are readable copies."""
+        return bool(self.document.get("attach_copies", False))
 
     @property
     def sender_name(self) -> str:

@@ -69,8 +69,15 @@ async def keep_identities(conn: AsyncConnection, messages: Sequence[Message[Cust
 
 
 async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[InvoiceState]], ctx: Context) -> None:  # noqa: ARG001 - a handler's signature
-    """How invoices are to be paid, and the level an opening balance had reached."""
-    await keep(conn, INVOICE, _rows(messages, INVOICE))
+    """How invoices are to be paid, the level an opening balance had reached, and the copy that a reminder may carry."""
+    rows = _rows(messages, INVOICE)
+    await keep(conn, INVOICE, [row | {"copy_sha256": _copy_of(message.data)} for row, message in zip(rows, messages, strict=True)])
+
+
+def _copy_of(invoice: InvoiceState) -> str | None:
+    """The copy that was added to an invoice, else the PDF that it came in."""
+    by_kind = {each.kind: each.sha256 for each in invoice.documents}
+    return by_kind.get("copy") or by_kind.get("pdf")
 
 
 async def keep_items(conn: AsyncConnection, messages: Sequence[Message[OpenItemChanged]], ctx: Context) -> None:  # noqa: ARG001 - a handler's signature

@@ -26,6 +26,18 @@ async def next_planned(conn: AsyncConnection, tenant_id: UUID, machine_now: date
     return rows[0] if rows else None
 
 
+async def copies(conn: AsyncConnection, tenant_id: UUID, invoices: Sequence[UUID]) -> Rows:
+    """The readable copies of some invoices, where there are any: number and SHA-256."""
+    return await fetch(
+        conn,
+        "SELECT DISTINCT i.invoice_number, v.copy_sha256 FROM invoice v "
+        "JOIN item i ON (i.tenant_id, i.item_id) = (v.tenant_id, v.invoice_id) "
+        "WHERE v.tenant_id = :tenant AND v.invoice_id = ANY(CAST(:invoices AS uuid[])) AND v.copy_sha256 IS NOT NULL ORDER BY 1, 2",
+        tenant=tenant_id,
+        invoices=list(invoices),
+    )
+
+
 async def claim(conn: AsyncConnection, tenant_id: UUID, reminder_id: UUID, machine_now: datetime) -> None:
     """Notes that a mail is about to leave."""
     await run(
