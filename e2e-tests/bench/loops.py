@@ -73,8 +73,7 @@ async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]]) -> float:
         with ExitStack() as running:
             for file, *arguments in commands:
                 running.enter_context(rig.process(str(HERE / file), *arguments, **environment))
-            seconds = await arrivals(paid, count)
-    return count / seconds
+            return await arrivals(paid, count)
 
 
 async def bare_latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:

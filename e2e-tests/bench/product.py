@@ -164,8 +164,7 @@ async def rate(rig: Rig, count: int) -> float:
                 await arrivals(received, count)
                 worker = ("-m", "matching", "worker")
                 with rig.process(*worker, **at.environment), rig.process(*worker, **at.environment):
-                    seconds = await arrivals(paid, count)
-    return count / seconds
+                    return await arrivals(paid, count)
 
 
 async def latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:

@@ -28,6 +28,7 @@ PAYMENT = (
     "refunded_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, payer_customer_id, account_id, rule, "
     "unapplied_reason, candidate_customer_ids, return_reason, looks, refund_pending_minor"
 )
+_MARK = "\x1e"  # ASCII record separator
 # Locked one after the other, in the order of the keys: a subquery that locks is never flattened, so no plan can change it.
 _LOCK = (
     "SELECT l.* FROM (SELECT * FROM unnest(CAST(CAST(:tenants AS text) AS uuid[]), CAST(CAST(:ids AS text) AS uuid[])) AS t(tenant, id) "
@@ -159,7 +160,6 @@ _P = {
     "account": "uuid",
     "rule": "text",
     "reason": "text",
-    "return": "text",
     "looks": "smallint",
     "next": "timestamptz",
     "confirmation": "text",
@@ -201,9 +201,9 @@ _L = {
 
 
 def _rows(prefix: str, columns: Mapping[str, str], *lists: str) -> str:
-    """A FROM item of rows whose columns come as array literals; `lists` are text columns that come as lists."""
+    """A FROM item of rows whose columns come as array literals; `lists` are columns that come as `_texts`."""
     arrays = [f"CAST(CAST(:{prefix}_{name} AS text) AS {kind}[])" for name, kind in columns.items()]
-    arrays += [f"CAST(:{prefix}_{name} AS text[])" for name in lists]
+    arrays += [f"string_to_array(:{prefix}_{name}, chr(30), '')" for name in lists]
     names = ", ".join(f'"{name}"' for name in (*columns, *lists))
     return f"unnest({', '.join(arrays)}) AS t({names})"
 
@@ -215,7 +215,7 @@ WITH p AS (
     status = t.status, payer_customer_id = t.payer, account_id = t.account, rule = t.rule, unapplied_reason = t.reason,
     return_reason = t.return, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
     next_look_at = CASE WHEN :keep_looks THEN payment.next_look_at ELSE t.next END, confirmation = t.confirmation
-  FROM {_rows("p", _P, "candidates")} WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id
+  FROM {_rows("p", _P, "candidates", "return")} WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id
 ), i AS (
   UPDATE open_item SET version = t.version, original_minor = t.original, open_minor = t.open, cash_minor = t.cash,
     discount_minor = t.discount, credit_minor = t.credit, charges_minor = t.charges, withheld_minor = t.withheld,
@@ -284,8 +284,8 @@ async def save(
         p_account=_literal(p.account_id for p in payments),
         p_rule=_literal(p.rule for p in payments),
         p_reason=_literal(p.unapplied_reason for p in payments),
-        p_return=_literal(p.return_reason for p in payments),
-        p_candidates=[_literal(p.candidate_customer_ids or ()) if p.candidate_customer_ids is not None else None for p in payments],
+        p_return=_texts(p.return_reason for p in payments),
+        p_candidates=_texts(_literal(p.candidate_customer_ids) if p.candidate_customer_ids is not None else None for p in payments),
         p_looks=_literal(p.looks for p in payments),
         p_next=_literal(looks.get((p.tenant_id, p.payment_id)) for p in payments),
         p_confirmation=_literal(p.confirmation for p in payments),
@@ -325,7 +325,7 @@ async def save(
         d_payment=_literal(d[1] for d in decisions),
         d_version=_literal(d[2] for d in decisions),
         d_rule=_literal(d[3] for d in decisions),
-        d_evidence=[d[4] for d in decisions],
+        d_evidence=_texts(d[4] for d in decisions),
         l_tenant=_literal(e.tenant_id for e in entries),
         l_entity=_literal(e.entity_id for e in entries),
         l_currency=_literal(e.currency for e in entries),
@@ -408,3 +408,8 @@ def _literal(values: Iterable[object]) -> str:
     arrays do not pass through unnest at all.
     """
     return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+
+
+def _texts(values: Iterable[str | None]) -> str:
+    """A list of texts that may need quoting, for `string_to_array`: JSON and arrays hold no raw control character."""
+    return _MARK.join(["" if value is None else value for value in values])
