@@ -115,7 +115,7 @@ class _Folder:
 
     async def read(self, name: str) -> bytes:
         async with self._client.open(f"{self._source.folder}/{name}", "rb") as file:
-            data: bytes = await file.read(MAX_BYTES + 1)  # type: ignore[assignment] # opened for bytes
+            data: bytes = await file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise PullError("a file is too large")
         return data

@@ -327,3 +327,75 @@ async def test_an_unreadable_recall_is_refused(client, body):
 async def test_a_recall_of_an_unknown_payment_is_told_by_its_number(client):
     answer = await recall(client, camt056("NOBODY", "1.00"))
     assert (answer.status_code, answer.json()) == (201, {"taken": [], "unknown": [1]})
+
+
+async def test_a_mix_of_all_hand_work_at_once_keeps_every_invariant(world, tenant, make, client, second):
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 400)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 2_000, customer=f"C{n % 2}") for n in range(4)))
+    pays = [await world.pay(held, 1_000, number=n, debtor_name="D", debtor_iban="DE89370400440532013000") for n in range(6)]
+    await world.match(tenant)
+
+    async def act(n):
+        payment, number = pays[n % 6], f"F-{n % 4}"
+        match n % 5:
+            case 0 | 1:
+                return await post(client, f"/v1/payments/{payment}/allocations", lines(make, tenant, (number, 350, 10, "rounding")))
+            case 2:
+                return await post(client, f"/v1/payments/{payment}/unmatch", {"reason": "again"})
+            case 3:
+                body = {"item_id": str(make.invoice_id(tenant, number)), "reason": "goodwill", "amount_minor": 300}
+                return await post(second, "/v1/write-offs", body)
+            case _:
+                return await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "back", "amount_minor": 200})
+
+    answers = await asyncio.gather(*(act(n) for n in range(60)))
+    assert {a.status_code for a in answers} <= {200, 201, 404, 409}, [a.text for a in answers if a.status_code >= 500][:2]
+    assert sum(a.status_code in {200, 201} for a in answers) > 20
+    await world.holds()
+
+
+async def dump(world, tenant):
+    """Everything that says what is owed and what became of money, without the machine's clock."""
+    tables = ("payment", "open_item", "account_balance", "allocation", "ledger_entry", "recall", "refund", "expected_payment", "write_off")
+    return {
+        table: sorted(str({k: v for k, v in row._mapping.items() if not k.endswith(("_at", "entry_id"))}) for row in rows)
+        for table in tables
+        for rows in [await world.rows(tenant, f"SELECT * FROM {table}")]  # noqa: S608 - ours
+    }
+
+
+async def test_repeating_all_inputs_changes_nothing(world, tenant, make, client, camtfile):
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 10_000)
+    bodies = camtfile.statement(
+        held.iban,
+        "0.00",
+        "18.00",
+        camtfile.entry("10.00", ref="A1", e2e="E-1", structured="REF000001"),
+        camtfile.entry("9.00", ref="A2", e2e="E-2"),
+        camtfile.entry("1.00", ref="A3", e2e="E-1", credit=False, reason="AM04"),
+    )
+    invoices = [make.invoice(tenant, "F-1", 1_000, reference="REF000001"), make.invoice(tenant, "F-2", 900)]
+    query = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "reference": "E-2"}
+
+    async def everything():
+        xml = {"content-type": "application/xml"}
+        await world.feed(*invoices)
+        assert (await client.post("/v1/bank-files", content=bodies, headers=xml)).status_code == 201
+        await world.match(tenant)
+        sent = {"params": query, "content": b"document_number;net\nF-2;9.00", "headers": {"content-type": "text/csv"}}
+        assert (await client.post("/v1/remittances/file", **sent)).status_code == 201
+        written = {"item_id": str(make.invoice_id(tenant, "F-1")), "reason": "goodwill", "amount_minor": 100}
+        assert (await post(client, "/v1/write-offs", written, "w1")).status_code == 201
+        assert (await recall(client, camt056("E-2", "9.00"))).status_code == 201
+
+    await everything()
+    first = await dump(world, tenant)
+    events = len([m for m in await world.events() if m.tenant_id == tenant])
+    for _ in range(2):
+        await everything()
+    assert await dump(world, tenant) == first
+    assert len([m for m in await world.events() if m.tenant_id == tenant]) == events
+    assert (await item(world, tenant, "F-2")).open_minor == 900  # the recall took its money out
+    await world.holds()

@@ -196,7 +196,7 @@ async def post_move(request: Request, caller: Writer, payment_id: Annotated[Id, 
     now = request.app.state.runtime.clock.now()
 
     async def produce(conn: AsyncConnection) -> Response:
-        payment = await allocations.move(conn, caller.tenant_id, payment_id, body.customer_id, now=now)
+        payment = await allocations.move(conn, caller.tenant_id, payment_id, body.customer_id, by=caller.subject, now=now)
         detail = {"version": payment.version, "customer_id": str(body.customer_id), "reason": body.reason}
         await audit.record(conn, caller.tenant_id, [(caller.subject, "payment.move", str(payment_id), detail)])
         return payment_after(payment)

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from shared import audit
 from shared.web.auth import Caller, requires
-from shared.web.idempotency import once
+from shared.web.idempotency import KEYED
 from shared.web.models import Command, CurrencyCode, Date, Id, Lax, PositiveMinor, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import FieldError, Problem
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from matching.api.accounts import Iban, database_of
+from matching.api.commands import command
 from matching.api.pages import page
 from matching.domain.references import normalised
 from matching.domain.statements import Reference, Transaction
@@ -295,19 +296,17 @@ async def get_payment(request: Request, caller: Reader, payment_id: Annotated[Id
     )
 
 
-@ROUTER.post("/payments/{payment_id}/unmatch", response_model=UnmatchedView)
-async def post_unmatch(request: Request, caller: Writer, payment_id: Annotated[Id, Path()], command: UnmatchCommand) -> Response:
+@ROUTER.post("/payments/{payment_id}/unmatch", response_model=UnmatchedView, openapi_extra=KEYED)
+async def post_unmatch(request: Request, caller: Writer, payment_id: Annotated[Id, Path()], body: UnmatchCommand) -> Response:
     """Undoes allocations: the items owe again, and this pair is not matched automatically again. Idempotency-Key required."""
-    async with database_of(request).transaction(caller.tenant_id) as conn:
+    now = request.app.state.runtime.clock.now()
 
-        async def produce() -> Response:
-            now = request.app.state.runtime.clock.now()
-            payment = await unmatch(conn, caller.tenant_id, payment_id, command.item_id, command.reason, now)
-            if payment is None:
-                raise Problem(404, "allocation-unknown", "There is no such payment, or nothing of it is allocated there")
-            detail = {"item_id": str(command.item_id) if command.item_id else None, "version": payment.version}
-            await audit.record(conn, caller.tenant_id, [(caller.subject, "payment.unmatch", str(payment_id), detail)])
-            view = UnmatchedView.model_validate(payment, from_attributes=True)
-            return JSONResponse(view.model_dump(mode="json"))
+    async def produce(conn: AsyncConnection) -> Response:
+        payment = await unmatch(conn, caller.tenant_id, payment_id, body.item_id, body.reason, now)
+        if payment is None:
+            raise Problem(404, "allocation-unknown", "There is no such payment, or nothing of it is allocated there")
+        detail = {"item_id": str(body.item_id) if body.item_id else None, "version": payment.version}
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "payment.unmatch", str(payment_id), detail)])
+        return JSONResponse(UnmatchedView.model_validate(payment, from_attributes=True).model_dump(mode="json"))
 
-        return await once(request, caller, conn, produce)
+    return await command(request, caller, produce)

@@ -246,7 +246,7 @@ class Books:
         else:
             status = "partly_matched" if payment.allocated_minor else "unapplied"
         new = status != payment.status or reason != payment.unapplied_reason or key in self.acts
-        if new and (payment.unapplied_minor or payment.unapplied_reason):
+        if new and payment.unapplied_minor:
             self._act(key, "unapplied")
         payment.status, payment.unapplied_reason = status, reason
         return new

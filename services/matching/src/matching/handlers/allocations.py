@@ -24,6 +24,7 @@ from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.write_offs import reverse_for_money
 from matching.storage.books import account_id
+from matching.storage.parties import learn_payer
 from matching.storage.rows import fetch
 
 RULE = "hand"
@@ -94,11 +95,12 @@ async def allocate(
     )
     evidence = _JSON({"by": by, "items": versions, "payer": payment.payer_customer_id, "allocated_minor": payment.allocated_minor})
     await save_and_publish(conn, books, now, {}, decisions=[(*key, payment.version + 1, rule, evidence.decode())])
+    await learn_payer(conn, tenant_id, payment_id, customer_id, by=by)  # only who was named: a debtor is not always who pays
     return payment
 
 
-async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, customer_id: UUID, *, now: datetime) -> Payment:
-    """Says that a payment is a customer's: what of it is unapplied counts on his account, and is looked at again.
+async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, customer_id: UUID, *, by: str, now: datetime) -> Payment:
+    """Says that a payment is a customer's, and learns it: what of it is unapplied counts on his account, and is looked at again.
 
     Allocations stay: they are undone by themselves (`unmatch`). Raises a 404 Problem for an unknown payment or customer.
     """
@@ -114,6 +116,7 @@ async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, custome
     payment.candidate_customer_ids = None
     books.touch_payment(payment)
     await save_and_publish(conn, books, now, {}, looks={key: machine_now() if payment.unapplied_minor else None})
+    await learn_payer(conn, tenant_id, payment_id, customer_id, by=by)
     return payment
 
 

@@ -1,8 +1,8 @@
 """The events that changed books call for: one publish call, every version drawn under its row's lock.
 
 An item's change is OpenItemChanged, and with it InvoicePaid, InvoiceClosed or InvoiceReopened where its end or new
-beginning came by it. A payment whose unapplied part changed is told by PaymentUnapplied also when nothing of it is left,
-for whoever holds a reminder back because of it reads no other event.
+beginning came by it. A payment's events share one state and one version: that nothing of it is unapplied any more is told by
+whichever event says what became of it, so PaymentUnapplied is published only while something is.
 """
 
 import asyncio

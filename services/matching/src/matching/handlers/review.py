@@ -1,7 +1,8 @@
 """The review queue: payments with money that no rule could place for certain, what may have been meant, and what a person says.
 
 Rules:
-- candidates are those of the latest decision, in its order, less what was dismissed or is settled meanwhile;
+- candidates are those of the latest decision, in its order, less what was dismissed or is settled meanwhile; what was
+  written off is one too, for money that comes after all reverses it;
 - confirming one allocates it as it is shown, and is learnt: the payer's IBAN and name are the customer's from now on;
 - dismissing one is final: this pair is never proposed again.
 """
@@ -66,10 +67,10 @@ async def candidates(conn: AsyncConnection, tenant_id: UUID, payments: Sequence[
         (row[0], row[1]): row
         for row in await fetch(
             conn,
-            "SELECT w.payment_id, i.item_id, i.customer_id, i.invoice_number, i.due_date, i.open_minor "
+            "SELECT w.payment_id, i.item_id, i.customer_id, i.invoice_number, i.due_date, i.open_minor + i.written_off_minor "
             "FROM unnest(CAST(:payments AS uuid[]), "
             "CAST(:items AS uuid[])) AS w(payment_id, item_id) JOIN open_item i ON i.tenant_id = :tenant AND i.item_id = w.item_id "
-            "WHERE i.status = 'open' AND i.kind <> 'credit_note' AND NOT EXISTS (SELECT 1 FROM dismissed_pair d "
+            "WHERE i.open_minor + i.written_off_minor > 0 AND i.kind <> 'credit_note' AND NOT EXISTS (SELECT 1 FROM dismissed_pair d "
             "WHERE d.tenant_id = :tenant AND d.payment_id = w.payment_id AND d.item_id = w.item_id)",
             tenant=tenant_id,
             payments=[pair[0] for pair in wanted],
