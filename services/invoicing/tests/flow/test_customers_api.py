@@ -60,6 +60,15 @@ async def test_bad_iban_and_unknown_field_are_refused(client):
     assert {each["pointer"] for each in answer.json()["errors"]} == {"/known_ibans/0", "/colour"}
 
 
+async def test_numbers_with_wrong_check_digits_are_refused_where_they_stand(client):
+    wrong = [{"scheme": "0002", "value": "552100555"}, {"scheme": "0009", "value": "55210055400015"}, {"scheme": "0060", "value": "12"}]
+    answer = await client.put("/v1/customers/sap/K", {**BODY, "company_ids": wrong, "vat_id": "FR00404833048"})
+    assert answer.status_code == 422
+    assert {each["pointer"] for each in answer.json()["errors"]} == {"/company_ids/0", "/company_ids/1", "/company_ids/2", "/vat_id"}
+    unknown = [{"scheme": "0199x", "value": "anything"}, {"scheme": "duns-like", "value": "1"}]
+    assert (await client.put("/v1/customers/sap/K", {**BODY, "company_ids": unknown})).status_code in {200, 201}
+
+
 async def test_entities_are_listed_and_scopes_are_asked(client):
     [entity] = (await client.get("/v1/entities")).json()["items"]
     assert (entity["entity_id"], entity["unknown_buyer"], entity["on_hold"]) == (str(client.entity_id), "create", "warn")

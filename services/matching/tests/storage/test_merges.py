@@ -75,6 +75,15 @@ async def test_what_is_owed_and_what_is_unapplied_moves_and_comes_back_exactly(w
     await world.holds()
 
 
+async def test_the_old_id_answers_for_the_survivor(world, make, tenant, client):
+    await world.feed(make.invoice(tenant, "F1", 100, customer="A"), merged(make, tenant, "A", "B"))
+    for name in ("A", "B"):
+        asked = {"customer_id": str(make.customer_id(tenant, name))}
+        [item] = (await client.get("/v1/open-items", params=asked)).json()["items"]
+        assert (item["invoice_number"], item["customer_id"]) == ("F1", str(make.customer_id(tenant, "B")))
+        assert [row["open_minor"] for row in (await client.get("/v1/balances", params=asked)).json()["items"]] == [100]
+
+
 async def test_iban_and_virtual_iban_of_the_old_customer_identify_the_survivor(world, make, tenant):
     held = await world.account(tenant)
     await world.feed(known(make, tenant, "A", IBAN_OF_A), known(make, tenant, "B", IBAN_OF_A))

@@ -2,14 +2,14 @@
 
 import re
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import msgspec
 from contracts.customers import Address, Contact, CustomerChanged, CustomerIdentityChanged, RoleAddress
 from contracts.fields import CompanyId
 from fastapi import Path, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from shared.ids import named_id
 from shared.web.auth import Caller, requires
 from shared.web.etag import etag
@@ -22,6 +22,7 @@ from stdnum import iban
 
 from invoicing.api.edge import CodeText, Country, Number, RegisterNumber, SourceSystem, matches, problem_of, runtime_of
 from invoicing.drafts import identifier
+from invoicing.einvoices.checks import company_id_fault
 from invoicing.handlers import customers as handlers
 from invoicing.handlers.refusals import Refusal
 from invoicing.storage import customers as storage
@@ -68,6 +69,22 @@ class ContactCommand(Command):
     consent: bool = True
 
 
+class CheckedNumber(RegisterNumber):
+    """A company's number, by its own form and check digits where its scheme has any that we know."""
+
+    @model_validator(mode="after")
+    def _holds(self) -> Self:
+        if (fault := company_id_fault(self.scheme, self.value)) is not None:
+            raise ValueError(fault)
+        return self
+
+
+def _vat(text: str) -> str:
+    if (fault := company_id_fault("vat", text)) is not None:
+        raise ValueError(fault)
+    return text
+
+
 class CustomerCommand(Command):
     """A customer as its ERP knows it."""
 
@@ -93,8 +110,8 @@ class CustomerCommand(Command):
     )
 
     name: Text
-    company_ids: Annotated[tuple[RegisterNumber, ...], Lax, Field(max_length=20)] = ()
-    vat_id: Annotated[str, Field(min_length=4, max_length=20), Line] | None = None
+    company_ids: Annotated[tuple[CheckedNumber, ...], Lax, Field(max_length=20)] = ()
+    vat_id: Annotated[str, Field(min_length=4, max_length=20), Line, AfterValidator(_vat)] | None = None
     country: Country | None = None
     language: Language | None = None
     currency: CurrencyCode | None = None

@@ -38,6 +38,12 @@ def findings(invoice: EInvoice) -> list[Finding]:
     return [*_party(invoice, "seller"), *_party(invoice, "buyer"), *_payment(invoice)]
 
 
+def company_id_fault(scheme: str, value: str) -> str | None:
+    """What is wrong with a company's number, its form or check digits; None where nothing is, or its scheme has no check we know."""
+    wrong = _wrong(scheme, value)
+    return None if wrong is None else wrong[1]
+
+
 def _party(invoice: EInvoice, which: str) -> Iterator[Finding]:
     party = invoice.seller if which == "seller" else invoice.buyer
     for scheme, value in party.identifiers:

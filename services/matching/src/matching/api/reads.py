@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import Request
 from pydantic import BaseModel
+from shared.aliases import survivor
 from shared.web.auth import Caller, requires
 from shared.web.models import Lax
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
@@ -17,6 +18,8 @@ from matching.storage.rows import fetch
 
 ROUTER = Router(prefix="/v1", tags=["receivables"])
 Reader = Annotated[Caller, requires("payments:read")]
+_ASKED = survivor(":tenant", "CAST(:customer_id AS uuid)")
+"""Whoever stands for the customer that is asked for."""
 
 
 class ItemView(BaseModel):
@@ -102,8 +105,9 @@ async def list_items(
     rows, after = await page(
         request,
         caller,
-        "SELECT item_id AS at, least(contested_minor, open_minor) AS disputed_minor, open_item.* FROM open_item WHERE tenant_id = :tenant "
-        "AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id) AND (CAST(:status AS text) IS NULL OR status = :status) "
+        "SELECT item_id AS at, least(contested_minor, open_minor) AS disputed_minor, open_item.* FROM open_item "  # noqa: S608 - our own text
+        "WHERE tenant_id = :tenant "
+        f"AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = {_ASKED}) AND (CAST(:status AS text) IS NULL OR status = :status) "
         "AND (CAST(:invoice_number AS text) IS NULL OR invoice_number = :invoice_number)",
         {"customer_id": customer_id, "status": status, "invoice_number": invoice_number},
         limit=limit,
@@ -124,8 +128,8 @@ async def list_balances(
     rows, after = await page(
         request,
         caller,
-        "SELECT account_id AS at, * FROM account_balance WHERE tenant_id = :tenant "
-        "AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id)",
+        "SELECT account_id AS at, * FROM account_balance WHERE tenant_id = :tenant "  # noqa: S608 - our own text
+        f"AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = {_ASKED})",
         {"customer_id": customer_id},
         limit=limit,
         cursor=cursor,
