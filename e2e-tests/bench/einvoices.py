@@ -18,7 +18,6 @@ from time import perf_counter, process_time
 from typing import Any
 
 import psutil
-from invoicing import documents
 from invoicing.api.edge import RegisterNumber
 from invoicing.api.entities import EntityCommand
 from invoicing.einvoices import booking, checks, profiles, reader, schemas, schematron, ubl, xmlfile
@@ -29,6 +28,7 @@ from invoicing.handlers.entities import find_seller, put_entity
 from invoicing.handlers.invoices import receive
 from onemachine.firststeps import BUYER, INVOICE, SELLER
 from sandbox import ubl as writer
+from shared import documents
 from shared.db import Database
 from shared.ids import new_id
 from shared.testing.databases import fresh_database

@@ -3,7 +3,7 @@ import hashlib
 
 import pytest
 from ciifile import cii, facturx
-from invoicing import documents
+from shared import documents
 from shared.testing.events import published
 from ublfile import party, ubl
 

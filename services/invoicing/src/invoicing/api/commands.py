@@ -42,6 +42,46 @@ EXAMPLE: dict[str, JsonValue] = {
 }
 
 
+ANSWER: dict[str, JsonValue] = {
+    **EXAMPLE,
+    "invoice_id": "9709d039-6a4d-53f2-81fc-f10cebe495cc",
+    "version": 1,
+    "status": "issued",
+    "customer_id": "ec8c3f77-c9c2-5217-a19c-c19e352c07cc",
+    "payment_reference": "RF712026004711K3QZ7H2M",
+    "references": [],
+    "deposit_invoice_ids": ["1f0f2f6e-6f0e-5d0b-8c11-6a5c2d2b7a10"],
+    "documents": [],
+    "open_minor": 90000,
+    "disputed_minor": 0,
+    "item_status": "open",
+    "warnings": [{"code": "deposit-unpaid", "detail": "a deposit that is deducted has not been paid in full"}],
+    **dict.fromkeys(
+        (
+            "payment_account",
+            "payee_name",
+            "means_of_payment",
+            "credited_invoice_id",
+            "replaces_invoice_id",
+            "credit_check_id",
+            "opening_open_minor",
+            "reminder_level",
+            "last_reminder_on",
+            "paid_on",
+            "cancel_reason",
+            "close_cause",
+            "value_date",
+        )
+    ),
+}
+"""The invoice of EXAMPLE as it is answered."""
+
+
+def shown(example: JsonValue) -> ConfigDict:
+    """A model's one example in the OpenAPI document."""
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
 class InstalmentCommand(Command):
     """A part of what is payable, with its own due date."""
 
@@ -142,6 +182,8 @@ _AS_IT_IS = tuple(
 class BatchCommand(Command):
     """Up to 1,000 invoices, each judged by itself: one that does not fit its schema does not spoil the others."""
 
+    model_config = shown({"invoices": [EXAMPLE]})
+
     invoices: Annotated[list[SkipValidation[InvoiceCommand]], Field(min_length=1, max_length=1000)]
 
 
@@ -197,12 +239,16 @@ class Warned(BaseModel):
 class CheckAnswer(BaseModel):
     """What an invoice would become, and what its sender should know of it."""
 
+    model_config = shown({"would_be": "created", "warnings": ANSWER["warnings"]})
+
     would_be: Literal["created", "changed", "unchanged", "refused"]
     warnings: list[Warned]
 
 
 class InvoiceView(BaseModel):
     """An invoice as it is kept, and what matching says is open of it (null before it has said anything)."""
+
+    model_config = shown(ANSWER)
 
     invoice_id: UUID
     entity_id: UUID
@@ -251,6 +297,8 @@ class InvoiceView(BaseModel):
 class InvoicePage(BaseModel):
     """A page of invoices."""
 
+    model_config = shown({"items": [ANSWER], "next_cursor": None})
+
     items: list[InvoiceView]
     next_cursor: str | None
 
@@ -269,6 +317,20 @@ class BatchResult(BaseModel):
 
 class BatchAnswer(BaseModel):
     """One result per invoice, in order."""
+
+    model_config = shown(
+        {
+            "results": [
+                {
+                    "index": 0,
+                    "status": "created",
+                    "invoice_id": ANSWER["invoice_id"],
+                    "version": 1,
+                    "payment_reference": ANSWER["payment_reference"],
+                }
+            ]
+        }
+    )
 
     results: list[BatchResult]
 

@@ -5,13 +5,14 @@ from uuid import UUID
 
 import msgspec
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, JsonValue, model_validator
 from shared.references import Scheme
 from shared.web.auth import Caller, requires
 from shared.web.models import Command, CurrencyCode, Lax, Line, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.route import Router
 
+from invoicing.api.commands import shown
 from invoicing.api.edge import Country, RegisterNumber, runtime_of
 from invoicing.domain.reference import PREFIX_MAX, scheme_of
 from invoicing.handlers import entities as handlers
@@ -21,25 +22,28 @@ from invoicing.storage.rows import as_dict
 ROUTER = Router(prefix="/v1/entities", tags=["entities"])
 
 
+EXAMPLE: dict[str, JsonValue] = {
+    "name": "Ateliers Morvan SAS",
+    "country": "FR",
+    "currency": "EUR",
+    "vat_id": "FR40303265045",
+    "company_ids": [{"scheme": "0002", "value": "303265045"}],
+    "unknown_buyer": "create",
+    "on_hold": "warn",
+    "payment_terms_days": 30,
+    "on_duplicate": "warn",
+    "on_missing_order": "warn",
+    "reference_scheme": None,
+    "reference_prefix": "",
+    "retention_years": None,
+}
+ANSWER: dict[str, JsonValue] = {"entity_id": "bc36259d-cbc5-5622-87a8-b1570bfe1932", **EXAMPLE}
+
+
 class EntityCommand(Command):
     """A legal entity, the seller on invoices."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "Ateliers Morvan SAS",
-                    "country": "FR",
-                    "currency": "EUR",
-                    "vat_id": "FR40303265045",
-                    "company_ids": [{"scheme": "0002", "value": "303265045"}],
-                    "unknown_buyer": "create",
-                    "on_hold": "warn",
-                    "payment_terms_days": 30,
-                }
-            ]
-        }
-    )
+    model_config = shown(EXAMPLE)
 
     name: Text
     country: Country
@@ -87,6 +91,8 @@ class EntityCommand(Command):
 class EntityView(BaseModel):
     """A legal entity as it is kept."""
 
+    model_config = shown(ANSWER)
+
     entity_id: UUID
     name: str
     country: str
@@ -105,6 +111,8 @@ class EntityView(BaseModel):
 
 class EntityPage(BaseModel):
     """A page of entities."""
+
+    model_config = shown({"items": [ANSWER], "next_cursor": None})
 
     items: list[EntityView]
     next_cursor: str | None

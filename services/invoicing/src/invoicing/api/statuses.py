@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from contracts.invoices import StatusAmount, StatusReason
 from fastapi import Body, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field, JsonValue
 from shared.web.auth import Caller, requires
 from shared.web.etag import etag
 from shared.web.idempotency import KEYED
@@ -18,6 +18,7 @@ from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing import statusfiles
+from invoicing.api.commands import shown
 from invoicing.api.edge import as_json, in_one, runtime_of
 from invoicing.domain.lifecycle import STATUSES
 from invoicing.handlers import statuses as handlers
@@ -30,6 +31,45 @@ Writer = Annotated[Caller, requires("invoices:write")]
 Reader = Annotated[Caller, requires("invoices:read")]
 LifecycleCode = Annotated[str, Field(pattern="^[A-Z0-9_]{1,40}$")]
 _NAMES = ", ".join(f"{code} {name}" for code, name in STATUSES.items())
+
+
+EXAMPLE: dict[str, JsonValue] = {
+    "message_id": "2026-004711_207_20260416",
+    "status": 207,
+    "at": "2026-04-16T18:00:00+02:00",
+    "reasons": [{"code": "TX_TVA_ERR", "action": "NIN"}],
+    "amounts": [{"kind": "MNATTC", "amount_minor": 60000, "tax_rate_bp": 2000}],
+    "note": "rate of 10 % instead of 20 %",
+}
+_LINE: dict[str, JsonValue] = {
+    **EXAMPLE,
+    "entry_id": "4f6b8f0a-4a43-5a0e-9a36-0c2f1a1f7d11",
+    "invoice_id": "9709d039-6a4d-53f2-81fc-f10cebe495cc",
+    "origin": "outside",
+    "source": "api",
+    "name": "En litige",
+    "lifts": None,
+    "received_at": "2026-04-16T16:05:00Z",
+    "acknowledged_at": None,
+}
+_OURS: dict[str, JsonValue] = {
+    **_LINE,
+    "message_id": "collected:9",
+    "status": 212,
+    "name": "Encaissée",
+    "origin": "ours",
+    "source": "payment",
+    "reasons": [],
+    "amounts": [{"kind": "MEN", "amount_minor": 90000, "tax_rate_bp": None}, {"kind": "RAP", "amount_minor": 0, "tax_rate_bp": None}],
+    "note": None,
+}
+_RECORDED: dict[str, JsonValue] = {"entry": _LINE, "created": True, "status": 207, "origin": "outside", "version": 3}
+_MESSAGE = """<ApplicationResponse xmlns="urn:oasis:names:specification:ubl:schema:xsd:ApplicationResponse-2"
+ xmlns:cac="urn:oasis:names:specification:ubl:schema:xsd:CommonAggregateComponents-2"
+ xmlns:cbc="urn:oasis:names:specification:ubl:schema:xsd:CommonBasicComponents-2">
+ <cbc:ID>r-1</cbc:ID><cbc:IssueDate>2026-04-16</cbc:IssueDate><cac:DocumentResponse>
+ <cac:Response><cbc:ResponseCode>AP</cbc:ResponseCode></cac:Response>
+ <cac:DocumentReference><cbc:ID>2026-004711</cbc:ID></cac:DocumentReference></cac:DocumentResponse></ApplicationResponse>"""
 
 
 class ReasonCommand(Command):
@@ -50,20 +90,7 @@ class StatusAmountCommand(Command):
 class StatusCommand(Command):
     """A status that a buyer or a platform has set."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "message_id": "2026-004711_207_20260416",
-                    "status": 207,
-                    "at": "2026-04-16T18:00:00+02:00",
-                    "reasons": [{"code": "TX_TVA_ERR", "action": "NIN"}],
-                    "amounts": [{"kind": "MNATTC", "amount_minor": 60000}],
-                    "note": "rate of 10 % instead of 20 %",
-                }
-            ]
-        }
-    )
+    model_config = shown(EXAMPLE)
 
     message_id: Annotated[Text, Field(description="The sender's id of the message: the same again changes nothing")]
     status: Annotated[int, Field(ge=200, le=213, description=_NAMES)]
@@ -109,6 +136,8 @@ class StatusView(BaseModel):
 class RecordedView(BaseModel):
     """What became of a status, and what stands of its invoice now."""
 
+    model_config = shown(_RECORDED)
+
     entry: StatusView
     created: bool
     status: int | None
@@ -119,11 +148,15 @@ class RecordedView(BaseModel):
 class MessageAnswer(BaseModel):
     """One result for each invoice that the message speaks of, in order."""
 
+    model_config = shown({"results": [_RECORDED]})
+
     results: list[RecordedView]
 
 
 class StatusPage(BaseModel):
     """A page of statuses."""
+
+    model_config = shown({"items": [_LINE, _OURS], "next_cursor": None})
 
     items: list[StatusView]
     next_cursor: str | None
@@ -170,7 +203,9 @@ async def post_status(invoice_id: UUID, command: StatusCommand, request: Request
 
 
 @ROUTER.post("/statuses", response_model=MessageAnswer, openapi_extra=KEYED, max_body_size=statusfiles.MAX_BYTES)
-async def post_message(body: Annotated[bytes, Body(media_type="application/xml")], request: Request, caller: Writer) -> Response:
+async def post_message(
+    body: Annotated[bytes, Body(media_type="application/xml", examples=[_MESSAGE])], request: Request, caller: Writer
+) -> Response:
     """Takes a CDAR message (French reform) or a Peppol Invoice Response; which one is seen from its content.
 
     The invoices are found by number (BT-1), day of issue and seller. All that the message says is entered, or nothing: 422
