@@ -11,7 +11,7 @@ from ciifile import CORE, blank_pdf, cii, facturx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from invoicing.__main__ import main
-from invoicing.einvoices import pdffile, pool, xmlfile
+from invoicing.einvoices import artefacts, pdffile, pool, xmlfile
 from invoicing.einvoices.pool import ReaderPool
 from invoicing.einvoices.profiles import profile_of
 from invoicing.einvoices.reading import Reading
@@ -234,6 +234,36 @@ SOUND = (ubl(), cii(), facturx())
 def test_mutated_and_truncated_files_give_a_clean_answer(readers, whole, at, length, put):
     at %= len(whole)
     clean(readers.read_now(whole[:at] + put + whole[at + length :] if length else whole[:at]))
+
+
+@pytest.fixture(scope="module")
+def published(shared_data) -> list[bytes]:
+    """Some files of each kind of the collection beside the checkout, small ones."""
+    folder = shared_data / "invoices"
+    if not folder.is_dir():
+        pytest.skip("the collection of e-invoices is not beside this checkout")
+    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in {".xml", ".pdf"} and path.stat().st_size < 200_000]
+    return [path.read_bytes() for path in found[::20]]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(which=st.integers(0, 10**6), at=st.integers(0, 10**6), length=st.integers(0, 200), put=st.binary(max_size=8))
+def test_mutated_and_truncated_published_files_give_a_clean_answer(readers, published, which, at, length, put):
+    whole = published[which % len(published)]
+    at %= len(whole)
+    clean(readers.read_now(whole[:at] + put + whole[at + length :] if length else whole[:at]))
+
+
+def test_every_artefact_is_where_the_profiles_say():
+    named = (CORE, PEPPOL, PEPPOL.replace("billing", "selfbilling"), "urn:cen.eu:en16931:2017#conformant#urn:UBL.BE:1.0.0.20180214")
+    german = [f"{XRECHNUNG}{version}" for version in ("1.2", "2.0", "2.1", "2.2", "2.3", "3.0")]
+    french = [f"urn:factur-x.eu:1p0:{level}" for level in ("minimum", "basicwl", "basic", "extended")] + [
+        "urn.cpro.gouv.fr:1p0:extended-ctc-fr"
+    ]
+    for syntax, root in (("ubl", "Invoice"), ("ubl", "CreditNote"), ("cii", "CrossIndustryInvoice")):
+        for identifier in (*named, *german, *french):
+            profile = profile_of(identifier, syntax, root)
+            assert all(artefacts.read(artefact) for artefact in (profile.schema, *(rules.artefact for rules in profile.rules)))
 
 
 def test_pdf_reader_keeps_its_bounds():

@@ -23,8 +23,8 @@ from pebble import ProcessExpired, ProcessPool
 from invoicing.einvoices import artefacts
 from invoicing.einvoices.reading import Reading, digest
 
-CPU_SECONDS = 10
-WALL_SECONDS = 60.0
+CPU_SECONDS = 20
+WALL_SECONDS = 90.0
 DATA_BYTES = 3 * 1024**3
 _AHEAD = 4
 _TRIES = 3
