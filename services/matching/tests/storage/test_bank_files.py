@@ -1,5 +1,6 @@
 """Bank files of every format over the HTTP API, files of any size, quarantine and its two ways out, and what never came."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import date, timedelta
@@ -74,6 +75,28 @@ async def test_a_statement_of_any_format_becomes_payments_once(world, client, te
     assert (again["verdict"], again["new_payments"]) == ("duplicate", 0)
     assert await amounts(world, tenant) == [(5_050, "booked", "received"), (10_000, "booked", "received")]
     await world.holds()
+
+
+async def test_a_statement_under_the_banks_own_number_is_that_of_the_one_iban_that_ends_with_it(world, client, tenant, make):
+    await put_account(client, make, tenant, "DE89370400440532013000")
+    for number, entries in (("37040044/0532013000", 2), ("10020030/0532013000", None), ("532013000", 0), ("999999999", None)):
+        answer = await post_file(client, samples.mt940().replace("BE71096123456769", number))
+        if entries is None:
+            assert (answer.status_code, answer.json()["code"]) == (422, "account-unknown"), number
+        else:
+            assert answer.json()["statements"][0]["new_payments"] == entries, number
+    await put_account(client, make, tenant, "DE48500105170532013000")
+    assert (await post_file(client, samples.mt940().replace("BE71096123456769", "0532013000"))).status_code == 422
+
+
+async def test_the_same_file_brought_twice_at_once_is_booked_once(world, client, tenant, make):
+    await put_account(client, make, tenant, samples.ACCOUNTS["camt"])
+    answers = await asyncio.gather(
+        *(post_file(client, long_statement(1_200)) for _ in range(3)), *(post_file(client, samples.coda()) for _ in range(3))
+    )
+    assert [answer.status_code for answer in answers] == [201] * 6
+    assert sum(answer.json()["statements"][0]["new_payments"] for answer in answers) == 2
+    assert (await world.one(tenant, "SELECT count(*) AS n FROM statement")).n == 2
 
 
 BELGIAN = {

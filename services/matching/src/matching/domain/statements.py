@@ -248,6 +248,23 @@ class Ordinals:
         return base if self._seen[base] == 1 else f"{base}#{self._seen[base]}"
 
 
+LOCAL_MIN = 6
+"""Digits that a local account number must have to name an IBAN of ours."""
+
+
+def is_local_number(number: str, iban: str) -> bool:
+    """Whether an account number as banks write it beside IBANs is that of an IBAN: `37040044/532013000`, `1291.99.348`.
+
+    The number is the end of the IBAN (French keys aside), leading zeros aside, and a bank code before it is in the IBAN too.
+    """
+    bank, _, local = number.rpartition("/")
+    digits = "".join(char for char in local if char.isalnum()).lstrip("0")
+    if len(digits) < LOCAL_MIN or (bank.isdigit() and bank not in iban):
+        return False
+    ends = iban[:-2] if iban.startswith("FR") else iban
+    return ends.endswith(digits)
+
+
 def numbered(transactions: Iterable[Transaction]) -> Iterator[tuple[str, Transaction]]:
     """Each transaction of one statement with its key."""
     ordinals = Ordinals()

@@ -9,14 +9,16 @@ Rules:
 - while the outbox is full the job waits.
 """
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO
 from uuid import UUID
 
 import msgspec
-from anyio import to_thread
 from contracts.payments import StatementRejected
 from shared import outbox
 from shared.clock import machine_now, monotonic
@@ -28,7 +30,7 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.bankfiles import read
-from matching.domain.statements import Entry, Ordinals, Statement, Transaction
+from matching.domain.statements import Entry, Ordinals, Statement, Transaction, is_local_number
 from matching.handlers.ingest import SLICE, Counts, Line, book_lines, resolve_totals
 from matching.handlers.limits import second_person
 from matching.storage import bank, statements
@@ -94,21 +96,21 @@ class _Staged:
 
 async def take_file(conn: AsyncConnection, tenant_id: UUID, file: BinaryIO, digest: str, *, by: str, now: datetime) -> list[Booked]:
     """Takes in every statement of a file. Raises BankFileError, and Problem where an account is none of ours: then nothing is kept."""
-    parts = _parts(file)
     found: list[Booked] = []
     staged: _Staged | None = None
-    while part := await to_thread.run_sync(next, parts, None):
-        if staged is None:
-            held = await _account(conn, tenant_id, part.statement.account)
-            staged = await _stage(conn, held, digest, part.place)
-        if staged.known is None:
-            staged.payments += part.payments
-            staged.others += part.others
-            if len(staged.payments) + len(staged.others) > SLICE:
-                await statements.put_slices(conn, tenant_id, staged.statement_id, staged.full(everything=False))
-        if part.last:
-            found.append(await _settle(conn, staged, part.statement, digest, by=by, now=now))
-            staged = None
+    async with aclosing(_in_a_thread(_parts(file))) as parts:
+        async for part in parts:
+            if staged is None:
+                held = await _account(conn, tenant_id, part.statement.account)
+                staged = await _stage(conn, held, digest, part.place)
+            if staged.known is None:
+                staged.payments += part.payments
+                staged.others += part.others
+                if len(staged.payments) + len(staged.others) > SLICE:
+                    await statements.put_slices(conn, tenant_id, staged.statement_id, staged.full(everything=False))
+            if part.last:
+                found.append(await _settle(conn, staged, part.statement, digest, by=by, now=now))
+                staged = None
     return found
 
 
@@ -175,7 +177,19 @@ async def _book_slice(conn: AsyncConnection, tenant_id: UUID, kept: statements.K
     return False
 
 
-def _parts(file: BinaryIO) -> Iterator[_Part]:
+async def _in_a_thread(parts: Generator[_Part]) -> AsyncGenerator[_Part]:
+    """The parts, read beside the event loop: from the first to the last in one thread, for libxml2's memory belongs to the thread."""
+    loop = asyncio.get_running_loop()
+    reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bank-file")
+    try:
+        while (part := await loop.run_in_executor(reader, next, parts, None)) is not None:
+            yield part
+    finally:
+        await loop.run_in_executor(reader, parts.close)
+        reader.shutdown(wait=False)
+
+
+def _parts(file: BinaryIO) -> Generator[_Part]:
     """The transactions of a file in parts of some hundreds, with their keys."""
     place, ordinals, part = 0, Ordinals(), None
     for statement, entry in read(file):
@@ -195,6 +209,9 @@ def _parts(file: BinaryIO) -> Iterator[_Part]:
 async def _account(conn: AsyncConnection, tenant_id: UUID, account: str) -> BankAccount:
     found = await bank.account(conn, tenant_id, account)
     if found is None:
+        ours = [iban for iban in await bank.ibans(conn, tenant_id) if is_local_number(account, iban)]
+        found = await bank.account(conn, tenant_id, ours[0]) if len(ours) == 1 else None
+    if found is None:
         named = account if account.isalnum() and len(account) <= 34 else "without an IBAN"  # noqa: PLR2004 - ISO 13616
         raise Problem(422, "account-unknown", "The file is about an account that is none of ours", f"account {named}")
     return found
@@ -202,7 +219,7 @@ async def _account(conn: AsyncConnection, tenant_id: UUID, account: str) -> Bank
 
 async def _stage(conn: AsyncConnection, held: BankAccount, digest: str, place: int) -> _Staged:
     statement_id = named_id("statement", held.tenant_id, held.bank_account_id, digest, place)
-    await bank.hold_account(conn, held.bank_account_id, alone=True)
+    await bank.hold_account(conn, statement_id, alone=True)  # the same file brought twice at once; the account itself stays free
     return _Staged(held, statement_id, await statements.kept(conn, held.tenant_id, statement_id))
 
 
@@ -252,6 +269,7 @@ async def _settle(
         received_at=machine_now(),
     )
     if result.verdict == "booked":
+        await bank.hold_account(conn, held.bank_account_id, alone=True)
         counts = await book_lines(conn, held, statement.kind, [*staged.payments, *staged.others], now)
         await resolve_totals(conn, held, now)
         _count(result, counts)

@@ -41,6 +41,11 @@ async def account(conn: AsyncConnection, tenant_id: UUID, iban: str, *, lock: bo
     return BankAccount(*rows[0]) if rows else None
 
 
+async def ibans(conn: AsyncConnection, tenant_id: UUID) -> list[str]:
+    """The IBANs of a tenant's accounts."""
+    return [row[0] for row in await fetch(conn, "SELECT iban FROM bank_account WHERE tenant_id = :tenant ORDER BY iban", tenant=tenant_id)]
+
+
 async def account_of_virtual(conn: AsyncConnection, tenant_id: UUID, iban: str) -> tuple[BankAccount, UUID] | None:
     """The account behind a virtual IBAN, and the virtual IBAN's id."""
     rows = await fetch(
