@@ -236,3 +236,27 @@ async def test_a_promise_is_met_by_its_payer_and_amount_and_ends_with_dunnings_w
     assert (rules[1][0], rules[1][1]) == (700, "promise")
     assert (await world.one(tenant, "SELECT status FROM expected_payment"))[0] == "received"
     await world.holds()
+
+
+async def test_an_announcement_without_items_says_who_pays_and_the_rules_go_on(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 400))
+    body = {
+        "entity_id": str(make.entity_id(tenant)),
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "kind": "transfer",
+        "amount_minor": 700,
+        "currency": "EUR",
+        "expected_on": "2026-03-02",
+        "reference": "WIRE-7",
+    }
+    assert (await post(client, "/v1/payment-announcements", body)).status_code == 201
+    payment = await world.pay(held, 700, end_to_end_id="WIRE-7")
+    await world.match(tenant)
+    row = await world.one(tenant, "SELECT status, payer_customer_id FROM payment")
+    assert tuple(row) == ("unapplied", make.customer_id(tenant, "C1"))
+    (listed,) = (await client.get("/v1/expected-payments")).json()["items"]
+    assert (listed["status"], listed["payment_id"]) == ("received", str(payment))
+    balances = (await client.get("/v1/balances")).json()["items"]
+    assert [(one["open_minor"], one["unapplied_minor"]) for one in balances] == [(1_400, 700)]
+    await world.holds()

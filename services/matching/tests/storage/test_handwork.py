@@ -399,3 +399,24 @@ async def test_repeating_all_inputs_changes_nothing(world, tenant, make, client,
     assert len([m for m in await world.events() if m.tenant_id == tenant]) == events
     assert (await item(world, tenant, "F-2")).open_minor == 900  # the recall took its money out
     await world.holds()
+
+
+async def test_a_return_with_the_banks_fee_takes_the_whole_and_one_that_names_two_waits(world, tenant, make, client, camtfile):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await world.pay(held, 1_000, "REF000001", end_to_end_id="E2E-1", number=1)
+    for number in (2, 3):
+        await world.pay(held, 500, end_to_end_id="TWICE", number=number)
+    await world.match(tenant)
+    fee = camtfile.entry("13.00", ref="R1", e2e="E2E-1", credit=False, reason="MD06")
+    both = camtfile.entry("5.00", ref="R2", e2e="TWICE", credit=False, reason="AC04")
+    sent = camtfile.statement(held.iban, "20.00", "2.00", fee, both)
+    answer = await client.post("/v1/bank-files", content=sent, headers={"content-type": "application/xml"})
+    assert answer.json()["statements"][0]["returns"] == 1, answer.text
+    rows = await world.rows(tenant, "SELECT amount_minor, returned_minor, status FROM payment ORDER BY amount_minor DESC, payment_id")
+    assert [tuple(row) for row in rows] == [(1_000, 1_000, "returned"), (500, 0, "unapplied"), (500, 0, "unapplied")]
+    (told,) = [m.data for m in await world.events("PaymentReturned") if m.tenant_id == tenant]
+    assert (told.return_reason, told.return_class) == ("md06", "refund")
+    waiting = await world.rows(tenant, "SELECT amount_minor FROM movement WHERE NOT resolved")
+    assert [row[0] for row in waiting] == [-500]
+    await world.holds()

@@ -189,6 +189,7 @@ def _carry_out(books: Books, pair: _Pair) -> None:
         account = books.accounts.get((tenant, account_id(tenant, held.payer_customer_id, payment.entity_id, payment.currency)))
         if account is not None and payment.account_id is None:
             books.attribute(payment, account)
+            books.touch_payment(payment)
     left = {at: held.lines[at].net_minor for at in pair.items}
     for at, item_id in pair.items.items():
         if left[at] < 0:
