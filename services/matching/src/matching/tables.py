@@ -655,3 +655,15 @@ PULLED_FILE = Table(
     CheckConstraint("outcome IN ('taken', 'unreadable')", name="pulled_file_outcome"),
 )
 """What was fetched from where; `unreadable` ones wait for a person and are not fetched again under that name."""
+
+PAYMENT_SET_OFF = Table(
+    "payment_set_off",
+    METADATA,
+    _tenant(),
+    Column("payment_id", UUID, primary_key=True),
+    Column("credit_item_id", UUID, primary_key=True),
+    Column("item_id", UUID, primary_key=True),
+    _need("amount_minor", BigInteger),
+    CheckConstraint("amount_minor > 0", name="payment_set_off_above_zero"),
+)
+"""Which set-offs came with a payment's remittance list: unmatching the payment undoes them too."""

@@ -58,7 +58,17 @@ async def test_a_list_decides_whichever_comes_first(world, tenant, make, client,
         "F-2": (0, 500, 0, 0),
         "F-9": (1_430, 0, 0, 0),
     }
-    assert (await world.one(tenant, "SELECT status, rule FROM payment"))[0] == "matched"
+    (status, payment_id) = await world.one(tenant, "SELECT status, payment_id FROM payment")
+    assert status == "matched"
+    await world.holds()
+    undone = await post(client, f"/v1/payments/{payment_id}/unmatch", {"reason": "another list"})
+    assert undone.status_code == 200, undone.text
+    assert await items(world, tenant) == {
+        "A-1": (50, 0, 0, 0),
+        "F-1": (1_000, 0, 0, 0),
+        "F-2": (500, 0, 0, 0),
+        "F-9": (1_430, 0, 0, 0),
+    }
     await world.holds()
 
 

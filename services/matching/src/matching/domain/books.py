@@ -159,6 +159,8 @@ class Books:
     items_before: dict[Key, tuple[int, str, str | None] | None] = field(default_factory=dict)
     changed_allocations: dict[tuple[UUID, UUID, UUID], Allocation | None] = field(default_factory=dict)
     changed_set_offs: dict[tuple[UUID, UUID, UUID], int] = field(default_factory=dict)
+    set_off_with: dict[Key, list[tuple[UUID, UUID, int]]] = field(default_factory=dict)
+    """Per payment, what its list set off beside the money: credit note, item, amount."""
     entries: list[Entry] = field(default_factory=list)
 
     # --- payments ------------------------------------------------------------------------------------------------
@@ -363,9 +365,10 @@ class Books:
         self._enter(item, "set_off", "receivables", amount, None, item.item_id)
         return amount
 
-    def undo_set_off(self, credit: Item, item: Item) -> int:
-        """Takes a set-off back; returns how much it was."""
+    def undo_set_off(self, credit: Item, item: Item, most: int | None = None) -> int:
+        """Takes a set-off back, or at most `most` of it; returns how much."""
         amount = self.set_offs.get((credit.tenant_id, credit.item_id, item.item_id), 0)
+        amount = amount if most is None else min(amount, most)
         if not amount:
             return 0
         for side in (credit, item):

@@ -10,7 +10,7 @@ Rules:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Books, Item, Key, Payment
 from matching.domain.references import normalised
 from matching.domain.remittances import DEDUCTIONS, RULES, RemittanceLine, pick
-from matching.handlers.payments import lock_with_items
+from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
 from matching.storage import expected as stored
 from matching.storage.books import Decided, account_id
@@ -133,6 +133,7 @@ class _Pair:
     payment: Payment
     held: Expected
     items: dict[int, UUID]
+    set_off: list[tuple[UUID, UUID, int]] = field(default_factory=list)
 
 
 async def _settle(
@@ -150,12 +151,13 @@ async def _settle(
         held, payment = locked[expected_key], books.payments[key]
         if held.status not in {"waiting", "partly"}:
             continue
-        if redo and payment.allocations and not _redo(books, payment, held, items[expected_key]):
+        if redo and payment.allocations and not await _redo(conn, books, payment, held, items[expected_key]):
             continue
         if held.status == "waiting" and payment.unapplied_minor != payment.amount_minor and not redo:
             continue
         pair = _Pair(payment, held, items[expected_key])
         _carry_out(books, pair)
+        await stored.note_set_offs(conn, key, pair.set_off)
         if held.lines:
             done.add(key)
             rule = RULES.get(held.kind, "announced")
@@ -169,7 +171,7 @@ async def _settle(
     return done
 
 
-def _redo(books: Books, payment: Payment, held: Expected, items: Mapping[int, UUID]) -> bool:
+async def _redo(conn: AsyncConnection, books: Books, payment: Payment, held: Expected, items: Mapping[int, UUID]) -> bool:
     """Undoes what rules had put elsewhere; False where a person, or the debtor before, has said something about the payment."""
     if any(one.rule in BY_PERSON for one in payment.allocations.values()):
         return False
@@ -177,8 +179,7 @@ def _redo(books: Books, payment: Payment, held: Expected, items: Mapping[int, UU
     for at, item in items.items():
         wanted[item] = wanted.get(item, 0) + held.lines[at].net_minor
     if {item: one.amount_minor for item, one in payment.allocations.items()} != wanted:
-        for item_id in list(payment.allocations):
-            books.unallocate(payment, books.items[payment.tenant_id, item_id])
+        await take_off(conn, books, payment)
     return True
 
 
@@ -211,7 +212,7 @@ def _deduct_credit(books: Books, pair: _Pair, at: int, credit: Item, left: dict[
         item = books.items[credit.tenant_id, item_id]
         step = min(-left[at], left[other], credit.open_minor, item.open_minor)
         if step > 0 and item.kind != "credit_note" and credit.account_id == item.account_id:
-            books.set_off(credit, item, step)
+            pair.set_off.append((credit.item_id, item_id, books.set_off(credit, item, step)))
             left[at] += step
             left[other] -= step
 

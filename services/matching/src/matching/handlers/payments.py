@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Books, Key, Payment
 from matching.handlers.publishing import save_and_publish
 from matching.storage.books import account_id, lock
-from matching.storage.items import accounts_of
+from matching.storage.items import accounts_of, set_offs_of
 from matching.storage.rows import fetch
 
 
@@ -42,13 +42,57 @@ async def lock_with_items(
         if (payer := payers.get((row[0], row[6]))) is not None
     }
     mine = [(row[0], row[2]) for row in rows if row[2] is not None]
-    books = await lock(conn, accounts=accounts, new_accounts=sorted(new, key=str), payments=payments, items=[*mine, *items])
+    beside = await _set_off_with(conn, payments)
+    also = sorted({(key[0], item) for key, found in beside.items() for credit, of, _ in found for item in (credit, of)}, key=str)
+    if also:
+        accounts += [(key[0], account) for key, account in (await accounts_of(conn, also)).items()]
+    books = await lock(conn, accounts=accounts, new_accounts=sorted(new, key=str), payments=payments, items=[*mine, *items, *also])
+    books.set_off_with = beside
+    books.set_offs = await set_offs_of(conn, also) if also else {}
     for key, payment in books.payments.items():
         known = payment.account_id is None or (key[0], payment.account_id) in books.accounts
         if not known or any((key[0], item_id) not in books.items for item_id in payment.allocations):
             raise UnavailableError("a payment was matched at the same moment")
     _together(books)
     return books
+
+
+async def _set_off_with(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, list[tuple[UUID, UUID, int]]]:
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, payment_id, credit_item_id, item_id, amount_minor FROM payment_set_off WHERE (tenant_id, payment_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) ORDER BY 1, 2, 3, 4",
+        tenants=[key[0] for key in payments],
+        ids=[key[1] for key in payments],
+    )
+    found: dict[Key, list[tuple[UUID, UUID, int]]] = {}
+    for tenant, payment, credit, item, amount in rows:
+        found.setdefault((tenant, payment), []).append((credit, item, amount))
+    return found
+
+
+async def take_off(conn: AsyncConnection, books: Books, payment: Payment, item_id: UUID | None = None) -> list[UUID]:
+    """Undoes what of a payment is at an item, or everything: allocations, and the credit notes set off with them.
+
+    Returns the items. The caller saves the books.
+    """
+    key = (payment.tenant_id, payment.payment_id)
+    undone = [one for one in payment.allocations if item_id in {None, one}]
+    for one in undone:
+        books.unallocate(payment, books.items[payment.tenant_id, one])
+    gone = [one for one in books.set_off_with.get(key, []) if item_id in {None, one[1]}]
+    for credit, item, amount in gone:
+        books.undo_set_off(books.items[payment.tenant_id, credit], books.items[payment.tenant_id, item], amount)
+    if gone:
+        await run(
+            conn,
+            "DELETE FROM payment_set_off WHERE tenant_id = :tenant AND payment_id = :payment AND item_id = ANY(CAST(:items AS uuid[]))",
+            tenant=payment.tenant_id,
+            payment=payment.payment_id,
+            items=[one[1] for one in gone],
+        )
+        books.set_off_with[key] = [one for one in books.set_off_with[key] if one not in gone]
+    return undone
 
 
 async def lock_items(conn: AsyncConnection, items: Sequence[Key]) -> Books:
@@ -74,9 +118,7 @@ async def unmatch(
     payment = books.payments.get(key)
     if payment is None:
         return None
-    undone = [one for one in list(payment.allocations) if item_id in {None, one}]
-    for one in undone:
-        books.unallocate(payment, books.items[tenant_id, one])
+    undone = await take_off(conn, books, payment, item_id)
     if not undone:
         return None
     books.decided(payment, "unmatched")

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Books, Payment
 from matching.domain.returns import reason_code
 from matching.domain.statements import Transaction
-from matching.handlers.payments import lock_with_items
+from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
 from matching.recalls import Recall
 from matching.storage.bank import BankAccount
@@ -81,8 +81,7 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
     books = await lock_with_items(conn, [key])
     payment = books.payments[key]
     undone = [(str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule) for one in payment.allocations.values()]
-    for item_id in list(payment.allocations):
-        books.unallocate(payment, books.items[tenant_id, item_id])
+    await take_off(conn, books, payment)
     if payment.unapplied_minor < asked.amount_minor:
         return None
     reason = reason_code(asked.reason)

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.returns import reason_code
 from matching.domain.statements import Transaction
 from matching.handlers import recalls, refunds
-from matching.handlers.payments import lock_with_items
+from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
 from matching.storage import bank
 from matching.storage.bank import BankAccount
@@ -55,8 +55,7 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
     looks = {}
     for key, payment in books.payments.items():
         reason, amount = returns[key[1]]
-        for item_id in list(payment.allocations):
-            books.unallocate(payment, books.items[tenant_id, item_id])
+        await take_off(conn, books, payment)
         if payment.unapplied_minor < amount:
             raise UnavailableError("a payment was refunded at the same moment")
         books.give_back(payment, reason_code(reason), amount)

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Payment
 from matching.handlers import allocations
 from matching.handlers.limits import limit_of, second_person
-from matching.handlers.payments import lock_items, lock_with_items
+from matching.handlers.payments import lock_items, lock_with_items, take_off
 from matching.handlers.publishing import payment_event, save_and_publish
 from matching.storage.rows import fetch
 
@@ -113,8 +113,7 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID, *
     else:
         books = await lock_with_items(conn, [(tenant_id, given.payment_id)])
         payment = books.payments[tenant_id, given.payment_id]
-        for item_id in list(payment.allocations):
-            books.unallocate(payment, books.items[tenant_id, item_id])
+        await take_off(conn, books, payment)
         books.give_back(payment, "cash_given_back", ledger="cash")
     await _set(conn, tenant_id, given, "reversed", by=by, now=now)
     await save_and_publish(conn, books, now, {})

@@ -277,3 +277,20 @@ async def overdue(conn: AsyncConnection, tenant_id: UUID, today: date) -> list[K
         today=today,
     )
     return [(row[0], row[1]) for row in rows]
+
+
+async def note_set_offs(conn: AsyncConnection, payment: Key, rows: Sequence[tuple[UUID, UUID, int]]) -> None:
+    """Keeps what a payment's list set off beside the money (credit note, item, amount), to be undone with it."""
+    if rows:
+        await run(
+            conn,
+            "INSERT INTO payment_set_off (tenant_id, payment_id, credit_item_id, item_id, amount_minor) SELECT :tenant, :payment, credit, "
+            "item, CAST(sum(amount) AS bigint) FROM unnest(CAST(:credits AS uuid[]), CAST(:items AS uuid[]), CAST(:amounts AS bigint[])) "
+            "AS t(credit, item, amount) GROUP BY credit, item ON CONFLICT (tenant_id, payment_id, credit_item_id, item_id) "
+            "DO UPDATE SET amount_minor = payment_set_off.amount_minor + EXCLUDED.amount_minor",
+            tenant=payment[0],
+            payment=payment[1],
+            credits=[row[0] for row in rows],
+            items=[row[1] for row in rows],
+            amounts=[row[2] for row in rows],
+        )
