@@ -8,6 +8,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from matching.domain.engine.confidence import Model, Tree
+from matching.domain.engine.decision import judge
 from matching.domain.engine.features import NAMES, SIGN
 from matching.evaluation.protocol import Case
 
@@ -60,11 +61,5 @@ def cross_fitted(cases: Sequence[Case], name: str) -> list[Case]:
         model = fit([case for case in cases if fold(case) != part], name)
         for case in cases:
             if fold(case) == part:
-                judge(case, model)
+                judge(case.found.hypotheses, model)
     return list(cases)
-
-
-def judge(case: Case, model: Model) -> None:
-    """Gives each reading of a case its confidence."""
-    for one in case.found.hypotheses:
-        one.confidence = model.probability(one.features)

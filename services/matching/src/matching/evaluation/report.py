@@ -9,11 +9,11 @@ from time import perf_counter
 from typing import Any, TextIO
 
 from matching.domain.engine.confidence import Model
-from matching.domain.engine.decision import Decision, certainty, contributions, decide, never_automatic
+from matching.domain.engine.decision import Decision, certainty, contributions, decide, judge, never_automatic
 from matching.domain.engine.features import NAMES
 from matching.evaluation.certificate import Certificate, certify
 from matching.evaluation.history import read_history
-from matching.evaluation.learning import cross_fitted, fit, judge
+from matching.evaluation.learning import cross_fitted, fit
 from matching.evaluation.protocol import Case, cases
 
 
@@ -62,12 +62,13 @@ def calibrated(train: list[Case], name: str) -> tuple[Model, Certificate]:
     """A model of the train part with the threshold that its cross-fitted scores prove."""
     cross_fitted(train, name)
     scores = []
-    for case in train:
+    real = [case for case in train if not case.made]
+    for case in real:
         ranked = sorted(zip(case.found.hypotheses, case.right, strict=True), key=lambda pair: (-pair[0].confidence, pair[0].key()))
         best = [one for one, _ in ranked]
         if best and never_automatic(best) is None:
             scores.append((certainty(best), ranked[0][1]))
-    certificate = certify(scores, len(train))
+    certificate = certify(scores, len(real))
     model = fit(train, name)
     model.threshold = certificate.threshold
     return model, certificate
@@ -91,7 +92,7 @@ def evaluate(folder: Path, decisions: TextIO | None = None) -> dict[str, Any]:
             model, certificate = calibrated(train, folder.name)
             train.clear()
         before = perf_counter()
-        judge(case, model)
+        judge(case.found.hypotheses, model)
         decision = decide(case.found.hypotheses, model.threshold)
         times.append(case.seconds + perf_counter() - before)
         total.add(case, decision)

@@ -5,18 +5,22 @@ Some readings are never automatic, however probable the model finds them; each s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import log1p
+from math import expm1, log1p
 
+from matching.domain.engine.confidence import Model
 from matching.domain.engine.features import NAMES
 from matching.domain.engine.records import Hypothesis
-from matching.domain.engine.text import ENDING, LONG, SHORT
+from matching.domain.engine.text import LONG, NEAR, SHORT
 
 SHOWN = 5
 """Candidates that are shown for a payment."""
-ODDS_MAX = log1p(1e6 * 0.05)
-"""Most odds against a set of withheld items that nobody named."""
-TWICE_DAYS = (0.0, 1.0, 2.0, 3.0, 7.0)
-"""Days after which a payment file that was sent twice comes again: within three days, or with the next week's run."""
+WHOLE = ("exact", "charges_stated", "exchanged")
+ODDS_SURE = 0.05
+RUNS = ("run_but_some", "named_run")
+ODDS_MAX = log1p(1e6 * ODDS_SURE)
+"""Most odds against a set of withheld items."""
+TWICE_DAYS = (0.0, 1.0, 7.0)
+"""Days after which a payment file that was sent twice comes again: the same day, the next, with the next week's run."""
 REVIEW_MIN = 0.02
 """A best reading less probable than this is none."""
 
@@ -30,6 +34,18 @@ class Decision:
     ranked: list[Hypothesis] = field(default_factory=list)
     refused: str | None = None
     runner_up: str | None = None
+
+
+def judge(hypotheses: Sequence[Hypothesis], model: Model) -> None:
+    """Gives each reading its confidence: the learnt one; for a payment run, which is too rare to learn, that of its own odds."""
+    simple = any(
+        one.rule.split(":")[0] in {"document_number", "exact_amount", "run_of_items"} and one.rule.endswith(WHOLE) for one in hypotheses
+    )
+    for one in hypotheses:
+        one.confidence = model.probability(one.features)
+        if not simple and one.rule.split(":")[0] in RUNS:
+            odds = expm1(_values(one)["chance"]) / 1e6
+            one.confidence = max(one.confidence, 1 / (1 + odds)) if odds <= ODDS_SURE else min(one.confidence, 1 / (1 + odds))
 
 
 def decide(hypotheses: Sequence[Hypothesis], threshold: float) -> Decision:
@@ -87,9 +103,9 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the payer names somebody else's item"
     if not named and value["settled_named"] > 0:
         return "the payer names what is settled"
-    if rule == "run_but_some" and value["chance"] > ODDS_MAX:
+    if rule in RUNS and value["chance"] > ODDS_MAX:
         return "other sets of withheld items come to the same sum"
-    if value["equal_items"] and named and (value["tied_names"] or value["weakest_name"] <= ENDING) and value["reference"] <= 0:
+    if value["equal_items"] and named and (value["tied_names"] or value["weakest_name"] <= NEAR) and value["reference"] <= 0:
         return "what is named fits several items of the same amount"
     if (
         not named

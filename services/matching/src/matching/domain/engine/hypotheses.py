@@ -15,6 +15,8 @@ from matching.domain.engine.payment_runs import payment_runs
 from matching.domain.engine.records import Clues, Line, OpenItem
 from matching.domain.engine.text import LONG, Hit, Named
 
+LIST_MIN = 4
+"""Fewest named items that are a list."""
 ROUNDING_MAX = 5
 """Cents that two sides may differ by through rounding."""
 CHARGES_MAX = 5_000
@@ -214,13 +216,26 @@ def _named(  # noqa: C901, PLR0912 - a search, one paragraph per kind of set
                 _add(
                     found, _make("document_numbers_in_part", items, prices, [one for one in most if one != at], pricing, target, withheld=1)
                 )
-    if len(most) >= 4 and pricing == "full":  # noqa: PLR2004 - a list; what it leaves out between its ends is not paid
-        stretch = [at for at in range(most[0], most[-1] + 1) if items[at].open_minor > 0]
-        _runs(found, clues, items, prices, target, habit, most, [at for at in stretch if at not in most])
+    if pricing == "full":
+        _named_run(found, clues, items, prices, target, sets[min(1, len(sets) - 1)], habit)
     for places in sets:
         gap = target.amount - sum(prices[at] for at in places)
         if gap:
             _completed(found, items, prices, pricing, target, places, gap)
+
+
+def _named_run(
+    found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], prices: list[int], target: Target,
+    listed: tuple[int, ...], habit: Habit,
+) -> None:  # fmt: skip
+    """A long list, cut off as a rule: what it leaves out between its ends is not paid, unless that leads nowhere."""
+    if len(listed) < LIST_MIN or sum(prices[at] for at in listed) == target.amount:
+        return
+    outside = [at for at in range(listed[0], listed[-1] + 1) if items[at].open_minor > 0 and at not in listed]
+    before = len(found)
+    _runs(found, clues, items, prices, target, habit, listed, outside)
+    if len(found) == before and outside:
+        _runs(found, clues, items, prices, target, habit, listed)
 
 
 def _completed(

@@ -13,7 +13,7 @@ from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import readings
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.records import Clues, Customer, Hypothesis, Id, OpenItem, Party
-from matching.domain.engine.text import ENDING, FULL, LONG, MEDIUM, SHORT, Hit, Span, Text, fold, forms, name_items, near, read
+from matching.domain.engine.text import FULL, LONG, MEDIUM, NEAR, SHORT, Hit, Span, Text, fold, forms, name_items, near, read
 
 PARTIES_MAX = 8
 """Customers that are looked at for one payment."""
@@ -87,7 +87,7 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
             and (hit.span.start, hit.span.end) not in firm
         ]
         covered = {at for hit in foreign for at in range(hit.span.start, hit.span.end)}
-        named.hits = [hit for hit in named.hits if hit.strength > ENDING or not covered.intersection(range(hit.span.start, hit.span.end))]
+        named.hits = [hit for hit in named.hits if hit.strength > NEAR or not covered.intersection(range(hit.span.start, hit.span.end))]
         others = len({hit.item.item_id for hit in foreign})
         habit = learnt.habit(party.customer_id)
         reference = int(bool(clues.structured_reference))

@@ -18,8 +18,8 @@ RUN_MAX = 6
 LENGTH_MAX = 30
 ENDING_MIN = 3
 """Shortest ending of a number that may stand for it."""
-FULL, DIGITS, LONG, MEDIUM, SHORT, ENDING = 6, 5, 4, 3, 2, 1
-"""How strong a sign is: the whole number, its digits, an ending of 6, 5, 4 or 3 digits."""
+FULL, DIGITS, LONG, MEDIUM, SHORT, NEAR = 6, 5, 4, 3, 2, 1
+"""How strong a sign is: the whole number, its digits, an ending of 6, of 5, of 4 or 3 digits, a number with one letter wrong."""
 _WORDS = re.compile(r"[A-Z0-9]+", re.ASCII)
 _FOLD = str.maketrans("OILSB", "01158")
 _HEAD = re.compile(r"[A-Z]+|[0-9]+", re.ASCII)
@@ -115,10 +115,10 @@ def forms(number: str) -> tuple[tuple[str, int], ...]:
         result.setdefault(digits, DIGITS if len(digits) > 6 else LONG)  # noqa: PLR2004
     for length in range(min(len(digits), 9), ENDING_MIN - 1, -1):
         ending = digits[-length:]
-        result.setdefault(ending, min(max(length - 2, ENDING), LONG))
+        result.setdefault(ending, min(max(length - 2, SHORT), LONG))
     bare = digits.lstrip("0")
     if len(bare) >= ENDING_MIN - 1:
-        result.setdefault(bare, min(max(len(bare) - 2, ENDING), LONG))
+        result.setdefault(bare, min(max(len(bare) - 2, SHORT), LONG))
     return tuple(result.items())
 
 
@@ -228,7 +228,7 @@ def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: d
             digits = forms(item.number)[1][0] if len(forms(item.number)) > 1 else full
             if strength == FULL and (near(value, full) or (len(digits) > 6 and near(value, digits))):  # noqa: PLR2004
                 for span in free:
-                    by_span.setdefault((span.start, span.end), []).append(Hit(item, ENDING, span))
+                    by_span.setdefault((span.start, span.end), []).append(Hit(item, NEAR, span))
 
 
 def _unread(text: Text, taken: set[int], ignored: Container[str]) -> int:
