@@ -278,7 +278,7 @@ def _posted(number: int) -> dict[str, object]:
 
 
 async def ready(http: httpx.AsyncClient, url: str) -> None:
-    end = monotonic() + 60
+    end = monotonic() + 180
     while True:
         try:
             if (await http.get(url + "/ready")).is_success:

@@ -1,0 +1,269 @@
+"""Entries of camt messages and the transactions in them: what `camt` does with each Ntry."""
+
+from datetime import date
+
+from lxml import etree
+
+from matching.bankfiles import schemes
+from matching.bankfiles.amounts import minor_of
+from matching.bankfiles.errors import BankFileError
+from matching.bankfiles.xmltree import Node, local
+from matching.domain.statements import Amount, Entry, Reference, Statement, Transaction
+
+_STATUS = {"BOOK": "booked", "PDNG": "pending", "FUTR": "pending", "INFO": "information"}
+_NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOTAVAILABLE", "NONREF", "NOREF", "NOT PROVIDED", "NOT AVAILABLE"})
+_RETURNED = frozenset({"UPDD", "PRDD", "RRTN", "RPCR", "ARET"})
+_FEES = frozenset({"CHRG", "COMM", "FEES", "COME", "COMI", "COMT"})
+"""Sub-families of the ISO 20022 bank transaction codes: what went back, and charges and commissions."""
+_REFUND = "REFU"
+"""ExternalPurpose1Code: "Transaction is the payment of a refund"."""
+
+
+def read_entry(element: etree._Element, made: date | None, statement: Statement) -> Entry:
+    """An entry; one that cannot be read says so in `problem` and adds nothing. `made`: the day the message was made."""
+    try:
+        return _readable_entry(Node(element), made, statement)
+    except BankFileError as error:
+        return Entry(signed_minor=0, currency=statement.currency or "", status="booked", transactions=[], problem=str(error))
+
+
+def _readable_entry(node: Node, made: date | None, statement: Statement) -> Entry:
+    signed, currency = signed_amount(node)
+    statement.currency = statement.currency or currency
+    stated = node.text("Sts/Cd") or node.text("Sts/Prtry") or node.text("Sts") or "BOOK"
+    status = _STATUS.get(stated.upper(), "booked")
+    details = node.all("NtryDtls/TxDtls")
+    stated_details = count(node, "NtryDtls/Btch/NbOfTxs")
+    common = _Common(node, currency, status, made, statement.account)
+    several = len(details) > 1 or (stated_details or 0) > 1 or (common.in_batch and not details and stated_details is None)
+    entry = Entry(signed_minor=signed, currency=currency, status=status, transactions=[])
+    entry.batch = (stated_details or 0) > 1 or len(details) > 1
+    if not several:
+        detail = details[0] if details else None
+        entry.transactions = [common.transaction(detail, signed, single=True)]
+        if detail is not None and _detail_amount(detail, currency, credit=signed >= 0) not in {None, signed}:
+            entry.remarks.append("its detail states another amount than the entry")
+        return entry
+    amounts = [_detail_amount(detail, currency, credit=signed >= 0) for detail in details]
+    complete = bool(amounts) and None not in amounts and stated_details in {None, len(details)}
+    if complete and sum(amount or 0 for amount in amounts) == signed:
+        entry.transactions = [common.transaction(one, amount or 0, single=False) for one, amount in zip(details, amounts, strict=True)]
+        return entry
+    if complete:
+        entry.problem = "its details do not sum to its amount"
+    total = common.transaction(details[0] if len(details) == 1 else None, signed, single=True)
+    if total.kind == "payment":
+        total.kind = "total"
+    if len(details) > 1:
+        total.references = [one for detail in details for one in _remittance(detail)[0]]
+    entry.transactions = [total]
+    if stated_details not in {None, len(details)}:
+        entry.remarks.append(f"a batch of {stated_details} with {len(details)} details: a total")
+    return entry
+
+
+class _Common:
+    """What the transactions of one entry share."""
+
+    def __init__(self, entry: Node, currency: str, status: str, made: date | None, account: str) -> None:
+        self.entry, self.currency, self.status, self.account = entry, currency, status, account
+        self.value = day_at(entry, "ValDt/Dt", "ValDt/DtTm")
+        self.booking = day_at(entry, "BookgDt/Dt", "BookgDt/DtTm")
+        day = self.booking or self.value or made
+        if day is None:
+            raise BankFileError(f"{_place(entry.element)}: neither a booking nor a value date")
+        self.day = day
+        self.reversal = entry.text("RvslInd") in {"true", "1"}
+        self.batch_id = entry.text("NtryDtls/Btch/PmtInfId") or entry.text("NtryDtls/Btch/MsgId")
+        self.in_batch = "NtryDtls/Btch" in entry.values
+        self.reference = _given(entry.text("AcctSvcrRef")) or _given(entry.text("NtryRef") if self.in_batch else None)
+
+    def transaction(self, detail: Node | None, signed: int, *, single: bool) -> Transaction:
+        """The transaction of a detail; of the entry itself where there is none. `single`: it is all of the entry."""
+        found = Transaction(
+            kind="",
+            credit=signed >= 0,
+            amount_minor=abs(signed),
+            currency=self.currency,
+            day=self.day,
+            booking_date=self.booking,
+            value_date=self.value,
+            status=self.status,
+            reversal=self.reversal,
+            bank_reference=self.reference if single else None,
+            entry_reference=self.reference,
+            batch_id=self.batch_id,
+            transaction_code=(_code(detail) if detail is not None else None) or _code(self.entry),
+            instructed=(_amount_at(detail, "AmtDtls/InstdAmt/Amt") if detail is not None else None)
+            or (_amount_at(self.entry, "AmtDtls/InstdAmt/Amt") if single else None),
+            charges=_charges(detail) if detail is not None else [],
+        )
+        found.charges = found.charges or (_charges(self.entry) if single else [])
+        if detail is not None:
+            self._describe(found, detail)
+        if not found.remittance and not found.references:
+            more = (detail.text("AddtlTxInf") if detail is not None else None) or self.entry.text("AddtlNtryInf")
+            found.remittance = [more] if more else []
+        reason = _reason(detail) if detail is not None else None
+        purpose = detail.text("Purp/Cd") if detail is not None else None
+        _classify(found, reason, purpose)
+        return found
+
+    def _describe(self, found: Transaction, detail: Node) -> None:
+        found.bank_reference = _given(detail.text("Refs/AcctSvcrRef")) or found.bank_reference
+        found.end_to_end_id = _given(detail.text("Refs/EndToEndId"))
+        found.transaction_id = _given(detail.text("Refs/TxId")) or _given(detail.text("Refs/UETR"))
+        found.mandate_id = _given(detail.text("Refs/MndtId"))
+        found.batch_id = found.batch_id or detail.text("Refs/PmtInfId")
+        debtor, creditor = _party(detail, "Dbtr"), _party(detail, "Cdtr")
+        back = found.reversal or _reason(detail) is not None
+        first, second = (debtor, creditor) if found.credit != back else (creditor, debtor)
+        ours = self.account
+        if (first[1] and first[1] == ours) or (not any(first) and second[1] != ours):
+            first = second
+        found.counterparty_name, found.counterparty_iban = first
+        if found.credit and creditor[1] and creditor[1] != ours and creditor != first:
+            found.virtual_iban = creditor[1]
+        found.references, found.remittance = _remittance(detail)
+
+
+def _classify(found: Transaction, reason: str | None, purpose: str | None) -> None:
+    """Sets kind and return reason."""
+    family = (found.transaction_code or "").split("-")[2:3]
+    went_back = reason is not None or bool(_RETURNED.intersection(family))
+    found.return_reason = reason
+    if not found.amount_minor:
+        found.kind = "other"
+    elif found.credit:
+        found.kind = "other" if went_back or found.reversal else "payment"  # else money of ours that came back
+    elif went_back or found.reversal:
+        found.kind = "return"
+    elif _FEES.intersection(family):
+        found.kind = "fee"
+    else:
+        found.kind = "refund" if purpose == _REFUND else "other"
+
+
+def _reason(detail: Node) -> str | None:
+    """The ISO reason, or the bank's own, of a return; None where the transaction is none."""
+    if "RtrInf" not in detail.values:
+        return None
+    return detail.text("RtrInf/Rsn/Cd") or detail.text("RtrInf/Rsn/Prtry") or detail.text("RtrInf/Rsn") or "unknown"
+
+
+def _remittance(detail: Node) -> tuple[list[Reference], list[str]]:
+    """Structured references and free lines. A document number in a structured field counts as a line."""
+    references: list[Reference] = []
+    lines = [text for line in detail.all("RmtInf/Ustrd") if (text := " ".join((line.element.text or "").split()))]
+    for part in detail.all("RmtInf/Strd"):
+        for found in part.all("CdtrRefInf"):
+            kind = found.text("Tp/CdOrPrtry/Cd") or found.text("Tp/CdOrPrtry/Prtry") or ""
+            known = schemes.reference(found.text("Ref"), kind, found.text("Tp/Issr") or "")
+            if known:
+                references.append(known)
+        lines += [text for number in part.all("RfrdDocInf/Nb") if (text := (number.element.text or "").strip())]
+        lines += [text for more in part.all("AddtlRmtInf") if (text := " ".join((more.element.text or "").split()))]
+    if not references and (belgian := schemes.ogm_in(" ".join(lines))):
+        references.append(belgian)
+    return references, lines
+
+
+def _party(detail: Node, role: str) -> tuple[str | None, str | None]:
+    at = f"RltdPties/{role}"
+    name = detail.text(f"{at}/Nm") or detail.text(f"{at}/Pty/Nm") or detail.text(f"{at}/Agt/FinInstnId/Nm")
+    account = detail.text(f"{at}Acct/Id/IBAN") or detail.text(f"{at}Acct/Id/Othr/Id") or detail.text(f"{at}Acct/Id/PrtryAcct/Id")
+    return name or detail.text(f"RltdPties/Ultmt{role}/Nm") or detail.text(f"RltdPties/Ultmt{role}/Pty/Nm"), _iban(account)
+
+
+def _code(element: Node) -> str | None:
+    parts = ("Domn/Cd", "Domn/Fmly/Cd", "Domn/Fmly/SubFmlyCd", "Prtry/Cd")
+    return "-".join(text for part in parts if (text := element.text(f"BkTxCd/{part}"))) or None
+
+
+def _charges(element: Node) -> list[Amount]:
+    found = []
+    for charges in element.all("Chrgs"):
+        single = [_amount_at(one, "Amt") for one in charges.all("Rcrd")] or [_amount_at(charges, "Amt")]
+        known = [one for one in single if one] or [one for one in [_amount_at(charges, "TtlChrgsAndTaxAmt")] if one]
+        found += known
+    return found
+
+
+def _amount_at(element: Node, path: str) -> Amount | None:
+    """An amount beside the transaction's own; None where there is none that can be read."""
+    currency = element.text(path + "@")
+    if currency is None:
+        return None
+    try:
+        return Amount(minor_of(_plain(element.values[path]), currency), currency)
+    except BankFileError:
+        return None
+
+
+def _detail_amount(detail: Node, currency: str, *, credit: bool) -> int | None:
+    """A detail's signed amount in the entry's currency; None where it has none."""
+    for path in ("Amt", "AmtDtls/TxAmt/Amt"):
+        if detail.text(path + "@") == currency:
+            minor = _minor(detail, path, currency)
+            indicator = detail.text("CdtDbtInd")
+            return minor if (indicator == "CRDT" if indicator else credit) else -minor
+    return None
+
+
+def signed_amount(element: Node, missing: str | None = None) -> tuple[int, str]:
+    """The amount of an entry or balance, negative where it is a debit, and its currency. Raises BankFileError."""
+    if "Amt" not in element.values:
+        raise BankFileError(f"{_place(element.element)}: no amount")
+    currency = element.values.get("Amt@", "")
+    minor = _minor(element, "Amt", currency)
+    indicator = element.text("CdtDbtInd") or missing
+    if indicator not in {"CRDT", "DBIT"}:
+        raise BankFileError(f"{_place(element.element)}/CdtDbtInd: neither CRDT nor DBIT")
+    return (minor if indicator == "CRDT" else -minor), currency
+
+
+def _minor(element: Node, path: str, currency: str) -> int:
+    try:
+        return minor_of(_plain(element.values[path]), currency)
+    except BankFileError as error:
+        raise BankFileError(f"{_place(element.element)}/{path}: {error}") from None
+
+
+def _plain(text: str) -> str:
+    """An xs:decimal: a point, never a comma; a plus sign is allowed."""
+    found = text.removeprefix("+")
+    return "?" if "," in found else found
+
+
+def day_at(element: Node, *paths: str) -> date | None:
+    for path in paths:
+        text = element.text(path)
+        if text:
+            try:
+                return date.fromisoformat(text[:10])
+            except ValueError:
+                raise BankFileError(f"{_place(element.element)}/{path}: no ISO 8601 date") from None
+    return None
+
+
+def _given(reference: str | None) -> str | None:
+    return None if reference is None or reference.upper() in _NOT_GIVEN else reference
+
+
+def _iban(text: str | None) -> str | None:
+    return text.replace(" ", "").upper() if text else None
+
+
+def _place(element: etree._Element) -> str:
+    """Where an element stands, without its namespace."""
+    names = []
+    while (parent := element.getparent()) is not None:
+        names.append(local(element))
+        element = parent
+    return "/".join(reversed(names))
+
+
+def count(element: Node, path: str) -> int | None:
+    """A stated number; None where there is none."""
+    text = element.text(path)
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 18 else None  # noqa: PLR2004 - schema: 15 digits
