@@ -3,6 +3,7 @@
 from datetime import date
 from uuid import UUID
 
+from contracts.credit import CreditHoldPlaced
 from contracts.customers import CustomerMerged, CustomerUnmerged
 from dunning.handlers import promises
 from dunning.storage import lists
@@ -64,6 +65,22 @@ async def test_money_in_hand_of_either_holds_the_mail_back(world):
     assert "in_credit" in reasons
     await world.feed(separated(world, a, b))
     await world.day(date.fromordinal(DUE.toordinal() + 20))
+    assert len(world.mail_server.mails) == 1
+
+
+async def test_a_duplicate_whom_a_court_protects_protects_the_survivor(world):
+    await world.start()
+    a, b = await pair(world)
+    hold = CreditHoldPlaced(
+        version=1, customer_id=a, active=True, reason="insolvency", exposure_minor=0, limit_minor=0, currency="EUR", decided_at=morning(DUE)
+    )
+    await world.feed(world.message(hold), world.item(b, due=DUE), merged(world, a, b))
+    for ordinal in range(DUE.toordinal() + 1, DUE.toordinal() + 12):
+        await world.day(date.fromordinal(ordinal))
+    assert world.mail_server.mails == []
+    assert {row.reason for row in await world.rows("SELECT reason FROM decision")} == {"insolvent"}
+    await world.feed(separated(world, a, b))
+    await world.day(date.fromordinal(DUE.toordinal() + 12))
     assert len(world.mail_server.mails) == 1
 
 

@@ -138,15 +138,19 @@ async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, custome
     )
     people = await fetch(
         conn,
-        "SELECT who.customer_id, c.language, c.country, c.version, d.name, d.contacts, d.version AS identity_version, s.band, "
+        "SELECT who.customer_id, c.language, c.country, c.version, d.name, d.contacts, d.version AS identity_version, s.band, "  # noqa: S608 - our own text
         "h.active AS held, h.reason AS hold_reason, h.version AS hold_version "
         "FROM unnest(CAST(:customers AS uuid[])) AS who(customer_id) "
         "LEFT JOIN customer c ON c.tenant_id = :tenant AND c.customer_id = who.customer_id "
         "LEFT JOIN customer_identity d ON d.tenant_id = :tenant AND d.customer_id = who.customer_id "
         "LEFT JOIN score s ON s.tenant_id = :tenant AND s.customer_id = who.customer_id "
-        "LEFT JOIN credit_hold h ON h.tenant_id = :tenant AND h.customer_id = who.customer_id",
+        # a court that protects a duplicate protects whoever stands for him
+        f"LEFT JOIN LATERAL (SELECT x.active, x.reason, x.version FROM {GROUP} JOIN credit_hold x ON x.tenant_id = :tenant "
+        "AND x.customer_id = g.member WHERE g.survivor = who.customer_id "
+        "ORDER BY x.active DESC, x.reason LIKE 'insolv%' DESC, g.member LIMIT 1) h ON true",
         tenant=tenant_id,
         customers=listed,
+        **group,
     )
     return Facts(balances, payments, locked, instalments, disputes, promises, people, announcements)
 
