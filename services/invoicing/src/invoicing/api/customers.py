@@ -9,7 +9,7 @@ import msgspec
 from contracts.customers import Address, Contact, CustomerChanged, CustomerIdentityChanged, RoleAddress
 from contracts.fields import CompanyId
 from fastapi import Path, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, JsonValue, model_validator
 from shared.ids import named_id
 from shared.web.auth import Caller, requires
 from shared.web.etag import etag
@@ -20,6 +20,7 @@ from shared.web.route import Router
 from sqlalchemy import Row
 from stdnum import iban
 
+from invoicing.api.commands import shown
 from invoicing.api.edge import CodeText, Country, Number, RegisterNumber, SourceSystem, matches, problem_of, runtime_of
 from invoicing.drafts import identifier
 from invoicing.einvoices.checks import company_id_fault
@@ -41,6 +42,36 @@ def _iban(text: str) -> str:
 
 
 Iban = Annotated[str, Field(max_length=42), Line, AfterValidator(_iban)]
+
+
+EXAMPLE: dict[str, JsonValue] = {
+    "name": "Boulangerie Kervella SARL",
+    "company_ids": [{"scheme": "0002", "value": "552100554"}],
+    "vat_id": "FR83404833048",
+    "country": "FR",
+    "language": "fr",
+    "currency": "EUR",
+    "payment_terms_days": 30,
+    "requires_order_number": True,
+    "address": {"lines": ["1 quai du Commerce"], "postcode": "29200", "city": "Brest", "country": "FR"},
+    "addresses": [{"role": "billing", "lines": ["BP 12"], "postcode": "29200", "city": "Brest", "country": "FR"}],
+    "contacts": [{"role": "billing", "email": "compta@kervella.example", "consent": True}],
+    "known_ibans": ["FR7630006000011234567890189"],
+}
+ANSWER: dict[str, JsonValue] = {
+    **{name: value for name, value in EXAMPLE.items() if name != "vat_id"},
+    "company_ids": [{"scheme": "0002", "value": "552100554"}, {"scheme": "vat", "value": "FR83404833048"}],
+    "customer_id": "ec8c3f77-c9c2-5217-a19c-c19e352c07cc",
+    "survivor_id": "ec8c3f77-c9c2-5217-a19c-c19e352c07cc",
+    "version": 2,
+    "source_system": "sap",
+    "customer_number": "100217",
+    "status": "confirmed",
+    "on_hold": False,
+    "limit_minor": 1500000,
+    "limit_currency": "EUR",
+    **dict.fromkeys(("segment", "policy", "parent_customer_id", "merged_into", "erased_on", "hold_reason")),
+}
 
 
 class AddressCommand(Command):
@@ -88,26 +119,7 @@ def _vat(text: str) -> str:
 class CustomerCommand(Command):
     """A customer as its ERP knows it."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "Boulangerie Kervella SARL",
-                    "company_ids": [{"scheme": "0002", "value": "552100554"}],
-                    "vat_id": "FR83404833048",
-                    "country": "FR",
-                    "language": "fr",
-                    "currency": "EUR",
-                    "payment_terms_days": 30,
-                    "requires_order_number": True,
-                    "address": {"lines": ["1 quai du Commerce"], "postcode": "29200", "city": "Brest", "country": "FR"},
-                    "addresses": [{"role": "billing", "lines": ["BP 12"], "postcode": "29200", "city": "Brest", "country": "FR"}],
-                    "contacts": [{"role": "billing", "email": "compta@kervella.example", "consent": True}],
-                    "known_ibans": ["FR7630006000011234567890189"],
-                }
-            ]
-        }
-    )
+    model_config = shown(EXAMPLE)
 
     name: Text
     company_ids: Annotated[tuple[CheckedNumber, ...], Lax, Field(max_length=20)] = ()
@@ -132,6 +144,8 @@ class CustomerView(BaseModel):
     `merged_into` is whom it is a duplicate of, `survivor_id` who stands for it (itself, where it is no duplicate): what is
     billed, owed and held is that one's.
     """
+
+    model_config = shown(ANSWER)
 
     customer_id: UUID
     version: int
@@ -164,6 +178,8 @@ class CustomerView(BaseModel):
 class CustomerPage(BaseModel):
     """A page of customers."""
 
+    model_config = shown({"items": [ANSWER], "next_cursor": None})
+
     items: list[CustomerView]
     next_cursor: str | None
 
@@ -182,6 +198,23 @@ class VersionView(BaseModel):
 
 class VersionPage(BaseModel):
     """A page of versions, newest first."""
+
+    model_config = shown(
+        {
+            "items": [
+                {
+                    "version": 1,
+                    "at": "2026-03-05T09:00:00Z",
+                    "actor": "erp",
+                    "action": "customer.created",
+                    "merged_into": None,
+                    "customer": {"status": "confirmed", "payment_terms_days": 30},
+                    "identity": {"name": "Boulangerie Kervella SARL"},
+                }
+            ],
+            "next_cursor": None,
+        }
+    )
 
     items: list[VersionView]
     next_cursor: str | None

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from shared.web.auth import Caller, requires
 from shared.web.route import Router
 
+from invoicing.api.commands import shown
 from invoicing.api.edge import problem_of, runtime_of
 from invoicing.handlers import erasure as handlers
 from invoicing.handlers.refusals import Refusal
@@ -25,6 +26,15 @@ class KeptView(BaseModel):
 
 class ErasureView(BaseModel):
     """A customer whose personal data were erased."""
+
+    model_config = shown(
+        {
+            "customer_id": "ec8c3f77-c9c2-5217-a19c-c19e352c07cc",
+            "version": 7,
+            "erased_on": "2036-04-16",
+            "kept": [{"what": "files that invoices came in", "ground": "vouchers, kept with the accounts (GDPR, article 17(3)(b))"}],
+        }
+    )
 
     customer_id: UUID
     version: int

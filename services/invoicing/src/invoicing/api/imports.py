@@ -7,13 +7,14 @@ from uuid import UUID
 import msgspec
 from fastapi import Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from shared.web.auth import Caller, requires
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import Problem
 from shared.web.route import Router
 from sqlalchemy import Row
 
+from invoicing.api.commands import shown
 from invoicing.api.edge import problem_of, runtime_of
 from invoicing.api.mappings import OCTETS, AsOf, Mode, unreadable
 from invoicing.handlers import imports as handlers
@@ -39,6 +40,39 @@ class Failure(BaseModel):
     detail: str
 
 
+_ANSWER: dict[str, JsonValue] = {
+    "import_id": "01a21510-136f-7390-b25a-4e72b74f8a7c",
+    "state": "done",
+    "kind": "invoices",
+    "mode": "issued",
+    "as_of": None,
+    "dry_run": False,
+    "format": "csv",
+    "file_name": "invoices-2026-03.csv",
+    "sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+    "size_bytes": 184203,
+    "mapping": "sap-invoices",
+    "mapping_version": 2,
+    "source_system": "sap",
+    "source": "api",
+    "created_by": "erp",
+    "created_at": "2026-04-01T08:00:00Z",
+    "started_at": "2026-04-01T08:00:01Z",
+    "finished_at": "2026-04-01T08:00:09Z",
+    "rows": 1004,
+    "received": 1000,
+    "accepted": 990,
+    "rejected": 8,
+    "duplicate": 2,
+    "unvalued": 1,
+    "faults": 11,
+    "sums": {"EUR": {"received": "124300000", "accepted": "123100000", "rejected": "950000", "duplicate": "250000"}},
+    "rows_per_second": 125.5,
+    "failure": None,
+    "duplicate_file": False,
+}
+
+
 class ImportView(BaseModel):
     """An import and how far it is.
 
@@ -46,6 +80,8 @@ class ImportView(BaseModel):
     amounts payable (mode `opening`: open), credit notes negative. `unvalued` were received without a readable amount and are
     in no sum. `duplicate` in an answer to POST: the same file came before, and this is the import that took it.
     """
+
+    model_config = shown(_ANSWER)
 
     import_id: UUID
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
@@ -80,6 +116,8 @@ class ImportView(BaseModel):
 
 class ImportPage(BaseModel):
     """A page of imports, the newest first."""
+
+    model_config = shown({"items": [_ANSWER], "next_cursor": None})
 
     items: list[ImportView]
     next_cursor: str | None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Path, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from shared.web.auth import Caller, requires
 from shared.web.models import Date
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
@@ -17,10 +17,11 @@ from shared.web.problems import FieldError, Problem
 from shared.web.route import Router
 from sqlalchemy import Row
 
+from invoicing.api.commands import shown
 from invoicing.api.edge import problem_of, runtime_of
 from invoicing.handlers import imports as handlers
 from invoicing.handlers.refusals import Refusal
-from invoicing.imports.mapping import Mapping
+from invoicing.imports.mapping import EXAMPLE, Mapping
 from invoicing.imports.reading import Batch, Work, detect, next_batch
 from invoicing.imports.records import FileError
 from invoicing.storage import imports as storage
@@ -39,8 +40,19 @@ OCTETS: dict[str, Any] = {
 """A route whose body is a file says so: `openapi_extra=OCTETS`."""
 
 
+_ANSWER: dict[str, JsonValue] = {
+    "name": "sap-invoices",
+    "version": 2,
+    "created_at": "2026-03-05T09:00:00Z",
+    "created_by": "erp",
+    "mapping": EXAMPLE,
+}
+
+
 class MappingView(BaseModel):
     """A version of a mapping."""
+
+    model_config = shown(_ANSWER)
 
     name: str
     version: int
@@ -51,6 +63,8 @@ class MappingView(BaseModel):
 
 class MappingPage(BaseModel):
     """A page of mappings, each at its newest version."""
+
+    model_config = shown({"items": [_ANSWER], "next_cursor": None})
 
     items: list[MappingView]
     next_cursor: str | None
@@ -76,6 +90,28 @@ class PreviewRow(BaseModel):
 
 class Preview(BaseModel):
     """What an import of the sample would do; nothing of it was done. `sums` are minor units, as text."""
+
+    model_config = shown(
+        {
+            "rows": 2,
+            "received": 2,
+            "accepted": 1,
+            "rejected": 1,
+            "duplicate": 0,
+            "unvalued": 1,
+            "sums": {"EUR": {"received": "12000", "accepted": "12000", "rejected": "0", "duplicate": "0"}},
+            "items": [
+                {
+                    "line": 3,
+                    "status": "rejected",
+                    "faults": [{"column": "Brutto", "rule": "amount", "detail": "is no amount as the mapping writes them"}],
+                    "warnings": [],
+                    "read": None,
+                }
+            ],
+            "truncated": False,
+        }
+    )
 
     rows: int
     received: int

@@ -11,6 +11,7 @@ from shared.web.models import Command, Id
 from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from invoicing.api.commands import shown
 from invoicing.api.customers import CustomerView, view
 from invoicing.api.edge import matches, problem_of, runtime_of
 from invoicing.handlers import merges as handlers
@@ -22,6 +23,8 @@ ROUTER = Router(prefix="/v1/customers", tags=["customers"])
 
 class MergeCommand(Command):
     """Whom the customer is a duplicate of."""
+
+    model_config = shown({"into": "ec8c3f77-c9c2-5217-a19c-c19e352c07cc"})
 
     into: Id
 
