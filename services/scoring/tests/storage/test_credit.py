@@ -83,6 +83,8 @@ async def test_what_is_overdue_alone_never_places_a_hold(world):
             payer_customer_id=someone,
         )
         await world.feed(returned)
+    for n, reason in enumerate(("duplicate", "cancellation", "regulatory"), 3):  # the banks' or the law's: no word about him
+        await world.feed(msgspec.structs.replace(returned, payment_id=world.id("payment", n), return_class=reason))
     await world.review()
     (score,) = await world.published("ScoreChanged")
     assert (score.score, score.band) == (55 - 30 - 24, "E")

@@ -9,12 +9,13 @@ from typing import Literal
 
 ReturnClass = Literal["hard", "soft", "refund", "duplicate", "cancellation", "regulatory"]
 
+# `cash_given_back` is ours: a settlement in cash that was taken back.
 _CODES: dict[ReturnClass, tuple[str, ...]] = {
     "hard": ("ac01", "ac04", "ac06", "ag01", "md01", "md07"),
     "soft": ("am04", "ms02", "ms03"),
     "refund": ("md06",),
     "duplicate": ("am05", "dupl"),
-    "cancellation": ("cust", "focr", "tech", "frad"),
+    "cancellation": ("cust", "focr", "tech", "frad", "cash_given_back"),
     "regulatory": ("rr01", "rr02", "rr03", "rr04"),
 }
 CLASSES: dict[str, ReturnClass] = {code: kind for kind, codes in _CODES.items() for code in codes}

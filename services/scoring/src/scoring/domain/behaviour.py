@@ -111,9 +111,10 @@ def dispute(*, currency: str, resolution: str | None) -> Contribution | None:
     return Contribution(currency=currency, month=UNDATED, measures=Measures(disputes=1))
 
 
-def returned_payment(*, currency: str, value_date: date) -> Contribution:
-    """A payment that the bank took back."""
-    return Contribution(currency=currency, month=month_of(value_date), measures=Measures(returns=1))
+def returned_payment(*, currency: str, value_date: date, return_class: str | None = None) -> Contribution:
+    """A payment that the bank took back: it counts, unless the reason is the banks' or the law's and no word about the debtor."""
+    counts = return_class not in {"duplicate", "cancellation", "regulatory"}
+    return Contribution(currency=currency, month=month_of(value_date), measures=Measures(returns=int(counts)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

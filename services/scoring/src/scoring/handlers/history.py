@@ -207,7 +207,9 @@ async def keep_returns(conn: AsyncConnection, messages: Sequence[Message[Payment
             message.data.payment_id,
             message.data.version,
             message.data.payer_customer_id,
-            behaviour.returned_payment(currency=message.data.currency, value_date=message.data.value_date),
+            behaviour.returned_payment(
+                currency=message.data.currency, value_date=message.data.value_date, return_class=message.data.return_class
+            ),
         )
         for message in messages
         if message.data.payer_customer_id is not None
