@@ -35,7 +35,7 @@ from shared.testing.events import context, message
 from shared.testing.tokens import public_key_file, token
 
 from bench.loops import CUSTOMERS, TENANT, quantiles, steadily
-from bench.rig import Rig, arrivals
+from bench.rig import Rig, arrivals, free_port
 
 ENTITY = UUID(int=9)
 IBAN = "FR7630006000011234567890189"
@@ -43,7 +43,7 @@ DAY = date(2026, 3, 2)
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - of a throw-away database
 CHUNK = 1_000
-PORT = 21_987
+PORT, INVOICING_PORT = free_port(), free_port()
 
 
 @dataclass(frozen=True)
@@ -248,11 +248,11 @@ async def _through_invoicing(rig: Rig, send: Callable[[httpx.AsyncClient, int], 
     with TemporaryDirectory() as folder:
         async with fresh_database(rig.admin_dsn, "invoicing") as urls:
             environment = urls.environment() | {
-                "ENCOURS_TOPIC_PREFIX": prefix, "ENCOURS_CURSOR_SECRET": "c" * 32, "ENCOURS_HTTP_PORT": str(PORT + 1),
+                "ENCOURS_TOPIC_PREFIX": prefix, "ENCOURS_CURSOR_SECRET": "c" * 32, "ENCOURS_HTTP_PORT": str(INVOICING_PORT),
                 "ENCOURS_JWT_PUBLIC_KEY_FILE": str(public_key_file(Path(folder))), "ENCOURS_DOCUMENTS_DIR": folder,
             }  # fmt: skip
             headers = {"authorization": f"Bearer {token(TENANT, 'entities:write', 'invoices:write')}"}
-            base = f"http://127.0.0.1:{PORT + 1}"
+            base = f"http://127.0.0.1:{INVOICING_PORT}"
             with rig.process("-m", "invoicing", "api", **environment), rig.process("-m", "invoicing", "relay", **environment):
                 async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60, trust_env=False) as http:
                     await ready(http, base)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,6 +17,13 @@ from shared.clock import monotonic
 HERE = Path(__file__).parent
 PARTITIONS = 6
 STALL_SECONDS = 60.0
+
+
+def free_port() -> int:
+    """A port that nobody listens on now: two benchmarks on one machine must not answer each other."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def say(text: str) -> None:
