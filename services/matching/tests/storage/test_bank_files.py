@@ -99,6 +99,29 @@ async def test_the_same_file_brought_twice_at_once_is_booked_once(world, client,
     assert (await world.one(tenant, "SELECT count(*) AS n FROM statement")).n == 2
 
 
+HUGE = "90000000000000000,00"
+HOSTILE = {
+    "amounts that no bigint holds together": samples.mt940().replace("CR100,", f"CR{HUGE}").replace("CR50,5", f"CR{HUGE}"),
+    "balances that no bigint holds together": samples.mt940().replace("EUR1000,00", f"EUR{HUGE}").replace("CR100,", f"CR{HUGE}"),
+    "a number of forty digits": samples.mt940().replace(":28C:61/1", ":28C:" + "9" * 40),
+    "control characters": samples.mt940().replace("61/1", "6\x001\x07/\x1f1").replace("Frais", "Fr\x00ais\x1f\x7f"),
+    "a text of a megabyte": samples.mt940().replace("Frais", "x" * 1_000_000),
+    "an entity": samples.camt().replace("<Document", '<!DOCTYPE a [<!ENTITY b "c">]><Document').replace("Frais", "&b;"),
+    "a thousand levels": samples.camt().replace("<Ustrd>Frais", "<Ustrd>" + "<a>" * 1_000),
+    "no account": samples.camt().replace("BE71096123456769", ""),
+    "a line break in the number": samples.camt().replace("<ElctrncSeqNb>61", "<ElctrncSeqNb>6\n1"),
+    "half a character": samples.mt940().replace("Frais", "Fr\ud83d").encode("utf-8", "surrogatepass"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+async def test_a_hostile_file_is_refused_quarantined_or_booked_never_a_500(world, client, tenant, make, what):
+    await put_account(client, make, tenant, samples.ACCOUNTS["mt940"])
+    answer = await post_file(client, HOSTILE[what])
+    assert answer.status_code in {201, 422}, answer.text
+    await world.holds()
+
+
 BELGIAN = {
     "report of the day, XML": lambda: samples.camt("052"),
     "notification": lambda: samples.camt("054"),
