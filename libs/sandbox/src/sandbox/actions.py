@@ -9,8 +9,8 @@ from datetime import date
 from typing import Literal
 
 Behaviour = Literal["prompt", "slow", "partial", "sloppy", "disputer", "promiser", "failing"]
-Channel = Literal["json", "ubl", "cii", "facturx"]
-"""How the ERP hands a document over: by the JSON API, or as a file of one of these formats."""
+Channel = Literal["json", "ubl", "cii", "facturx", "csv"]
+"""How the ERP hands a document over: by the JSON API, as a file of one of these formats, or in the day's CSV file."""
 Intent = Literal["exact", "late", "partial", "over", "double", "no_reference", "wrong_reference", "collective"]
 Notice = Literal["json", "camt054", "statement"]
 """How the bank first tells of a transfer: at once by JSON or camt.054, or only in the statement at day's end."""

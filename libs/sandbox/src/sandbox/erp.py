@@ -4,12 +4,12 @@ Invariants: a document has the same invoice id by whatever channel (its number i
 the one that its debtor is meant to pay to.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from uuid import UUID
 
 from shared.ids import named_id
 
-from sandbox import cii, facturx, ubl
+from sandbox import cii, csvfile, facturx, ubl
 from sandbox.actions import BadDocument, Channel, Customer, Document, Fault, Party
 from sandbox.world import World
 
@@ -106,6 +106,14 @@ class Erp:
     def file(self, document: Document, fault: Fault | None = None) -> bytes:
         """The form of the channel that the document takes, spoiled by `fault`."""
         return self._written(_WRITERS[document.channel], document, fault)
+
+    def csv_mapping(self) -> Body:
+        """How its CSV files are written, for POST /v1/import-mappings."""
+        return csvfile.mapping(SOURCE_SYSTEM, self._entity_id)
+
+    def csv(self, documents: Iterable[Document]) -> bytes:
+        """A CSV file of documents that are due as a whole."""
+        return csvfile.write(documents, self.account_for)
 
     def _written(self, write: Callable[..., bytes], document: Document, fault: Fault | None) -> bytes:
         seller = self._world.stranger if fault == "unknown_seller" else self._world.seller.party

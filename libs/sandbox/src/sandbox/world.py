@@ -45,7 +45,7 @@ _PRODUCTS = ("Brackets", "Housings", "Seals", "Bearings", "Panels", "Fittings", 
 _FRENCH_RATES = (2000, 2000, 2000, 1000, 550)
 _DAILY_INVOICES = 5000 / (300 * 90)
 SATURDAY = 5
-_CHANNELS: tuple[tuple[float, Channel], ...] = ((0.2, "ubl"), (0.3, "cii"), (0.4, "facturx"))
+_CHANNELS: tuple[tuple[float, Channel], ...] = ((0.2, "ubl"), (0.3, "cii"), (0.4, "facturx"), (0.5, "csv"))
 _BAD_CHANNELS: tuple[Channel, ...] = ("json", "ubl", "facturx", "cii")
 
 
@@ -260,7 +260,7 @@ def _invoice(seed: int, index: int, day: date, customer: Customer, *, opening: b
 
 
 def _channel(drawn: float) -> Channel:
-    """One in five as UBL, one in ten as CII, one in ten as Factur-X, the rest by the API."""
+    """One in five as UBL, one in ten each as CII, as Factur-X and in a CSV file, the rest by the API."""
     return next((channel for below, channel in _CHANNELS if drawn < below), "json")
 
 

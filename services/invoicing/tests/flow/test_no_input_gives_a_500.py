@@ -1,6 +1,7 @@
 from random import Random
 
 import pytest
+from test_imports import errors, finished, put_mapping, row, send, table
 from ublfile import ubl
 
 HUGE = "\U0001f9fe" * 100
@@ -55,3 +56,63 @@ async def test_openapi_is_made(client):
     answer = await client.http.get("/openapi.json")
     assert answer.status_code == 200
     assert answer.json()["components"]["schemas"]["InvoiceCommand"]["examples"]
+
+
+async def test_imports_of_any_bytes(client, runtime):
+    """Through preview and import alike: a clear error or rejected rows, never a failure of ours."""
+    random = Random(11)
+    await put_mapping(client)
+    whole = table(row("F1"), row("F2", type="RG", gross="1,00-"), row("F3"))
+    pieces = [
+        b"",
+        b"\0",
+        b"\xff\xfe",
+        b'"',
+        b";",
+        b"\r",
+        b"\n",
+        b"9" * 400,
+        b"-",
+        b"31.02.2026",
+        "\u202e".encode(),
+        b"=cmd()",
+        b"PK\x03\x04",
+        b"%PDF-",
+    ]
+    for number in range(60):
+        data = bytearray(whole)
+        for _ in range(random.randint(1, 6)):
+            at = random.randrange(len(data) + 1)
+            data[at : at + random.randint(0, 9)] = random.choice(pieces)
+        answer = await client.http.post("/v1/import-mappings/sap/preview", content=bytes(data), headers=client.headers)
+        assert answer.status_code < 500, answer.text
+        if number % 10 == 0:
+            answer = await send(client, bytes(data))
+            assert answer.status_code < 500, answer.text
+            if answer.status_code == 202:
+                found = await finished(runtime, client, answer.json()["import_id"])
+                assert found["received"] == found["accepted"] + found["rejected"] + found["duplicate"]
+                assert not [each for each in await errors(client, found["import_id"]) if each["rule"] == "not-storable"]
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"mapping": "\u202e"},
+        {"mapping": "nope"},
+        {"mapping_version": "0"},
+        {"mapping_version": "99999999999999"},
+        {"mode": "other"},
+        {"mode": "opening"},
+        {"as_of": "2026-02-30"},
+        {"as_of": "0"},
+        {"file_name": "a\nb"},
+        {"file_name": "\U0001f9fe" * 255},
+        {"dry_run": "perhaps"},
+        {"source_system": "S"},
+    ],
+)
+async def test_import_parameters(client, params):
+    await put_mapping(client)
+    answer = await send(client, table(row("F1")), **params)
+    assert answer.status_code < 500, answer.text

@@ -12,7 +12,7 @@ from datetime import date, datetime, time
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from shared.clock import machine_now
+from shared.clock import machine_now, monotonic
 
 from sandbox import camt
 from sandbox.actions import Customer, Day, Dispute, Document, Promise, Transfer
@@ -30,6 +30,8 @@ _AT_ONCE = 8
 _MORNING, _EVENING = time(8), time(20)
 _XML = {"content-type": "application/xml"}
 _FILE = {"content-type": "application/octet-stream"}  # XML or PDF: told apart by content
+_CSV = {"content-type": "text/csv"}
+_IMPORT_SECONDS = 60.0
 _LATE_PARTNER_FAILS = 3
 _TOLD_AGAIN_EVERY = 10  # days: the bank sends the whole statement a second time
 _POLICY = {
@@ -81,6 +83,7 @@ class Play:
         self.set_clock(first, _MORNING)
         services, holder = self._services, self.world.seller.party.name
         await services.invoicing.put(f"/v1/entities/{self._stage.entity_id}", self.erp.entity())
+        await services.invoicing.post(f"/v1/import-mappings/{SOURCE_SYSTEM}", self.erp.csv_mapping())
         for currency, iban in self.world.seller.accounts:
             body = {"entity_id": str(self._stage.entity_id), "currency": currency, "holder_name": holder, "start_date": first.isoformat()}
             await services.matching.put(f"/v1/bank-accounts/{iban}", body)
@@ -174,7 +177,8 @@ class Play:
                     self._wrong(f"{document.number} was refused", str(result.get("problem")))
                 else:
                     self._taken(document)
-        await at_once(self._file(document) for document in documents if document.channel != "json")
+        await self._csv([document for document in documents if document.channel == "csv"])
+        await at_once(self._file(document) for document in documents if document.channel not in {"json", "csv"})
         for bad in day.bad_documents:
             if bad.document.channel != "json":
                 sent = invoicing.send(f"/v1/invoices/files?source_system={SOURCE_SYSTEM}", self.erp.file(bad.document, bad.fault), _FILE)
@@ -185,6 +189,22 @@ class Play:
             done = invoicing.post(f"/v1/invoices/{self.erp.invoice_id(cancellation.number)}/cancel", {"reason": cancellation.reason})
             if await self._must_take(f"cancellation of {cancellation.number}", done):
                 self.told.cancelled.add(cancellation.number)
+
+    async def _csv(self, documents: list[Document]) -> None:
+        """The day's CSV file, imported by the mapping that was written before the first day."""
+        if not documents:
+            return
+        invoicing = self._services.invoicing
+        run = await invoicing.send(f"/v1/imports?mapping={SOURCE_SYSTEM}", self.erp.csv(documents), _CSV)
+        until = monotonic() + _IMPORT_SECONDS
+        while run["state"] in {"waiting", "running"} and monotonic() < until:
+            await asyncio.sleep(0.1)
+            run = await invoicing.get(f"/v1/imports/{run['import_id']}")
+        if (run["state"], run["accepted"]) != ("done", len(documents)):
+            self._wrong("the day's CSV file", await invoicing.text(f"/v1/imports/{run['import_id']}/errors") or str(run))
+            return
+        for document in documents:
+            self._taken(document)
 
     async def _file(self, document: Document) -> None:
         content = self.erp.file(document)
