@@ -59,4 +59,10 @@ CHECKS = (
         "LEFT JOIN legal_entity e ON e.tenant_id = i.tenant_id AND e.entity_id = i.entity_id "
         "WHERE c.customer_id IS NULL OR e.entity_id IS NULL",
     ),
+    Check(
+        "control_sums_of_imports_add_up",
+        "SELECT 'import ' || r.import_id || ': control sums in ' || s.key AS what FROM import_run r CROSS JOIN jsonb_each(r.sums) s "
+        "WHERE (s.value ->> 'received')::numeric <> (s.value ->> 'accepted')::numeric + (s.value ->> 'rejected')::numeric "
+        "+ (s.value ->> 'duplicate')::numeric",
+    ),
 )
