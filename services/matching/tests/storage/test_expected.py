@@ -72,6 +72,29 @@ async def test_a_list_decides_whichever_comes_first(world, tenant, make, client,
     await world.holds()
 
 
+async def test_a_refused_recall_restores_a_list_with_its_credit_note(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "A-1", 50, cls=make.Credit))
+    body = remittance(make, tenant, 930, ("F-1", 980, 20, "discount"), ("A-1", -50, 0, None), reference="LIST-9")
+    await post(client, "/v1/remittances", body)
+    await world.pay(held, 930, end_to_end_id="LIST-9")
+    await world.match(tenant)
+    paid = await items(world, tenant)
+    assert paid == {"A-1": (0, 0, 0, 50), "F-1": (0, 930, 20, 50)}
+    asked = (
+        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.056.001.08"><FIToFIPmtCxlReq><Undrlyg><TxInf><CxlId>C</CxlId>'
+        '<OrgnlEndToEndId>LIST-9</OrgnlEndToEndId><OrgnlIntrBkSttlmAmt Ccy="EUR">9.30</OrgnlIntrBkSttlmAmt></TxInf></Undrlyg>'
+        "</FIToFIPmtCxlReq></Document>"
+    )
+    taken = (await client.post("/v1/recalls", content=asked, headers={"content-type": "application/xml"})).json()["taken"]
+    assert await items(world, tenant) == {"A-1": (50, 0, 0, 0), "F-1": (1_000, 0, 0, 0)}
+    await world.holds()
+    kept = await post(client, f"/v1/recalls/{taken[0]['recall_id']}/decision", {"accept": False})
+    assert kept.json()["status"] == "refused", kept.text
+    assert await items(world, tenant) == paid
+    await world.holds()
+
+
 async def test_a_list_undoes_what_a_rule_had_put_elsewhere_but_not_what_a_person_said(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 700, reference="REF000001"), make.invoice(tenant, "F-2", 700, customer="C2"))

@@ -48,7 +48,7 @@ async def lock_with_items(
         accounts += [(key[0], account) for key, account in (await accounts_of(conn, also)).items()]
     books = await lock(conn, accounts=accounts, new_accounts=sorted(new, key=str), payments=payments, items=[*mine, *items, *also])
     books.set_off_with = beside
-    books.set_offs = await set_offs_of(conn, also) if also else {}
+    books.set_offs = await set_offs_of(conn, [*items, *also]) if items or also else {}
     for key, payment in books.payments.items():
         known = payment.account_id is None or (key[0], payment.account_id) in books.accounts
         if not known or any((key[0], item_id) not in books.items for item_id in payment.allocations):

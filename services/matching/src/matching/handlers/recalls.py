@@ -27,12 +27,18 @@ from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
 from matching.recalls import Recall
 from matching.storage.bank import BankAccount
+from matching.storage.expected import note_set_offs
 from matching.storage.rows import fetch
+
+SET_OFF = "set_off"
 
 
 @dataclass(slots=True)
 class Held:
-    """A recall as it stands. `allocations`: (item, amount, difference, its reason, rule) that were undone because of it."""
+    """A recall as it stands. `allocations`: (item, amount, difference, its reason, rule) that were undone because of it.
+
+    A set-off that was undone has the rule `set_off`, and its credit note where an allocation has the reason.
+    """
 
     recall_id: UUID
     payment_id: UUID
@@ -81,6 +87,7 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
     books = await lock_with_items(conn, [key])
     payment = books.payments[key]
     undone = [(str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule) for one in payment.allocations.values()]
+    undone += [(str(item), amount, 0, str(credit), SET_OFF) for credit, item, amount in books.set_off_with.get(key, [])]
     await take_off(conn, books, payment)
     if payment.unapplied_minor < asked.amount_minor:
         return None
@@ -119,24 +126,33 @@ async def refuse(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by:
     if first is None:
         raise Problem(404, "recall-unknown", "There is no such recall")
     key = (tenant_id, first.payment_id)
-    books = await lock_with_items(conn, [key], items=[(tenant_id, UUID(one[0])) for one in first.allocations])
+    named = [one[0] for one in first.allocations] + [str(one[3]) for one in first.allocations if one[4] == SET_OFF]
+    books = await lock_with_items(conn, [key], items=[(tenant_id, UUID(one)) for one in named])
     held = await _open(conn, tenant_id, recall_id)
     payment = books.payments[key]
     books.keep_recalled(payment, held.amount_minor)
-    _restore(books, payment, held)
+    await note_set_offs(conn, key, _restore(books, payment, held))
     books.decided(payment, "recall_refused")
     await _set(conn, tenant_id, held, "refused", by=by, now=now)
     await save_and_publish(conn, books, now, {}, looks={key: machine_now() if payment.unapplied_minor else None})
     return held
 
 
-def _restore(books: Books, payment: Payment, held: Held) -> None:
+def _restore(books: Books, payment: Payment, held: Held) -> list[tuple[UUID, UUID, int]]:
+    """Does again what was undone; returns the set-offs among it."""
+    set_off = []
     for item_id, amount, difference, reason, rule in held.allocations:
         item = books.items.get((payment.tenant_id, UUID(item_id)))
         if item is None:
             continue
+        if rule == SET_OFF:
+            credit = books.items[payment.tenant_id, UUID(reason)]
+            if step := books.set_off(credit, item, amount):
+                set_off.append((credit.item_id, item.item_id, step))
+            continue
         whole = item.open_minor >= amount + difference
         books.allocate(payment, item, rule, amount=amount, diff=difference if whole else 0, reason=reason if whole and difference else None)
+    return set_off
 
 
 async def settle(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction], now: datetime) -> list[bool]:
