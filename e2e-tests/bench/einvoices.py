@@ -34,7 +34,7 @@ from shared.ids import new_id
 from shared.testing.databases import fresh_database
 from sqlalchemy import text
 
-_FILES = 600
+_FILES = 400
 _BATCH = 200
 _SINGLE = 200
 _IBAN = "FR7630006000011234567890189"

@@ -9,6 +9,7 @@ from fastapi import Body, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from shared import documents
+from shared.jars import JarError
 from shared.web.auth import Caller, requires
 from shared.web.etag import etag
 from shared.web.idempotency import KEYED
@@ -33,7 +34,7 @@ from invoicing.api.commands import (
 )
 from invoicing.api.edge import SourceSystem, as_json, in_one, matches, problem_of, runtime_of
 from invoicing.einvoices.drafting import draft_of
-from invoicing.einvoices.pool import read_file
+from invoicing.einvoices.pool import ReadersLostError, read_file
 from invoicing.einvoices.xmlfile import MAX_BYTES
 from invoicing.handlers import crediting
 from invoicing.handlers import invoices as handlers
@@ -149,7 +150,10 @@ async def post_file(
     event names.
     """
     runtime = runtime_of(request)
-    reading = await read_file(body)
+    try:
+        reading = await read_file(body)
+    except (JarError, ReadersLostError) as error:  # of this machine, not of the file: nothing was taken
+        raise Problem(503, "rules-unavailable", "E-invoices cannot be read at the moment", str(error)) from None
     invoice, booked = reading.invoice, reading.booked
     if invoice is None or booked is None:
         errors = [FieldError(each.xpath, each.rule, each.detail) for each in reading.fatal[:_FINDINGS_SHOWN]]

@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import resource
+import signal
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -26,8 +27,10 @@ from invoicing.einvoices.reading import Reading, digest
 CPU_SECONDS = 20
 WALL_SECONDS = 90.0
 DATA_BYTES = 3 * 1024**3
-_AHEAD = 4
+_AHEAD = 3
+_PART_FILES, _PART_BYTES = 8, 64 * 1024
 _TRIES = 3
+_FAILURES = (TimeoutError, ProcessExpired, MemoryError, BrokenProcessPool)
 
 
 class ReadersLostError(OSError):
@@ -63,46 +66,67 @@ class ReaderPool:
 
     async def read(self, data: bytes) -> Reading:
         """Reads one file without holding up the event loop. Never raises for what is in the file."""
-        for _ in range(_TRIES):
-            pool, future = self._schedule(data)
+        for attempt in range(_TRIES):
+            pool, future = self._schedule([data])
             try:
-                return await asyncio.wrap_future(future)
-            except BrokenProcessPool:
-                self._mend(pool)
-            except (TimeoutError, ProcessExpired, MemoryError) as error:
-                return _given_up(data, error)
+                [reading] = await asyncio.wrap_future(future)
+            except _FAILURES as error:
+                if (given_up := self._failed(data, pool, error, attempt)) is not None:
+                    return given_up
+            else:
+                return reading
         raise ReadersLostError
 
     def read_now(self, data: bytes) -> Reading:
         """Reads one file and blocks: for threads."""
-        return self._result(data, *self._schedule(data))
+        for attempt in range(_TRIES):
+            pool, future = self._schedule([data])
+            try:
+                [reading] = future.result()
+            except _FAILURES as error:
+                if (given_up := self._failed(data, pool, error, attempt)) is not None:
+                    return given_up
+            else:
+                return reading
+        raise ReadersLostError
 
     def read_all(self, files: Iterable[bytes]) -> Iterator[Reading]:
-        """Reads many files side by side; the readings come in the order of the files, few of which are held at a time."""
-        waiting: deque[tuple[bytes, ProcessPool, Future[Reading]]] = deque()
-        for data in files:
-            waiting.append((data, *self._schedule(data)))
-            if len(waiting) >= self.workers * _AHEAD:
-                yield self._result(*waiting.popleft())
-        while waiting:
-            yield self._result(*waiting.popleft())
+        """Reads many files side by side; the readings come in the order of the files, few of which are held at a time.
 
-    def _schedule(self, data: bytes) -> tuple[ProcessPool, "Future[Reading]"]:
+        Small files go to a worker several at a time; where one of them fails, each is read again by itself.
+        """
+        waiting: deque[tuple[list[bytes], Future[list[Reading]]]] = deque()
+        for part in _parts(files):
+            waiting.append((part, self._schedule(part)[1]))
+            if len(waiting) > self.workers * _AHEAD:
+                yield from self._readings(*waiting.popleft())
+        while waiting:
+            yield from self._readings(*waiting.popleft())
+
+    def _readings(self, part: list[bytes], future: "Future[list[Reading]]") -> list[Reading]:
+        try:
+            return future.result()
+        except _FAILURES:
+            return [self.read_now(data) for data in part]
+
+    def _schedule(self, part: list[bytes]) -> tuple[ProcessPool, "Future[list[Reading]]"]:
         pool = self._pool
         if not pool.active:
             pool = self._mend(pool)
-        return pool, pool.schedule(_read, args=(data,), timeout=WALL_SECONDS)
+        return pool, pool.schedule(_read, args=(part,), timeout=WALL_SECONDS)
 
-    def _result(self, data: bytes, pool: ProcessPool, future: "Future[Reading]") -> Reading:
-        for _ in range(_TRIES):
-            try:
-                return future.result()
-            except BrokenProcessPool:
-                self._mend(pool)
-                pool, future = self._schedule(data)
-            except (TimeoutError, ProcessExpired, MemoryError) as error:
-                return _given_up(data, error)
-        raise ReadersLostError
+    def _failed(self, data: bytes, pool: ProcessPool, error: Exception, attempt: int) -> Reading | None:
+        """What a failure says of a file; None where the file is not to blame, and it is read again."""
+        if isinstance(error, BrokenProcessPool):
+            self._mend(pool)
+            return None
+        killed_from_outside = isinstance(error, ProcessExpired) and error.exitcode != -signal.SIGXCPU
+        if killed_from_outside and attempt == 0:
+            return None
+        what = (
+            f"more than {WALL_SECONDS:.0f} s" if isinstance(error, TimeoutError) else "more memory or processor time than a file is given"
+        )
+        return Reading("unknown", "unreadable", digest(data), reason=f"reading it took {what}")
 
     def _mend(self, broken: ProcessPool) -> ProcessPool:
         """A pool in the place of one whose idle workers died (the system was out of memory, somebody killed them)."""
@@ -113,9 +137,17 @@ class ReaderPool:
             return self._pool
 
 
-def _given_up(data: bytes, error: Exception) -> Reading:
-    what = f"more than {WALL_SECONDS:.0f} s" if isinstance(error, TimeoutError) else "more memory or processor time than a file is given"
-    return Reading("unknown", "unreadable", digest(data), reason=f"reading it took {what}")
+def _parts(files: Iterable[bytes]) -> Iterator[list[bytes]]:
+    part: list[bytes] = []
+    size = 0
+    for data in files:
+        part.append(data)
+        size += len(data)
+        if len(part) >= _PART_FILES or size >= _PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _limit() -> None:
@@ -130,12 +162,15 @@ def _limit() -> None:
         os.nice(1)
 
 
-def _read(data: bytes) -> Reading:
+def _read(part: list[bytes]) -> list[Reading]:
     from invoicing.einvoices.reader import read  # noqa: PLC0415 - Saxon and the readers live in the workers alone
 
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_SECONDS + 1, resource.RLIM_INFINITY))
-    return read(data)
+    readings = []
+    for data in part:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + CPU_SECONDS + 1, resource.RLIM_INFINITY))
+        readings.append(read(data))
+    return readings
 
 
 _kept: ReaderPool | None = None
