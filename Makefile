@@ -20,7 +20,7 @@ setup: .venv/.stamp  ## make .venv from the hashed requirements and install the 
 .venv/.stamp: requirements.txt $(addsuffix /pyproject.toml,$(MEMBERS))
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.8'
-	@.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.txt
+	@.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.txt
 	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation $(addprefix -e ,$(MEMBERS))
 	@touch $@
 
