@@ -11,9 +11,10 @@ from matching.evaluation.history import HistoryError
 
 
 def evaluate_tool(commands: "argparse._SubParsersAction[Any]") -> None:
-    """`matching evaluate DIR [--decisions OUT]`: learns on the train part, decides on the test part, prints one JSON object."""
+    """`matching evaluate DIR [--decisions OUT] [--pairs]`: learns on the train part, decides on the test part, prints one JSON object."""
     parser = commands.add_parser("evaluate", help="run the matching engine on a folder of histories with the truth beside them")
     parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--pairs", action="store_true", help="the folder holds SAP-like tables of payments, invoices and matches")
     parser.add_argument("--decisions", type=Path, metavar="OUT", help="write each decision with its evidence as a line of JSON")
     parser.set_defaults(run=_evaluate)
 
@@ -28,12 +29,13 @@ def fit_tool(commands: "argparse._SubParsersAction[Any]") -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     """Exit status 1 when the folder cannot be read, 2 when the decisions cannot be written."""
-    from matching.evaluation.report import evaluate  # noqa: PLC0415 - scikit-learn is loaded only where it is needed
+    from matching.evaluation.pairs import evaluate_pairs  # noqa: PLC0415 - scikit-learn is loaded only where it is needed
+    from matching.evaluation.report import evaluate  # noqa: PLC0415 - the same
 
     try:
         with ExitStack() as stack:
             out = stack.enter_context(args.decisions.open("w", encoding="utf-8")) if args.decisions else None
-            answer = evaluate(args.folder, out)
+            answer = evaluate_pairs(args.folder) if args.pairs else evaluate(args.folder, out)
     except HistoryError as error:
         print(f"matching evaluate: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from matching.evaluation.certificate import certify, upper_limit
 from matching.evaluation.history import HistoryError, read_history
+from matching.evaluation.report import evaluate
 
 
 def write(folder: Path, **files: list[dict[str, object]]) -> Path:
@@ -44,13 +45,12 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_prints_one_object_and_writes_each_decision_the_same_twice(tmp_path):
+def test_one_object_comes_of_it_and_each_decision_is_the_same_twice(tmp_path):
     folder = history(tmp_path / "set")
     answers = []
     for at in range(2):
-        done = run("evaluate", folder, "--decisions", tmp_path / f"out{at}")
-        assert done.returncode == 0, done.stderr
-        answer = json.loads(done.stdout)
+        with (tmp_path / f"out{at}").open("w") as out:
+            answer = json.loads(json.dumps(evaluate(folder, out)))
         answers.append(
             {name: answer[name] for name in ("payments", "auto", "auto_correct", "auto_wrong", "review", "unmatched", "certificate")}
         )
@@ -126,3 +126,25 @@ def test_the_model_in_plain_python_is_the_one_that_was_learnt(tmp_path):
     assert sum(steps.values()) != 0
     with pytest.raises(ModelError, match="learn it again"):
         Model.from_dict({"evidence": ["something"], "trees": []})
+
+
+def test_tables_of_pairs_become_a_history(tmp_path):
+    from matching.evaluation.pairs import read_pairs  # noqa: PLC0415 - only this test reads tables
+
+    (tmp_path / "t_invoices.csv").write_text(
+        "invoice_id,Assignment Number,Billing Number,Customer ID,Customer Name,Currency Code,Amount,Document Date,Due Date\n"
+        "0,INV100000000011268,4570986529,C1,Dupont SARL,EUR,100.10,20260105,20260205\n"
+        "1,INV100000000025749,1972953315,C1,Dupont SARL,EUR,50.00,20260105,20260205\n"
+    )
+    (tmp_path / "t_payments.csv").write_text(
+        "payment_id,Business Partner,Account Number,Memo Line,Amount,Currency,Posting Date\n"
+        "0,DUPONT,FR76A,REF 0: 4570986529REF 1: 1972953315,150.09999999999998,EUR,20260201\n"
+    )
+    (tmp_path / "t_matches.csv").write_text('match_id,match_category,invoice_ids,payment_ids\n0,one_pay_multi_inv,"[0, 1]",[0]\n')
+    found = read_pairs(tmp_path, "t")
+    assert found.payments[0].amount_minor == 15_010
+    assert found.payments[0].remittance == ["REF 0: 4570986529 REF 1: 1972953315"]
+    assert [line.cents for line in found.truth["0"].lines] == [10_010, 5_000]
+    (tmp_path / "t_payments.csv").write_text("payment_id,Account Number\n0,x\n")
+    with pytest.raises(HistoryError, match=r"t_payments\.csv, line 2"):
+        read_pairs(tmp_path, "t")

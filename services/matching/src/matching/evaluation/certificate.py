@@ -12,7 +12,7 @@ from math import exp, lgamma, log, log1p
 from typing import Any
 
 CONFIDENCE = 0.95
-BOUND = 0.0008
+BOUND = 0.0009
 """Error rate that is not to be exceeded: what a train part of some thousand payments can prove."""
 STEP = 0.005
 """Coverages are tested in steps of this share of all cases."""

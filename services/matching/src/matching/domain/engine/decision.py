@@ -8,14 +8,20 @@ from dataclasses import dataclass, field
 from math import expm1, log1p
 
 from matching.domain.engine.confidence import Model
-from matching.domain.engine.features import NAMES
+from matching.domain.engine.features import MONEY, NAMES
 from matching.domain.engine.records import Hypothesis
-from matching.domain.engine.text import LONG, NEAR, SHORT
+from matching.domain.engine.text import DIGITS, LONG, NEAR, SHORT
 
 SHOWN = 5
 """Candidates that are shown for a payment."""
 WHOLE = ("exact", "charges_stated", "exchanged")
 ODDS_SURE = 0.05
+DESIGNATED = 0.98
+"""Confidence of what the payer names in full, at least."""
+KNOWN = 0.85
+"""Evidence by which a payer is known: an IBAN, or a name that is the customer's or the beginning of it."""
+RATE_GAP = 0.0115
+"""Share by which a payment in another currency may stay below the middle of the rates seen: further below, it may be a part."""
 RUNS = ("run_but_some", "named_run")
 ODDS_MAX = log1p(1e6 * ODDS_SURE)
 """Most odds against a set of withheld items."""
@@ -41,11 +47,34 @@ def judge(hypotheses: Sequence[Hypothesis], model: Model) -> None:
     simple = any(
         one.rule.split(":")[0] in {"document_number", "exact_amount", "run_of_items"} and one.rule.endswith(WHOLE) for one in hypotheses
     )
+    named = [one for one in hypotheses if designated(one)]
     for one in hypotheses:
         one.confidence = model.probability(one.features)
         if not simple and one.rule.split(":")[0] in RUNS:
             odds = expm1(_values(one)["chance"]) / 1e6
             one.confidence = max(one.confidence, 1 / (1 + odds)) if odds <= ODDS_SURE else min(one.confidence, 1 / (1 + odds))
+    whole = [one for one in named if _values(one)["money"] >= MONEY["rounding"]]
+    clear = named if len(named) == 1 else whole  # an exact sum is no part of an item; charges or a part is for a person
+    if len(clear) == 1:
+        clear[0].confidence = max(clear[0].confidence, DESIGNATED)
+        for one in hypotheses:
+            if one is not clear[0]:
+                one.confidence = min(one.confidence, 1 - DESIGNATED)
+
+
+def designated(one: Hypothesis) -> bool:
+    """Whether a payer who is known, or its parent, names just these items in full: that beats every guess."""
+    value = _values(one)
+    rule, money = one.rule.split(":")
+    return bool(
+        rule == "document_number"
+        and money not in {"over", "rate_short"}
+        and value["weakest_name"] >= DIGITS
+        and (value["virtual_iban"] + value["own_iban"] + value["learned_iban"] + value["name"] >= KNOWN)
+        and not (value["named_left_out"] or value["weakly_named_left_out"] or value["settled_named"] or value["others_named"])
+        and not (value["tied_names"] or value["not_named"])
+        and (not value["rival"] or value["via_parent"])
+    )
 
 
 def decide(hypotheses: Sequence[Hypothesis], threshold: float) -> Decision:
@@ -89,7 +118,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         and value["reference"] <= 0
     ):
         return "a part of an item that is not named clearly is a guess"
-    if money == "rate_short" or (money == "rate" and (value["weakest_name"] < LONG or value["gap_signed"] > 0)):
+    if money == "rate_short" or (money == "rate" and (value["weakest_name"] < LONG or value["gap_signed"] > RATE_GAP)):
         return "the exchange rate is not known"
     if money == "charges" and value["weakest_name"] < SHORT:
         return "charges that nobody stated"

@@ -18,7 +18,8 @@ from matching.domain.engine.text import LONG, Hit, Named
 LIST_MIN = 4
 """Fewest named items that are a list."""
 ROUNDING_MAX = 5
-"""Cents that two sides may differ by through rounding."""
+ROUNDING_PARTS = 1_000_000
+"""Cents that two sides may differ by through rounding, or a millionth of a large amount."""
 CHARGES_MAX = 5_000
 CHARGES_PERCENT = 25
 """Bank charges that nobody stated: a sum seen before, at most this much and this share of what was received."""
@@ -200,7 +201,7 @@ def _named(  # noqa: C901, PLR0912 - a search, one paragraph per kind of set
         if gap == 0:
             equal = prices.count(prices[places[0]]) - 1 if len(places) == 1 else 0
             _add(found, _make("document_number", items, prices, places, pricing, target, equal=equal))
-        elif abs(gap) <= ROUNDING_MAX and target.money != "charges":
+        elif abs(gap) <= max(ROUNDING_MAX, target.amount // ROUNDING_PARTS) and target.money != "charges":
             _add(found, _make("document_number", items, prices, places, pricing, target, residual=gap))
     if target.money == "charges" or not sets:
         return

@@ -226,7 +226,10 @@ def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: d
         for item in items:
             full, strength = forms(item.number)[0]
             digits = forms(item.number)[1][0] if len(forms(item.number)) > 1 else full
-            if strength == FULL and (near(value, full) or (len(digits) > 6 and near(value, digits))):  # noqa: PLR2004
+            orders = [order for order in item.order_numbers if len(order) > 9]  # noqa: PLR2004 - shorter ones are near each other
+            if (strength == FULL and (near(value, full) or (len(digits) > 6 and near(value, digits)))) or any(  # noqa: PLR2004
+                near(value, order) for order in orders
+            ):
                 for span in free:
                     by_span.setdefault((span.start, span.end), []).append(Hit(item, NEAR, span))
 
