@@ -14,7 +14,7 @@ from typing import Any
 CONFIDENCE = 0.95
 BOUND = 0.0009
 """Error rate that is not to be exceeded: what a train part of some thousand payments can prove."""
-STEP = 0.005
+STEP = 0.001
 """Coverages are tested in steps of this share of all cases."""
 
 

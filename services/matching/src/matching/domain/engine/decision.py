@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import expm1, log1p
 
 from matching.domain.engine.confidence import Model
-from matching.domain.engine.features import MONEY, NAMES
+from matching.domain.engine.features import NAMES
 from matching.domain.engine.records import Hypothesis
 from matching.domain.engine.text import DIGITS, LONG, NEAR, SHORT
 
@@ -20,7 +20,7 @@ DESIGNATED = 0.98
 """Confidence of what the payer names in full, at least."""
 KNOWN = 0.85
 """Evidence by which a payer is known: an IBAN, or a name that is the customer's or the beginning of it."""
-RATE_GAP = 0.0115
+RATE_GAP = 0.0075
 """Share by which a payment in another currency may stay below the middle of the rates seen: further below, it may be a part."""
 RUNS = ("run_but_some", "named_run")
 ODDS_MAX = log1p(1e6 * ODDS_SURE)
@@ -53,8 +53,8 @@ def judge(hypotheses: Sequence[Hypothesis], model: Model) -> None:
         if not simple and one.rule.split(":")[0] in RUNS:
             odds = expm1(_values(one)["chance"]) / 1e6
             one.confidence = max(one.confidence, 1 / (1 + odds)) if odds <= ODDS_SURE else min(one.confidence, 1 / (1 + odds))
-    whole = [one for one in named if _values(one)["money"] >= MONEY["rounding"]]
-    clear = named if len(named) == 1 else whole  # an exact sum is no part of an item; charges or a part is for a person
+    best = max((_values(one)["money"] for one in named), default=0.0)
+    clear = [one for one in named if _values(one)["money"] == best]  # an exact sum, or one less known charges, is no part
     if len(clear) == 1:
         clear[0].confidence = max(clear[0].confidence, DESIGNATED)
         for one in hypotheses:
