@@ -42,18 +42,20 @@ async def test_two_tenants_with_equal_numbers_are_two_facts(database: Database) 
 async def test_of_concurrent_claims_one_wins_and_a_rollback_hands_over(database: Database) -> None:
     one = message(TENANT, reminder(20))
     won: list[int] = []
+    claimed = asyncio.Event()
 
     async def claim(number: int) -> None:
         async with database.transaction(TENANT) as conn:
             if not await inbox.claim(conn, "c", [one]):
                 return
+            claimed.set()
             await asyncio.sleep(0.05)
             if number == 0:
                 raise RuntimeError("the first gives up")
             won.append(number)
 
     first = asyncio.create_task(claim(0))
-    await asyncio.sleep(0.03)
+    await claimed.wait()
     others = await asyncio.gather(first, *(claim(number) for number in range(1, 6)), return_exceptions=True)
     assert isinstance(others[0], RuntimeError)
     assert others[1:] == [None] * 5
