@@ -197,9 +197,10 @@ def test_hostile_file_is_refused_in_seconds(said, data):
 
 
 def test_reader_that_runs_away_is_replaced_and_the_pool_lives():
-    with mock.patch.object(pool, "WALL_SECONDS", 1.0), ReaderPool(1) as made:
+    with mock.patch.object(pool, "WALL_SECONDS", 0.05), ReaderPool(1) as made:
         cold = made.read_now(ubl())  # compiling takes longer than this pool allows
-        assert (cold.verdict, cold.reason) == ("unreadable", "reading it took more than 1 s")
+        assert cold.verdict == "unreadable"
+        assert (cold.reason or "").startswith("reading it took more than")
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with ReaderPool(1) as made:
         made.read_now(b"")
