@@ -14,6 +14,8 @@ from typing import Any
 CONFIDENCE = 0.95
 BOUND = 0.0009
 """Error rate that is not to be exceeded: what a train part of some thousand payments can prove."""
+LEAST = 0.85
+"""No threshold is lower, whatever the sample proves on the whole: the last payments let in must be likely right, too."""
 STEP = 0.001
 """Coverages are tested in steps of this share of all cases."""
 
@@ -82,7 +84,8 @@ def _least(wrong: int, bound: float, confidence: float) -> int:
 def certify(scores: Sequence[tuple[float, bool]], sample: int, bound: float = BOUND, confidence: float = CONFIDENCE) -> Certificate:
     """The loosest threshold that the sequence reaches. `scores` are (confidence, right) of what may be automatic, of `sample` cases."""
     procedure = (
-        f"fixed-sequence test of coverages in steps of {STEP:.1%} of the sample, from the least that passes with one error; "
+        f"fixed-sequence test of coverages in steps of {STEP:.1%} of the sample, from the least that passes with one error to a "
+        f"threshold of {LEAST}; "
         f"one-sided Clopper-Pearson limit at {confidence:.0%}; scores cross-fitted by customer on the train part"
     )
     ordered = sorted(scores, key=lambda pair: (-pair[0], pair[1]))
@@ -95,7 +98,7 @@ def certify(scores: Sequence[tuple[float, bool]], sample: int, bound: float = BO
     tested = 0
     count = first
     step = max(1, int(sample * STEP))
-    while 0 < count <= len(ordered):
+    while 0 < count <= len(ordered) and ordered[count - 1][0] >= LEAST:
         tested += 1
         limit = upper_limit(errors[count], count, confidence)
         if limit > bound:
@@ -104,7 +107,7 @@ def certify(scores: Sequence[tuple[float, bool]], sample: int, bound: float = BO
         count += step
     if passed is None:  # too few cases, or errors among the surest: only what is surer than any error is automatic
         clean = next((at for at, (_, right) in enumerate(ordered) if not right), len(ordered))
-        threshold = ordered[clean - 1][0] if clean else 1.0
+        threshold = max(ordered[clean - 1][0], LEAST) if clean else 1.0
         return Certificate(
             procedure, bound, confidence, sample, clean, 0, upper_limit(0, clean, confidence), threshold, certified=False, tested=tested
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import expm1, log1p
 
 from matching.domain.engine.confidence import Model
-from matching.domain.engine.features import NAMES
+from matching.domain.engine.features import NAMES, TWICE_DAYS
 from matching.domain.engine.records import Hypothesis
 from matching.domain.engine.text import DIGITS, LONG, NEAR, SHORT
 
@@ -25,8 +25,6 @@ RATE_GAP = 0.0075
 RUNS = ("run_but_some", "named_run")
 ODDS_MAX = log1p(1e6 * ODDS_SURE)
 """Most odds against a set of withheld items."""
-TWICE_DAYS = (0.0, 1.0, 7.0)
-"""Days after which a payment file that was sent twice comes again: the same day, the next, with the next week's run."""
 REVIEW_MIN = 0.02
 """A best reading less probable than this is none."""
 
@@ -134,7 +132,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the payer names what is settled"
     if rule in RUNS and value["chance"] > ODDS_MAX:
         return "other sets of withheld items come to the same sum"
-    if value["equal_items"] and named and (value["tied_names"] or value["weakest_name"] <= NEAR) and value["reference"] <= 0:
+    if value["equal_items"] and named and (value["tied_names"] or value["weakest_name"] < NEAR) and value["reference"] <= 0:
         return "what is named fits several items of the same amount"
     if (
         not named

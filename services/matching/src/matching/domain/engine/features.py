@@ -73,6 +73,8 @@ NAMES = tuple(SIGN)
 RUN_GAP = 12
 """Days between the last item of one payment run and the first of the next."""
 PAIR = 2
+TWICE_DAYS = (0, 1, 7)
+"""Days after which a payment file that was sent twice comes again: the same day, the next, with the next week's run."""
 
 MONEY = {
     "exact": 6.0, "charges_stated": 6.0, "exchanged": 6.0, "rounding": 5.0, "charges": 4.0, "rate": 3.0, "over": 1.0, "short": 1.0,
@@ -198,7 +200,7 @@ def features(setting: Setting, reading: Reading, all_readings: Sequence[Reading]
         taste,
         float(offered) * taste,
         1.0 / (1 + min(same)) if same else 0.0,
-        float(min(same)) if same else 99.0,
+        float(next((days for days in TWICE_DAYS if days in same), min(same))) if same else 99.0,
         log1p(habit.payments),
         habit.silent / habit.payments if habit.payments else 0.3,
         habit.several / habit.payments if habit.payments else 0.1,

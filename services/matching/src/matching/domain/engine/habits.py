@@ -3,7 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 from matching.domain.engine.parties import compact
 from matching.domain.engine.records import Clues, Id, Line
@@ -12,11 +12,17 @@ KEPT = 24
 """Payments of a payer that are remembered."""
 GRACE_DAYS = 400
 """How long after its last day a discount may still be a reading."""
+MONDAY = 0
+WEEKEND = timedelta(days=2)
+RUN_MIN = 6
+"""Fewest invoices by which a payment run tells how often its payer pays."""
 
 
 @dataclass(slots=True)
 class Habit:
-    """How one customer pays. `late` are days after the due date, one per payment; `paid` the last payments' amount and day."""
+    """How one customer pays. `late` are days after the due date, one per payment; `paid` the last payments' amount and day,
+    `last_due` and `last_run` the last due date in the last payment of several items and the day on which it was made.
+    """
 
     payments: int = 0
     late: deque[int] = field(default_factory=lambda: deque(maxlen=KEPT))
@@ -27,8 +33,8 @@ class Habit:
     discounts_offered: int = 0
     oldest_first: int = 0
     last_due: date | None = None
+    last_run: date | None = None
     cutoff: int | None = None
-    last_credit: date | None = None
 
     def usual_delay(self) -> tuple[float, float]:
         """Median and spread in days of how late it pays; (0, 0) when nothing is known."""
@@ -41,12 +47,15 @@ class Habit:
 
 @dataclass(slots=True)
 class Learnt:
-    """All that is learnt: aliases by IBAN and by name, habits by customer, charges that banks take, rates seen by currency pair."""
+    """All that is learnt: aliases by IBAN and by name, habits by customer, charges that banks take, days between
+    two payment runs, rates seen by currency pair.
+    """
 
     ibans: dict[str, Counter[Id]] = field(default_factory=dict)
     names: dict[str, Counter[Id]] = field(default_factory=dict)
     habits: dict[Id, Habit] = field(default_factory=dict)
     charges: Counter[int] = field(default_factory=Counter)
+    gaps: Counter[int] = field(default_factory=Counter)
     rates: dict[tuple[str, str], tuple[float, float, int]] = field(default_factory=dict)
 
     def habit(self, customer_id: Id) -> Habit:
@@ -86,8 +95,7 @@ class Learnt:
         if len(lines) > 2 and dues:  # noqa: PLR2004 - a payment run, not a pair
             habit.last_due = max(dues)
             habit.cutoff = (clues.booking_date - habit.last_due).days
-            credit_days = [line.item.issue_date for line in lines if line.item.original_minor < 0]
-            habit.last_credit = max([*credit_days, *([habit.last_credit] if habit.last_credit else [])], default=None)
+            self._run(habit, clues.booking_date, habit.last_due, len(dues))
         for line in lines:
             if line.reason == "bank_charges":
                 self.charges[line.diff_cents] += 1
@@ -98,3 +106,17 @@ class Learnt:
                 rate = clues.amount_minor / total
                 low, high, seen = self.rates.get((clues.currency, currency), (rate, rate, 0))
                 self.rates[clues.currency, currency] = (min(low, rate), max(high, rate), seen + 1)
+
+    def _run(self, habit: Habit, booked: date, last_due: date, count: int) -> None:
+        """When a payment run was made. A weekend's is booked on Monday: its day is the one that lies as usual after the run before."""
+        days = [booked]
+        if booked.weekday() == MONDAY and booked - last_due <= WEEKEND:
+            days = [max(last_due, booked - WEEKEND) + timedelta(days=after) for after in range(3)]
+            days = [day for day in days if day <= booked] or [booked]
+        day = days[0]
+        if habit.last_run is not None:
+            before = habit.last_run
+            day = max(days, key=lambda one: (self.gaps[(one - before).days], -one.toordinal()))
+            if count >= RUN_MIN:
+                self.gaps[(day - before).days] += 1
+        habit.last_run = day

@@ -4,7 +4,7 @@ What the payer names is tried first, then what adds up without words. All search
 is kept as the first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from math import comb, gcd
@@ -117,9 +117,9 @@ def readings(clues: Clues, items: Sequence[OpenItem], named: Named, learnt: Lear
         if not one.items:
             continue
         for pricing, prices in one.prices:
-            _named(found, clues, one.items, prices, pricing, target, named, habit)
+            _named(found, clues, one.items, prices, pricing, target, named, habit, learnt.gaps)
             if target.money != "charges":
-                _unnamed(found, clues, one.items, prices, pricing, target, habit)
+                _unnamed(found, clues, one.items, prices, pricing, target, habit, learnt.gaps, silent=not (named.hits or named.unread))
             else:
                 _single(found, one.items, prices, pricing, target)
     for target in sums[:2]:
@@ -180,7 +180,7 @@ def _make(
 
 def _named(  # noqa: C901, PLR0912 - a search, one paragraph per kind of set
     found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], prices: list[int], pricing: str,
-    target: Target, named: Named, habit: Habit,
+    target: Target, named: Named, habit: Habit, gaps: Mapping[int, int],
 ) -> None:  # fmt: skip
     """Sets that the text names, whole or in part, and with what it leaves out."""
     if not named.hits and not named.ranged:
@@ -218,7 +218,7 @@ def _named(  # noqa: C901, PLR0912 - a search, one paragraph per kind of set
                     found, _make("document_numbers_in_part", items, prices, [one for one in most if one != at], pricing, target, withheld=1)
                 )
     if pricing == "full":
-        _named_run(found, clues, items, prices, target, sets[min(1, len(sets) - 1)], habit)
+        _named_run(found, clues, items, prices, target, sets[min(1, len(sets) - 1)], habit, gaps)
     for places in sets:
         gap = target.amount - sum(prices[at] for at in places)
         if gap:
@@ -227,16 +227,13 @@ def _named(  # noqa: C901, PLR0912 - a search, one paragraph per kind of set
 
 def _named_run(
     found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], prices: list[int], target: Target,
-    listed: tuple[int, ...], habit: Habit,
+    listed: tuple[int, ...], habit: Habit, gaps: Mapping[int, int],
 ) -> None:  # fmt: skip
-    """A long list, cut off as a rule: what it leaves out between its ends is not paid, unless that leads nowhere."""
+    """A long list, cut off as a rule: what it leaves out between its ends is not paid, or cannot be read."""
     if len(listed) < LIST_MIN or sum(prices[at] for at in listed) == target.amount:
         return
     outside = [at for at in range(listed[0], listed[-1] + 1) if items[at].open_minor > 0 and at not in listed]
-    before = len(found)
-    _runs(found, clues, items, prices, target, habit, listed, outside)
-    if len(found) == before and outside:
-        _runs(found, clues, items, prices, target, habit, listed)
+    _runs(found, clues, items, prices, target, habit, gaps, listed, outside, silent=False)
 
 
 def _completed(
@@ -302,7 +299,7 @@ def _single(
 
 def _unnamed(
     found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], prices: list[int], pricing: str,
-    target: Target, habit: Habit,
+    target: Target, habit: Habit, gaps: Mapping[int, int], *, silent: bool,
 ) -> None:  # fmt: skip
     """What adds up without a word: one item, a run in due order, a run but for a few, any few of the oldest."""
     _single(found, items, prices, pricing, target)
@@ -331,15 +328,15 @@ def _unnamed(
                 tried = comb(len(part), len(places))
                 _add(found, _make("combination", items, prices, places, pricing, target, chance=tried * grain / spread))
     if pricing == "full":
-        _runs(found, clues, items, prices, target, habit)
+        _runs(found, clues, items, prices, target, habit, gaps, silent=silent)
 
 
 def _runs(
     found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], prices: list[int], target: Target, habit: Habit,
-    inside: Sequence[int] = (), outside: Sequence[int] = (),
+    gaps: Mapping[int, int], inside: Sequence[int] = (), outside: Sequence[int] = (), *, silent: bool,
 ) -> None:  # fmt: skip
     """Payment runs with a few items withheld; `inside` and `outside` are what the text says of some of them."""
-    for solution in payment_runs(clues, items, target.amount, habit, set(inside), set(outside)):
+    for solution in payment_runs(clues, items, target.amount, habit, gaps, set(inside), set(outside), silent=silent):
         rule = "named_run" if inside else "run_but_some"
         reading = _make(rule, items, prices, solution.places, "full", target, chance=solution.odds_against, withheld=solution.withheld)
         key = _key(reading)

@@ -212,26 +212,52 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     return Named(chosen, _ranged(text, chosen, known), _unread(text, taken, ignored))
 
 
-def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: dict[tuple[int, int], list[Hit]]) -> None:
+def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: dict[tuple[int, int], list[Hit]]) -> None:  # noqa: C901 - a search
     """Adds items whose number stands there but for one letter, where nothing whole stands there."""
     firm = {
         position for (start, end), hits in by_span.items() if any(hit.strength >= LONG for hit in hits) for position in range(start, end)
     }
+    free: dict[str, list[Span]] = {}
+    written: dict[str, list[str]] = {}
     for value, spans in runs.items():
         if not 7 <= len(value) <= 20 or not value[-1].isdigit():  # noqa: PLR2004 - shorter ones are near too many
             continue
-        free = [span for span in spans if not span.other and not any(at in firm for at in range(span.start, span.end))]
-        if not free:
-            continue
-        for item in items:
-            full, strength = forms(item.number)[0]
-            digits = forms(item.number)[1][0] if len(forms(item.number)) > 1 else full
-            orders = [order for order in item.order_numbers if len(order) > 9]  # noqa: PLR2004 - shorter ones are near each other
-            if (strength == FULL and (near(value, full) or (len(digits) > 6 and near(value, digits)))) or any(  # noqa: PLR2004
-                near(value, order) for order in orders
-            ):
-                for span in free:
-                    by_span.setdefault((span.start, span.end), []).append(Hit(item, NEAR, span))
+        loose = [span for span in spans if not span.other and not any(at in firm for at in range(span.start, span.end))]
+        if loose:
+            free[value] = loose
+            for one in _shortened(value):
+                written.setdefault(one, []).append(value)
+    if not free:
+        return
+    meant: dict[str, list[OpenItem]] = {value: [] for value in free}
+    for item in items:
+        values = {
+            value
+            for number in _long_forms(item)
+            for one in written.keys() & _shortened(number)
+            for value in written[one]
+            if near(value, number)
+        }
+        for value in values:
+            meant[value].append(item)
+    for value, found in meant.items():
+        for item in found:
+            for span in free[value]:
+                by_span.setdefault((span.start, span.end), []).append(Hit(item, NEAR, span))
+
+
+def _long_forms(item: OpenItem) -> list[str]:
+    """The forms of an item's numbers that are long enough to be known with a letter wrong."""
+    (full, _), *others = forms(item.number)
+    digits = others[0][0] if others else ""
+    orders = [order for order in item.order_numbers if len(order) > 9]  # noqa: PLR2004 - shorter ones are near each other
+    return [full, *([digits] if len(digits) > 6 else []), *orders]  # noqa: PLR2004
+
+
+@lru_cache(maxsize=20_000)
+def _shortened(value: str) -> frozenset[str]:
+    """The value, and all that is left of it without one letter: two that are `near` have one of these in common."""
+    return frozenset([value, *(value[:at] + value[at + 1 :] for at in range(len(value)))])
 
 
 def _unread(text: Text, taken: set[int], ignored: Container[str]) -> int:
