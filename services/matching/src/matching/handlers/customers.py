@@ -27,7 +27,7 @@ from matching.storage import parties
 from matching.storage.books import account_id, lock
 from matching.storage.erasure import forget
 from matching.storage.parties import look_again_at, set_known_ibans
-from matching.tables import CUSTOMER, CUSTOMER_IDENTITY
+from matching.tables.parties import CUSTOMER, CUSTOMER_IDENTITY
 
 SLICE = 1_000
 

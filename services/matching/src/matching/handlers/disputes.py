@@ -20,7 +20,7 @@ from matching.handlers.publishing import save_and_publish
 from matching.storage.books import lock
 from matching.storage.items import contested, credit_pairs
 from matching.storage.rows import fetch
-from matching.tables import DISPUTE
+from matching.tables.parties import DISPUTE
 
 
 async def keep_disputes(conn: AsyncConnection, messages: Sequence[Message[DisputeState]], ctx: Context) -> None:

@@ -20,7 +20,7 @@ from matching.domain.remittances import RemittanceLine
 from matching.storage import expected as stored
 from matching.storage.expected import Expected
 from matching.storage.rows import fetch
-from matching.tables import PROMISE
+from matching.tables.expected import PROMISE
 
 _ENDS = {"kept": "received", "broken": "expired", "cancelled": "cancelled"}
 

@@ -1,0 +1,85 @@
+"""Expected payments: lists, announced money, promises, instructions given before the invoice."""
+
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, Date, DateTime, Index, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+from matching.tables.columns import METADATA, need, tenant
+
+EXPECTED_PAYMENT = Table(
+    "expected_payment",
+    METADATA,
+    tenant(),
+    Column("expected_id", UUID, primary_key=True),
+    need("version", BigInteger),
+    need("entity_id", UUID),
+    need("kind", Text),
+    Column("form", Text),
+    Column("payer_customer_id", UUID),
+    need("currency", Text),
+    need("amount_minor", BigInteger),
+    Column("reference", Text),
+    Column("document_number", Text),
+    Column("expected_on", Date),
+    Column("holds_until", Date),
+    need("lines", JSONB),
+    need("missing", ARRAY(Text)),
+    need("status", Text),
+    Column("payment_id", UUID),
+    need("created_by", Text),
+    need("created_at", DateTime(timezone=True)),
+    Index(
+        "expected_payment_waiting",
+        "tenant_id",
+        "entity_id",
+        "amount_minor",
+        postgresql_where=text("status IN ('waiting', 'partly')"),
+    ),
+    CheckConstraint("amount_minor >= 0", name="expected_payment_not_negative"),
+    CheckConstraint(
+        "kind IN ('remittance', 'direct_debit', 'cheque', 'card', 'transfer', 'promise', 'plan_instalment')", name="expected_payment_kind"
+    ),
+    CheckConstraint("status IN ('waiting', 'partly', 'received', 'expired', 'cancelled', 'failed')", name="expected_payment_status"),
+)
+"""Remittance lists, announced money and promises: `lines` is the debtor's designation, `reference` (normalised) what the payment says."""
+
+PAYMENT_INSTRUCTION = Table(
+    "payment_instruction",
+    METADATA,
+    tenant(),
+    Column("instruction_id", UUID, primary_key=True),
+    need("entity_id", UUID),
+    need("bank_account_id", UUID),
+    need("source_system", Text),
+    need("invoice_number", Text),
+    need("customer_id", UUID),
+    need("virtual_iban_id", UUID),
+    need("reference", Text),
+    Column("invoice_id", UUID),
+    need("created_at", DateTime(timezone=True)),
+    Index("payment_instruction_number", "tenant_id", "entity_id", "source_system", "invoice_number", unique=True),
+    Index("payment_instruction_reference", "tenant_id", "entity_id", "reference", unique=True),
+    Index("payment_instruction_virtual", "tenant_id", "virtual_iban_id"),
+)
+"""Where an invoice is to be paid, asked before it exists; `invoice_id` once it has come."""
+
+PROMISE = Table(
+    "promise",
+    METADATA,
+    tenant(),
+    Column("promise_id", UUID, primary_key=True),
+    need("version", BigInteger),
+    need("status", Text),
+)
+"""Dunning's promises at their highest version; what is expected because of one is in `expected_payment` under the same id."""
+
+PAYMENT_SET_OFF = Table(
+    "payment_set_off",
+    METADATA,
+    tenant(),
+    Column("payment_id", UUID, primary_key=True),
+    Column("credit_item_id", UUID, primary_key=True),
+    Column("item_id", UUID, primary_key=True),
+    need("amount_minor", BigInteger),
+    CheckConstraint("amount_minor > 0", name="payment_set_off_above_zero"),
+)
+"""Which set-offs came with a payment's remittance list: unmatching the payment undoes them too."""
