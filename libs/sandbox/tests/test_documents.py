@@ -80,6 +80,17 @@ def test_ubl_adds_up(seed: int) -> None:
         assert gross - sums("{*}LegalMonetaryTotal/{*}PrepaidAmount") == sums("{*}LegalMonetaryTotal/{*}PayableAmount")
 
 
+def test_every_bad_document_of_the_full_play_can_be_written() -> None:
+    world = generate(seed=1)
+    bad = [each for day in world.days for each in day.bad_documents]
+    assert {(each.document.channel, each.fault) for each in bad} >= {
+        (channel, fault) for channel in ("ubl", "cii", "facturx") for fault in ("bad_sum", "missing_field", "unknown_seller")
+    }
+    for each in bad:
+        if each.document.channel != "json":
+            assert erp(world).file(each.document, each.fault)
+
+
 def test_bad_documents_are_bad() -> None:
     world = generate(seed=4, customers=10, days=10)
     good = documents(world)[-1]

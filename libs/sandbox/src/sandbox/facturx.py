@@ -27,7 +27,15 @@ def write(document: Document, *, seller: Party, buyer: Customer, account: str, f
         f"VAT {_amount(document.tax_minor, document)}, total {_amount(document.total_minor, document)}",
         f"To pay {_amount(document.payable_minor, document)} to {account}",
     ]
-    made: bytes = generate_from_binary(_page(lines), xml, flavor="factur-x", level="en16931", check_xsd=False, check_schematron=False)
+    about = {
+        "author": seller.name,
+        "title": lines[1],
+        "subject": lines[1],
+        "keywords": "Factur-X",
+    }  # not read from the XML: it may be spoiled
+    made: bytes = generate_from_binary(
+        _page(lines), xml, flavor="factur-x", level="en16931", check_xsd=False, check_schematron=False, pdf_metadata=about
+    )
     return made
 
 
