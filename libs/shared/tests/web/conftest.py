@@ -1,4 +1,3 @@
-import os
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from shared.clock import machine_now
 from shared.db import Database, async_url
 from shared.tables import attach
+from shared.testing.fixtures import Infrastructure
 from shared.web.auth import Verifier
 from shared.web.pagination import Cursors
 from sqlalchemy import Column, Integer, MetaData, Table, Text
@@ -77,11 +77,8 @@ def client_of():
 
 
 @pytest.fixture(scope="session")
-async def postgres_url() -> AsyncIterator[str]:
-    admin = os.environ.get("ENCOURS_POSTGRES_ADMIN_URL")
-    if not admin:
-        infrastructure = pytest.importorskip("onemachine.testing", reason="no server named and none to start").infrastructure
-        admin = (await infrastructure()).postgres_admin_url
+async def postgres_url(infrastructure: Infrastructure) -> AsyncIterator[str]:
+    admin = infrastructure.admin_dsn
     name = f"web_{secrets.token_hex(6)}"
     engine = create_async_engine(async_url(admin), isolation_level="AUTOCOMMIT")
     async with engine.connect() as conn:
