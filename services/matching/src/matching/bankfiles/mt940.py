@@ -82,6 +82,7 @@ def _fields(file: BinaryIO) -> Iterator[tuple[str, list[str]]]:
             tag, value = found[1].upper(), [found.string[found.end() :]]
         elif not tag:
             continue
+        # block marks of SWIFT's envelope end a message; national character sets show its braces as other letters
         elif line.startswith(("{", "-}", "\xe44:", "-XXX", "\xadXXX")) or line.strip() == "-":
             yield tag, value
             tag = ""
