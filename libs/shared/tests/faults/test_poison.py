@@ -52,18 +52,20 @@ async def test_a_poisoning_tenant_is_parked_and_a_healthy_one_does_not_notice(to
         await toy.send(bad)
         toy.injected["poison of one tenant"] += len(bad)
         await toy.feed([(healthy, payment(turn * 10 + number)) for number in range(10)])
-    await toy.feed([(poisoning, payment(10_000))])
-    toy.fed.payments.popitem()  # good, but its tenant is parked by now
 
     async def healthy_done() -> bool:
         return await toy.count("SELECT count(*) FROM payment") >= 150
 
     await eventually(healthy_done, seconds=60, what="the healthy tenant's payments")
 
-    async def aside() -> bool:
-        return await toy.count("SELECT count(*) FROM dead_letter") == 301
+    async def aside(letters: int) -> bool:
+        return await toy.count("SELECT count(*) FROM dead_letter") == letters
 
-    await eventually(aside, seconds=60, what="301 dead letters")
+    await eventually(lambda: aside(300), seconds=60, what="300 dead letters")
+    # only a later batch knows that the tenant is parked: what shares one with the poison is judged on its own merit
+    await toy.feed([(poisoning, payment(10_000))])
+    toy.fed.payments.popitem()  # good, but its tenant is parked by now
+    await eventually(lambda: aside(301), seconds=60, what="301 dead letters")
     parked = await toy.count("SELECT count(*) FROM dead_letter WHERE parked")
     assert parked >= 1
     assert await toy.count(f"SELECT count(*) FROM dead_letter WHERE tenant_id <> '{poisoning}'") == 0  # noqa: S608 - our own text
