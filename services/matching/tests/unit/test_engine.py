@@ -10,11 +10,11 @@ from matching.domain.engine.combinations import few, runs
 from matching.domain.engine.decision import decide, never_automatic
 from matching.domain.engine.features import NAMES
 from matching.domain.engine.habits import Habit, Learnt
+from matching.domain.engine.index import Index
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.records import Clues, Customer, OpenItem
 from matching.domain.engine.search import search
 from matching.domain.engine.text import forms, name_items, read
-from matching.evaluation.index import Index
 
 DAY = date(2026, 3, 10)
 
@@ -73,6 +73,13 @@ def test_a_range_names_what_lies_between_its_ends():
     items = [item(f"FA2024-0000{number}", 100) for number in range(1, 7)]
     named = name_items(read(["FA2024-00002 bis FA2024-00005"]), items)
     assert [one.number[-1] for one in named.ranged] == ["2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize(("text", "refused"), [("", True), ("FA2024-00001", False)])
+def test_what_is_disputed_is_paid_only_where_it_is_named(text, refused):
+    every = found(clues(900, text), item("FA2024-00001", 900, contested_minor=100))
+    (exact,) = [one for one in every if one.rule in {"exact_amount:exact", "document_number:exact"}]
+    assert (never_automatic([exact]) == "what is disputed is paid only where it is named") == refused
 
 
 def test_what_is_named_wins_over_what_has_the_amount():

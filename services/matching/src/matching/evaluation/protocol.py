@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 from matching.domain.engine.habits import Learnt
+from matching.domain.engine.index import Index
 from matching.domain.engine.records import Clues, Hypothesis, Id, Line, OpenItem
 from matching.domain.engine.search import Found, search
 from matching.evaluation.history import History, Truth
-from matching.evaluation.index import Index
 
 Items = Mapping[Id, OpenItem]
 

@@ -9,7 +9,7 @@ from math import expm1, log1p
 
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.features import NAMES, TWICE_DAYS
-from matching.domain.engine.records import Hypothesis
+from matching.domain.engine.records import Hypothesis, Line
 from matching.domain.engine.text import DIGITS, LONG, NEAR, SHORT
 
 SHOWN = 5
@@ -108,6 +108,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "nobody knows the payer"
     if value["named_left_out"] > 0:
         return "the payer names an open item that this leaves out"
+    if value["weakest_name"] <= 0 and value["reference"] <= 0 and any(_contested(line) for line in best.lines):
+        return "what is disputed is paid only where it is named"
     if rule in {"only_item", "instalment", "near_amount"}:
         return "a part of an item that nobody named is a guess"
     if (
@@ -169,6 +171,11 @@ def _why_lost(ranked: Sequence[Hypothesis]) -> str | None:
     if second["named_left_out"] > first["named_left_out"]:
         return "leaves out what is named"
     return "is less probable in the history of such payments"
+
+
+def _contested(line: Line) -> bool:
+    """Whether a line takes more than what is not in dispute of its item."""
+    return line.item.contested_minor > 0 and line.cents > line.item.open_minor - line.item.contested_minor
 
 
 def _values(one: Hypothesis) -> dict[str, float]:

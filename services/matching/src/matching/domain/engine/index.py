@@ -1,4 +1,5 @@
-"""Candidates in memory: the same clues as the service finds by SQL, for histories that are run without a database.
+"""Candidates in memory, found by key: a whole history where `matching evaluate` runs without a database, or what the service's SQL
+found for one payment. Both feed the engine through this one class.
 
 Every look-up is by key (number, reference, IBAN, beginning of a name), so its cost does not grow with the number of items.
 """
@@ -17,6 +18,25 @@ SETTLED_MAX = 60
 SAME_MAX = 60
 STRONG = 5
 """How strong a form of a number must be to find an item whose customer nobody knows."""
+
+
+def document_keys(number: str, order_numbers: Iterable[str], reference: str | None) -> set[str]:
+    """What finds an item whose customer nobody knows, folded: its number whole or its digits, its orders, its reference."""
+    keys = {form for form, strength in forms(number) if strength >= STRONG}
+    keys.update(order_numbers)
+    if reference:
+        keys.add(reference)
+    return keys
+
+
+def name_keys(name: str) -> set[str]:
+    """What finds a customer by name: it is compared by how these begin."""
+    return {compact(name), whole(name)} - {""}
+
+
+def written_keys(name: str) -> set[str]:
+    """The forms of a written name that are compared with `name_keys`; those too short to say anything are left out."""
+    return {key for key in (compact(name), whole(name), whole(name).removeprefix("STE")) if len(key) >= PREFIX_MIN}
 
 
 class Index:
@@ -48,8 +68,8 @@ class Index:
             self.by_iban[iban] = key
         if customer.parent_id is not None:
             self.children.setdefault(customer.parent_id, []).append(key)
-        for name in {compact(customer.name), whole(customer.name)}:
-            self.by_name.setdefault(name[:PREFIX_MIN], []).append(key)
+        for start in {name[:PREFIX_MIN] for name in name_keys(customer.name)}:
+            self.by_name.setdefault(start, []).append(key)
 
     def add_item(self, item: OpenItem) -> None:
         """Takes an item in, to be found by its customer, its number, its order and its reference."""
@@ -57,11 +77,15 @@ class Index:
         self.prices.setdefault((item.currency, item.open_minor), {})[item.item_id] = item
         if item.discount_percent:
             self.discounts.add(item.discount_percent)
-        keys = {form for form, strength in forms(item.number) if strength >= STRONG}
-        keys.update(item.order_numbers)
-        if item.reference:
-            keys.add(item.reference)
-        for key in keys:
+        self._document(item)
+
+    def add_settled(self, item: OpenItem) -> None:
+        """Takes in an item that has nothing open any more, but may be named again; a customer's oldest first."""
+        self.lately.setdefault(item.customer_id, deque(maxlen=SETTLED_MAX)).append(item)
+        self._document(item)
+
+    def _document(self, item: OpenItem) -> None:
+        for key in document_keys(item.number, item.order_numbers, item.reference):
             held = self.documents.get(key)
             if held is None:
                 self.documents[key] = item
@@ -107,11 +131,9 @@ class Index:
 
     def like(self, written: str) -> Iterator[Customer]:
         """Customers whose name begins as this one does."""
-        keys = {compact(written)[:PREFIX_MIN], whole(written)[:PREFIX_MIN], whole(written).removeprefix("STE")[:PREFIX_MIN]}
         seen = set()
-        for key in sorted(keys):
-            if len(key) >= PREFIX_MIN:
-                for one in self.by_name.get(key, ()):
-                    if one not in seen:
-                        seen.add(one)
-                        yield self.customers[one]
+        for key in sorted({one[:PREFIX_MIN] for one in written_keys(written)}):
+            for one in self.by_name.get(key, ()):
+                if one not in seen:
+                    seen.add(one)
+                    yield self.customers[one]
