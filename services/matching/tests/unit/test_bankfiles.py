@@ -202,3 +202,86 @@ def test_the_command_line_gives_a_verdict_on_whatever_it_is_handed(tmp_path, cap
     assert all(summary["findings"] for summary in summaries)
     status, lines = run(capsys, tmp_path / "none")
     assert (status, lines[0]["summary"]["verdict"]) == (2, "unreadable")
+
+
+def mt940_of(line: str, notes: str = "") -> bytes:
+    return (
+        f":20:A\r\n:25:DE89370400440532013000\r\n:28C:1\r\n:60F:C260301EUR0,\r\n{line}\r\n{notes}:62F:C260302EUR1234,56\r\n-\r\n".encode()
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ":61:2603020302C1234,56NTRFNONREF",
+        ":61:260302C1234,56NTRFNONREF",
+        ":61:2603020302CR1.234,56NTRFNONREF",
+        ":61:2603020302C 1234.56NTRFNONREF//",
+        ":61:2603020302RD1234,56NTRFNONREF",
+        ":61:2603020302CR0000001234,56S103NONREF//NONREF\r\n/OCMT/EUR1234,56/",
+    ],
+)
+def test_one_credit_is_read_however_mt940_writes_it(line):
+    (statement,), (one,) = everything(mt940_of(line))
+    assert statement.verdict() is None
+    assert (one.signed_minor, one.bank_reference, one.end_to_end_id) == (123_456, None, None)
+
+
+@pytest.mark.parametrize("amount", ["1.234.56", "1,234.56", "1.23,4,56", "12.34,56", "1234,567"])
+def test_an_amount_of_mt940_that_may_mean_several_things_is_refused(amount):
+    (statement,), found = everything(mt940_of(f":61:2603020302C{amount}NTRFNONREF"))
+    assert (statement.verdict()[0], found) == ("entry_differs", [])
+
+
+def test_a_german_reference_that_points_into_the_text_is_none():
+    notes = ":86:166?00GUTSCHRIFT?20EREF+RE-2026-7?21SVWZ+Rechnung 7?32MUELLER GMBH?33 UND SOEHNE?65ZUSATZ?70FUER MEIER KG\r\n"
+    _, (one,) = everything(mt940_of(":61:2603020302C1234,56NTRFKREF+//B-1", notes))
+    assert (one.end_to_end_id, one.bank_reference, one.counterparty_name) == ("RE-2026-7", "B-1", "MUELLER GMBH UND SOEHNE")
+    assert one.remittance == ["Rechnung 7", "ZUSATZ"]
+
+
+def test_braces_that_a_french_character_set_turned_into_letters_are_signs_still():
+    text = samples.cfonb120()
+    french = text.replace("{", "\u00e9").replace("}", "\u00e8")
+    assert everything(french.encode("cp1252")) == everything(french.encode()) == everything(text.encode())
+
+
+@pytest.mark.parametrize("name", ["coda"])
+def test_a_sign_that_is_none_is_never_taken_for_a_debit(name):
+    text = samples.ALL[name]()
+    for wrong in (
+        text.replace("1000000000050500020326", "X000000000050500020326"),
+        text.replace("EUR0000000001145500", "EUR2000000001145500"),
+    ):
+        if wrong != text:
+            assert everything(wrong.encode())[0][0].verdict() is not None
+    broken = text.replace("0000000000050500020326", "X000000000050500020326")
+    assert broken != text
+    assert everything(broken.encode())[0][0].verdict()[0] == "entry_differs"
+
+
+def coda_record(detail: int, kind: str, amount: int, reference: str) -> str:
+    return f"{f'210001{detail:04d}{reference:<21}0{amount:015d}020326{kind}01500000{reference:<53}02032606100 0':<128}\n"
+
+
+def test_a_total_inside_of_a_collective_booking_gives_way_to_what_it_is_made_of():
+    day = samples.coda().splitlines(keepends=True)
+    head, opening = day[:2]
+    closing, last = day[-2:]
+    parts = [
+        coda_record(0, "2", 150_500, "WHOLE"),
+        coda_record(1, "7", 100_000, "SUB"),
+        coda_record(2, "9", 60_000, "A"),
+        coda_record(3, "9", 40_000, "B"),
+        coda_record(4, "6", 50_500, "C"),
+    ]
+    closing = closing.replace("1145500", "1150500")
+    last = last[:22] + f"{0:015d}" + last[37:]
+    (statement,), found = everything("".join([head, opening, *parts, closing, last]).encode())
+    assert statement.verdict() is None
+    assert [(one.bank_reference, one.signed_minor) for one in found] == [("A", 6_000), ("B", 4_000), ("C", 5_050)]
+
+
+def test_a_number_of_bai2_that_no_column_holds_is_refused():
+    statements, _ = everything(samples.bai2().replace("010,100000", "010," + "9" * 30).encode())
+    assert statements[0].verdict()[0] == "unreadable"

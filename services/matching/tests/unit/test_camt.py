@@ -89,3 +89,70 @@ def test_returns_and_reversals_are_not_payments():
 def test_what_is_no_bank_file_is_refused(data):
     with pytest.raises(BankFileError):
         parse(data)
+
+
+def detail(amount: str = "", reference: str = "D", more: str = "") -> str:
+    return f"<TxDtls><Refs><AcctSvcrRef>{reference}</AcctSvcrRef></Refs>{amount}{more}</TxDtls>"
+
+
+def euro(amount: str) -> str:
+    return f'<Amt Ccy="EUR">{amount}</Amt>'
+
+
+def booked(entries):
+    return [(one.kind, one.signed_minor, one.bank_reference) for e in entries for one in e.transactions]
+
+
+def test_a_batch_told_in_several_blocks_counts_them_all():
+    block = "<NtryDtls><Btch><NbOfTxs>1</NbOfTxs></Btch>{}</NtryDtls>"
+    details = block.format(detail(euro("4.00"), "A")) + block.format(detail(euro("6.00"), "B"))
+    ((statement, entries),) = parse(document(entry(details=details)))
+    assert (statement.verdict(), booked(entries)) == (None, [("payment", 400, "A"), ("payment", 600, "B")])
+
+
+def test_what_the_bank_takes_off_a_batch_for_itself_is_a_fee_and_the_payments_stay_whole():
+    charges = '<Chrgs><Rcrd><Amt Ccy="EUR">0.50</Amt></Rcrd></Chrgs>'
+    details = f"<NtryDtls>{detail(euro('4.00'), 'A')}{detail(euro('6.50'), 'B')}</NtryDtls>"
+    ((statement, entries),) = parse(document(entry(details=charges + details)))
+    assert statement.verdict() is None
+    assert booked(entries) == [("payment", 400, "A"), ("payment", 650, "B"), ("fee", -50, None)]
+    each = "<NtryDtls>" + "".join(
+        detail(euro(amount), name, '<Chrgs><Rcrd><Amt Ccy="EUR">0.25</Amt></Rcrd></Chrgs>')
+        for amount, name in (("4.00", "A"), ("6.50", "B"))
+    )
+    ((statement, entries),) = parse(document(entry(details=each + "</NtryDtls>")))
+    assert (statement.verdict(), sum(one[1] for one in booked(entries))) == (None, 1000)
+
+
+def test_a_difference_that_no_charge_explains_stays_one():
+    charges = '<Chrgs><Rcrd><Amt Ccy="EUR">0.51</Amt></Rcrd></Chrgs>'
+    details = f"<NtryDtls>{detail(euro('4.00'), 'A')}{detail(euro('6.50'), 'B')}</NtryDtls>"
+    ((statement, _),) = parse(document(entry(details=charges + details)))
+    assert statement.verdict()[0] == "entry_differs"
+
+
+def test_details_that_state_an_instructed_amount_only_are_told_apart_where_these_make_up_the_entry():
+    def instructed(amount: str, name: str) -> str:
+        return detail(f'<AmtDtls><InstdAmt><Amt Ccy="EUR">{amount}</Amt></InstdAmt></AmtDtls>', name)
+
+    ((statement, entries),) = parse(document(entry(details=f"<NtryDtls>{instructed('4.00', 'A')}{instructed('6.00', 'B')}</NtryDtls>")))
+    assert (statement.verdict(), booked(entries)) == (None, [("payment", 400, "A"), ("payment", 600, "B")])
+    ((statement, entries),) = parse(document(entry(details=f"<NtryDtls>{instructed('4.00', 'A')}{instructed('6.01', 'B')}</NtryDtls>")))
+    assert (statement.verdict(), booked(entries)) == (None, [("total", 1000, "R1")])
+
+
+@pytest.mark.parametrize("declaration", ["", '<?xml version="1.0"?>', '<?xml version="1.0" encoding="UTF-8"?>'])
+def test_names_in_windows_1252_are_read_under_whatever_declaration(declaration):
+    party = "<RltdPties><Dbtr><Nm>M\u00fcller &amp; S\u00f6hne</Nm></Dbtr></RltdPties>"
+    text = declaration + document(entry(details=f"<NtryDtls>{detail(more=party)}</NtryDtls>")).decode()
+    for encoding in ("utf-8", "cp1252"):
+        ((_, entries),) = parse(text.encode(encoding))
+        assert entries[0].transactions[0].counterparty_name == "M\u00fcller & S\u00f6hne"
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"), [(b"\r\n ", b""), (b"\xef\xbb\xbf", b"\n"), (b"", b"\x1a"), (b"", b"\x00" * 20), (b"", b"\r\n\x1a\x00")]
+)
+def test_what_stands_around_the_message_is_passed_over(before, behind):
+    ((statement, entries),) = parse(before + b'<?xml version="1.0"?>' + document(entry()) + behind)
+    assert (statement.verdict(), len(entries)) == (None, 1)

@@ -30,6 +30,8 @@ _REVERSALS = frozenset({"252", "256", "552", "556"})
 _DEFAULT = "USD"
 """The specification's currency where none is stated."""
 MAX_TEXT = 20_000
+MAX_DIGITS = 18
+"""Of an amount; more fit no account, and no column."""
 CONTINUED = "\x1e"
 
 
@@ -184,7 +186,7 @@ def _skip_funds(fields: list[str], at: int, funds: str) -> int:
 def _signed(text: str) -> int | None:
     """Minor units: BAI2 writes amounts without a point, in the currency's smallest unit; None where the field is empty."""
     found = _NUMBER.fullmatch(text)
-    if found is None:
+    if found is None or len(found[2]) > MAX_DIGITS:
         raise BankFileError(f"{text[:30]!r} is no amount")
     return None if not found[2] else int(found[2]) * (-1 if found[1] == "-" else 1)
 

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from lxml import etree
 
+from matching.bankfiles import texts
 from matching.bankfiles.amounts import minor_of
 from matching.bankfiles.camt_entries import count, day_at, read_entry, signed_amount
 from matching.bankfiles.errors import BankFileError
@@ -32,9 +33,9 @@ _TOP = ["{*}Stmt", "{*}Ntfctn", "{*}Rpt"]
 
 def read(file: BinaryIO) -> Iterator[Item]:
     """The entries and statements of a file. Raises BankFileError where it is no well-formed message."""
-    file.seek(0)
+    encoding = None if texts.is_as_declared(file) else "windows-1252"
     events = etree.iterparse(
-        file,
+        texts.Trimmed(file),
         events=("start", "end"),
         tag=[*_TOP, "{*}Ntry"],
         resolve_entities=False,
@@ -44,6 +45,7 @@ def read(file: BinaryIO) -> Iterator[Item]:
         huge_tree=False,
         remove_comments=True,
         remove_pis=True,
+        encoding=encoding,
     )
     try:
         yield from _walk(events)

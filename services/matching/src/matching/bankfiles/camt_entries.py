@@ -15,6 +15,8 @@ _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOTAVAILABLE", "NONREF", "NOREF", "N
 _RETURNED = frozenset({"UPDD", "PRDD", "RRTN", "RPCR", "ARET"})
 _FEES = frozenset({"CHRG", "COMM", "FEES", "COME", "COMI", "COMT"})
 """Sub-families of the ISO 20022 bank transaction codes: what went back, and charges and commissions."""
+_OWN, _ELSEWHERE = ("Amt", "AmtDtls/TxAmt/Amt"), ("Amt", "AmtDtls/TxAmt/Amt", "AmtDtls/CntrValAmt/Amt", "AmtDtls/InstdAmt/Amt")
+"""Where a detail's amount stands; elsewhere only where all of them make up the entry's."""
 _REFUND = "REFU"
 """ExternalPurpose1Code: "Transaction is the payment of a refund"."""
 
@@ -33,7 +35,7 @@ def _readable_entry(node: Node, made: date | None, statement: Statement) -> Entr
     stated = node.text("Sts/Cd") or node.text("Sts/Prtry") or node.text("Sts") or "BOOK"
     status = _STATUS.get(stated.upper(), "booked")
     details = node.all("NtryDtls/TxDtls")
-    stated_details = count(node, "NtryDtls/Btch/NbOfTxs")
+    stated_details = _stated_details(node)
     common = _Common(node, currency, status, made, statement.account)
     several = len(details) > 1 or (stated_details or 0) > 1 or (common.in_batch and not details and stated_details is None)
     entry = Entry(signed_minor=signed, currency=currency, status=status, transactions=[])
@@ -49,6 +51,16 @@ def _readable_entry(node: Node, made: date | None, statement: Statement) -> Entr
     if complete and sum(amount or 0 for amount in amounts) == signed:
         entry.transactions = [common.transaction(one, amount or 0, single=False) for one, amount in zip(details, amounts, strict=True)]
         return entry
+    explained = _explained(node, details, amounts, currency, signed) if complete else None
+    if explained is not None:
+        entry.transactions = [common.transaction(one, amount or 0, single=False) for one, amount in zip(details, amounts, strict=True)]
+        entry.transactions.append(common.fee(explained))
+        entry.remarks.append("charges taken off the sum of its details are a transaction of their own")
+        return entry
+    other = _other_amounts(details, currency, credit=signed >= 0) if details and stated_details in {None, len(details)} else None
+    if other is not None and sum(other) == signed:
+        entry.transactions = [common.transaction(one, amount, single=False) for one, amount in zip(details, other, strict=True)]
+        return entry
     if complete:
         entry.problem = "its details do not sum to its amount"
     total = common.transaction(details[0] if len(details) == 1 else None, signed, single=True)
@@ -60,6 +72,28 @@ def _readable_entry(node: Node, made: date | None, statement: Statement) -> Entr
     if stated_details not in {None, len(details)}:
         entry.remarks.append(f"a batch of {stated_details} with {len(details)} details: a total")
     return entry
+
+
+def _stated_details(entry: Node) -> int | None:
+    """How many transactions the bank says the entry stands for, over all of its batches; None where it does not say."""
+    stated = [count(batch, "NbOfTxs") for details in entry.all("NtryDtls") for batch in details.all("Btch")]
+    known = [one for one in stated if one is not None]
+    return sum(known) if known else None
+
+
+def _other_amounts(details: list[Node], currency: str, *, credit: bool) -> list[int] | None:
+    """The details' amounts where they stand elsewhere only (counter value, instructed amount); None where one has none."""
+    found = [_detail_amount(detail, currency, credit=credit, paths=_ELSEWHERE) for detail in details]
+    return [one for one in found if one is not None] if None not in found else None
+
+
+def _explained(entry: Node, details: list[Node], amounts: list[int | None], currency: str, signed: int) -> int | None:
+    """The charges that are all the difference between details and entry (a card acquirer's), negative; None where they are not."""
+    missing = signed - sum(amount or 0 for amount in amounts)
+    for charges in (_charges(entry), [charge for detail in details for charge in _charges(detail)]):
+        if missing < 0 and all(one.currency == currency for one in charges) and sum(one.minor for one in charges) == -missing:
+            return missing
+    return None
 
 
 class _Common:
@@ -103,11 +137,27 @@ class _Common:
             self._describe(found, detail)
         if not found.remittance and not found.references:
             more = (detail.text("AddtlTxInf") if detail is not None else None) or self.entry.text("AddtlNtryInf")
-            found.remittance = [more] if more else []
+            found.remittance = [" ".join(more.split())] if more else []
         reason = _reason(detail) if detail is not None else None
         purpose = detail.text("Purp/Cd") if detail is not None else None
         _classify(found, reason, purpose)
         return found
+
+    def fee(self, signed: int) -> Transaction:
+        """What the bank took off a batch for itself."""
+        return Transaction(
+            kind="fee",
+            credit=False,
+            amount_minor=-signed,
+            currency=self.currency,
+            day=self.day,
+            booking_date=self.booking,
+            value_date=self.value,
+            status=self.status,
+            entry_reference=self.reference,
+            batch_id=self.batch_id,
+            transaction_code=_code(self.entry),
+        )
 
     def _describe(self, found: Transaction, detail: Node) -> None:
         found.bank_reference = _given(detail.text("Refs/AcctSvcrRef")) or found.bank_reference
@@ -200,9 +250,9 @@ def _amount_at(element: Node, path: str) -> Amount | None:
         return None
 
 
-def _detail_amount(detail: Node, currency: str, *, credit: bool) -> int | None:
+def _detail_amount(detail: Node, currency: str, *, credit: bool, paths: tuple[str, ...] = _OWN) -> int | None:
     """A detail's signed amount in the entry's currency; None where it has none."""
-    for path in ("Amt", "AmtDtls/TxAmt/Amt"):
+    for path in paths:
         if detail.text(path + "@") == currency:
             minor = _minor(detail, path, currency)
             indicator = detail.text("CdtDbtInd")

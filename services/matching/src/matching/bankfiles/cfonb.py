@@ -19,6 +19,8 @@ from matching.domain.statements import Amount, Entry, Item, Statement, Transacti
 
 WIDTH = 120
 _PLUS, _MINUS = "{ABCDEFGHI", "}JKLMNOPQR"
+_FRENCH = {"\u00e9": "{", "\u00e8": "}"}
+"""The French national character set (ISO 646-FR) has these letters where others have braces, and converters keep them."""
 _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOT PROVIDED", "NONREF"})
 _LETTERS = {letter: str(at % 9 + 1) for at, letter in enumerate("ABCDEFGHIJKLMNOPQR")} | {
     letter: str(at + 2) for at, letter in enumerate("STUVWXYZ")
@@ -86,7 +88,7 @@ def _account(line: str) -> str:
 
 def _amount(text: str, places: int, currency: str) -> int:
     """Signed minor units of a signed field of 14 characters."""
-    last, body = text[-1], text[:-1].strip()
+    last, body = _FRENCH.get(text[-1], text[-1]), text[:-1].strip()
     if last in _PLUS:
         return scaled(body + str(_PLUS.index(last)), places, currency)
     if last in _MINUS:

@@ -8,6 +8,7 @@ Amounts have three decimals, whatever the currency.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import BinaryIO
 
 from shared.references import is_valid
@@ -25,6 +26,9 @@ _COSTS = "37"
 """Operation "costs" of every family; family 35 is the closing of the account, 80 costs."""
 _FEE_FAMILIES = frozenset({"35", "80"})
 _EXPLAINS = "8"
+_SUBTOTAL, _OF_SUBTOTAL = "7", "9"
+"""Types of a detail: 7 is a total inside of a total of the bank, 9 what that one is made of."""
+_SIGNS = "01"
 _R_TYPES = {"1": "reject", "2": "return", "3": "refund", "4": "reversal", "5": "cancellation"}
 _STRUCTURED = frozenset({"100", "101", "102", "103"})
 """Structured communications that are a payer's reference: 100 ISO 11649, 101 and 102 Belgian, 103 a number."""
@@ -122,6 +126,9 @@ def _balance(statement: Statement, sign: str, digits: str) -> int | None:
     except BankFileError as error:
         statement.problem = statement.problem or str(error)
         return None
+    if sign not in _SIGNS:
+        statement.problem = statement.problem or f"a balance whose sign {sign!r} is neither 0 nor 1"
+        return None
     return -minor if sign == "1" else minor
 
 
@@ -169,15 +176,33 @@ def _entry(movement: list[_Record], statement: Statement) -> Entry:
     parts = [one for one in details if one.line[53] != _EXPLAINS and one.line[6:10] != whole.line[6:10]]
     entry = Entry(signed_minor=total.signed_minor, currency=currency, status="booked", transactions=[total], batch=bool(parts))
     if parts:
-        _split(entry, [_transaction(part, currency) for part in parts], total)
+        deepest = _without_subtotals(parts, currency)
+        _split(entry, [_transaction(part, currency) for part in deepest], total)
     for one in details:
         if one not in parts and (text := " ".join(one.line[62:115].split())) and not text.isdigit():
             total.remittance.append(text)
     return entry
 
 
+def _without_subtotals(parts: list[_Record], currency: str) -> list[_Record]:
+    """The details, a total among them (type 7) replaced by its own details (type 9) where these make it up."""
+    found: list[_Record] = []
+    at = 0
+    while at < len(parts):
+        inner = list(takewhile(lambda one: one.line[53] == _OF_SUBTOTAL, parts[at + 1 :])) if parts[at].line[53] == _SUBTOTAL else []
+        made_up = bool(inner) and sum(_signed(one, currency) for one in inner) == _signed(parts[at], currency)
+        found += inner if made_up else [parts[at]]
+        at += 1 + (len(inner) if made_up else 0)
+    return found
+
+
+def _signed(record: _Record, currency: str) -> int:
+    minor = scaled(record.line[32:47], DECIMALS, currency)
+    return -minor if record.line[31] == "1" else minor
+
+
 def _split(entry: Entry, parts: list[Transaction], total: Transaction) -> None:
-    """Details become the transactions where they make up the amount; one level of totals inside is passed over."""
+    """Details become the transactions where they make up the amount. Totals among them give way to what they are made of."""
     if sum(one.signed_minor for one in parts) != total.signed_minor:
         if total.kind == "payment":
             total.kind = "total"
@@ -192,6 +217,8 @@ def _split(entry: Entry, parts: list[Transaction], total: Transaction) -> None:
 def _transaction(record: _Record, currency: str) -> Transaction:
     line = record.line
     minor = scaled(line[32:47], DECIMALS, currency)
+    if line[31] not in _SIGNS:
+        raise BankFileError(f"its sign {line[31]!r} is neither 0 (credit) nor 1 (debit)")
     credit = line[31] == "0"
     code = line[53:61]
     booking, value = day_of(line[115:121], "dmy"), day_of(line[47:53], "dmy")

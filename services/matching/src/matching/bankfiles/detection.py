@@ -61,7 +61,7 @@ def detect(file: BinaryIO) -> str:
     first = text.split("\n", 1)[0].rstrip("\r")
     if first.startswith("01,") and "02," in text:
         return "bai2"
-    if first[:2] == "01" and re.match(r"01\d{5}.{4}\d{5}", first) and re.search(r"^.{90}[ 0-9]{13}[{}A-R]", first):
+    if first[:2] == "01" and re.match(r"01\d{5}.{4}\d{5}", first) and re.search(r"^.{90}[ 0-9]{13}[{}A-R\u00e9\u00e8]", first):
         return "cfonb120"
     if re.match(r"0[ 0]{4}\d{6}.{3}05", first):
         return "coda"

@@ -24,9 +24,11 @@ _SURE = re.compile(r"\s+:(?:61:[0-9]{6}|6[0245][FM]?:[CD][0-9]{6})", re.ASCII | 
 _BALANCE = re.compile(r"([CD])\s*([0-9]{6})?\s*([A-Z]{3})\s*([0-9.,]+)", re.ASCII)
 _FLOOR = re.compile(r"([A-Z]{3})([CD])?([0-9.,]*)", re.ASCII)
 _SUM = re.compile(r"([0-9]{0,5})\s*([A-Z]{3})([0-9.,]+)", re.ASCII)
-_LINE = re.compile(r"([0-9]{6})\s*([0-9]{4})?\s*(RC|RD|EC|ED|C|D)([A-Z])?\s*([0-9]*[.,]?[0-9]*)(.*)", re.ASCII | re.DOTALL | re.IGNORECASE)
+_LINE = re.compile(r"([0-9]{6})\s*([0-9]{4})?\s*(RC|RD|EC|ED|C|D)([A-Z])?\s*([0-9.,]*)(.*)", re.ASCII | re.DOTALL | re.IGNORECASE)
+_GROUPED = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]*", re.ASCII)
 _TYPE = re.compile(r"[A-Z][A-Z0-9 ]{3}", re.ASCII)
-_NOT_GIVEN = frozenset({"", "NONREF", "NOREF", "NOTPROVIDED", "EREF", "KREF", "MARF", "PREF", "N"})
+_NOT_GIVEN = frozenset({"", "NONREF", "NOREF", "NOTPROVIDED", "EREF", "EREF+", "KREF", "KREF+", "MREF", "MREF+", "MARF", "PREF", "N"})
+"""What stands for a reference that is elsewhere, or nowhere; the German ones point into :86:."""
 REFERENCE_MAX = 16
 """Characters of the customer's reference in :61:; what stands behind it in the same line is a supplement."""
 MAX_FIELD = 200
@@ -137,7 +139,7 @@ def _balance(statement: Statement, value: str, *, opening: bool) -> None:
         statement.problem = statement.problem or f"no readable balance: {value[:30]!r}"
         return
     try:
-        minor = minor_of(found[4], found[3]) * (1 if found[1] == "C" else -1)
+        minor = minor_of(_ungrouped(found[4]), found[3]) * (1 if found[1] == "C" else -1)
     except BankFileError as error:
         statement.problem = statement.problem or str(error)
         return
@@ -158,7 +160,7 @@ def _stated(statement: Statement, value: str, *, credit: bool) -> None:
         return
     statement.currency = statement.currency or found[2]
     try:
-        stated = (int(found[1]) if found[1] else None, minor_of(found[3], found[2]))
+        stated = (int(found[1]) if found[1] else None, minor_of(_ungrouped(found[3]), found[2]))
     except BankFileError as error:
         statement.problem = statement.problem or str(error)
         return
@@ -199,7 +201,7 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
     currency = statement.currency
     if not currency:
         raise BankFileError("nothing says which currency the statement is in")
-    minor = minor_of(amount, currency)
+    minor = minor_of(_ungrouped(amount), currency)
     value = day_of(value_text)
     if value is None:
         raise BankFileError(f"{value_text} is no day")
@@ -225,6 +227,11 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
     )
     describe(one, notes, [text for text in [supplement, *more] if text.strip()])
     return Entry(signed_minor=one.signed_minor, currency=currency, status=one.status, transactions=[one])
+
+
+def _ungrouped(text: str) -> str:
+    """An amount without the points between its thousands: only where a comma behind them says what they are."""
+    return text.replace(".", "") if _GROUPED.fullmatch(text) else text
 
 
 def _references(rest: str) -> tuple[str, str, str, str]:

@@ -1,7 +1,8 @@
 """What :86: of MT940 says about a payment. Each bank has its own dialect; these are told apart by content.
 
 - German (and Polish, Dutch Triodos): a business code of three digits, then fields `?20`..`?29` text, `?30` bank, `?31` account,
-  `?32` and `?33` name, any separator; in the text the SEPA keywords EREF+, KREF+, MREF+, SVWZ+ and so on.
+  `?32` and `?33` name, `?60`..`?65` more text, `?7x` the bank's own, any separator; in the text the
+  SEPA keywords EREF+, KREF+, MREF+, SVWZ+ and so on.
   Source: Deutsche Kreditwirtschaft, DFUe agreement, annex 3, chapter on MT940.
 - Dutch, Swiss, Nordic: /KEY/value/KEY/value: /EREF/ /REMI/ /NAME/ /IBAN/ /CNTP/account/bic/name/, /BENM//NAME/, /ORDP//NAME/, /RTRN/.
 - labelled text: `IBAN: ... NAAM: ...` (ABN AMRO), `REK: .../NAAM: ...` (Knab).
@@ -18,8 +19,8 @@ from matching.domain.statements import Amount, Transaction
 
 WRAP = 65
 """Characters of a full line: a word that reaches its end goes on in the next."""
-_CODED = re.compile(r"\s*([0-9]{3})?([?>~^@|*$%#&!<\\])(?=(?:00|10|2[0-9]|3[0-9]|6[0-3]))", re.ASCII)
-_FIELDS = "(00|10|2[0-9]|3[0-9]|6[0-3])"
+_CODED = re.compile(r"\s*([0-9]{3})?([?>~^@|*$%#&!<\\])(?=(?:00|10|2[0-9]|3[0-9]|6[0-5]))", re.ASCII)
+_FIELDS = "(00|10|2[0-9]|3[0-9]|6[0-5]|7[0-9])"
 _KEYS = (
     "TRTP|IBAN|BIC|NAME|REMI|EREF|MARF|CSID|ORDP|BENM|ADDR|ISDT|CNTP|PURP|ULTD|ULTC|ULTB|RTRN|PREF|KREF|CREF|SVCL|TRCD|OCMT|EXCH|CHGS|"
     "IREF|ACCW|OGB|CHRG|BUSP|GSID|NRTX|PIND|RTYP|ORGR|UDTR|UCRD|RETN"
@@ -115,7 +116,7 @@ def _coded(one: Transaction, text: str, coded: re.Match[str]) -> str | None:
     for code, value in zip(pieces[1::2], pieces[2::2], strict=True):
         fields[code] = fields.get(code, "") + value
     purpose = [fields[code] for n in range(10) if (code := f"2{n}") in fields]
-    more = "".join(fields.get(code, "") for code in ("60", "61", "62", "63"))
+    more = "".join(fields.get(code, "") for code in ("60", "61", "62", "63", "64", "65"))
     one.counterparty_name = " ".join((fields.get("32", "") + fields.get("33", "")).split()) or None
     account = "".join(fields.get("31", "").split()).upper()
     one.counterparty_iban = (account or "".join(fields.get("38", "").split()).upper()) or None

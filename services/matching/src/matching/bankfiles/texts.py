@@ -1,6 +1,7 @@
 """Lines of a text file, whatever its encoding, line ends and width: never more of it in memory than one line."""
 
 import codecs
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -9,6 +10,8 @@ from matching.bankfiles.errors import BankFileError
 _CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127), " ")
 PIECE = 61_440
 """Bytes read at once where no line ends: a multiple of 120 and 128, the widths of records that come without line ends."""
+_HEAD = 512
+_ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)")
 _SIGNATURES = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
@@ -67,3 +70,40 @@ def records(file: BinaryIO, width: int) -> Iterator[tuple[int, str]]:
             if record.strip(" \x00\x1a\ufeff"):
                 number += 1
                 yield number, record.ljust(width)
+
+
+class Trimmed:
+    """An XML file without what stands before its first `<` and without the zeros and ends of file of DOS behind it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        file.seek(0)
+        head = file.read(_HEAD)
+        wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or head[:2] in {b"<\x00", b"\x00<"}
+        self._ends = b"" if wide else b"\x00\x1a"
+        file.seek(0 if wide else max(head.find(b"<"), 0))
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, as a file gives them."""
+        piece = self._file.read(size)
+        return piece.rstrip(self._ends) or (self.read(size) if piece and self._ends else b"")
+
+
+def is_as_declared(file: BinaryIO) -> bool:
+    """Whether XML is in the encoding that it declares: banks write Windows-1252 under a declaration of UTF-8, or under none."""
+    file.seek(0)
+    head = file.read(_HEAD)
+    declared = _ENCODING.search(head)
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\x00" in head[:4]:
+        return True
+    if declared and declared[1].lower() not in {b"utf-8", b"utf8"}:
+        return True
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    file.seek(0)
+    try:
+        while piece := file.read(PIECE):
+            decoder.decode(piece)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
