@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.domain.cascade import Candidate, Clues
-from matching.storage.books import key_texts
+from matching.storage.books import keys
 from matching.storage.rows import fetch
 
 _OPEN = "p.status IN ('received', 'unapplied', 'partly_matched')"
@@ -22,7 +22,7 @@ _KEPT = (
 _ITEM = "i.item_id, i.account_id, i.customer_id, i.open_minor, i.currency, i.invoice_number, i.due_date"
 # Each step is a lookup by whole key, in this order: OFFSET 0 keeps the planner from another one.
 _BATCH = (
-    "unnest(CAST(CAST(:tenants AS text) AS uuid[]), CAST(CAST(:ids AS text) AS uuid[])) AS k(tenant_id, payment_id) "
+    "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
     "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p"
 )
 
@@ -40,7 +40,7 @@ _DIRECT = (
 async def direct(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, list[tuple[str, Candidate]]]:
     """The items that virtual IBANs of one invoice and structured references name, with the rule, per payment."""
     found: dict[Key, list[tuple[str, Candidate]]] = {}
-    for row in await fetch(conn, _DIRECT, **key_texts(payments)):
+    for row in await fetch(conn, _DIRECT, **keys(payments)):
         found.setdefault((row[0], row[1]), []).append((row[2], Candidate(*row[3:])))
     return found
 
@@ -58,7 +58,7 @@ async def clues(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, tup
         "(SELECT n.customer_id FROM payment_instruction n WHERE n.tenant_id = v.tenant_id AND n.virtual_iban_id = v.virtual_iban_id)) "
         f"FROM {_BATCH} LEFT JOIN virtual_iban v ON v.tenant_id = p.tenant_id "
         f"AND v.virtual_iban_id = p.virtual_iban_id AND v.status = 'assigned' WHERE {_OPEN}",
-        **key_texts(payments),
+        **keys(payments),
     )
     return {
         (row[0], row[1]): (
