@@ -10,7 +10,7 @@ from math import expm1, log1p
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.features import NAMES, TWICE_DAYS
 from matching.domain.engine.records import Hypothesis, Line
-from matching.domain.engine.text import DIGITS, LONG, NEAR, SHORT
+from matching.domain.engine.text import DIGITS, NEAR, SHORT
 
 SHOWN = 5
 """Candidates that are shown for a payment."""
@@ -20,8 +20,6 @@ DESIGNATED = 0.98
 """Confidence of what the payer names in full, at least."""
 KNOWN = 0.85
 """Evidence by which a payer is known: an IBAN, or a name that is the customer's or the beginning of it."""
-RATE_GAP = 0.0075
-"""Share by which a payment in another currency may stay below the middle of the rates seen: further below, it may be a part."""
 RUNS = ("run_but_some", "named_run")
 ODDS_MAX = log1p(1e6 * ODDS_SURE)
 """Most odds against a set of withheld items."""
@@ -66,7 +64,7 @@ def designated(one: Hypothesis) -> bool:
     rule, money = one.rule.split(":")
     return bool(
         rule == "document_number"
-        and money not in {"over", "rate_short"}
+        and money not in {"over", "short_round", "rate_short"}
         and value["weakest_name"] >= DIGITS
         and (value["virtual_iban"] + value["own_iban"] + value["learned_iban"] + value["name"] >= KNOWN)
         and not (value["named_left_out"] or value["weakly_named_left_out"] or value["settled_named"] or value["others_named"])
@@ -99,8 +97,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
     value = _values(best)
     rule, money = best.rule.split(":")
     known = (
-        value["virtual_iban"] or value["own_iban"] or value["learned_iban"] >= 0.6 or value["name"] >= 0.85 or value["learned_name"] >= 0.6  # noqa: PLR2004
-        or value["customer_number"] or value["party_by_document"] >= 1 or value["reference"] > 0
+        _payer_known(value) or value["customer_number"] or value["party_by_document"] >= 1 or value["reference"] > 0
         or (value["party_by_amount"] >= 1 and value["weakest_name"] >= SHORT)
     )  # fmt: skip
     named = value["named_share"] > 0 or value["reference"] > 0
@@ -118,7 +115,11 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         and value["reference"] <= 0
     ):
         return "a part of an item that is not named clearly is a guess"
-    if money == "rate_short" or (money == "rate" and (value["weakest_name"] < LONG or value["gap_signed"] > RATE_GAP)):
+    if money in {"short", "over"} and not _payer_known(value):
+        return "the amount is not that of the item, and the payer is not its customer: the number may be written wrong"
+    if money == "short_round":
+        return "what is missing may be a bank's charge"
+    if money == "rate_short" or (money == "rate" and value["weakest_name"] < SHORT):
         return "the exchange rate is not known"
     if money == "charges" and value["weakest_name"] < SHORT:
         return "charges that nobody stated"
@@ -146,6 +147,13 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         if other.confidence > best.confidence * 0.5 and not named:
             return "another reading is as good"
     return None
+
+
+def _payer_known(value: Mapping[str, float]) -> bool:
+    """Whether account or name say who paid, without what the text names."""
+    return bool(
+        value["virtual_iban"] or value["own_iban"] or value["learned_iban"] >= 0.6 or value["name"] >= 0.85 or value["learned_name"] >= 0.6  # noqa: PLR2004
+    )  # fmt: skip
 
 
 def contributions(model_steps: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -21,6 +21,7 @@ ROUNDING_MAX = 5
 ROUNDING_PARTS = 1_000_000
 """Cents that two sides may differ by through rounding, or a millionth of a large amount."""
 CHARGES_MAX = 5_000
+CHARGES_STEP = 250
 CHARGES_PERCENT = 25
 """Bank charges that nobody stated: a sum seen before, at most this much and this share of what was received."""
 NEAR_DAYS = (-3, 60)
@@ -367,8 +368,10 @@ def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, item
         if len(late) == 1:
             wanted.append((late[0], "near_amount"))
     for item, rule in wanted:
-        if item.open_minor > target.amount:
-            _add(found, Reading(rule, "short", [Line(item, target.amount)], residual=target.amount - item.open_minor, target=target.amount))
+        gap = item.open_minor - target.amount
+        if gap > 0:
+            money = "short_round" if gap <= CHARGES_MAX and gap % CHARGES_STEP == 0 else "short"
+            _add(found, Reading(rule, money, [Line(item, target.amount)], residual=-gap, target=target.amount))
         elif rule == "document_number" and 0 < item.open_minor < target.amount:
             _add(
                 found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount)
