@@ -15,7 +15,7 @@ from pathlib import Path
 
 from onemachine.testing import infrastructure
 
-from bench import loops, product
+from bench import loops, product, scale
 from bench.rig import Rig, say
 
 
@@ -51,6 +51,8 @@ async def measure(rig: Rig, *, quick: bool) -> dict[str, float]:
     figures["invoices_api_per_s"] = await product.invoices_api(rig, 2_000 if quick else 10_000)
     figures["invoices_ubl_per_s"] = await product.invoices_ubl(rig, 200 if quick else 1_000)
     figures["statements_per_batch"] = await product.statements_per_batch(rig)
+    say(f"{scale.FEW} and {scale.MANY} open items")
+    figures |= await scale.measure(rig, rounds=4 if quick else 8)
     return {name: round(value, 2) for name, value in figures.items()}
 
 

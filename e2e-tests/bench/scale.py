@@ -1,0 +1,232 @@
+"""What a payment costs with ten thousand and with a million open items, in turns in one run: matching's own `match` on real Postgres.
+
+Half of the payments name an item by its structured reference; the others are for the slow way: a document number in the text
+(of a known payer and of a stranger), an exact amount of a known payer, a name alone, and strangers without a word, whose
+amount nobody owes or thousands owe. `python -m bench.scale [--items N]` in e2e-tests runs this section alone.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+from matching.domain.books import Key
+from matching.domain.statements import Entry, Reference, Statement, Transaction
+from matching.handlers.files import book_statement
+from matching.handlers.matching import match
+from matching.storage.bank import account
+from matching.storage.books import account_id
+from onemachine.testing import infrastructure
+from shared.clock import monotonic
+
+from bench.bulk import peak_mb
+from bench.loops import TENANT
+from bench.product import DAY, ENTITY, IBAN, NOW, Scene, scene
+from bench.rig import Rig, say
+
+FEW, MANY = 10_000, 1_000_000
+ITEMS_EACH = 50
+"""Open items of one customer, however many there are in all: what grows is the number of customers."""
+BATCH = 250
+SINGLES = 400
+"""Payments that are matched alone, each in its own transaction, for the distribution of the time of one."""
+STEP = 7_919
+"""A prime: payments are for items all over the table."""
+POPULAR = 9_900
+"""What every tenth item costs."""
+OWED_BY_NOBODY = 123_456_789
+_AMOUNT = f"CASE WHEN n % 10 = 3 THEN {POPULAR} ELSE 1000 + (n::bigint * 48271 % 499979) END"
+
+# Set-wise, past the services: a million InvoiceIssued through the worker would take most of an hour. The rows are those that
+# matching's handlers of invoices and customers write; `scale_customer` holds what is computed here.
+_FILL = (
+    "CREATE TABLE scale_customer (c int PRIMARY KEY, customer_id uuid, account_id uuid)",
+    ("INSERT INTO account_balance (tenant_id, account_id, version, entity_id, customer_id, currency, open_minor, unapplied_minor, "
+    "unused_credits_minor) SELECT $1::uuid, account_id, 1, $2::uuid, customer_id, 'EUR', (SELECT sum({amount}) FROM "
+    "generate_series(c, $3::int - 1, (SELECT count(*)::int FROM scale_customer)) AS n), 0, 0 FROM scale_customer"),
+    ("INSERT INTO open_item (tenant_id, item_id, version, invoice_version, entity_id, account_id, customer_id, kind, currency, source_system, "
+    "invoice_number, issue_date, due_date, instalment_dues, instalment_amounts, original_minor, open_minor, status) "
+    "SELECT $1::uuid, md5('scale-' || n)::uuid, 1, 1, $2::uuid, k.account_id, k.customer_id, 'invoice', 'EUR', 'bench', 'FA2026-' || lpad(n::text, 7, '0'), "
+    "DATE '2026-01-05' + n % 30, DATE '2026-02-04' + n % 30, ARRAY[DATE '2026-02-04' + n % 30], ARRAY[{amount}], {amount}, {amount}, 'open' "
+    "FROM generate_series(0, $3::int - 1) AS n JOIN scale_customer k ON k.c = n % (SELECT count(*) FROM scale_customer)"),
+    ("INSERT INTO item_reference (tenant_id, entity_id, value, kind, item_id) SELECT $1::uuid, $2::uuid, 'REF' || n, 'structured', md5('scale-' || n)::uuid "
+    "FROM generate_series(0, $3::int - 1) AS n UNION ALL SELECT $1::uuid, $2::uuid, 'FA2026' || lpad(n::text, 7, '0'), 'number', md5('scale-' || n)::uuid "
+    "FROM generate_series(0, $3::int - 1) AS n"),
+    ("INSERT INTO customer (tenant_id, customer_id, version, source_system, customer_number) "
+    "SELECT $1::uuid, customer_id, 1, 'bench', 'C-' || c FROM scale_customer"),
+    ("INSERT INTO customer_identity (tenant_id, customer_id, version, name) SELECT $1::uuid, customer_id, 1, 'Kunde ' || md5(c::text) || ' GmbH' "
+    "FROM scale_customer"),
+    "INSERT INTO payer_iban (tenant_id, iban, customer_id) SELECT $1::uuid, 'DE00' || lpad(c::text, 18, '0'), customer_id FROM scale_customer",
+)  # fmt: skip
+
+
+async def fill(rig: Rig, at: Scene, items: int) -> None:
+    """Customers and their open items; item n is of customer n modulo their number, and costs `_amount(n)`."""
+    conn = await asyncpg.connect(rig.admin_dsn.rsplit("/", 1)[0] + "/" + at.urls.database)
+    customers = [(c, UUID(int=c + 1)) for c in range(max(1, items // ITEMS_EACH))]
+    create, *inserts = _FILL
+    await conn.execute(create)
+    rows = [(c, one, account_id(TENANT, one, ENTITY, "EUR")) for c, one in customers]
+    await conn.copy_records_to_table("scale_customer", records=rows)
+    for statement in inserts:
+        arguments = [TENANT, ENTITY, items] if "$3" in statement else [TENANT]
+        await conn.execute(statement.replace("{amount}", _AMOUNT), *arguments)
+    await conn.execute("DROP TABLE scale_customer")
+    await conn.execute("VACUUM ANALYZE")
+    await conn.close()
+
+
+def _amount(number: int) -> int:
+    return POPULAR if number % 10 == 3 else 1000 + number * 48271 % 499979  # noqa: PLR2004 - as _AMOUNT
+
+
+def _payment(number: int, items: int) -> Entry:
+    """The payment for item number * STEP, with as much of it said as its kind says."""
+    kind, item = number % 20, number * STEP % items
+    known, amount = f"DE00{item % (items // ITEMS_EACH):018}", _amount(item)
+    references: list[Reference] = []
+    text: list[str] = []
+    iban: str | None = "FR7630004000031234567890143"
+    name = "Zahlstelle Nord"
+    if kind < 10:  # noqa: PLR2004
+        references = [Reference("other", f"REF{item}")]
+    elif kind < 14:  # noqa: PLR2004
+        text, iban = [f"RECHNUNG FA2026-{item:07} VOM 12.01."], known
+    elif kind < 16:  # noqa: PLR2004
+        iban = known
+    elif kind == 16:  # noqa: PLR2004
+        text = [f"FACTURE FA 2026 {item:07}"]
+    elif kind == 17:  # noqa: PLR2004
+        iban = None  # a name alone
+    elif kind == 18:  # noqa: PLR2004
+        amount, text = OWED_BY_NOBODY + number, ["SAMMELZAHLUNG"]
+    else:
+        amount = POPULAR
+    transaction = Transaction(
+        kind="payment", credit=True, amount_minor=amount, currency="EUR", day=DAY, booking_date=DAY, value_date=DAY,
+        bank_reference=f"B{number:07}", references=references, remittance=text, counterparty_name=name, counterparty_iban=iban,
+    )  # fmt: skip
+    return Entry(signed_minor=amount, currency="EUR", status="booked", transactions=[transaction])
+
+
+async def receive(at: Scene, first: int, count: int, items: int) -> list[Key]:
+    """Books so many payments; their keys, in that order. PaymentReceived waits in the outbox."""
+    entries = [_payment(number, items) for number in range(first, first + count)]
+    async with at.runtime.database.transaction(TENANT) as conn:
+        held = await account(conn, TENANT, IBAN)
+        if held is None:
+            raise RuntimeError("the account is not there")
+        statement = Statement(
+            kind="camt.052", identification=f"S{first}", number=str(first), account=IBAN, currency="EUR", first_day=DAY, last_day=DAY
+        )
+        for entry in entries:
+            statement.add(entry)
+        await book_statement(conn, held, statement, entries, f"{first:064x}", NOW)
+    conn = await asyncpg.connect(at.urls.check)
+    rows = await conn.fetch("SELECT tenant_id, payment_id FROM payment WHERE status = 'received' ORDER BY bank_reference")
+    await conn.close()
+    return [(row[0], row[1]) for row in rows]
+
+
+async def timed(at: Scene, keys: Sequence[Key]) -> float:
+    """Milliseconds that the service's transaction over these payments takes."""
+    begun = monotonic()
+    async with at.runtime.database.transaction(TENANT) as conn:
+        await match(conn, keys, NOW, {})
+    return (monotonic() - begun) * 1000
+
+
+async def measure(rig: Rig, *, few: int = FEW, many: int = MANY, rounds: int = 8) -> dict[str, float]:
+    """Milliseconds a payment at both sizes and their ratio, the distribution of one payment alone, and memory."""
+    async with scene(rig) as small, scene(rig) as large:
+        for at, items in ((small, few), (large, many)):
+            begun = monotonic()
+            await fill(rig, at, items)
+            say(f"{items} open items after {monotonic() - begun:.0f} s")
+        sizes = ((small, few), (large, many))
+        count = (rounds + 1) * BATCH
+        keys = {at.prefix: await receive(at, 0, count + SINGLES, items) for at, items in sizes}
+        costs: dict[str, list[float]] = {at.prefix: [] for at, _ in sizes}
+        for turn in range(rounds + 1):
+            for at, _ in sizes if turn % 2 else reversed(sizes):
+                cost = await timed(at, keys[at.prefix][turn * BATCH : (turn + 1) * BATCH])
+                if turn:  # the first warms plans and pages
+                    costs[at.prefix].append(cost / BATCH)
+        singles: dict[str, list[float]] = {at.prefix: [] for at, _ in sizes}
+        for one in range(count, count + SINGLES):
+            for at, _ in sizes:
+                singles[at.prefix].append(await timed(at, keys[at.prefix][one : one + 1]))
+        matched = {at.prefix: await _matched(at) for at, _ in sizes}
+        if matched[small.prefix] != matched[large.prefix]:
+            raise RuntimeError(f"the sizes were not decided alike: {list(matched.values())} matched")
+        worker_mb = await _worker_peak_mb(rig, large, many, count + SINGLES)
+        cost_few, cost_many = (statistics.median(costs[at.prefix]) for at, _ in sizes)
+        cuts = statistics.quantiles(singles[large.prefix], n=100)
+        return {
+            f"match_ms_{few}": cost_few,
+            f"match_ms_{many}": cost_many,
+            "match_ratio": statistics.median(b / a for a, b in zip(costs[small.prefix], costs[large.prefix], strict=True)),
+            f"match_alone_p50_ms_{few}": statistics.median(singles[small.prefix]),
+            f"match_alone_p50_ms_{many}": cuts[49],
+            f"match_alone_p99_ms_{many}": cuts[98],
+            "match_share": matched[large.prefix] / (count + SINGLES),
+            "worker_peak_mb": worker_mb,
+            "database_mb": await _size_mb(large),
+        }
+
+
+async def _matched(at: Scene) -> int:
+    conn = await asyncpg.connect(at.urls.check)
+    found = await conn.fetchval("SELECT count(*) FROM payment WHERE status = 'matched'")
+    await conn.close()
+    return int(found)
+
+
+async def _size_mb(at: Scene) -> float:
+    conn = await asyncpg.connect(at.urls.check)
+    size = await conn.fetchval("SELECT pg_database_size(current_database())")
+    await conn.close()
+    return int(size) / 1e6
+
+
+async def _worker_peak_mb(rig: Rig, at: Scene, items: int, first: int) -> float:
+    """The most memory that a worker process holds while it matches 2,000 payments that come over the topic."""
+    owner = await asyncpg.connect(at.urls.owner)
+    await owner.execute("TRUNCATE outbox")
+    await owner.close()
+    await receive(at, first, 2_000, items)
+    check = await asyncpg.connect(at.urls.check)
+    with ExitStack() as running:
+        worker = running.enter_context(rig.process("-m", "matching", "worker", **at.environment))
+        running.enter_context(rig.process("-m", "matching", "relay", **at.environment))
+        end = monotonic() + 180
+        while await check.fetchval("SELECT count(*) FROM payment WHERE status = 'received'"):
+            if monotonic() > end:
+                raise RuntimeError("the worker did not match what was received")
+            await asyncio.sleep(0.5)
+        peak = peak_mb(worker)
+    await check.close()
+    return peak
+
+
+def main() -> int:
+    """Runs it alone; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="bench.scale", description=__doc__)
+    parser.add_argument("--items", type=int, default=MANY)
+    parser.add_argument("--rounds", type=int, default=8)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, infrastructure(Path(folder)) as servers:
+        figures = asyncio.run(measure(Rig(servers.admin_dsn, servers.bootstrap), many=options.items, rounds=options.rounds))
+    print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
