@@ -61,9 +61,12 @@ def _walk(events: Iterator[tuple[str, etree._Element]]) -> Iterator[Item]:
     top: etree._Element | None = None
     made: date | None = None
     found = False
+    root: etree._Element | None = None
     for event, element in events:
-        if event == "start" and getattr(element.getroottree().docinfo, "doctype", None):
-            raise BankFileError("a bank file has no DOCTYPE")
+        if root is None:
+            root = element.getroottree().getroot()
+            if getattr(root.getroottree().docinfo, "doctype", None):  # it can only stand before the first element
+                raise BankFileError("a bank file has no DOCTYPE")
         name = local(element)
         if event == "start":
             if top is None and name != "Ntry":

@@ -76,7 +76,9 @@ def _readable_entry(node: Node, made: date | None, statement: Statement) -> Entr
 
 def _stated_details(entry: Node) -> int | None:
     """How many transactions the bank says the entry stands for, over all of its batches; None where it does not say."""
-    stated = [count(batch, "NbOfTxs") for details in entry.all("NtryDtls") for batch in details.all("Btch")]
+    if "NtryDtls/Btch/NbOfTxs" not in entry.values:
+        return None
+    stated = [count(batch, "NbOfTxs") for batch in entry.all("NtryDtls/Btch")]
     known = [one for one in stated if one is not None]
     return sum(known) if known else None
 
@@ -204,15 +206,14 @@ def _reason(detail: Node) -> str | None:
 def _remittance(detail: Node) -> tuple[list[Reference], list[str]]:
     """Structured references and free lines. A document number in a structured field counts as a line."""
     references: list[Reference] = []
-    lines = [text for line in detail.all("RmtInf/Ustrd") if (text := " ".join((line.element.text or "").split()))]
+    lines = detail.texts("RmtInf/Ustrd")
     for part in detail.all("RmtInf/Strd"):
         for found in part.all("CdtrRefInf"):
             kind = found.text("Tp/CdOrPrtry/Cd") or found.text("Tp/CdOrPrtry/Prtry") or ""
             known = schemes.reference(found.text("Ref"), kind, found.text("Tp/Issr") or "")
             if known:
                 references.append(known)
-        lines += [text for number in part.all("RfrdDocInf/Nb") if (text := (number.element.text or "").strip())]
-        lines += [text for more in part.all("AddtlRmtInf") if (text := " ".join((more.element.text or "").split()))]
+        lines += part.texts("RfrdDocInf/Nb") + part.texts("AddtlRmtInf")
     if not references and (belgian := schemes.ogm_in(" ".join(lines))):
         references.append(belgian)
     return references, lines

@@ -22,12 +22,20 @@ class Node:
 
     def all(self, path: str) -> list["Node"]:
         """Every element at a path, of which there may be several."""
+        return [Node(one) for one in self.elements(path)]
+
+    def texts(self, path: str) -> list[str]:
+        """What every element at a path says, its white space told as one space; empty ones are left out."""
+        return [text for one in self.elements(path) if (text := " ".join((one.text or "").split()))]
+
+    def elements(self, path: str) -> list[etree._Element]:
+        """The elements at a path as they are."""
         if path not in self.values:
             return []
         found = [self.element]
         for name in path.split("/"):
-            found = [child for one in found for child in one if local(child) == name]
-        return [Node(one) for one in found]
+            found = [child for one in found for child in one if (_names.get(child.tag) or local(child)) == name]
+        return found
 
 
 def _fill(values: dict[str, str], element: etree._Element, prefix: str) -> None:
@@ -37,13 +45,13 @@ def _fill(values: dict[str, str], element: etree._Element, prefix: str) -> None:
             values.setdefault(prefix + name, "")
             continue
         path = prefix + name
+        within = len(child)
         if path not in values:
             text = child.text
             values[path] = text.strip() if text else ""
-            currency = child.get("Ccy")
-            if currency:
+            if not within and (currency := child.get("Ccy")):
                 values[path + "@"] = currency.strip()
-        if len(child):
+        if within:
             _fill(values, child, path + "/")
 
 

@@ -126,18 +126,19 @@ async def known(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, k
     return {row[1]: Known(*row) for row in rows}
 
 
+# Each is looked up by its whole key: of a table without statistics the planner would read all of the account, once a slice.
+BY_END_TO_END = (
+    f"SELECT p.*, e.end_to_end_id FROM unnest(CAST(:ends AS text[])) AS e(end_to_end_id) CROSS JOIN LATERAL (SELECT {_KNOWN} "  # noqa: S608 - ours
+    "FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account AND end_to_end_id = e.end_to_end_id OFFSET 0) AS p "
+    "ORDER BY p.confirmation DESC, p.payment_id"
+)
+
+
 async def by_end_to_end(
     conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, ends: Sequence[str]
 ) -> dict[tuple[str, int], list[Known]]:
     """The account's payments by EndToEndId and amount."""
-    rows = await fetch(
-        conn,
-        f"SELECT {_KNOWN}, end_to_end_id FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account "  # noqa: S608 - ours
-        "AND end_to_end_id = ANY(CAST(:ends AS text[])) ORDER BY confirmation DESC, payment_id",
-        tenant=tenant_id,
-        account=bank_account_id,
-        ends=list(ends),
-    )
+    rows = await fetch(conn, BY_END_TO_END, tenant=tenant_id, account=bank_account_id, ends=list(dict.fromkeys(ends)))
     found: dict[tuple[str, int], list[Known]] = {}
     for row in rows:
         found.setdefault((row[6], row[5]), []).append(Known(*row[:6]))
@@ -232,13 +233,19 @@ async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[
     """
     rows = await fetch(
         conn,
+        "WITH r AS (SELECT * FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "
+        "CAST(:e2es AS text[])) AS t(at, amount, ref, tx, e2e)), named AS ("
+        # one equality each: an OR would compare every return with every payment of the account
+        "SELECT r.at, p.payment_id FROM r CROSS JOIN LATERAL (SELECT payment_id FROM payment WHERE tenant_id = :tenant "
+        "AND bank_account_id = :account AND end_to_end_id = r.e2e OFFSET 0) AS p "
+        "UNION SELECT r.at, p.payment_id FROM r JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
+        "AND p.bank_reference = r.ref "
+        "UNION SELECT r.at, p.payment_id FROM r JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
+        "AND p.transaction_id = r.tx) "
         "SELECT r.at, p.payment_id, p.allocated_minor + p.unapplied_minor AS left_minor, CASE WHEN p.amount_minor = r.amount "
         "AND p.returned_minor + p.refunded_minor = 0 THEN 0 WHEN p.allocated_minor + p.unapplied_minor >= r.amount THEN 1 ELSE 2 END "
-        "FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "
-        "CAST(:e2es AS text[])) AS r(at, amount, ref, tx, e2e) JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
-        "AND p.allocated_minor + p.unapplied_minor > 0 AND ((r.e2e IS NOT NULL AND p.end_to_end_id = r.e2e) "
-        "OR (r.ref IS NOT NULL AND p.bank_reference = r.ref) OR (r.tx IS NOT NULL AND p.transaction_id = "
-        "r.tx)) ORDER BY r.at, p.payment_id",
+        "FROM named JOIN r USING (at) JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = named.payment_id "
+        "WHERE p.allocated_minor + p.unapplied_minor > 0 ORDER BY r.at, p.payment_id",
         tenant=held.tenant_id,
         account=held.bank_account_id,
         ats=list(range(len(returns))),
