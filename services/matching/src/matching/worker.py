@@ -14,6 +14,7 @@ from matching.handlers.customers import keep_customers, keep_erasures, keep_iden
 from matching.handlers.disputes import keep_disputes, meet_late
 from matching.handlers.expected import expire
 from matching.handlers.files import import_slices
+from matching.handlers.imputation import impute_waiting
 from matching.handlers.ingest import withdraw
 from matching.handlers.invoices import keep_invoices
 from matching.handlers.matching import look_at_due, match_payments
@@ -62,4 +63,5 @@ JOBS: tuple[Job, ...] = (
     Job("import_statements", 0.5, import_slices),
     Job("reconcile", 0.5, advance),
     Job("withdraw", 60.0, withdraw),
+    Job("impute", 60.0, impute_waiting),
 )

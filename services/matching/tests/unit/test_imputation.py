@@ -43,7 +43,7 @@ def test_an_exact_amount_is_a_choice_and_interest_never_comes_before_it():
 
 
 def test_a_law_that_is_not_known_is_refused():
-    with pytest.raises(UnknownLawError, match="IT law"):
+    with pytest.raises(UnknownLawError, match="law of IT"):
         impute(10, [debt("a", 10, 0)], "IT", TODAY)
 
 
@@ -53,4 +53,9 @@ def test_nothing_is_lost_and_no_debt_is_paid_twice_or_beyond(rows, amount):
     parts = impute(amount, debts, "FR", TODAY)
     assert sum(part for _, part in parts) == min(amount, sum(one.open_minor for one in debts))
     assert all(0 < part <= one.open_minor for one, part in parts)
-    assert len({one.item_id for one, _ in parts}) == len(parts)
+    assert len({id(one) for one, _ in parts}) == len(parts)
+
+
+def test_an_item_paid_to_the_cent_is_chosen_with_all_its_instalments():
+    parts = [debt("plan", 60, -40), debt("plan", 30, 20)]
+    assert order(90, debt("old", 70, -90), *parts) == [("plan", 60), ("plan", 30)]

@@ -1,6 +1,6 @@
 """The HTTP API of matching: bank accounts and files, payments, and what is owed."""
 
-from matching.api import accounts, expected, files, handwork, payments, pulls, reads, refunds, review, settlements
+from matching.api import accounts, expected, files, handwork, imputation, payments, pulls, reads, refunds, review, settlements
 
 ROUTERS = (
     accounts.ROUTER,
@@ -8,6 +8,7 @@ ROUTERS = (
     pulls.ROUTER,
     payments.ROUTER,
     handwork.ROUTER,
+    imputation.ROUTER,
     review.ROUTER,
     refunds.ROUTER,
     expected.ROUTER,

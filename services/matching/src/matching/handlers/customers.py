@@ -33,7 +33,7 @@ SLICE = 1_000
 
 
 async def keep_customers(conn: AsyncConnection, messages: Sequence[Message[CustomerChanged]], _: Context) -> None:
-    """Keeps the source's own numbers of customers."""
+    """Keeps the source's own numbers of customers, and the country whose law holds for what they pay."""
     await keep(
         conn,
         CUSTOMER,
@@ -44,6 +44,7 @@ async def keep_customers(conn: AsyncConnection, messages: Sequence[Message[Custo
                 "version": message.data.version,
                 "source_system": message.data.source_system,
                 "customer_number": message.data.customer_number,
+                "country": message.data.country,
             }
             for message in messages
         ],

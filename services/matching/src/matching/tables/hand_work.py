@@ -1,6 +1,6 @@
 """Hand work: limits of one person, write-offs, refunds, recalls, settlements beside the bank."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Date, DateTime, Index, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, Index, LargeBinary, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from matching.tables.columns import METADATA, minor, need, tenant
@@ -15,6 +15,17 @@ HAND_WORK_LIMIT = Table(
     CheckConstraint("limit_minor >= 0", name="hand_work_limit_not_negative"),
 )
 """Up to which amount one person may write off, forgive or refund alone; without a row: nothing."""
+
+IMPUTATION_SETTING = Table(
+    "imputation_setting",
+    METADATA,
+    tenant(),
+    Column("entity_id", UUID, primary_key=True),
+    need("interest_first", Boolean),
+    Column("after_days", BigInteger),
+    CheckConstraint("after_days BETWEEN 0 AND 3650", name="imputation_setting_days"),
+)
+"""How an entity uses the law's order: interest before principal, and after how many days by itself; without days: never."""
 
 WRITE_OFF = Table(
     "write_off",

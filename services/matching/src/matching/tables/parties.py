@@ -13,6 +13,7 @@ CUSTOMER = Table(
     need("version", BigInteger),
     need("source_system", Text),
     need("customer_number", Text),
+    Column("country", Text),
 )
 
 CUSTOMER_IDENTITY = Table(

@@ -1,0 +1,151 @@
+"""What the law makes of a payment that names nothing: asked for by a person, or by itself after the days that an entity has set."""
+
+import itertools
+from datetime import date, timedelta
+
+import pytest
+from contracts.customers import CustomerChanged, CustomerIdentityChanged
+from contracts.invoices import Instalment
+from matching.handlers.imputation import impute_waiting
+from shared.jobs import JobContext
+from shared.kafka import Offsets
+from shared.testing.events import message
+
+_KEYS = itertools.count()
+PAYER = "DE89370400440532013000"
+LAW = "Code civil, art. 1342-10 and 1343-1"
+
+
+async def debtor(world, tenant, make, *, country="FR", number="C1", iban=PAYER):
+    """A customer whose country and IBAN are known."""
+    customer = make.customer_id(tenant, number)
+    await world.feed(
+        message(
+            tenant,
+            CustomerChanged(
+                version=1, customer_id=customer, source_system="erp", customer_number=number, status="confirmed", country=country
+            ),
+        ),
+        message(tenant, CustomerIdentityChanged(version=1, customer_id=customer, name="Dupont SA", known_ibans=[iban])),
+    )
+
+
+async def post(client, path, body):
+    return await client.post(path, json=body, headers={"idempotency-key": f"i{next(_KEYS)}"})
+
+
+async def opened(world, tenant):
+    rows = await world.rows(tenant, "SELECT invoice_number, open_minor FROM open_item ORDER BY 1")
+    return dict(tuple(row) for row in rows)
+
+
+async def run_job(world, tenant, now):
+    await impute_waiting(JobContext(world.database, now, Offsets("localhost:1"), "", "matching"), tenant)
+
+
+async def set_up(world, tenant, make):
+    """Two debts of 1,000 and 500, the smaller one the older, and an unapplied payment of 700 that names nothing."""
+    held = await world.account(tenant)
+    await world.feed(
+        make.invoice(tenant, "F-1", 1_000, due=date(2026, 2, 20)),
+        make.invoice(tenant, "F-2", 500, due=date(2026, 1, 20)),
+    )
+    payment = await world.pay(held, 700, debtor_iban=PAYER)
+    await world.match(tenant)
+    return payment
+
+
+async def test_a_person_sees_what_the_law_makes_of_a_payment_and_has_it_done(world, tenant, make, client):
+    await debtor(world, tenant, make)
+    payment = await set_up(world, tenant, make)
+    seen = await client.get(f"/v1/payments/{payment}/imputation")
+    assert seen.status_code == 200, seen.text
+    told = seen.json()
+    assert (told["country"], told["law"], told["unapplied_minor"]) == ("FR", LAW, 700)
+    assert [(line["due_date"], line["amount_minor"]) for line in told["lines"]] == [("2026-01-20", 500), ("2026-02-20", 200)]
+    assert await opened(world, tenant) == {"F-1": 1_000, "F-2": 500}
+    done = await post(client, f"/v1/payments/{payment}/imputation", {"version": told["version"]})
+    assert done.status_code == 200, done.text
+    assert (done.json()["status"], done.json()["unapplied_minor"]) == ("matched", 0)
+    assert await opened(world, tenant) == {"F-1": 800, "F-2": 0}
+    decision = (await client.get(f"/v1/payments/{payment}")).json()["decisions"][-1]
+    assert (decision["rule"], decision["evidence"]["law"], decision["evidence"]["country"]) == ("imputation", LAW, "FR")
+    assert [line["amount_minor"] for line in decision["evidence"]["items"]] == [500, 200]
+    again = await post(client, f"/v1/payments/{payment}/imputation", {"version": told["version"]})
+    assert (again.status_code, again.json()["code"]) == (409, "nothing-unapplied")
+    await world.holds()
+
+
+async def test_instalments_are_debts_of_their_own_and_what_is_more_than_all_stays_unapplied(world, tenant, make, client):
+    await debtor(world, tenant, make)
+    held = await world.account(tenant)
+    parts = [
+        Instalment(number=1, due_date=date(2026, 1, 5), amount_minor=400),
+        Instalment(number=2, due_date=date(2026, 4, 5), amount_minor=600),
+    ]
+    await world.feed(make.invoice(tenant, "F-1", 1_000, instalments=parts), make.invoice(tenant, "F-2", 300, due=date(2026, 2, 1)))
+    payment = await world.pay(held, 1_350, debtor_iban=PAYER)
+    await world.match(tenant)
+    lines = (await client.get(f"/v1/payments/{payment}/imputation")).json()["lines"]
+    assert [(line["due_date"], line["amount_minor"]) for line in lines] == [("2026-01-05", 400), ("2026-02-01", 300), ("2026-04-05", 600)]
+    done = await post(client, f"/v1/payments/{payment}/imputation", {})
+    assert (done.json()["unapplied_minor"], done.json()["unapplied_reason"]) == (50, "overpaid")
+    await world.holds()
+
+
+@pytest.mark.parametrize(
+    ("country", "customer", "status", "code"),
+    [("IT", None, 422, "law-unknown"), (None, None, 422, "country-unknown"), ("FR", "C9", 404, "customer-unknown")],
+)
+async def test_what_is_not_known_is_refused_and_changes_nothing(world, tenant, make, client, country, customer, status, code):
+    await debtor(world, tenant, make, country=country)
+    payment = await set_up(world, tenant, make)
+    body = {"customer_id": str(make.customer_id(tenant, customer))} if customer else {}
+    answer = await post(client, f"/v1/payments/{payment}/imputation", body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert await opened(world, tenant) == {"F-1": 1_000, "F-2": 500}
+    assert (await post(client, f"/v1/payments/{make.customer_id(tenant, 'none')}/imputation", {})).status_code == 404
+
+
+async def test_a_payer_whom_nobody_knows_is_named_by_the_person(world, tenant, make, client):
+    await debtor(world, tenant, make)
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    payment = await world.pay(held, 700, debtor_iban="FR7612345987650123456789014")
+    await world.match(tenant)
+    refused = await post(client, f"/v1/payments/{payment}/imputation", {})
+    assert (refused.status_code, refused.json()["code"]) == (409, "payer-unknown")
+    done = await post(client, f"/v1/payments/{payment}/imputation", {"customer_id": str(make.customer_id(tenant, "C1"))})
+    assert (done.status_code, done.json()["payer_customer_id"]) == (200, str(make.customer_id(tenant, "C1")))
+    assert await opened(world, tenant) == {"F-1": 300}
+    await world.holds()
+
+
+async def test_it_is_done_by_itself_only_where_an_entity_wants_it_and_only_after_its_days(world, tenant, make, client):
+    await debtor(world, tenant, make)
+    payment = await set_up(world, tenant, make)
+    await world.rows(
+        tenant, "UPDATE payment SET confirmation = 'booked', next_look_at = NULL WHERE payment_id = :id RETURNING 1", id=payment
+    )
+    await run_job(world, tenant, make.NOW + timedelta(days=90))
+    assert await opened(world, tenant) == {"F-1": 1_000, "F-2": 500}  # off until it is turned on
+    answer = await client.put(f"/v1/imputation-settings/{make.entity_id(tenant)}", json={"after_days": 10})
+    assert answer.json() == {"entity_id": str(make.entity_id(tenant)), "interest_first": False, "after_days": 10}
+    assert (await client.get("/v1/imputation-settings")).json()["items"] == [answer.json()]
+    await run_job(world, tenant, make.NOW + timedelta(days=9))
+    assert await opened(world, tenant) == {"F-1": 1_000, "F-2": 500}
+    for _ in range(2):
+        await run_job(world, tenant, make.NOW + timedelta(days=10))
+        assert await opened(world, tenant) == {"F-1": 800, "F-2": 0}
+    assert len([m for m in await world.events("PaymentMatched") if m.tenant_id == tenant]) == 1
+    await world.holds()
+
+
+async def test_what_a_person_undid_or_disputes_is_left_out(world, tenant, make, client):
+    await debtor(world, tenant, make)
+    payment = await set_up(world, tenant, make)
+    await world.rows(tenant, "UPDATE open_item SET contested_minor = 450 WHERE invoice_number = 'F-2' RETURNING 1")
+    answer = await post(client, f"/v1/payments/{payment}/dismiss", {"item_ids": [str(make.invoice_id(tenant, "F-1"))], "reason": "wrong"})
+    assert answer.status_code in {200, 201}, answer.text
+    lines = (await client.get(f"/v1/payments/{payment}/imputation")).json()["lines"]
+    assert [(line["item_id"], line["amount_minor"]) for line in lines] == [(str(make.invoice_id(tenant, "F-2")), 50)]
