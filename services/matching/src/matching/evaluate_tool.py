@@ -55,6 +55,7 @@ def _fit(args: argparse.Namespace) -> int:
     except HistoryError as error:
         print(f"matching fit: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 1
-    args.out.write_text(json.dumps(model.as_dict(), separators=(",", ":")), encoding="utf-8")
+    held = {**model.as_dict(), "certificate": certificate.as_dict()}
+    args.out.write_text(json.dumps(held, separators=(",", ":")), encoding="utf-8")
     print(json.dumps({"model": model.name, "trees": len(model.trees), "certificate": certificate.as_dict()}))  # noqa: T201 - a command's answer
     return 0

@@ -1,18 +1,16 @@
-"""The cascade: which items a payment may settle, by which rule, and why not. Pure: the rows found go in, a proposal comes out.
+"""What a payment may settle before it is looked at under lock, and the carrying out. Pure: rows found go in, a proposal comes out.
 
-Order: virtual IBAN of one invoice; structured reference; an RF reference in the text; then, with the party known by its
-virtual IBAN or its own IBAN, document numbers in the text; then one open item of exactly that amount.
-Ties are never decided: two equal candidates leave the payment unapplied with both named. Without a party neither a
-document number nor an amount is enough. What the payer names wins over every guess (Code civil, art. 1342-10).
+Order: virtual IBAN of one invoice; structured reference (`direct`); all else is read by the engine, whose decision comes here as
+`shares`. Ties are never decided: two equal candidates leave the payment unapplied with both named. What the payer names wins over
+every guess (Code civil, art. 1342-10).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
 from matching.domain.books import Books, Payment
-from matching.domain.references import is_creditor_reference, outermost, runs
 
 
 @dataclass(slots=True)
@@ -26,40 +24,43 @@ class Candidate:
     currency: str
     invoice_number: str
     due_date: date
-    value: str = ""
-    kind: str = ""
+
+
+@dataclass(slots=True)
+class Share:
+    """What the engine settles of an item, and how it saw it. `minor` leave the item, `diff_minor` of them without money, for `reason`.
+
+    Of a credit note `minor` is below zero: it is set off against the other shares.
+    """
+
+    item_id: UUID
+    account_id: UUID
+    version: int
+    open_minor: int
+    minor: int
+    diff_minor: int = 0
+    reason: str | None = None
 
 
 @dataclass(slots=True)
 class Proposal:
-    """What the cascade found: items in the order they are to be paid, or none and the reason.
+    """What was found: items in the order they are to be paid, or the engine's shares, or neither and the reason.
 
-    `party` is the payer where known without the items. `exact` asks that the item is open with just the payment's amount.
+    `party` is the payer where known without the items. `unapplied_minor` is what the engine saw of the payment. `evidence`
+    explains the engine's decision, `inputs` is what it decided on (both JSON).
     """
 
     rule: str
     targets: list[Candidate] = field(default_factory=list)
+    shares: list[Share] = field(default_factory=list)
     party: UUID | None = None
     reason: str | None = None
     candidates: list[Candidate] = field(default_factory=list)
     candidate_customers: list[UUID] = field(default_factory=list)
-    exact: bool = False
-
-
-@dataclass(slots=True)
-class Clues:
-    """What a payment without a direct hit offers. `parties` are the customers its IBANs point to."""
-
-    currency: str
-    unapplied_minor: int
-    structured_reference: str | None
-    remittance: Sequence[str]
-    end_to_end_id: str | None
-    parties: Sequence[UUID]
-
-    def values(self) -> dict[str, list[tuple[int, int, int]]]:
-        """The runs of words that may be document numbers."""
-        return runs([*self.remittance, self.structured_reference or "", self.end_to_end_id or ""])
+    unapplied_minor: int = 0
+    evidence: dict[str, object] | None = None
+    inputs: str | None = None
+    named_customers: list[UUID] = field(default_factory=list)
 
 
 def direct(found: Sequence[tuple[str, Candidate]]) -> Proposal:
@@ -77,53 +78,30 @@ def direct(found: Sequence[tuple[str, Candidate]]) -> Proposal:
     return Proposal(rule, reason="already_paid", party=_only_customer([first]), candidates=[candidate for _, candidate in found])
 
 
-def by_text(clues: Clues, found: Sequence[Candidate]) -> Proposal | None:  # noqa: PLR0911 - one line per rule, in their order
-    """The proposal from what the text names: `found` are the items (open or not) whose references stand in it. None: go on."""
-    places: Mapping[str, list[tuple[int, int, int]]] = clues.values()
-    named = set(outermost({candidate.value: places[candidate.value] for candidate in found}))
-    hits = [candidate for candidate in found if candidate.value in named]
-    references = [hit for hit in hits if hit.kind == "structured" and is_creditor_reference(hit.value) and hit.open_minor]
-    if len({hit.item_id for hit in references}) == 1:
-        return Proposal("reference_in_text", references[:1], party=_only(clues.parties))
-    party = _only(clues.parties)
-    if party is None:
-        if hits:
-            reason = "ambiguous" if len(set(clues.parties)) > 1 else "unknown_party"
-            return Proposal("document_number", reason=reason, candidates=_distinct(hits))
-        return None
-    mine = _distinct([hit for hit in hits if hit.customer_id == party])
-    if not mine:
-        if hits:  # the text names somebody else's items: neither a guess by amount nor theirs
-            return Proposal("document_number", party=party, reason="ambiguous", candidates=_distinct(hits))
-        return None
-    by_value: dict[str, set[UUID]] = {}
-    for hit in hits:
-        if hit.customer_id == party and hit.open_minor:
-            by_value.setdefault(hit.value, set()).add(hit.item_id)
-    if any(len(items) > 1 for items in by_value.values()):
-        return Proposal("document_number", party=party, reason="ambiguous", candidates=mine)
-    still = [hit for hit in mine if hit.open_minor]
-    if not still:
-        return Proposal("document_number", party=party, reason="already_paid", candidates=mine)
-    return Proposal("document_number", still, party=party, candidates=mine)
+def touched(proposal: Proposal) -> list[tuple[UUID, UUID]]:
+    """The items that it is about, each with the account it is on."""
+    found = [(one.account_id, one.item_id) for one in proposal.targets]
+    return found or [(one.account_id, one.item_id) for one in proposal.shares]
 
 
-def by_amount(clues: Clues, same_amount: Sequence[Candidate]) -> Proposal:
-    """The last proposal. `same_amount` are undisputed open items of exactly that amount: of the party where it is known,
-    else of the whole entity, which are candidates only.
-    """
-    party = _only(clues.parties)
-    if party is None:
-        reason = "ambiguous" if len(set(clues.parties)) > 1 else "unknown_party"
-        return Proposal("none", reason=reason, candidates=list(same_amount), candidate_customers=list(clues.parties))
-    mine = [candidate for candidate in same_amount if candidate.customer_id == party]
-    if len(mine) == 1:
-        return Proposal("exact_amount", mine, party=party, exact=True)
-    return Proposal("none", party=party, reason="ambiguous" if mine else "no_reference", candidates=mine)
+def moved(books: Books, payment: Payment, proposal: Proposal) -> bool:
+    """Whether the payment or an item is no longer what the engine saw: it has to decide again."""
+    if not proposal.shares:
+        return False
+    items = [(books.items.get((payment.tenant_id, share.item_id)), share) for share in proposal.shares]
+    return payment.unapplied_minor != proposal.unapplied_minor or any(
+        item is None or (item.version, item.open_minor, item.account_id) != (share.version, share.open_minor, share.account_id)
+        for item, share in items
+    )
 
 
 def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
-    """Carries a proposal out on locked rows, which may have moved on since it was made; returns why some is unapplied."""
+    """Carries a proposal out on locked rows, which may have moved on since it was made; returns why some is unapplied.
+
+    The engine's shares are to be as they were seen (`moved`).
+    """
+    if proposal.shares:
+        return _share_out(books, payment, proposal)
     tenant = payment.tenant_id
     reason = proposal.reason
     allocated = 0
@@ -134,7 +112,7 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
         if item.currency != payment.currency:
             reason = "currency"
             continue
-        if item.kind == "credit_note" or (proposal.exact and (item.open_minor != payment.unapplied_minor or item.contested_minor)):
+        if item.kind == "credit_note":
             reason = "ambiguous"
             continue
         allocated += books.allocate(payment, item, proposal.rule)
@@ -146,16 +124,27 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
     return reason or ("overpaid" if payment.allocated_minor else "already_paid")
 
 
-def _only(values: Iterable[UUID]) -> UUID | None:
-    distinct = set(values)
-    return distinct.pop() if len(distinct) == 1 else None
+def _share_out(books: Books, payment: Payment, proposal: Proposal) -> str:
+    """Sets the credit notes among the shares off against the items, the first first, and allocates the money to what is left."""
+    tenant = payment.tenant_id
+    owed = [(books.items[tenant, share.item_id], share) for share in proposal.shares if share.minor > 0]
+    for share in proposal.shares:
+        left = -share.minor
+        for item, other in owed:
+            step = min(left, other.minor - other.diff_minor - (1 if other.diff_minor else 0))  # what is forgiven needs some money beside it
+            if step > 0 and left > 0:
+                taken = books.set_off(books.items[tenant, share.item_id], item, step)
+                books.set_off_with.setdefault((tenant, payment.payment_id), []).append((share.item_id, other.item_id, taken))
+                other.minor -= taken
+                left -= taken
+    for item, share in owed:
+        amount = share.minor - share.diff_minor
+        if amount > 0:
+            books.allocate(payment, item, proposal.rule, amount=amount, diff=share.diff_minor, reason=share.reason)
+    payment.rule = proposal.rule
+    return "overpaid"
 
 
 def _only_customer(found: Iterable[Candidate]) -> UUID | None:
-    return _only(candidate.customer_id for candidate in found)
-
-
-def _distinct(found: Iterable[Candidate]) -> list[Candidate]:
-    """Each item once, in due order, then by number: the order in which they are paid."""
-    once = {candidate.item_id: candidate for candidate in found}
-    return sorted(once.values(), key=lambda candidate: (candidate.due_date, candidate.invoice_number, str(candidate.item_id)))
+    distinct = {candidate.customer_id for candidate in found}
+    return distinct.pop() if len(distinct) == 1 else None

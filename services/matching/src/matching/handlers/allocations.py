@@ -23,7 +23,7 @@ from matching.handlers.limits import limit_of
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.write_offs import reverse_for_money
-from matching.storage.books import account_id
+from matching.storage.books import Decided, account_id
 from matching.storage.parties import learn_payer
 from matching.storage.rows import fetch
 
@@ -94,7 +94,7 @@ async def allocate(
         items=[line.item_id for line in lines],
     )
     evidence = _JSON({"by": by, "items": versions, "payer": payment.payer_customer_id, "allocated_minor": payment.allocated_minor})
-    await save_and_publish(conn, books, now, {}, decisions=[(*key, payment.version + 1, rule, evidence.decode())])
+    await save_and_publish(conn, books, now, {}, decisions=[Decided(*key, payment.version + 1, rule, evidence.decode())])
     await learn_payer(conn, tenant_id, payment_id, customer_id, by=by)  # only who was named: a debtor is not always who pays
     return payment
 

@@ -22,6 +22,8 @@ from shared.web.idempotency import erase_answers
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
+from matching.domain.engine.index import name_keys
+from matching.domain.engine.text import fold
 from matching.handlers.publishing import save_and_publish
 from matching.storage import parties
 from matching.storage.books import account_id, lock
@@ -45,6 +47,8 @@ async def keep_customers(conn: AsyncConnection, messages: Sequence[Message[Custo
                 "source_system": message.data.source_system,
                 "customer_number": message.data.customer_number,
                 "country": message.data.country,
+                "number_key": fold(message.data.customer_number),
+                "parent_customer_id": message.data.parent_customer_id,
             }
             for message in messages
         ],
@@ -68,6 +72,7 @@ async def keep_identities(conn: AsyncConnection, messages: Sequence[Message[Cust
         {(*key, iban.replace(" ", "").upper()) for key in changed for iban in newest[key].known_ibans}, key=lambda row: tuple(map(str, row))
     )
     await set_known_ibans(conn, changed, rows)
+    await parties.set_names(conn, changed, sorted({(*key, value) for key in changed for value in name_keys(newest[key].name)}))
     await look_again_at(conn, [(tenant, iban) for tenant, _, iban in rows], machine_now())
 
 

@@ -147,6 +147,7 @@ async def _settle(
     locked = await stored.load(conn, pairs.values())
     done: set[Key] = set()
     decisions: list[Decided] = []
+    made: dict[Key, list[tuple[UUID, UUID, int]]] = {}
     for key, expected_key in pairs.items():
         held, payment = locked[expected_key], books.payments[key]
         if held.status not in {"waiting", "partly"}:
@@ -157,16 +158,17 @@ async def _settle(
             continue
         pair = _Pair(payment, held, items[expected_key])
         _carry_out(books, pair)
-        await stored.note_set_offs(conn, key, pair.set_off)
+        made[key] = pair.set_off
         if held.lines:
             done.add(key)
             rule = RULES.get(held.kind, "announced")
             payment.rule = rule
             books.decided(payment, "remittance_misses_items" if held.missing else "remittance_differs")
             evidence = {"expected_payment": held.expected_id, "version": held.version, "reference": held.reference, "missing": held.missing}
-            decisions.append((*key, payment.version + 1, rule, _JSON(evidence).decode()))
+            decisions.append(Decided(*key, payment.version + 1, rule, _JSON(evidence).decode()))
         await stored.save(conn, held)
         await announce(conn, held)
+    await stored.note_set_offs(conn, made)
     await save_and_publish(conn, books, now, causes, decisions=decisions)
     return done
 

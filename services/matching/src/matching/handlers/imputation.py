@@ -24,7 +24,7 @@ from matching.domain.imputation import LAWS, Debt, UnknownLawError, debts_of, im
 from matching.handlers.allocations import known_customer
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
-from matching.storage.books import account_id
+from matching.storage.books import Decided, account_id
 from matching.storage.rows import fetch
 
 RULE = "imputation"
@@ -138,7 +138,7 @@ async def carry_out(
             "allocated_minor": payment.allocated_minor,
         }
     )
-    await save_and_publish(conn, books, now, {}, decisions=[(*key, payment.version + 1, RULE, evidence.decode())])
+    await save_and_publish(conn, books, now, {}, decisions=[Decided(*key, payment.version + 1, RULE, evidence.decode())])
     return payment
 
 

@@ -10,7 +10,7 @@ Whatever the order of arrival, an item stands at the highest version of its invo
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 from contracts.envelope import Envelope, Message
@@ -21,6 +21,8 @@ from shared.failures import PoisonError, UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Item, Key
+from matching.domain.engine.index import document_keys
+from matching.domain.engine.text import fold
 from matching.domain.references import normalised
 from matching.handlers.customers import billed
 from matching.handlers.instructions import meet_instructions
@@ -48,6 +50,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     reviews = []
     freed: dict[Key, None] = {}
     references: list[Reference] = []
+    discounts: list[tuple[UUID, UUID, date, int]] = []
     for key in sorted(newest, key=lambda pair: (str(pair[0]), str(pair[1]))):
         message, item = newest[key], books.items.get(key)
         data = message.data
@@ -67,6 +70,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
             continue
         changed.append(item)
         references += _references(message)
+        discounts += [(*key, term.until, term.percent_bp) for term in data.discounts]
     if not changed:
         return
     references += await meet_instructions(conn, changed if waits.invoices_instructed else [])
@@ -76,7 +80,9 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     await stored.change_terms(conn, renewed)
     whom = {(item.tenant_id, item.item_id): named.get((item.tenant_id, item.item_id)) for item in changed}
     await note_named(conn, whom if named else {key: whom[key] for key in whom if books.items_before[key] is not None})
-    await stored.set_references(conn, [(item.tenant_id, item.item_id) for item in renewed], references)
+    again = [(item.tenant_id, item.item_id) for item in renewed]
+    await stored.set_references(conn, again, references)
+    await stored.set_discounts(conn, again, discounts)
     await stored.review(conn, reviews, ctx.now)
     await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)
     payable = {(item.tenant_id, item.item_id): item for item in changed if item.open_minor}
@@ -278,8 +284,15 @@ def _references(message: Message[InvoiceState]) -> Iterable[Reference]:
     data = message.data
     if data.kind == "credit_note":
         return
+    entity = _entity(message)
+    found: dict[str, str] = {}
     if data.payment_reference and (value := normalised(data.payment_reference)):
-        yield message.tenant_id, _entity(message), value, "structured", data.invoice_id
-    for number in dict.fromkeys([data.invoice_number, *data.references, *data.order_numbers]):
-        if value := normalised(number):
-            yield message.tenant_id, _entity(message), value, "number", data.invoice_id
+        found[value] = "structured"
+        yield message.tenant_id, entity, value, "structured", data.invoice_id
+    numbers = [value for number in (data.invoice_number, *data.references, *data.order_numbers) if (value := normalised(number))]
+    for value in dict.fromkeys(numbers):
+        found[value] = "number"
+        yield message.tenant_id, entity, value, "number", data.invoice_id
+    for value in sorted(document_keys(data.invoice_number, [fold(number) for number in numbers[1:]], fold(data.payment_reference or ""))):
+        if value not in found:
+            yield message.tenant_id, entity, value, "folded", data.invoice_id

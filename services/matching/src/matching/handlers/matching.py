@@ -1,6 +1,7 @@
-"""Matching payments with open items: the cascade over a batch.
+"""Matching payments with open items: direct hits, and what the engine reads, over a batch.
 
 The hot way, when references hit: planner guard and proposal (2 statements), lock accounts, payments and items (3), save (1), publish (1).
+What no direct hit decides, the engine does (`handlers.deciding`); what it has seen is looked at again under lock.
 What finds nothing there is looked at again after 2 s and after 60 s of the machine's clock, so that a payment and its
 invoice that are handled at the same moment by two workers still meet.
 """
@@ -18,11 +19,14 @@ from shared.jobs import JobContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Key, Payment
-from matching.domain.cascade import Candidate, Proposal, by_amount, by_text, direct, settle
+from matching.domain.cascade import Proposal, direct, moved, settle, touched
+from matching.handlers.deciding import decide
 from matching.handlers.expected import meet
 from matching.handlers.publishing import save_and_publish
 from matching.storage import candidates
 from matching.storage.books import Decided, account_id, by_key, lock, look_again
+from matching.storage.expected import note_set_offs
+from matching.storage.items import set_offs_of
 from matching.storage.rows import fetch
 
 LOOKS = (timedelta(seconds=2), timedelta(seconds=60))
@@ -74,11 +78,14 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
         if payment.status not in {"received", "unapplied", "partly_matched"} or not payment.unapplied_minor:
             continue
         proposal = proposals[key]
+        if moved(books, payment, proposal):
+            quiet[key] = (payment.looks, machine)
+            continue
         attributed = _attribute(books, payment, proposal)
         versions = [
-            (target.item_id, item.version, item.open_minor)
-            for target in proposal.targets
-            if (item := books.items.get((key[0], target.item_id)))
+            (item.item_id, item.version, item.open_minor)
+            for _, item_id in touched(proposal)
+            if (item := books.items.get((key[0], item_id)))
         ]
         rest = payment.unapplied_minor
         reason = settle(books, payment, proposal)
@@ -91,9 +98,11 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
         payment.looks = min(payment.looks + 1, len(LOOKS) + 1)
         if changed:
             looks[key] = next_look
-            decisions.append((*key, payment.version + 1, proposal.rule, _evidence(proposal, payment, versions)))
+            evidence = _evidence(proposal, payment, versions)
+            decisions.append(Decided(*key, payment.version + 1, proposal.rule, evidence, proposal.inputs, proposal.named_customers))
         else:
             quiet[key] = (payment.looks, next_look)
+    await note_set_offs(conn, books.set_off_with)
     await save_and_publish(conn, books, now, causes, decisions=decisions, looks=looks)
     await look_again(conn, quiet)
 
@@ -102,36 +111,9 @@ async def _propose(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, 
     """The proposal for each payment that can still be decided on."""
     found = await candidates.direct(conn, payments)
     proposals = {key: direct(hits) for key, hits in found.items()}
-    rest = [key for key in payments if key not in proposals or not proposals[key].targets]
-    if rest:
-        await _propose_by_party(conn, rest, proposals)
+    if len(proposals) < len(payments):
+        proposals.update(await decide(conn, payments, proposals))
     return proposals
-
-
-async def _propose_by_party(conn: AsyncConnection, rest: Sequence[Key], proposals: dict[Key, Proposal]) -> None:
-    """The slow way, for what no reference hit: party, numbers in the text, one item of exactly the amount."""
-    clues = await candidates.clues(conn, rest)
-    open_keys = [key for key in rest if key in clues and key not in proposals]
-    asked = [(*key, clues[key][0], value) for key in open_keys for value in clues[key][1].values()]
-    named = await candidates.named(conn, asked) if asked else {}
-    left = []
-    for key in open_keys:
-        proposal = by_text(clues[key][1], named[key]) if key in named else None
-        if proposal is None:
-            left.append(key)
-        else:
-            proposals[key] = proposal
-    if not left:
-        return
-    by_key = {}
-    for key in left:
-        entity, clue = clues[key]
-        parties = set(clue.parties)
-        account = account_id(key[0], next(iter(parties)), entity, clue.currency) if len(parties) == 1 else None
-        by_key[key] = (*key, entity, clue.currency, clue.unapplied_minor, account)
-    same = await candidates.of_amount(conn, by_key.values())
-    for key in left:
-        proposals[key] = by_amount(clues[key][1], same.get(key, []))
 
 
 async def _lock(conn: AsyncConnection, payments: Sequence[Key], proposals: Mapping[Key, Proposal]) -> Books:
@@ -141,9 +123,9 @@ async def _lock(conn: AsyncConnection, payments: Sequence[Key], proposals: Mappi
     parties: list[Key] = []
     for key in payments:
         proposal = proposals[key]
-        for target in proposal.targets:
-            accounts[key[0], target.account_id] = None
-            items[key[0], target.item_id] = None
+        for account, item in touched(proposal):
+            accounts[key[0], account] = None
+            items[key[0], item] = None
         if not proposal.targets or proposal.party is not None:
             parties.append(key)
     new_accounts = []
@@ -161,7 +143,11 @@ async def _lock(conn: AsyncConnection, payments: Sequence[Key], proposals: Mappi
             party = proposals[tenant, payment_id].party
             if party is not None:
                 new_accounts.append((tenant, account_id(tenant, party, entity, currency), entity, party, currency))
-    return await lock(conn, accounts=accounts, new_accounts=new_accounts, payments=payments, items=items)
+    books = await lock(conn, accounts=accounts, new_accounts=new_accounts, payments=payments, items=items)
+    netted = [(key[0], share.item_id) for key in payments for share in proposals[key].shares if share.minor < 0]
+    if netted:
+        books.set_offs = await set_offs_of(conn, netted)
+    return books
 
 
 def _attribute(books: Books, payment: Payment, proposal: Proposal) -> bool:
@@ -199,19 +185,17 @@ def _customers(proposal: Proposal) -> list[UUID]:
 
 def _evidence(proposal: Proposal, payment: Payment, versions: Sequence[tuple[UUID, int, int]]) -> str:
     """The inputs and the outcome of a decision, as JSON: what is needed to explain and to repeat it."""
-
-    def shown(found: Sequence[Candidate]) -> list[dict[str, object]]:
-        return [
-            {"item_id": one.item_id, "customer_id": one.customer_id, "open_minor": one.open_minor, "found": one.value or None}
-            for one in found[:10]
-        ]
-
+    shown = [
+        {"item_id": one.item_id, "customer_id": one.customer_id, "open_minor": one.open_minor, "found": None}
+        for one in proposal.candidates[:10]
+    ]
     return _JSON(
         {
             "items": [{"item_id": item_id, "version": version, "open_minor": open_minor} for item_id, version, open_minor in versions],
             "payer": payment.payer_customer_id,
             "reason": payment.unapplied_reason,
-            "candidates": shown(proposal.candidates) if proposal.candidates else [],
+            "candidates": shown,
             "allocated_minor": payment.allocated_minor,
+            **(proposal.evidence or {}),
         }
     ).decode()

@@ -131,7 +131,7 @@ async def refuse(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by:
     held = await _open(conn, tenant_id, recall_id)
     payment = books.payments[key]
     books.keep_recalled(payment, held.amount_minor)
-    await note_set_offs(conn, key, _restore(books, payment, held))
+    await note_set_offs(conn, {key: _restore(books, payment, held)})
     books.decided(payment, "recall_refused")
     await _set(conn, tenant_id, held, "refused", by=by, now=now)
     await save_and_publish(conn, books, now, {}, looks={key: machine_now() if payment.unapplied_minor else None})

@@ -136,8 +136,17 @@ async def _load_allocations(conn: AsyncConnection, books: Books, payments: Seque
         books.payments[row[0], row[1]].allocations[row[2]] = Allocation(*row[2:])
 
 
-Decided = tuple[UUID, UUID, int, str, str]
-"""Tenant, payment, its version, rule, evidence as JSON."""
+class Decided(NamedTuple):
+    """A decision on a payment, at its new version. `evidence` and the engine's `inputs` are JSON; `named` are customers named in these."""
+
+    tenant_id: UUID
+    payment_id: UUID
+    version: int
+    rule: str
+    evidence: str
+    inputs: str | None = None
+    named: Sequence[UUID] = ()
+
 
 _P = {
     "tenant": "uuid",
@@ -226,8 +235,9 @@ WITH p AS (
   ON CONFLICT (tenant_id, payment_id, item_id) DO UPDATE SET amount_minor = EXCLUDED.amount_minor, diff_minor = EXCLUDED.diff_minor,
     diff_reason = EXCLUDED.diff_reason
 ), d AS (
-  INSERT INTO decision (tenant_id, payment_id, payment_version, rule, evidence, decided_at)
-  SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), :now FROM {_rows("d", _D, "evidence")}
+  INSERT INTO decision (tenant_id, payment_id, payment_version, rule, evidence, decided_at, inputs, named_customers)
+  SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), :now, CAST(inputs AS jsonb), CAST(named AS uuid[])
+  FROM {_rows("d", _D, "evidence", "inputs", "named")}
 )
 INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, item_id, at)
 SELECT t.*, :now FROM {_rows("l", _L)}
@@ -322,6 +332,8 @@ async def save(
         d_version=_literal(d[2] for d in decisions),
         d_rule=_literal(d[3] for d in decisions),
         d_evidence=_texts(d[4] for d in decisions),
+        d_inputs=_texts(d.inputs for d in decisions),
+        d_named=_texts(_literal(d.named) if d.inputs else None for d in decisions),
         l_tenant=[e.tenant_id for e in entries],
         l_entity=[e.entity_id for e in entries],
         l_currency=_literal(e.currency for e in entries),

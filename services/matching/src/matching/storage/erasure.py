@@ -1,4 +1,5 @@
-"""SQL that forgets who erased customers are: names, IBANs, free text of their payments, what people wrote or taught about them.
+"""SQL that forgets who erased customers are: names, IBANs, free text of their payments, what people wrote or taught about them,
+the inputs of decisions in which they are named (these cannot be replayed any more, and say so).
 
 What stays, on the ground of accounting law: payments with amounts, dates, references and the bank's own numbers; the ledger;
 bank files, payment order files and the statements they made.
@@ -48,7 +49,20 @@ async def forget(conn: AsyncConnection, customers: Sequence[Key]) -> None:
         "WHERE w.tenant_id = items.tenant_id AND w.item_id = items.item_id AND w.note IS NOT NULL",
         **wanted,
     )
-    for table in ("payer_iban", "payer_alias"):
+    await run(
+        conn,
+        f"WITH {_ERASED}{_ITEMS}, {_PAYMENTS} UPDATE decision d SET inputs = NULL WHERE d.inputs IS NOT NULL AND ("  # noqa: S608 - our own text
+        "EXISTS (SELECT 1 FROM erased e WHERE e.tenant_id = d.tenant_id AND e.customer_id = ANY(d.named_customers)) "
+        "OR EXISTS (SELECT 1 FROM paid WHERE paid.tenant_id = d.tenant_id AND paid.payment_id = d.payment_id))",
+        **wanted,
+    )
+    await run(
+        conn,
+        f"WITH {_ERASED}{_ITEMS}, {_PAYMENTS} DELETE FROM payment_clue c USING paid "  # noqa: S608 - our own text
+        "WHERE c.tenant_id = paid.tenant_id AND c.payment_id = paid.payment_id",
+        **wanted,
+    )
+    for table in ("payer_iban", "payer_alias", "customer_name"):
         await run(
             conn,
             f"DELETE FROM {table} WHERE (tenant_id, customer_id) IN "  # noqa: S608 - our own text

@@ -1,7 +1,7 @@
 """Expected payments: remittance lists, announced money, promises; and what they may meet."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -211,6 +211,7 @@ async def resolve(conn: AsyncConnection, held: Expected) -> dict[int, UUID]:
         conn,
         "SELECT r.value, i.item_id, i.customer_id FROM item_reference r JOIN open_item i ON i.tenant_id = r.tenant_id "
         "AND i.item_id = r.item_id WHERE r.tenant_id = :tenant AND r.entity_id = :entity AND r.value = ANY(CAST(:values AS text[])) "
+        "AND r.kind <> 'folded' "
         "AND i.currency = :currency UNION SELECT '', item_id, customer_id FROM open_item WHERE tenant_id = :tenant "
         "AND item_id = ANY(CAST(:items AS uuid[])) AND entity_id = :entity AND currency = :currency",
         tenant=held.tenant_id,
@@ -279,18 +280,20 @@ async def overdue(conn: AsyncConnection, tenant_id: UUID, today: date) -> list[K
     return [(row[0], row[1]) for row in rows]
 
 
-async def note_set_offs(conn: AsyncConnection, payment: Key, rows: Sequence[tuple[UUID, UUID, int]]) -> None:
-    """Keeps what a payment's list set off beside the money (credit note, item, amount), to be undone with it."""
+async def note_set_offs(conn: AsyncConnection, made: Mapping[Key, Sequence[tuple[UUID, UUID, int]]]) -> None:
+    """Keeps what was set off beside payments' money (by payment: credit note, item, amount), to be undone with it."""
+    rows = [(*key, *one) for key, found in made.items() for one in found]
     if rows:
         await run(
             conn,
-            "INSERT INTO payment_set_off (tenant_id, payment_id, credit_item_id, item_id, amount_minor) SELECT :tenant, :payment, credit, "
-            "item, CAST(sum(amount) AS bigint) FROM unnest(CAST(:credits AS uuid[]), CAST(:items AS uuid[]), CAST(:amounts AS bigint[])) "
-            "AS t(credit, item, amount) GROUP BY credit, item ON CONFLICT (tenant_id, payment_id, credit_item_id, item_id) "
+            "INSERT INTO payment_set_off (tenant_id, payment_id, credit_item_id, item_id, amount_minor) SELECT tenant, payment, credit, "
+            "item, CAST(sum(amount) AS bigint) FROM unnest(CAST(:tenants AS uuid[]), CAST(:payments AS uuid[]), "
+            "CAST(:credits AS uuid[]), CAST(:items AS uuid[]), CAST(:amounts AS bigint[])) AS t(tenant, payment, credit, item, amount) "
+            "GROUP BY tenant, payment, credit, item ON CONFLICT (tenant_id, payment_id, credit_item_id, item_id) "
             "DO UPDATE SET amount_minor = payment_set_off.amount_minor + EXCLUDED.amount_minor",
-            tenant=payment[0],
-            payment=payment[1],
-            credits=[row[0] for row in rows],
-            items=[row[1] for row in rows],
-            amounts=[row[2] for row in rows],
+            tenants=[row[0] for row in rows],
+            payments=[row[1] for row in rows],
+            credits=[row[2] for row in rows],
+            items=[row[3] for row in rows],
+            amounts=[row[4] for row in rows],
         )

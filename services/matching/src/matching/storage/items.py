@@ -103,6 +103,29 @@ async def set_references(conn: AsyncConnection, replaced: Sequence[Key], rows: S
         )
 
 
+async def set_discounts(conn: AsyncConnection, replaced: Sequence[Key], rows: Sequence[tuple[UUID, UUID, date, int]]) -> None:
+    """Replaces the discounts of some items by rows of (tenant, item, until, hundredths of a percent)."""
+    if replaced:
+        await run(
+            conn,
+            "DELETE FROM item_discount WHERE (tenant_id, item_id) IN "
+            "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+            tenants=[key[0] for key in replaced],
+            ids=[key[1] for key in replaced],
+        )
+    if rows:
+        await run(
+            conn,
+            "INSERT INTO item_discount (tenant_id, item_id, until, percent_bp) SELECT tenant, item, until, max(percent) FROM "
+            "unnest(CAST(:tenants AS uuid[]), CAST(:items AS uuid[]), CAST(:untils AS date[]), CAST(:percents AS bigint[])) "
+            "AS t(tenant, item, until, percent) GROUP BY 1, 2, 3",
+            tenants=[row[0] for row in rows],
+            items=[row[1] for row in rows],
+            untils=[row[2] for row in rows],
+            percents=[row[3] for row in rows],
+        )
+
+
 async def accounts_of(conn: AsyncConnection, items: Iterable[Key]) -> dict[Key, UUID]:
     """The accounts that items are on now, unlocked: which to lock before the items."""
     listed = list(items)

@@ -36,6 +36,25 @@ async def set_known_ibans(conn: AsyncConnection, customers: Sequence[Key], rows:
     )
 
 
+async def set_names(conn: AsyncConnection, customers: Sequence[Key], rows: Sequence[tuple[UUID, UUID, str]]) -> None:
+    """Replaces what customers are found by in payers' names by rows of (tenant, customer, name as it is compared)."""
+    await run(
+        conn,
+        "DELETE FROM customer_name WHERE (tenant_id, customer_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+        **keys(customers),
+    )
+    if rows:
+        await run(
+            conn,
+            "INSERT INTO customer_name (tenant_id, customer_id, value) "
+            "SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:values AS text[])) ON CONFLICT DO NOTHING",
+            tenants=[row[0] for row in rows],
+            ids=[row[1] for row in rows],
+            values=[row[2] for row in rows],
+        )
+
+
 async def look_again_at(conn: AsyncConnection, ibans: Sequence[tuple[UUID, str]], at: datetime) -> None:
     """Payments still unapplied that came from one of these (tenant, IBAN) are looked at as if they were new: now, and as often.
 

@@ -70,9 +70,10 @@ PAYMENT = Table(
             ("account", "account_id"),
             ("reference", "structured_reference"),
             ("virtual_iban", "virtual_iban_id"),
-            ("debtor", "debtor_iban"),
         )
     ),
+    Index("payment_debtor", "tenant_id", "debtor_iban", "booking_date", postgresql_where=text("debtor_iban IS NOT NULL")),
+    Index("payment_payer", "tenant_id", "payer_customer_id", "booking_date", postgresql_where=text("payer_customer_id IS NOT NULL")),
     Index(
         "payment_open_amount",
         "tenant_id",
@@ -139,7 +140,7 @@ OPEN_ITEM = Table(
     Column("close_cause", Text),
     Column("value_date", Date),
     Index("open_item_amount", "tenant_id", "entity_id", "open_minor", "account_id", postgresql_where=text("status = 'open'")),
-    Index("open_item_customer", "tenant_id", "customer_id"),
+    Index("open_item_customer", "tenant_id", "customer_id", "status", "due_date"),
     Index("open_item_moved", "tenant_id", "moved_from_customer_id", postgresql_where=text("moved_from_customer_id IS NOT NULL")),
     Index("open_item_credited", "tenant_id", "credited_item_id", postgresql_where=text("credited_item_id IS NOT NULL")),
     CheckConstraint("original_minor = open_minor + " + " + ".join(_SETTLED), name="item_conserved"),
@@ -161,8 +162,21 @@ ITEM_REFERENCE = Table(
     Column("kind", Text, primary_key=True),
     Column("item_id", UUID, primary_key=True),
     Index("item_reference_item", "tenant_id", "item_id"),
-    CheckConstraint("kind IN ('structured', 'number')", name="item_reference_kind"),
+    CheckConstraint("kind IN ('structured', 'number', 'folded')", name="item_reference_kind"),
 )
+"""What names an item: `structured` and `number` whole and normalised; `folded` what else a payer may write for these, with
+letters read as digits, digits without their prefix (`domain.engine.index.document_keys`).
+"""
+
+ITEM_DISCOUNT = Table(
+    "item_discount",
+    METADATA,
+    tenant(),
+    Column("item_id", UUID, primary_key=True),
+    Column("until", Date, primary_key=True),
+    need("percent_bp", BigInteger),
+)
+"""Agreed discounts for early payment, in hundredths of a percent, until a day."""
 
 ALLOCATION = Table(
     "allocation",
@@ -175,6 +189,7 @@ ALLOCATION = Table(
     minor("diff_minor"),
     Column("diff_reason", Text),
     Index("allocation_item", "tenant_id", "item_id"),
+    Index("allocation_charges", "tenant_id", "diff_minor", postgresql_where=text("diff_reason = 'bank_charges'")),
     CheckConstraint("amount_minor > 0", name="allocation_above_zero"),
     CheckConstraint("diff_minor >= 0 AND (diff_minor = 0 OR diff_reason IS NOT NULL)", name="allocation_difference"),
 )
@@ -226,7 +241,23 @@ DECISION = Table(
     need("rule", Text),
     need("evidence", JSONB),
     need("decided_at", DateTime(timezone=True)),
+    Column("inputs", JSONB),
+    Column("named_customers", ARRAY(UUID)),
 )
+"""`inputs` is all that the engine was given, to decide the same again; null where a direct hit decided, or `named_customers` is
+not (somebody whose name is in it was erased)."""
+
+PAYMENT_CLUE = Table(
+    "payment_clue",
+    METADATA,
+    tenant(),
+    Column("kind", Text, primary_key=True),
+    Column("value", Text(collation="C"), primary_key=True),
+    Column("payment_id", UUID, primary_key=True),
+    Index("payment_clue_payment", "tenant_id", "payment_id"),
+    CheckConstraint("kind IN ('document', 'name')", name="payment_clue_kind"),
+)
+"""What payments that wait say of their item and payer, folded: an item or customer that comes later looks here."""
 
 ITEM_REVIEW = Table(
     "item_review",

@@ -1,6 +1,6 @@
 """Who owes and who pays: customers, names, IBANs, what was learnt of payers, disputes."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Index, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Float, Index, Table, Text, text
 from sqlalchemy.dialects.postgresql import UUID
 
 from matching.tables.columns import METADATA, need, tenant
@@ -14,7 +14,12 @@ CUSTOMER = Table(
     need("source_system", Text),
     need("customer_number", Text),
     Column("country", Text),
+    Column("number_key", Text),
+    Column("parent_customer_id", UUID),
+    Index("customer_number_key", "tenant_id", "number_key"),
+    Index("customer_parent", "tenant_id", "parent_customer_id", postgresql_where=text("parent_customer_id IS NOT NULL")),
 )
+"""`number_key` is the number as it is looked for in a text (`domain.engine.text.fold`); `parent_customer_id` may pay for it."""
 
 CUSTOMER_IDENTITY = Table(
     "customer_identity",
@@ -24,6 +29,16 @@ CUSTOMER_IDENTITY = Table(
     need("version", BigInteger),
     need("name", Text),
 )
+
+CUSTOMER_NAME = Table(
+    "customer_name",
+    METADATA,
+    tenant(),
+    Column("value", Text(collation="C"), primary_key=True),
+    Column("customer_id", UUID, primary_key=True),
+    Index("customer_name_customer", "tenant_id", "customer_id"),
+)
+"""Names as they are compared (`domain.engine.index.name_keys`), to be found by how they begin."""
 
 PAYER_IBAN = Table(
     "payer_iban",
@@ -70,3 +85,14 @@ DISPUTE = Table(
     need("status", Text),
     Index("dispute_item", "tenant_id", "item_id"),
 )
+
+MATCHING_POLICY = Table(
+    "matching_policy",
+    METADATA,
+    tenant(),
+    need("threshold", Float(53)),
+    need("set_by", Text),
+    need("set_at", DateTime(timezone=True)),
+    CheckConstraint("threshold BETWEEN 0.85 AND 1", name="matching_policy_threshold"),
+)
+"""The least confidence that is automatic for a tenant; without a row that of the model. 1 leaves every reading to a person."""

@@ -125,6 +125,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "charges that nobody stated"
     if value["reference"] < 0 and not value["named_share"]:
         return "the reference is of none of these items"
+    if best.tie and not named:
+        return "another item of the same amount is due the same day"
     if not named and value["advance"]:
         return "the payer calls it an advance"
     if not named and value["paid_same_days"] in TWICE_DAYS:

@@ -18,6 +18,26 @@ RUN_MIN = 6
 """Fewest invoices by which a payment run tells how often its payer pays."""
 
 
+@dataclass(slots=True, frozen=True)
+class Settled:
+    """What a payment of a customer that was settled right tells of how it pays.
+
+    `lines` items were settled, `invoices` of them no credit notes, due from `first_due` to `last_due`. `silent` says that
+    nothing was named, `offered` that a discount could have been taken, `older_left` how many older items stayed open.
+    """
+
+    amount_minor: int
+    booked: date
+    lines: int = 0
+    invoices: int = 0
+    first_due: date | None = None
+    last_due: date | None = None
+    silent: bool = False
+    discounted: bool = False
+    offered: bool = False
+    older_left: int = 0
+
+
 @dataclass(slots=True)
 class Habit:
     """How one customer pays. `late` are days after the due date, one per payment; `paid` the last payments' amount and day,
@@ -62,9 +82,7 @@ class Learnt:
         """A customer's habit, an empty one where nothing is known."""
         return self.habits.get(customer_id) or Habit()
 
-    def learn(  # noqa: C901 - one paragraph per thing that is learnt
-        self, clues: Clues, customer_id: Id | None, lines: Sequence[Line], *, silent: bool, older_left: int
-    ) -> None:
+    def learn(self, clues: Clues, customer_id: Id | None, lines: Sequence[Line], *, silent: bool, older_left: int) -> None:
         """Takes in a payment that was settled right.
 
         `silent` says that nothing was named, `older_left` how many older items stayed open.
@@ -75,27 +93,18 @@ class Learnt:
             self.ibans.setdefault(clues.debtor_iban, Counter())[customer_id] += 1
         if clues.debtor_name:
             self.names.setdefault(compact(clues.debtor_name), Counter())[customer_id] += 1
-        habit = self.habits.setdefault(customer_id, Habit())
-        habit.payments += 1
-        habit.paid.append((clues.amount_minor, clues.booking_date))
-        if not lines:
-            return
-        habit.silent += silent
-        habit.several += len(lines) > 1
         dues = [line.item.due_date for line in lines if line.item.original_minor > 0]
         discounted = any(line.reason == "discount" for line in lines)
         offered = any(
             line.item.discount_until is not None and (clues.booking_date - line.item.discount_until).days <= GRACE_DAYS for line in lines
         )
-        habit.discounts_offered += offered or discounted
-        habit.discounts += discounted
-        habit.oldest_first += older_left == 0
-        if dues and not discounted:
-            habit.late.append((clues.booking_date - min(dues)).days)
-        if len(lines) > 2 and dues:  # noqa: PLR2004 - a payment run, not a pair
-            habit.last_due = max(dues)
-            habit.cutoff = (clues.booking_date - habit.last_due).days
-            self._run(habit, clues.booking_date, habit.last_due, len(dues))
+        first, last = min(dues, default=None), max(dues, default=None)
+        self.note(
+            customer_id,
+            Settled(clues.amount_minor, clues.booking_date, len(lines), len(dues), first, last, silent, discounted, offered, older_left),
+        )
+        if not lines:
+            return
         for line in lines:
             if line.reason == "bank_charges":
                 self.charges[line.diff_cents] += 1
@@ -106,6 +115,27 @@ class Learnt:
                 rate = clues.amount_minor / total
                 low, high, seen = self.rates.get((clues.currency, currency), (rate, rate, 0))
                 self.rates[clues.currency, currency] = (min(low, rate), max(high, rate), seen + 1)
+
+    def note(self, customer_id: Id, settled: Settled) -> None:
+        """Takes in how a customer made a payment; its payments in booking order."""
+        habit = self.habits.setdefault(customer_id, Habit())
+        habit.payments += 1
+        habit.paid.append((settled.amount_minor, settled.booked))
+        if not settled.lines:
+            return
+        habit.silent += settled.silent
+        habit.several += settled.lines > 1
+        habit.discounts_offered += settled.offered or settled.discounted
+        habit.discounts += settled.discounted
+        habit.oldest_first += settled.older_left == 0
+        if settled.first_due is None or settled.last_due is None:
+            return
+        if not settled.discounted:
+            habit.late.append((settled.booked - settled.first_due).days)
+        if settled.lines > 2:  # noqa: PLR2004 - a payment run, not a pair
+            habit.last_due = settled.last_due
+            habit.cutoff = (settled.booked - habit.last_due).days
+            self._run(habit, settled.booked, habit.last_due, settled.invoices)
 
     def _run(self, habit: Habit, booked: date, last_due: date, count: int) -> None:
         """When a payment run was made. A weekend's is booked on Monday: its day is the one that lies as usual after the run before."""

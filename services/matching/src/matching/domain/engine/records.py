@@ -95,13 +95,17 @@ class Party:
 
 @dataclass(slots=True)
 class Hypothesis:
-    """One reading of a payment: `rule` names how it was found, `features` is the evidence in the order of `features.NAMES`."""
+    """One reading of a payment: `rule` names how it was found, `features` is the evidence in the order of `features.NAMES`.
+
+    `tie`: another item of the same amount, due the same day, would do as well as one of the lines.
+    """
 
     customer_id: Id
     rule: str
     lines: list[Line]
     features: list[float] = field(default_factory=list)
     confidence: float = 0.0
+    tie: bool = False
 
     def key(self) -> tuple[tuple[str, int], ...]:
         """What it settles, to tell two readings apart."""

@@ -3,6 +3,7 @@
 A `Source` finds candidates: the service by SQL, set-wise and by index; an evaluation from memory. The engine is the same.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -93,11 +94,21 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
         reference = int(bool(clues.structured_reference))
         setting = Setting(clues, party, rival, items, named, others, reference, text.advance, habit, learnt)
         every = readings(clues, items, named, learnt, habit)
+        alike = Counter(_kind(item) for item in items)
         for reading in every:
+            taken = Counter(_kind(line.item) for line in reading.lines)
+            tie = any(alike[kind] > count for kind, count in taken.items())
             found.hypotheses.append(
-                Hypothesis(party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every))
-            )
+                Hypothesis(
+                    party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie
+                )
+            )  # fmt: skip
     return found
+
+
+def _kind(item: OpenItem) -> tuple[str, int, date]:
+    """What items have in common that nothing but a name tells apart."""
+    return item.currency, item.open_minor, item.due_date
 
 
 class _Known:

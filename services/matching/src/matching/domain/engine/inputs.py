@@ -1,0 +1,145 @@
+"""All that the engine is given to decide on one payment, so that it can be stored and decided the same again.
+
+The service gathers it by SQL; `conclude` feeds it to the same search, model and rules as `matching evaluate` does.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from matching.domain.engine.confidence import Model
+from matching.domain.engine.decision import Decision, decide, judge
+from matching.domain.engine.features import name_of
+from matching.domain.engine.habits import Learnt, Settled
+from matching.domain.engine.index import Index
+from matching.domain.engine.records import Clues, Customer, Id, OpenItem
+from matching.domain.engine.search import Found, search
+
+FORM = 1
+"""The form of stored inputs: raised when a field is added or changes its meaning."""
+
+
+class InputsError(ValueError):
+    """Stored inputs that cannot be decided on again: says why."""
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What is known of a payment, of who may have paid, and of what they owe.
+
+    `items` are open, in due order, `settled` no more, oldest first. `ibans` and `names` say how often who paid from the payment's
+    account or under its payer's name; `history` holds what customers' last payments tell of their habits, oldest first;
+    `charges` how often which bank charge was seen. `versions` are those of the items; `left_out` says what was too much to look at.
+    """
+
+    clues: Clues
+    threshold: float
+    model: str
+    customers: list[Customer] = field(default_factory=list)
+    items: list[OpenItem] = field(default_factory=list)
+    settled: list[OpenItem] = field(default_factory=list)
+    ibans: dict[Id, int] = field(default_factory=dict)
+    names: dict[Id, int] = field(default_factory=dict)
+    history: dict[Id, list[Settled]] = field(default_factory=dict)
+    charges: dict[int, int] = field(default_factory=dict)
+    versions: dict[Id, int] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+
+def conclude(inputs: Inputs, model: Model) -> tuple[Decision, Found]:
+    """Decides. Deterministic: the same inputs and model give the same decision. Raises InputsError for another model."""
+    if inputs.model != model.name:
+        raise InputsError(f"the inputs were decided on by model {inputs.model!r}, this is {model.name!r}")
+    index = Index(inputs.customers)
+    for item in inputs.items:
+        index.add_item(item)
+    for item in inputs.settled:
+        index.add_settled(item)
+    learnt = Learnt(charges=Counter(inputs.charges))
+    if inputs.clues.debtor_iban and inputs.ibans:
+        learnt.ibans[inputs.clues.debtor_iban] = Counter(inputs.ibans)
+    if inputs.clues.debtor_name and inputs.names:
+        learnt.names[name_of(inputs.clues)] = Counter(inputs.names)
+    for customer_id, payments in inputs.history.items():
+        for one in payments:
+            learnt.note(customer_id, one)
+    found = search(inputs.clues, index, learnt)
+    judge(found.hypotheses, model)
+    return decide(found.hypotheses, inputs.threshold), found
+
+
+def stored(inputs: Inputs) -> dict[str, Any]:
+    """The inputs as JSON can hold them (ids and days are written by whoever encodes it), without what can be left out."""
+    return {
+        "form": FORM,
+        "model": inputs.model,
+        "threshold": inputs.threshold,
+        "clues": [getattr(inputs.clues, name) for name in Clues.__slots__],
+        "customers": [[getattr(one, name) for name in Customer.__slots__] for one in inputs.customers],
+        "items": [_row(one, inputs.versions) for one in inputs.items],
+        "settled": [_row(one, inputs.versions) for one in inputs.settled],
+        "ibans": [[customer, times] for customer, times in inputs.ibans.items()],
+        "names": [[customer, times] for customer, times in inputs.names.items()],
+        "history": [[customer, [_values(one) for one in rows]] for customer, rows in inputs.history.items()],
+        "charges": [[charge, times] for charge, times in inputs.charges.items()],
+        "left_out": inputs.left_out,
+    }  # fmt: skip
+
+
+def from_stored(held: Mapping[str, Any] | None) -> Inputs:
+    """Stored inputs as they were. Raises InputsError where they were erased, or are of another form."""
+    if held is None:
+        raise InputsError("the inputs were erased together with a person who is named in them, or there were none")
+    if held.get("form") != FORM:
+        raise InputsError(f"the inputs are stored in form {held.get('form')}, this engine reads {FORM}")
+    (payment, booked, *rest) = held["clues"]
+    items = [_item(row) for row in held["items"]]
+    settled = [_item(row) for row in held["settled"]]
+    return Inputs(
+        Clues(UUID(payment), _day(booked), *rest),
+        held["threshold"],
+        held["model"],
+        [_customer(*row) for row in held["customers"]],
+        items,
+        settled,
+        {UUID(customer): times for customer, times in held["ibans"]},
+        {UUID(customer): times for customer, times in held["names"]},
+        {UUID(customer): [_settled(row) for row in rows] for customer, rows in held["history"]},
+        dict(held["charges"]),
+        {item.item_id: row[-1] for item, row in zip([*items, *settled], [*held["items"], *held["settled"]], strict=True)},
+        held["left_out"],
+    )
+
+
+def _customer(
+    customer_id: str, number: str, name: str, currency: str, ibans: list[str], account: str | None, parent: str | None
+) -> Customer:
+    return Customer(UUID(customer_id), number, name, currency, ibans, account, UUID(parent) if parent else None)
+
+
+def _values(one: Settled) -> list[Any]:
+    return [getattr(one, name) for name in Settled.__slots__]
+
+
+def _row(item: OpenItem, versions: Mapping[Id, int]) -> list[Any]:
+    return [*(getattr(item, name) for name in OpenItem.__slots__), versions.get(item.item_id)]
+
+
+def _item(row: Sequence[Any]) -> OpenItem:
+    item_id, customer, number, currency, issued, due, original, opened, orders, reference, percent, until, contested, _ = row
+    return OpenItem(
+        UUID(item_id), UUID(customer), number, currency, _day(issued), _day(due), original, opened, tuple(orders), reference, percent,
+        _day(until) if until else None, contested,
+    )  # fmt: skip
+
+
+def _settled(row: Sequence[Any]) -> Settled:
+    amount, booked, lines, invoices, first, last, *rest = row
+    return Settled(amount, _day(booked), lines, invoices, _day(first) if first else None, _day(last) if last else None, *rest)
+
+
+def _day(value: str) -> date:
+    return date.fromisoformat(value)

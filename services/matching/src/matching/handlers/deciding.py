@@ -1,0 +1,337 @@
+"""Feeding the matching engine with what is known of payments, a batch at a time, and turning its decisions into proposals.
+
+A payment is decided on as if those before it in the batch had been carried out already. Nine statements a slice of the batch,
+whatever is in it; the deciding itself runs in a thread, so that the service goes on listening.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Key
+from matching.domain.cascade import Proposal, Share
+from matching.domain.engine.confidence import Model
+from matching.domain.engine.decision import Decision, contributions
+from matching.domain.engine.features import NAMES
+from matching.domain.engine.habits import Settled
+from matching.domain.engine.index import written_keys
+from matching.domain.engine.inputs import Inputs, conclude, stored
+from matching.domain.engine.parties import likeness
+from matching.domain.engine.records import Clues, Customer, Hypothesis, OpenItem, Party
+from matching.domain.engine.search import Found
+from matching.domain.engine.text import Text, fold, read
+from matching.storage import candidates
+from matching.storage.candidates import Person, Seen, Waiting
+from matching.storage.models import shipped
+
+SLICE = 250
+"""Payments that are gathered for at once."""
+PARTIES_MAX = 10
+"""Customers that are fed for one payment, beside their subsidiaries."""
+VALUES_MAX = 200
+"""Runs of words of one payment that are looked up as numbers."""
+VALUE_MIN = 5
+"""Shortest number that finds an item of an unknown customer."""
+SAID = "said to be the payer"
+"""Stands for a virtual IBAN where somebody has said who paid."""
+KNOWN = 0.6
+"""How sure an IBAN is a payer's that earlier payments were made from."""
+SILENT = frozenset({"exact_amount", "run_of_items", "combination", "run_but_some", "only_item", "instalment", "near_amount"})
+"""Rules by which a payment was settled that named nothing."""
+_ENCODE = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class _Case:
+    """A payment with what was gathered for it."""
+
+    asked: Waiting
+    text: Text
+    values: list[str]
+    known: dict[str, dict[UUID, int]] = field(default_factory=dict)
+    documents: dict[UUID, UUID] = field(default_factory=dict)
+    priced: dict[UUID, UUID] = field(default_factory=dict)
+    people: list[Person] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    cases: list[_Case]
+    items: dict[tuple[UUID, UUID, UUID], list[Seen]]
+    history: dict[Key, list[Settled]]
+    charges: dict[UUID, dict[int, int]]
+
+
+async def decide(conn: AsyncConnection, payments: Sequence[Key], direct: Mapping[Key, Proposal]) -> dict[Key, Proposal]:
+    """The engine's proposal for each payment of the batch that no direct hit decides; `payments` are in payment order."""
+    proposals: dict[Key, Proposal] = {}
+    taken: dict[Key, int] = {}
+    for first in range(0, len(payments), SLICE):
+        batch = payments[first : first + SLICE]
+        waiting = await candidates.waiting(conn, batch)
+        asked = [waiting[key] for key in batch if key in waiting and key not in direct]
+        gathered = await _gather(conn, asked) if asked else None
+        cases = {(case.asked.tenant_id, case.asked.payment_id): case for case in gathered.cases} if gathered else {}
+        for key in batch:
+            if (hit := direct.get(key)) is not None and key in waiting:
+                _take_direct(taken, key[0], hit, waiting[key].unapplied_minor)
+            elif gathered is not None and key in cases:
+                proposals[key] = await asyncio.to_thread(_propose, cases[key], gathered, taken)
+    return proposals
+
+
+def _take_direct(taken: dict[Key, int], tenant: UUID, hit: Proposal, money: int) -> None:
+    for target in hit.targets:
+        key = (tenant, target.item_id)
+        step = min(money, target.open_minor - taken.get(key, 0))
+        taken[key] = taken.get(key, 0) + max(step, 0)
+        money -= max(step, 0)
+
+
+async def _gather(conn: AsyncConnection, asked: Sequence[Waiting]) -> _Gathered:
+    cases = []
+    for one in asked:
+        text = read(one.remittance, (one.end_to_end_id,))
+        case = _Case(one, text, list(text.runs)[:VALUES_MAX])
+        if len(text.runs) > VALUES_MAX:
+            case.left_out.append("words of a long text")
+        cases.append(case)
+    await _who(conn, cases)
+    also = {(case.asked.tenant_id, item) for case in cases for item in (*case.documents, *case.priced)}
+    debtors = {(case.asked.tenant_id, case.asked.entity_id, person.customer_id) for case in cases for person in case.people}
+    items = await candidates.items(conn, sorted(debtors), sorted(also))
+    await candidates.describe(conn, {(one.tenant_id, one.item_id): one for owed in items.values() for one in owed})
+    payers = sorted({(tenant, customer) for tenant, _, customer in debtors})
+    rows = await candidates.history(conn, payers, [(one.tenant_id, one.payment_id) for one in asked])
+    history = {key: [_settled(row) for row in held] for key, held in rows.items()}
+    return _Gathered(cases, items, history, await candidates.charges(conn, [one.tenant_id for one in asked]))
+
+
+def _settled(row: tuple[object, ...]) -> Settled:
+    amount, booked, lines, invoices, first, last, rule, discounted, offered = row
+    return Settled(amount, booked, lines, invoices, first, last, rule in SILENT, discounted, offered)  # type: ignore[arg-type] # a row
+
+
+async def _who(conn: AsyncConnection, cases: Sequence[_Case]) -> None:
+    """Who may have paid each: those that its accounts, its name, its words and its amount point to, likeliest first."""
+    numbers = [(at, case.asked.tenant_id, value) for at, case in enumerate(cases) for value in case.values]
+    names = [(at, case.asked.tenant_id, key) for at, case in enumerate(cases) for key in sorted(written_keys(case.asked.debtor_name or ""))]
+    for at, how, customer, times in await candidates.parties(conn, [case.asked for case in cases], numbers, names):
+        cases[at].known.setdefault(how, {})[customer] = times
+    values = []
+    for at, case in enumerate(cases):
+        written = [value for value in case.values if len(value) >= VALUE_MIN]
+        if case.asked.structured_reference:
+            written.append(fold(case.asked.structured_reference))
+        values += [(at, case.asked.tenant_id, case.asked.entity_id, value) for value in dict.fromkeys(written)]
+    for at, item, customer in await candidates.named(conn, values):
+        cases[at].documents[item] = customer
+    unknown = [
+        (at, case.asked.tenant_id, case.asked.entity_id, case.asked.currency, case.asked.unapplied_minor)
+        for at, case in enumerate(cases)
+        if not (case.asked.owner or case.asked.payer or case.known.get(candidates.OWN))
+    ]
+    for at, item, customer in await candidates.of_amount(conn, unknown):
+        cases[at].priced[item] = customer
+    wanted = {(case.asked.tenant_id, customer) for case in cases for customer in _pointed(case)}
+    people = await candidates.customers(conn, sorted(wanted))
+    children: dict[Key, list[Person]] = {}
+    for (tenant, _), person in people.items():
+        if person.parent is not None:
+            children.setdefault((tenant, person.parent), []).append(person)
+    for case in cases:
+        _choose(case, people, children)
+
+
+def _pointed(case: _Case) -> dict[UUID, None]:
+    """The customers that something points to, surest signs first."""
+    asked = case.asked
+    signs: list[UUID] = [one for one in (asked.owner, asked.payer) if one is not None]
+    order = (candidates.OWN, candidates.ALIAS_IBAN, candidates.PAST, candidates.ALIAS_NAME, candidates.NUMBER)
+    signs += [customer for how in order for customer in case.known.get(how, ())]
+    return dict.fromkeys([*signs, *case.documents.values(), *case.known.get(candidates.NAME, ()), *case.priced.values()])
+
+
+def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, list[Person]]) -> None:
+    tenant, written = case.asked.tenant_id, case.asked.debtor_name or ""
+    by_name = case.known.get(candidates.NAME, {})
+    order = {customer: place for place, customer in enumerate(_pointed(case))}
+
+    def rank(customer: UUID) -> tuple[float, int]:
+        sign = -likeness(written, people[tenant, customer].name) if customer in by_name else 0.0
+        return (sign if sign < -0.5 else 0.0 if customer in by_name else -2.0, order[customer])  # noqa: PLR2004 - a name that agrees
+
+    found = sorted(order, key=rank)
+    if len(found) > PARTIES_MAX:
+        case.left_out.append("customers to whom less points")
+    chosen = [people[tenant, customer] for customer in found[:PARTIES_MAX]]
+    inside = {one.customer_id for one in chosen}
+    for parent in list(chosen):
+        for child in children.get((tenant, parent.customer_id), ()):
+            if child.customer_id not in inside:
+                inside.add(child.customer_id)
+                chosen.append(child)
+    case.people = chosen
+
+
+def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: Model) -> tuple[Inputs, dict[UUID, Seen]]:
+    asked = case.asked
+    tenant = asked.tenant_id
+    own = case.known.get(candidates.OWN, {})
+    owner = asked.owner or asked.payer
+    account = asked.virtual_iban if asked.owner else SAID if asked.payer else None
+    inputs = Inputs(
+        Clues(
+            asked.payment_id, asked.booking_date, asked.unapplied_minor, asked.currency, account, asked.debtor_name, asked.debtor_iban,
+            None if asked.end_to_end_id == "NOTPROVIDED" else asked.end_to_end_id,
+            fold(asked.structured_reference) if asked.structured_reference else None, list(asked.remittance),
+        ),
+        asked.threshold if asked.threshold is not None else model.threshold,
+        model.name,
+        charges=gathered.charges.get(tenant, {}),
+        left_out=list(case.left_out),
+    )  # fmt: skip
+    seen: dict[UUID, Seen] = {}
+    shared = own if len(own) > 1 else {}  # an IBAN of several customers is nobody's own
+    for how in (shared, case.known.get(candidates.ALIAS_IBAN, {}), case.known.get(candidates.PAST, {})):
+        for customer, times in how.items():
+            inputs.ibans[customer] = inputs.ibans.get(customer, 0) + times
+    for customer, times in case.known.get(candidates.ALIAS_NAME, {}).items():
+        inputs.names[customer] = times
+    for person in case.people:
+        customer = person.customer_id
+        ibans = [asked.debtor_iban] if asked.debtor_iban and len(own) == 1 and customer in own else []
+        inputs.customers.append(
+            Customer(customer, person.number, person.name, asked.currency, ibans, account if customer == owner else None, person.parent)
+        )
+        owed = [one for one in gathered.items.get((tenant, asked.entity_id, customer), ()) if one.item_id not in asked.dismissed]
+        for one in owed:
+            item = _open_item(one, taken.get((tenant, one.item_id), 0), asked)
+            inputs.versions[one.item_id] = one.version
+            (inputs.items if item.open_minor else inputs.settled).append(item)
+            seen[one.item_id] = one
+        if sum(one.open_minor > 0 for one in owed) > candidates.ITEMS_MAX:
+            inputs.left_out.append(f"items of customer {customer} due later")
+        if rows := gathered.history.get((tenant, customer)):
+            inputs.history[customer] = rows
+    return inputs, seen
+
+
+def _open_item(one: Seen, taken: int, asked: Waiting) -> OpenItem:
+    sign = -1 if one.kind == "credit_note" else 1
+    number = fold(one.number)
+    terms = [term for term in one.percents if term[0] >= asked.booking_date]
+    until, percent = max(terms, key=lambda term: term[1]) if terms else max(one.percents, default=(None, 0))
+    return OpenItem(
+        one.item_id, one.customer_id, one.number, one.currency, one.issue_date, one.due_date, sign * one.original_minor,
+        sign * max(one.open_minor - taken, 0), tuple(dict.fromkeys(value for held in one.references if (value := fold(held)) != number)),
+        fold(one.structured) if one.structured else None, percent / 100, until, one.contested_minor,
+    )  # fmt: skip
+
+
+def _propose(case: _Case, gathered: _Gathered, taken: dict[Key, int]) -> Proposal:
+    """Decides on one payment, and takes what it settles from what the next ones see."""
+    model = shipped().model
+    inputs, seen = _inputs(case, gathered, taken, model)
+    decision, found = conclude(inputs, model)
+    asked = case.asked
+    party = _payer(case, found.parties)
+    proposal = Proposal(
+        "none",
+        party=party,
+        unapplied_minor=asked.unapplied_minor,
+        evidence=explained(decision, model),
+        inputs=_ENCODE(stored(inputs)).decode(),
+        named_customers=[person.customer_id for person in case.people],
+        candidate_customers=_candidates(decision, found, case),
+    )
+    best = decision.ranked[0] if decision.ranked else None
+    if decision.kind == "auto" and best is not None:
+        if any(line.item.currency != asked.currency for line in best.lines):
+            proposal.evidence = {**(proposal.evidence or {}), "refused": "the items are in another currency"}
+            proposal.reason = "currency"
+            return proposal
+        proposal.rule = best.rule.split(":")[0]
+        if party is None:
+            proposal.party = best.customer_id  # type: ignore[assignment] # a customer's id
+        for line in best.lines:
+            one = seen[line.item.item_id]  # type: ignore[index] # an item's id
+            proposal.shares.append(
+                Share(one.item_id, one.account_id, one.version, abs(line.item.open_minor), line.cents, line.diff_cents, line.reason)
+            )
+            key = (asked.tenant_id, one.item_id)
+            taken[key] = taken.get(key, 0) + abs(line.cents)
+        return proposal
+    proposal.reason = _reason(case, inputs, decision, party)
+    return proposal
+
+
+def _payer(case: _Case, parties: Sequence[Party]) -> UUID | None:
+    """Who paid, where that is known without the items: by virtual IBAN, by what was said, or by the IBAN it came from."""
+    if (owner := case.asked.owner or case.asked.payer) is not None:
+        return owner
+    known = [one.customer_id for one in parties if one.own_iban == 1 or (one.learned_iban >= KNOWN and not one.via_parent)]
+    return UUID(str(known[0])) if len(known) == 1 else None
+
+
+def _candidates(decision: Decision, found: Found, case: _Case) -> list[UUID]:
+    """Who may have paid: those whose items are candidates, then those the payer's IBAN is known of; at most ten."""
+    ids = [one.customer_id for one in decision.ranked]
+    ids += [one.customer_id for one in found.parties if one.own_iban or one.learned_iban]
+    ids += list(case.known.get(candidates.OWN, ()))
+    return [UUID(str(one)) for one in dict.fromkeys(ids)][:10]
+
+
+def _reason(case: _Case, inputs: Inputs, decision: Decision, party: UUID | None) -> str:
+    """Why nothing is settled, as one of the words that PaymentUnapplied has for it."""
+    if party is None:
+        several = {customer for how in (candidates.OWN, candidates.ALIAS_IBAN, candidates.PAST) for customer in case.known.get(how, ())}
+        return "ambiguous" if len(several) > 1 else "unknown_party"
+    open_ids = {item.item_id for item in inputs.items}
+    mine = [item for item, customer in case.documents.items() if customer == party]
+    if mine and not open_ids.intersection(mine):
+        return "already_paid"
+    if case.documents and not mine:
+        return "ambiguous"  # it names somebody else's item
+    if not decision.ranked or decision.kind == "unmatched":
+        return "no_reference"
+    value = dict(zip(NAMES, decision.ranked[0].features, strict=True))
+    if value["equal_items"] or decision.ranked[0].tie or decision.refused == "another reading is as good":
+        return "ambiguous"
+    whole = decision.ranked[0].rule.endswith((":exact", ":charges_stated", ":rounding"))
+    return "uncertain" if whole or value["named_share"] else "no_reference"
+
+
+def explained(decision: Decision, model: Model) -> dict[str, object]:
+    """A decision as it is shown: how sure, why not automatic, why the second lost, and the readings with their evidence, best first."""
+    return {
+        "decision": decision.kind,
+        "confidence": round(decision.confidence, 6),
+        "refused": decision.refused,
+        "runner_up": decision.runner_up,
+        "candidates": [_reading(one, model) for one in decision.ranked],
+    }
+
+
+def _reading(one: Hypothesis, model: Model) -> dict[str, object]:
+    return {
+        "customer_id": one.customer_id,
+        "rule": one.rule,
+        "confidence": round(one.confidence, 6),
+        "lines": [
+            {
+                "item_id": line.item.item_id,
+                "amount_minor": line.cents - line.diff_cents,
+                "difference_minor": line.diff_cents,
+                "reason": line.reason,
+            }
+            for line in one.lines
+        ],
+        "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
+        "moved_by": {name: round(step, 2) for name, step in contributions(model.explained(one.features))},
+    }  # fmt: skip
