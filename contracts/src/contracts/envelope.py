@@ -9,7 +9,7 @@ Sources: CloudEvents 1.0.2; CloudEvents Kafka protocol binding 1.0.2, section 3.
 `sequence`, `distributed-tracing` and `correlation`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
 from hashlib import sha1
 from typing import Any, ClassVar, Generic, TypeVar
@@ -91,21 +91,31 @@ class Message(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True, gc=False
         return self.envelope.tenantid
 
 
+SEPARATOR = "\x1f"  # ASCII unit separator
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 @lru_cache(4096)
-def _hashed(tenant_id: str, name: str) -> Any:
-    """SHA-1 over what the ids of a tenant's events of one name begin with."""
-    return sha1(NAMESPACE.bytes + f"{tenant_id}\x1f{name}".encode(), usedforsecurity=False)
+def namer(tenant_id: str, event: type[Event]) -> Callable[[str], str]:
+    """Names a tenant's events of one class: takes their parts, each after a unit separator, and gives `event_id` as text.
+
+    Written out, for `uuid.uuid5` and its objects cost a producer more than the event's encoding.
+    """
+    name = event.identity or event.__name__
+    copy = sha1(NAMESPACE.bytes + f"{tenant_id}{SEPARATOR}{name}".encode(), usedforsecurity=False).copy
+
+    def named(parts: str) -> str:
+        hashed = copy()
+        hashed.update(parts.encode())
+        digest = hashed.hexdigest()
+        return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"
+
+    return named
 
 
 def event_id_text(tenant_id: UUID | str, event: type[Event], *parts: object) -> str:
-    """`event_id` as text. Written out, for `uuid.uuid5` and its objects cost a producer more than the event's encoding."""
-    hashed = _hashed(str(tenant_id), event.identity or event.__name__).copy()
-    hashed.update("\x1f".join(("", *map(str, parts))).encode())
-    digest = hashed.hexdigest()
-    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"
+    """`event_id` as text."""
+    return namer(str(tenant_id), event)(SEPARATOR.join(("", *map(str, parts))))
 
 
 def event_id(tenant_id: UUID, event: type[Event], *parts: object) -> UUID:
@@ -144,13 +154,32 @@ def encode(event: Event) -> bytes:
     return raw
 
 
+def encode_all(events: Sequence[Event]) -> bytes:
+    """The value bytes of events of one class, each as `encode` writes and checks it, and a newline after each (JSON has none within).
+
+    Raises ContractError as `encode` does.
+    """
+    try:
+        lines = _ENCODER.encode_lines(events)
+        decoder(type(events[0])).decode_lines(lines)
+    except (msgspec.ValidationError, UnicodeEncodeError, OverflowError):
+        for event in events:
+            encode(event)  # says which, and what is wrong with it
+        raise
+    if len(lines) > MAX_EVENT_BYTES:
+        for event, raw in zip(events, lines.splitlines(), strict=True):
+            if len(raw) > MAX_EVENT_BYTES:
+                encode(event)
+    return lines
+
+
 def retold(raw: bytes, event: type[StateEvent], other: type[StateEvent]) -> bytes:
-    """The bytes of `event` as those of `other`: two names of one state, such as OpenItemChanged and InvoicePaid.
+    """The bytes of `event` (one, or one a line) as those of `other`: two names of one state, such as OpenItemChanged and InvoicePaid.
 
     What was checked of the one holds of the other. Raises TypeError where their fields are not the same.
     """
     old, new = _beginnings(event, other)
-    return new + raw.removeprefix(old)
+    return new + raw.removeprefix(old).replace(b"\n" + old, b"\n" + new)
 
 
 @cache

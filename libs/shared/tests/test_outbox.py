@@ -7,9 +7,9 @@ import pytest
 from contracts.customers import CustomerIdentityChanged
 from contracts.envelope import ContractError, encode, event_id, retold
 from contracts.items import AccountBalanceChanged
-from contracts.payments import PaymentMatched, PaymentReceived
+from contracts.payments import PaymentMatched, PaymentReceived, PaymentUnapplied
 from shared.db import Database, fetch
-from shared.outbox import Outgoing, Tombstone, depth, publish
+from shared.outbox import Outgoing, Tombstone, depth, headers_for, prepare, publish
 from shared.relay import Relay
 from shared.testing.databases import Urls
 from shared.testing.events import message, published
@@ -76,6 +76,32 @@ async def test_a_breach_of_the_schema_rolls_the_caller_back(database: Database, 
     assert await published(urls.owner) == []
     async with database.transaction(TENANT) as conn:
         assert await fetch(conn, "SELECT * FROM reminded") == []
+
+
+def test_what_a_batch_is_told_with_is_what_each_event_is_told_with_alone() -> None:
+    """States and facts of several tenants and entities, with causes and without, under one name or two: key, headers and bytes."""
+    cause = message(TENANT, payment(5)).envelope
+    outs = [
+        Outgoing(tenant, data, entity_id=entity, cause=why, also=also)
+        for tenant in TENANTS
+        for entity in (None, tenant)
+        for why in (None, cause, msgspec.structs.replace(cause, correlationid='of "another"\n'))
+        for data, also in ((payment(1, 7), None), (payment(2), PaymentMatched), (payment(3), PaymentUnapplied), (reminder(1), None))
+    ]
+    prepared = prepare(outs)
+    at = prepared.now.isoformat()
+    rows = list(
+        zip(prepared.names, prepared.keys, map(json.loads, prepared.envelopes), "\n".join(prepared.values).split("\n"), strict=True)
+    )
+    alone = [(*headers_for(out, at=at, trace=""), encode(out.data).decode()) for out in outs]
+    again = [(out, msgspec.structs.asdict(out.data)) for out in outs if out.also]
+    alone += [
+        (*headers_for(msgspec.structs.replace(out, data=out.also(**fields)), at=at, trace=""), encode(out.also(**fields)).decode())
+        for out, fields in again
+        if out.also
+    ]
+    assert sorted(rows, key=str) == sorted(alone, key=str)
+    assert [row for row in rows if row[0] == "PaymentReceived"] == [row for row in alone if row[0] == "PaymentReceived"]
 
 
 async def test_an_event_beyond_the_size_limit_is_refused(database: Database) -> None:

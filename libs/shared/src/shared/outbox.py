@@ -7,20 +7,23 @@ Invariants:
 - nothing here opens or commits a transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 from contracts.catalogue import Topic, topics
 from contracts.envelope import (
+    SEPARATOR,
     Envelope,
     Event,
     StateEvent,
-    encode,
+    encode_all,
     event_id_text,
+    namer,
     natural_key,
     own_headers,
     retold,
@@ -32,7 +35,7 @@ from shared.clock import machine_now
 from shared.db import PUBLISHED, fetch, run
 from shared.telemetry import traceparent
 
-_MARK = "\x1e"  # ASCII record separator
+_MARK = "\n"
 _NOTHING = "null"  # no event is JSON's null: as a value it stands for none
 _ENCODE = msgspec.json.Encoder().encode
 _text = lru_cache(4096)(str)  # tenants and entities: few, and in every event
@@ -67,7 +70,7 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Events as the columns of the outbox, checked and encoded."""
+    """Events as the columns of the outbox, checked and encoded. A text in `values` has one line an event."""
 
     now: datetime
     names: list[str]
@@ -77,70 +80,120 @@ class Prepared:
 
 
 async def publish(conn: AsyncConnection, events: Sequence[Outgoing | Tombstone]) -> None:
-    """Puts events into the outbox: one statement, whatever their number.
+    """Puts events into the outbox: one statement, whatever their number. Those of one topic leave in the order given.
 
     Raises contracts.envelope.ContractError when one is not what its class says; the caller's transaction then rolls back.
     """
     await insert(conn, prepare(events))
 
 
-def prepare(events: Sequence[Outgoing | Tombstone]) -> Prepared:
+def prepare(events: Iterable[Outgoing | Tombstone]) -> Prepared:
     """The part of `publish` that needs no database: a worker does it while the database is busy with its other rows."""
     prepared = Prepared(machine_now(), [], [], [], [])
     writer = _Writer(prepared, traceparent())
+    alike: dict[type[Event], list[Outgoing]] = {}
     for out in events:
         if isinstance(out, Tombstone):
+            writer.write(alike)
+            alike.clear()
             name, key, envelope = _tombstone_headers(out, at=writer.at, trace=writer.trace)
             prepared.names.append(name)
             prepared.keys.append(key)
-            prepared.envelopes.append(_ENCODE(envelope).decode())
+            prepared.envelopes.append(_quoted(envelope))
             prepared.values.append(_NOTHING)
-            continue
-        cls = type(out.data)
-        raw = encode(out.data)
-        writer.add(out, cls, raw)
-        if out.also is not None:
-            writer.add(out, out.also, retold(raw, cls, out.also))  # type: ignore[arg-type] # it says itself where they are not alike
+        else:
+            alike.setdefault(type(out.data), []).append(out)
+    writer.write(alike)
     return prepared
 
 
+class _Told(NamedTuple):
+    """Of an event what its headers need, as text.
+
+    `parts` are what its id is drawn from; `why` is the correlation as JSON and the header of the cause, "" without one.
+    """
+
+    tenant: str
+    entity: str | None
+    aggregate: str
+    parts: str
+    sequence: str
+    why: str
+
+
 class _Writer:
-    """Writes events into columns; what many events of a batch have in common is made once."""
+    """Writes events into columns, those of one class at a time; what many have in common is made once."""
 
     def __init__(self, into: Prepared, trace: str) -> None:
         self.at, self.trace = into.now.isoformat(), trace
         self._into = into
-        self._shared: dict[tuple[type[Event], UUID, UUID | None], tuple[Topic, str, str]] = {}
-        self._causes: dict[int, tuple[str, str]] = {}
+        self._causes: dict[int, str] = {}
 
-    def add(self, out: Outgoing, cls: type[Event], raw: bytes) -> None:
-        """One event of class `cls` with the value `raw`."""
-        place = (cls, out.tenant_id, out.entity_id)
-        shared = self._shared.get(place)
-        if shared is None:
-            topic, tenant, texts = _shared(out, cls, at=self.at, trace=self.trace)
-            shared = self._shared[place] = (topic, tenant, _ENCODE(texts).decode()[:-1])
-        topic, tenant, begun = shared
-        cause = out.cause
-        why = ("", "")
+    def write(self, alike: Mapping[type[Event], list[Outgoing]]) -> None:
+        """Events by class; those that are told under a second name, then under that."""
+        for cls, outs in alike.items():
+            lines = encode_all([out.data for out in outs])
+            told = list(map(self._told, outs))
+            self._add(cls, told, lines)
+            others = {out.also: None for out in outs if out.also is not None}
+            if len(others) == 1 and all(out.also for out in outs):
+                self._also(cls, next(iter(others)), told, lines)
+            elif others:
+                each = lines.splitlines()
+                for also in others:
+                    chosen = [at for at, out in enumerate(outs) if out.also is also]
+                    self._also(cls, also, [told[at] for at in chosen], b"\n".join([each[at] for at in chosen]))
+
+    def _also(self, cls: type[Event], also: type[StateEvent], told: Sequence[_Told], lines: bytes) -> None:
+        self._add(also, told, retold(lines, cls, also))  # type: ignore[arg-type] # it says itself where they are not alike
+
+    def _told(self, out: Outgoing) -> _Told:
+        data, cause = out.data, out.cause
+        why = ""
         if cause is not None:
             known = self._causes.get(id(cause))
-            why = self._causes[id(cause)] = _why(cause) if known is None else known
-        aggregate, own = _own(out.data, cls, topic, tenant, why)
+            if known is None:
+                correlation, causation = _why(cause)
+                known = self._causes[id(cause)] = f'{_quoted(correlation)},"ce_causationid":"{causation}"'
+            why = known
+        key = topics()[type(data).__name__].key
+        aggregate = str(getattr(data, key))
+        if isinstance(data, StateEvent):
+            version = data.version
+            parts, sequence = f"{SEPARATOR}{aggregate}{SEPARATOR}{version}", f',"ce_sequence":"{version:020d}"'
+        else:
+            parts, sequence = SEPARATOR.join(("", *map(str, natural_key(data, key)))), ""
+        entity = None if out.entity_id is None else _text(out.entity_id)
+        return _Told(_text(out.tenant_id), entity, aggregate, parts, sequence, why)
+
+    def _add(self, cls: type[Event], told: Sequence[_Told], lines: bytes) -> None:
+        """Rows of class `cls`. Their headers are those of `_own`, written out: keys are ids, and nothing in an id needs quoting."""
         into = self._into
-        into.names.append(topic.name)
-        into.keys.append(f"{tenant}:{aggregate}")
-        into.envelopes.append(f"{begun},{_ENCODE(own).decode()[1:]}")
-        into.values.append(raw.decode())
+        topic = topics()[cls.__name__]
+        begun: dict[tuple[str, str | None], tuple[Callable[[str], str], str]] = {}
+        for tenant, entity, aggregate, parts, sequence, why in told:
+            place = begun.get((tenant, entity))
+            if place is None:
+                shared = _quoted(_shared(topic, tenant, entity, at=self.at, trace=self.trace))
+                place = begun[tenant, entity] = (namer(tenant, cls), shared[:-1])
+            name, start = place
+            identity = name(parts)
+            into.keys.append(f"{tenant}:{aggregate}")
+            own = f'"{identity}"'
+            into.envelopes.append(f'{start},"ce_id":"{identity}","ce_subject":"{aggregate}"{sequence},"ce_correlationid":{why or own}}}')
+        into.names.extend([topic.name] * len(told))
+        into.values.append(lines.decode().removesuffix("\n"))
 
 
-def _shared(out: Outgoing, cls: type[Event], *, at: str, trace: str) -> tuple[Topic, str, dict[str, str]]:
-    """Topic, tenant and the headers that do not depend on the event itself."""
-    topic = topics()[cls.__name__]
-    tenant = _text(out.tenant_id)
-    entity = _text(out.entity_id) if out.entity_id else None
-    source = f"/encours/{topic.owner}"
-    return topic, tenant, shared_headers(event=topic.name, source=source, time=at, tenant_id=tenant, entity_id=entity, traceparent=trace)
+def _quoted(value: object) -> str:
+    return _ENCODE(value).decode()
+
+
+def _shared(topic: Topic, tenant: str, entity: str | None, *, at: str, trace: str) -> dict[str, str]:
+    """The headers that do not depend on the event itself."""
+    return shared_headers(
+        event=topic.name, source=f"/encours/{topic.owner}", time=at, tenant_id=tenant, entity_id=entity, traceparent=trace
+    )
 
 
 def _own(data: Event, cls: type[Event], topic: Topic, tenant: str, why: tuple[str, str]) -> tuple[str, dict[str, str]]:
@@ -187,7 +240,8 @@ async def insert(conn: AsyncConnection, prepared: Prepared) -> None:
 def headers_for(out: Outgoing, *, at: str, trace: str) -> tuple[str, str, dict[str, str]]:
     """Topic, record key and headers of an event recorded at the moment `at` (ISO 8601)."""
     cls = type(out.data)
-    topic, tenant, shared = _shared(out, cls, at=at, trace=trace)
+    topic, tenant = topics()[cls.__name__], _text(out.tenant_id)
+    shared = _shared(topic, tenant, _text(out.entity_id) if out.entity_id else None, at=at, trace=trace)
     aggregate, own = _own(out.data, cls, topic, tenant, _why(out.cause) if out.cause else ("", ""))
     return topic.name, f"{tenant}:{aggregate}", shared | own
 
@@ -198,7 +252,7 @@ def _tombstone_headers(out: Tombstone, *, at: str, trace: str) -> tuple[str, str
         raise ValueError(f"{topic.name} is not compacted: a tombstone would remove nothing")
     tenant, aggregate = _text(out.tenant_id), str(out.aggregate_id)
     identity = event_id_text(tenant, out.event, aggregate, out.version)
-    shared = shared_headers(event=topic.name, source=f"/encours/{topic.owner}", time=at, tenant_id=tenant, traceparent=trace)
+    shared = _shared(topic, tenant, None, at=at, trace=trace)
     own = own_headers(identity=identity, subject=aggregate, sequence=out.version, correlation_id=identity)
     return topic.name, f"{tenant}:{aggregate}", shared | own
 
