@@ -1,22 +1,36 @@
 """Events of matching about payments. One aggregate, one version; names, texts and IBANs of payers stay in matching."""
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from contracts.envelope import FactEvent, StateEvent
 from contracts.fields import Code, Currency, Date, Line, PositiveMinor, Sha256, Text
 
+Rate = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,10})?(?!\n)$")]
+"""An exchange rate: a decimal above zero with up to ten decimals."""
 ReturnClass = Literal["hard", "soft", "refund", "duplicate", "cancellation", "regulatory"]
 """What a return reason means for the debtor: `hard` (the account will not pay: closed, blocked, no mandate), `soft` (it may
 pay later: insufficient funds, unspecified), `refund` (the debtor asked it back), the rest are the banks' or the law's."""
 
 
+class Exchange(Struct, frozen=True, kw_only=True, gc=False):
+    """What an amount of a payment settles of an item in another currency: in minor units of that one.
+
+    `rate`: units of the item's currency for one of the payment's, an exact decimal; `source` says whose (`bank`, `ecb`, ...).
+    """
+
+    item_amount_minor: PositiveMinor
+    rate: Rate
+    source: Code
+
+
 class Allocation(Struct, frozen=True, kw_only=True, gc=False):
     """What of a payment went to an item. `debtor_id` is the customer who owed it, `rule` what found it.
 
-    `amount_minor` is in the payment's currency; what else left the item (discount, charges) is in the item's own event.
+    `amount_minor` is in the payment's currency; `exchange` says what it settles of an item in another one. What else left the
+    item (discount, charges) is in the item's own event.
     """
 
     item_id: UUID
@@ -24,6 +38,7 @@ class Allocation(Struct, frozen=True, kw_only=True, gc=False):
     invoice_number: Text
     amount_minor: PositiveMinor
     rule: Code
+    exchange: Exchange | None = None
 
 
 class PaymentState(StateEvent, frozen=True, kw_only=True, gc=False):

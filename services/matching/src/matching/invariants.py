@@ -31,8 +31,10 @@ CHECKS = (
     ),
     Check(
         "allocations_agree_with_items",
-        "SELECT 'item ' || i.item_id AS what FROM open_item i LEFT JOIN (SELECT tenant_id, item_id, sum(amount_minor) AS total "
-        "FROM allocation GROUP BY 1, 2) a USING (tenant_id, item_id) WHERE i.cash_minor <> coalesce(a.total, 0)",
+        "SELECT 'item ' || i.item_id AS what FROM open_item i LEFT JOIN (SELECT tenant_id, a.item_id, "
+        "sum(coalesce(x.item_amount_minor, a.amount_minor)) AS total "
+        "FROM allocation a LEFT JOIN allocation_exchange x USING (tenant_id, payment_id, item_id) GROUP BY 1, 2) a "
+        "USING (tenant_id, item_id) WHERE i.cash_minor <> coalesce(a.total, 0)",
     ),
     Check(
         "differences_agree_with_items",
@@ -41,11 +43,30 @@ CHECKS = (
         "WHERE i.discount_minor + i.charges_minor + i.withheld_minor <> coalesce(a.total, 0)",
     ),
     Check(
-        "allocations_stay_within_tenant_and_entity",
+        "allocations_stay_within_tenant_entity_and_currency",
         "SELECT 'payment ' || a.payment_id || ' item ' || a.item_id AS what FROM allocation a LEFT JOIN payment p "
         "ON p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id LEFT JOIN open_item i ON i.tenant_id = a.tenant_id "
-        "AND i.item_id = a.item_id WHERE p.payment_id IS NULL OR i.item_id IS NULL OR p.entity_id <> "
-        "i.entity_id OR p.currency <> i.currency",
+        "AND i.item_id = a.item_id LEFT JOIN allocation_exchange x ON x.tenant_id = a.tenant_id AND x.payment_id = a.payment_id "
+        "AND x.item_id = a.item_id WHERE p.payment_id IS NULL OR i.item_id IS NULL OR p.entity_id <> i.entity_id "
+        "OR (p.currency <> i.currency) <> (x.item_id IS NOT NULL)",
+    ),
+    Check(
+        "exchanges_belong_to_allocations",
+        "SELECT 'payment ' || x.payment_id || ' item ' || x.item_id AS what FROM allocation_exchange x LEFT JOIN allocation a "
+        "USING (tenant_id, payment_id, item_id) WHERE a.item_id IS NULL",
+    ),
+    Check(
+        "ledger_agrees_with_exchanges",
+        "SELECT 'payment ' || payment_id || ' item ' || item_id AS what FROM (SELECT tenant_id, payment_id, item_id, "
+        "sum(CASE WHEN l.currency = p.currency THEN step END) AS paid, sum(CASE WHEN l.currency <> p.currency THEN step END) AS got, "
+        "sum(gain) AS gain FROM (SELECT tenant_id, payment_id, item_id, currency, CASE 'exchange' WHEN debit THEN amount_minor "
+        "ELSE -amount_minor END AS step, CASE WHEN 'fx_gain' = credit OR 'fx_loss' = credit THEN amount_minor "
+        "WHEN 'fx_gain' = debit OR 'fx_loss' = debit THEN -amount_minor ELSE 0 END AS gain FROM ledger_entry "
+        "WHERE 'exchange' IN (debit, credit)) l JOIN payment p USING (tenant_id, payment_id) GROUP BY 1, 2, 3) l "
+        "LEFT JOIN allocation_exchange x USING (tenant_id, payment_id, item_id) "
+        "LEFT JOIN allocation a USING (tenant_id, payment_id, item_id) "
+        "WHERE l.paid <> -coalesce(a.amount_minor, 0) OR l.gain <> coalesce(x.difference_minor, 0) "
+        "OR l.got <> coalesce(x.item_amount_minor + x.difference_minor, 0)",
     ),
     Check(
         "set_offs_agree_with_items",

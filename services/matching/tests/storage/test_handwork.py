@@ -67,7 +67,7 @@ async def test_a_person_allocates_to_several_items_with_a_difference_once_per_ke
         (("F-1", 1_001), 409, "item-has-less"),
         (("F-9", 1), 404, "item-unknown"),
         (("A-1", 1), 422, "item-is-credit"),
-        (("U-1", 1), 422, "item-elsewhere"),
+        (("U-1", 1), 422, "item-currency"),
         (("F-1", 900, 30, "discount"), 403, "difference-above-limit"),
         (("F-1", 900, 30), 422, "difference-reason"),
         (("F-2", 4_000), 409, "payment-has-less"),

@@ -1,12 +1,13 @@
 """Hand work on payments and items: allocate, move, write off; who may do how much alone."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Path, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from shared import audit
 from shared.web.auth import Caller, requires
 from shared.web.idempotency import KEYED
@@ -32,13 +33,29 @@ Reason = Literal["discount", "bank_charges", "rounding", "tolerance", "withheld"
 WriteOffReason = Literal["uncollectible", "insolvency", "limitation", "small_balance", "goodwill", "duplicate"]
 
 
+class ExchangeCommand(Command):
+    """What of an item in another currency is settled, in that currency.
+
+    `rate`: units of the item's currency for one of the payment's, as a decimal, with where it is from (`ecb`, `contract`, ...). Without
+    a rate it is the bank's own: what the payer told his bank to pay, against what was credited.
+    """
+
+    item_amount_minor: PositiveMinor
+    rate: Annotated[str | None, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,10})?$")] = None
+    rate_source: Annotated[str | None, Field(pattern=r"^[a-z0-9_.-]{1,64}$")] = None
+
+
 class AllocationLine(Command):
-    """What of the payment goes to an item. `difference_minor` leaves the item with it, unpaid, for a reason."""
+    """What of the payment goes to an item. `difference_minor` leaves the item with it, unpaid, for a reason.
+
+    `amount_minor` is in the payment's currency; `exchange` is for an item in another one.
+    """
 
     item_id: Id
     amount_minor: PositiveMinor
     difference_minor: NotNegative = 0
     reason: Reason | None = None
+    exchange: ExchangeCommand | None = None
 
 
 class AllocateCommand(Command):
@@ -46,6 +63,20 @@ class AllocateCommand(Command):
 
     lines: Annotated[list[AllocationLine], Field(min_length=1, max_length=1000)]
     customer_id: Annotated[Id | None, Lax] = None
+
+
+class ExchangeView(BaseModel):
+    """An allocation across currencies: what of the item is settled, at which rate, and what we gain or, below zero, lose by it."""
+
+    item_amount_minor: int
+    rate: str
+    source: str
+    difference_minor: int
+
+    @field_validator("rate", mode="before")
+    @classmethod
+    def _plain(cls, rate: Decimal) -> str:
+        return f"{rate.normalize():f}"
 
 
 class HeldAllocation(BaseModel):
@@ -57,6 +88,7 @@ class HeldAllocation(BaseModel):
     rule: str
     diff_minor: int
     diff_reason: str | None
+    exchange: ExchangeView | None
 
 
 class PaymentAfter(BaseModel):
@@ -170,7 +202,30 @@ def _lines(body: AllocateCommand) -> list[allocations.Line]:
         if bool(line.difference_minor) != bool(line.reason):
             error = FieldError(f"/lines/{at}/reason", "difference-reason", "a difference has a reason, and a reason a difference")
             raise Problem(422, "difference-reason", "A difference and its reason come together", errors=[error])
-    return [allocations.Line(line.item_id, line.amount_minor, line.difference_minor, line.reason) for line in body.lines]
+        if line.exchange is not None:
+            _check_exchange(line.exchange, line.difference_minor, at)
+    return [allocations.Line(one.item_id, one.amount_minor, one.difference_minor, one.reason, _across(one.exchange)) for one in body.lines]
+
+
+def _check_exchange(exchange: ExchangeCommand, difference_minor: int, at: int) -> None:
+    """Raises a 422 Problem for a rate without a source, or a source without a rate, a rate of zero, and a difference beside it."""
+    place = f"/lines/{at}/exchange"
+    if bool(exchange.rate) != bool(exchange.rate_source):
+        error = FieldError(f"{place}/rate_source", "rate-source", "a rate says where it is from, and a source has a rate")
+        raise Problem(422, "rate-source", "A rate and its source come together", errors=[error])
+    if exchange.rate is not None and not Decimal(exchange.rate):
+        raise Problem(422, "rate-invalid", "A rate is above zero", errors=[FieldError(f"{place}/rate", "rate-invalid", "is zero")])
+    if difference_minor:
+        error = FieldError(f"/lines/{at}/difference_minor", "exchange-difference", "an exchange has no difference of another kind")
+        raise Problem(422, "exchange-difference", "What is exchanged has no other difference: give one line for each", errors=[error])
+
+
+def _across(exchange: ExchangeCommand | None) -> allocations.Across | None:
+    if exchange is None:
+        return None
+    if exchange.rate is None or exchange.rate_source is None:
+        return allocations.Across(exchange.item_amount_minor)
+    return allocations.Across(exchange.item_amount_minor, Decimal(exchange.rate), exchange.rate_source)
 
 
 @ROUTER.post("/payments/{payment_id}/allocations", response_model=PaymentAfter, openapi_extra=KEYED)

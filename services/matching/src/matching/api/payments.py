@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -72,12 +73,16 @@ class NotifiedView(BaseModel):
 
 
 class AllocationView(BaseModel):
-    """What of a payment went to an item."""
+    """What of a payment went to an item; `item_amount_minor` and `rate` where that is in another currency, `item_currency`."""
 
     item_id: UUID
     invoice_number: str
     amount_minor: int
     rule: str
+    item_currency: str
+    item_amount_minor: int | None
+    rate: Decimal | None
+    rate_source: str | None
 
 
 class DecisionView(BaseModel):
@@ -277,7 +282,9 @@ async def get_payment(request: Request, caller: Reader, payment_id: Annotated[Id
             raise Problem(404, "payment-unknown", "There is no such payment")
         allocations = await fetch(
             conn,
-            "SELECT a.item_id, i.invoice_number, a.amount_minor, a.rule FROM allocation a JOIN open_item i USING (tenant_id, item_id) "
+            "SELECT a.item_id, i.invoice_number, a.amount_minor, a.rule, i.currency AS item_currency, x.item_amount_minor, "
+            "trim_scale(x.rate) AS rate, x.rate_source FROM allocation a JOIN open_item i USING (tenant_id, item_id) "
+            "LEFT JOIN allocation_exchange x USING (tenant_id, payment_id, item_id) "
             "WHERE a.tenant_id = :tenant AND a.payment_id = :id ORDER BY i.due_date, a.item_id",
             tenant=caller.tenant_id,
             id=payment_id,

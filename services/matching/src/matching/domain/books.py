@@ -7,139 +7,29 @@ the ledger entry that says so, so these hold after every operation:
 - an account's open, unapplied and unused credits are the sums of its items and payments;
 - a payment gives and an item takes only what it has.
 
-Amounts are minor units in the currency of both sides; an allocation never crosses currencies, entities or tenants.
+Amounts are minor units. An allocation never crosses entities or tenants; it crosses currencies only by `allocate_across`, with
+both amounts and a rate (docs/adr/0012): then each currency balances for itself, over the ledger account `exchange`.
 """
 
 from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
-Key = tuple[UUID, UUID]
-"""A tenant and an id of its own."""
+from matching.domain.exchange import Exchange
+from matching.domain.rows import DIFFERENCES, Account, Allocation, Entry, Item, Key, Payment
 
-
-@dataclass(slots=True)
-class Account:
-    """What a customer owes an entity in a currency."""
-
-    tenant_id: UUID
-    account_id: UUID
-    version: int
-    entity_id: UUID
-    customer_id: UUID
-    currency: str
-    open_minor: int
-    unapplied_minor: int
-    unused_credits_minor: int
-
-
-@dataclass(slots=True)
-class Item:
-    """An open item. Instalments are in the order of their numbers, which count from 1."""
-
-    tenant_id: UUID
-    item_id: UUID
-    version: int
-    invoice_version: int
-    entity_id: UUID
-    account_id: UUID
-    customer_id: UUID
-    kind: str
-    currency: str
-    source_system: str
-    invoice_number: str
-    issue_date: date
-    due_date: date
-    instalment_dues: list[date]
-    instalment_amounts: list[int]
-    credited_item_id: UUID | None
-    original_minor: int
-    open_minor: int
-    cash_minor: int
-    discount_minor: int
-    credit_minor: int
-    charges_minor: int
-    withheld_minor: int
-    set_off_minor: int
-    written_off_minor: int
-    contested_minor: int
-    status: str
-    close_cause: str | None
-    value_date: date | None
-
-    @property
-    def side(self) -> str:
-        """The ledger account that holds it."""
-        return "credit_notes" if self.kind == "credit_note" else "receivables"
-
-
-DIFFERENCES = {
-    "discount": ("discount_minor", "discount"),
-    "bank_charges": ("charges_minor", "charges"),
-    "rounding": ("charges_minor", "charges"),
-    "tolerance": ("charges_minor", "charges"),
-    "withheld": ("withheld_minor", "withheld"),
-}
-"""Why more leaves an item than was received: reason code to the item's column and the ledger account that bears it."""
-
-
-@dataclass(slots=True)
-class Allocation:
-    """What of a payment went to an item: `amount_minor` was received; `diff_minor` left the item with it, for `diff_reason`."""
-
-    item_id: UUID
-    debtor_id: UUID
-    invoice_number: str
-    amount_minor: int
-    rule: str
-    diff_minor: int = 0
-    diff_reason: str | None = None
-
-
-@dataclass(slots=True)
-class Payment:
-    """A payment as the sub-ledger sees it. `account_id` is where its unapplied part counts, once a payer is known."""
-
-    tenant_id: UUID
-    payment_id: UUID
-    version: int
-    bank_account_id: UUID
-    entity_id: UUID
-    currency: str
-    amount_minor: int
-    allocated_minor: int
-    unapplied_minor: int
-    returned_minor: int
-    refunded_minor: int
-    booking_date: date
-    value_date: date
-    confirmation: str
-    source: str
-    status: str
-    virtual_iban_id: UUID | None
-    payer_customer_id: UUID | None
-    account_id: UUID | None
-    rule: str | None
-    unapplied_reason: str | None
-    candidate_customer_ids: list[UUID] | None
-    return_reason: str | None
-    looks: int
-    refund_pending_minor: int = 0
-    allocations: dict[UUID, Allocation] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Entry:
-    """A double entry: both sides in one record, so it is balanced by construction. `amount_minor` is above zero."""
-
-    tenant_id: UUID
-    entity_id: UUID
-    currency: str
-    debit: str
-    credit: str
-    amount_minor: int
-    payment_id: UUID | None
-    item_id: UUID | None
+__all__ = [
+    "DIFFERENCES",
+    "Account",
+    "Allocation",
+    "Books",
+    "Entry",
+    "Exchange",
+    "Item",
+    "Key",
+    "Payment",
+    "instalments_open",
+]
 
 
 @dataclass(slots=True)
@@ -210,18 +100,47 @@ class Books:
         self._act((payment.tenant_id, payment.payment_id), "matched")
         return received
 
+    def allocate_across(self, payment: Payment, item: Item, rule: str, amount: int, exchange: Exchange) -> None:
+        """Allocates `amount` of the payment to an item in another currency, of which that settles `exchange.item_amount_minor`.
+
+        What the rate makes of the amount beside that is a gain or loss of ours, never the customer's. Raises ValueError where the
+        two may never meet, are in one currency, have met already, or one of them has less.
+        """
+        if payment.tenant_id != item.tenant_id or payment.entity_id != item.entity_id or payment.currency == item.currency:
+            raise ValueError("a payment is exchanged within its tenant and entity, for another currency")
+        if item.kind == "credit_note" or item.item_id in payment.allocations:
+            raise ValueError("a payment is exchanged for a receivable, once")
+        settled = exchange.item_amount_minor
+        if not (0 < amount <= payment.unapplied_minor and 0 < settled <= item.open_minor):
+            raise ValueError("the payment or the item has less than that")
+        held = Allocation(item.item_id, item.customer_id, item.invoice_number, amount, rule, exchange=exchange)
+        payment.allocations[item.item_id] = held
+        self._unapplied(payment, -amount)
+        payment.allocated_minor += amount
+        self._open(item, -settled)
+        item.cash_minor += settled
+        item.value_date = payment.value_date if item.value_date is None else max(item.value_date, payment.value_date)
+        if item.open_minor == 0:
+            item.status, item.close_cause = "paid", None
+        self._exchanged(payment, item, amount, exchange)
+        self.changed_allocations[payment.tenant_id, payment.payment_id, item.item_id] = held
+        self._act((payment.tenant_id, payment.payment_id), "matched")
+
     def unallocate(self, payment: Payment, item: Item) -> int:
         """Undoes what of the payment is allocated to the item, its difference too; returns how much was received."""
         held = payment.allocations.pop(item.item_id, None)
         if held is None:
             return 0
-        amount = held.amount_minor
+        amount, settled = held.amount_minor, held.settled_minor
         payment.allocated_minor -= amount
         self._unapplied(payment, amount)
-        item.cash_minor -= amount
-        self._open(item, amount + held.diff_minor)
+        item.cash_minor -= settled
+        self._open(item, settled + held.diff_minor)
         self.changed_allocations[payment.tenant_id, payment.payment_id, item.item_id] = None
         self._act((payment.tenant_id, payment.payment_id), "unmatched")
+        if held.exchange is not None:
+            self._exchanged(payment, item, -amount, held.exchange)
+            return amount
         self._enter(payment, "receivables", "unapplied", amount, payment.payment_id, item.item_id)
         if held.diff_minor and held.diff_reason is not None:
             self._forgive(payment, item, held.diff_reason, -held.diff_minor)
@@ -447,6 +366,19 @@ class Books:
         setattr(item, column, getattr(item, column) + step)
         debit, credit = (ledger, "receivables") if step > 0 else ("receivables", ledger)
         self._enter(payment, debit, credit, abs(step), payment.payment_id, item.item_id)
+
+    def _exchanged(self, payment: Payment, item: Item, amount: int, exchange: Exchange) -> None:
+        """The entries of an allocation across currencies, each in one currency; an amount below zero takes them back."""
+        gained = exchange.difference_minor
+        for of, debit, credit, minor in (
+            (payment, "unapplied", "exchange", abs(amount)),
+            (item, "exchange", "receivables", exchange.item_amount_minor),
+            (item, "exchange", "fx_gain", max(gained, 0)),
+            (item, "fx_loss", "exchange", max(-gained, 0)),
+        ):
+            if minor:
+                sides = (debit, credit) if amount > 0 else (credit, debit)
+                self._enter(of, *sides, minor, payment.payment_id, item.item_id)
 
     def _unapplied(self, payment: Payment, step: int) -> None:
         payment.unapplied_minor += step

@@ -19,6 +19,7 @@ CHART: Mapping[str, tuple[str, str]] = {
     "refunds": ("467000", "Autres comptes débiteurs ou créditeurs"),
     "recalled": ("467000", "Autres comptes débiteurs ou créditeurs"),
     "payables": ("401000", "Fournisseurs"),
+    "exchange": ("580000", "Virements internes"),
     "discount": ("665000", "Escomptes accordés"),
     "charges": ("627000", "Services bancaires et assimilés"),
     "bad_debt": ("654000", "Pertes sur créances irrécouvrables"),
@@ -53,6 +54,14 @@ _LABELS = {
     ("credit_notes", "set_off"): "Imputation d'avoir",
     ("set_off", "receivables"): "Imputation d'avoir",
     ("payables", "receivables"): "Compensation",
+    ("unapplied", "exchange"): "Lettrage en devises",
+    ("exchange", "receivables"): "Lettrage en devises",
+    ("exchange", "unapplied"): "Annulation de lettrage en devises",
+    ("receivables", "exchange"): "Annulation de lettrage en devises",
+    ("fx_loss", "exchange"): "Perte de change",
+    ("exchange", "fx_gain"): "Gain de change",
+    ("exchange", "fx_loss"): "Annulation de perte de change",
+    ("fx_gain", "exchange"): "Annulation de gain de change",
 }
 
 

@@ -4,12 +4,16 @@ Rules:
 - all lines or none: a line that the payment or the item no longer has is refused, naming it;
 - what leaves an item beside the money has a reason, and is within what one person may give away alone;
 - an item that was written off owes again as far as money comes for it: the write-off is reversed with it;
+- an item in another currency is settled by an exchange: both amounts and a rate, the bank's own or one that is given; what the
+  rate makes of it beside the agreed amounts is a gain or loss of ours, within the same limit;
 - a person's word stands: it lifts an earlier dismissal of the pair, and no rule undoes it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 import msgspec
@@ -18,7 +22,8 @@ from shared.db import run
 from shared.web.problems import FieldError, Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Books, Item, Payment
+from matching.domain.books import Books, Exchange, Item, Payment
+from matching.domain.exchange import exchange, implied
 from matching.handlers.limits import limit_of
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
@@ -28,17 +33,35 @@ from matching.storage.parties import learn_payer
 from matching.storage.rows import fetch
 
 RULE = "hand"
+ONE_CURRENCY = "The item is in the payment's own currency: nothing is exchanged"
 _JSON = msgspec.json.Encoder().encode
+
+
+BANK_RATE = "bank"
+"""The source of a rate that follows from what the payer told his bank to pay and what the bank credited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """What a line settles of an item in another currency. `rate`: units of it for one of the payment's; None: the bank's own."""
+
+    item_amount_minor: int
+    rate: Decimal | None = None
+    source: str = BANK_RATE
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What of a payment goes to an item: received, and what else leaves the item with it, for a reason of `DIFFERENCES`."""
+    """What of a payment goes to an item: received, and what else leaves the item with it, for a reason of `DIFFERENCES`.
+
+    `across` is for an item in another currency; such a line has no difference of its own.
+    """
 
     item_id: UUID
     amount_minor: int
     difference_minor: int = 0
     reason: str | None = None
+    across: Across | None = None
 
 
 async def allocate(
@@ -61,18 +84,21 @@ async def allocate(
     """
     key = (tenant_id, payment_id)
     await known_customer(conn, tenant_id, customer_id)
-    books = await lock_with_items(conn, [key], items=[(tenant_id, line.item_id) for line in lines], customers={key: customer_id})
+    payer = customer_id or await _debtor_across(conn, tenant_id, lines)
+    books = await lock_with_items(conn, [key], items=[(tenant_id, line.item_id) for line in lines], customers={key: payer})
     payment = books.payments.get(key)
     if payment is None:
         raise Problem(404, "payment-unknown", "There is no such payment")
     if version not in {None, payment.version}:
         raise Problem(409, "payment-moved-on", "The payment has another version by now: look at its candidates again")
+    exchanges = await _exchanges(conn, books, payment, lines)
     await _alone(conn, payment, lines)
     versions = []
     for at, line in enumerate(lines):
         item = _fitting(books, payment, line, at)
         versions.append({"item_id": item.item_id, "version": item.version, "open_minor": item.open_minor})
-        missing = line.amount_minor + line.difference_minor - item.open_minor
+        exchanged = exchanges.get(at)
+        missing = (exchanged.item_amount_minor if exchanged else line.amount_minor + line.difference_minor) - item.open_minor
         if 0 < missing <= item.written_off_minor:
             await reverse_for_money(conn, books, item, missing, by=by, now=now)
         elif missing > 0:
@@ -80,6 +106,11 @@ async def allocate(
         if line.amount_minor > payment.unapplied_minor:
             raise _refused(409, "payment-has-less", "The payment has less than that unapplied", at)
         held = payment.allocations.get(item.item_id)
+        if exchanged is not None:
+            if held is not None:
+                raise _refused(409, "item-has-exchange", "This payment is exchanged for the item already: unmatch it first", at)
+            books.allocate_across(payment, item, rule, line.amount_minor, exchanged)
+            continue
         if line.difference_minor and held is not None and held.diff_reason not in {None, line.reason}:
             raise _refused(409, "difference-has-another-reason", "This payment forgives the item for another reason already", at)
         books.allocate(payment, item, rule, amount=line.amount_minor, diff=line.difference_minor, reason=line.reason)
@@ -149,9 +180,63 @@ def _fitting(books: Books, payment: Payment, line: Line, at: int) -> Item:
         raise _refused(404, "item-unknown", "There is no such item", at)
     if item.kind == "credit_note":
         raise _refused(422, "item-is-credit", "A payment does not settle a credit note", at)
-    if (item.entity_id, item.currency) != (payment.entity_id, payment.currency):
-        raise _refused(422, "item-elsewhere", "The item is another entity's or in another currency", at)
+    if item.entity_id != payment.entity_id:
+        raise _refused(422, "item-elsewhere", "The item is another entity's", at)
+    if (item.currency != payment.currency) != (line.across is not None):
+        title = "The item is in another currency: say what of it is settled, and at which rate" if line.across is None else ONE_CURRENCY
+        raise _refused(422, "item-currency", title, at)
     return item
+
+
+async def _debtor_across(conn: AsyncConnection, tenant_id: UUID, lines: Sequence[Line]) -> UUID | None:
+    """The one debtor of lines across currencies: an account in the payment's currency is made for him where there is none."""
+    if not any(line.across for line in lines):
+        return None
+    rows = await fetch(
+        conn,
+        "SELECT DISTINCT customer_id FROM open_item WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[]))",
+        tenant=tenant_id,
+        items=[line.item_id for line in lines],
+    )
+    return rows[0][0] if len(rows) == 1 else None
+
+
+async def _exchanges(conn: AsyncConnection, books: Books, payment: Payment, lines: Sequence[Line]) -> dict[int, Exchange]:
+    """What the lines across currencies settle, by the line's place. Raises Problem for a rate that is missing, and beyond the limit."""
+    across = {at: (line, line.across) for at, line in enumerate(lines) if line.across is not None}
+    if not across:
+        return {}
+    told = (
+        await fetch(
+            conn,
+            "SELECT instructed_minor, instructed_currency FROM payment WHERE tenant_id = :tenant AND payment_id = :id",
+            tenant=payment.tenant_id,
+            id=payment.payment_id,
+        )
+    )[0]
+    found: dict[int, Exchange] = {}
+    gained: Counter[str] = Counter()
+    for at, (line, wanted) in across.items():
+        item = _fitting(books, payment, line, at)
+        rate = wanted.rate
+        if rate is None:
+            if told[1] != item.currency:
+                raise _refused(422, "rate-missing", "The bank said no amount in the item's currency: give a rate and its source", at)
+            rate = implied(payment.amount_minor, payment.currency, told[0], item.currency)
+        try:
+            found[at] = exchange(line.amount_minor, payment.currency, wanted.item_amount_minor, item.currency, rate, wanted.source)
+        except ValueError as error:
+            raise _refused(422, "rate-invalid", str(error), at) from None
+        gained[item.currency] += abs(found[at].difference_minor)
+    for currency, given in gained.items():
+        if given > await limit_of(conn, payment.tenant_id, payment.entity_id, currency):
+            raise Problem(
+                403,
+                "difference-above-limit",
+                "One person may not give away so much",
+                f"at this rate {given} minor units of {currency} are gained or lost, which is above the entity's limit",
+            )
+    return found
 
 
 def _attribute(books: Books, payment: Payment, lines: Sequence[Line], customer_id: UUID | None) -> None:

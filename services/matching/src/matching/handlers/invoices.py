@@ -151,7 +151,7 @@ async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]])
             raise UnavailableError("an item moved to another account at the same moment")
     for key in cancelled:
         item = books.items[key]
-        cash = sum(p.allocations[item.item_id].amount_minor for p in books.payments.values() if item.item_id in p.allocations)
+        cash = sum(p.allocations[item.item_id].settled_minor for p in books.payments.values() if item.item_id in p.allocations)
         credit = sum(amount for (tenant, one, other), amount in set_offs.items() if key in {(tenant, one), (tenant, other)})
         if cash != item.cash_minor or (credit != item.credit_minor and item.close_cause != "cancelled"):
             raise UnavailableError("an item was settled at the same moment")

@@ -22,6 +22,7 @@ from contracts.items import (
 )
 from contracts.payments import (
     Allocation,
+    Exchange,
     PaymentMatched,
     PaymentReceived,
     PaymentRefunded,
@@ -118,6 +119,13 @@ def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
                 invoice_number=held.invoice_number,
                 amount_minor=held.amount_minor,
                 rule=held.rule,
+                exchange=None
+                if held.exchange is None
+                else Exchange(
+                    item_amount_minor=held.exchange.item_amount_minor,
+                    rate=f"{held.exchange.rate.normalize():f}",
+                    source=held.exchange.source,
+                ),
             )
             for held in payment.allocations.values()
         ],

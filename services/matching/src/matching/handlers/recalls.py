@@ -10,8 +10,10 @@ Rules:
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from shared.clock import machine_now
@@ -20,7 +22,7 @@ from shared.ids import named_id
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Books, Payment
+from matching.domain.books import Books, Exchange, Payment
 from matching.domain.returns import reason_code
 from matching.domain.statements import Transaction
 from matching.handlers.payments import lock_with_items, take_off
@@ -48,7 +50,7 @@ class Held:
     amount_minor: int
     reason: str
     cancellation_id: str
-    allocations: list[tuple[str, int, int, str | None, str]]
+    allocations: list[list[Any]]
     status: str
     decided_by: str | None
     received_at: datetime
@@ -86,7 +88,10 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
     key = (tenant_id, found[0][0])
     books = await lock_with_items(conn, [key])
     payment = books.payments[key]
-    undone = [(str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule) for one in payment.allocations.values()]
+    undone: list[tuple[object, ...]] = [
+        (str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule, _told(one.exchange))
+        for one in payment.allocations.values()
+    ]
     undone += [(str(item), amount, 0, str(credit), SET_OFF) for credit, item, amount in books.set_off_with.get(key, [])]
     await take_off(conn, books, payment)
     if payment.unapplied_minor < asked.amount_minor:
@@ -138,10 +143,14 @@ async def refuse(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by:
     return held
 
 
+def _told(exchange: Exchange | None) -> dict[str, object] | None:
+    return None if exchange is None else {**asdict(exchange), "rate": str(exchange.rate)}
+
+
 def _restore(books: Books, payment: Payment, held: Held) -> list[tuple[UUID, UUID, int]]:
     """Does again what was undone; returns the set-offs among it."""
     set_off = []
-    for item_id, amount, difference, reason, rule in held.allocations:
+    for item_id, amount, difference, reason, rule, *exchanged in held.allocations:
         item = books.items.get((payment.tenant_id, UUID(item_id)))
         if item is None:
             continue
@@ -149,6 +158,10 @@ def _restore(books: Books, payment: Payment, held: Held) -> list[tuple[UUID, UUI
             credit = books.items[payment.tenant_id, UUID(reason)]
             if step := books.set_off(credit, item, amount):
                 set_off.append((credit.item_id, item.item_id, step))
+            continue
+        if exchanged and (exchange := exchanged[0]) is not None:
+            if exchange["item_amount_minor"] <= item.open_minor and amount <= payment.unapplied_minor:
+                books.allocate_across(payment, item, rule, amount, Exchange(**{**exchange, "rate": Decimal(exchange["rate"])}))
             continue
         whole = item.open_minor >= amount + difference
         books.allocate(payment, item, rule, amount=amount, diff=difference if whole else 0, reason=reason if whole and difference else None)

@@ -8,7 +8,7 @@ from uuid import UUID
 from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.statements import Transaction
+from matching.domain.statements import Amount, Transaction
 from matching.storage.rows import fetch
 
 
@@ -145,6 +145,11 @@ async def by_end_to_end(
     return found
 
 
+def _in_another_currency(one: Transaction) -> Amount | None:
+    """What the payer told his bank to pay, where that was another currency: with the amount credited it says the bank's rate."""
+    return one.instructed if one.instructed is not None and one.instructed.minor and one.instructed.currency != one.currency else None
+
+
 async def insert_payments(
     conn: AsyncConnection,
     held: BankAccount,
@@ -165,16 +170,20 @@ async def insert_payments(
         "transaction_key, currency, amount_minor, unapplied_minor, "
         "booking_date, value_date, confirmation, source, status, virtual_iban_id, bank_reference, "
         "entry_reference, end_to_end_id, transaction_id, "
-        "structured_reference, remittance, debtor_name, debtor_iban, received_at) SELECT :tenant, id, 1, :account, :entity, key, currency, "
+        "structured_reference, remittance, debtor_name, debtor_iban, received_at, "
+        "instructed_minor, instructed_currency) SELECT :tenant, id, 1, :account, :entity, key, currency, "
         "amount, amount, booking, value, :confirmation, :source, 'received', virtual, bank_ref, entry_ref, e2e, tx, structured, "
-        "string_to_array(remittance, chr(31)), debtor_name, debtor_iban, :at FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), "
+        "string_to_array(remittance, chr(31)), debtor_name, debtor_iban, :at, "
+        "instructed, instructed_in FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), "
         "CAST(:currencies AS text[]), CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), CAST(:values AS "
         "date[]), CAST(:virtuals AS uuid[]), "
         "CAST(:bank_refs AS text[]), CAST(:entry_refs AS text[]), CAST(:e2es AS text[]), CAST(:txs AS "
         "text[]), CAST(:structureds AS text[]), "
-        "CAST(:remittances AS text[]), CAST(:debtor_names AS text[]), CAST(:debtor_ibans AS text[])) AS "
+        "CAST(:remittances AS text[]), CAST(:debtor_names AS text[]), CAST(:debtor_ibans AS text[]), CAST(:instructeds AS bigint[]), "
+        "CAST(:instructed_ins AS text[])) AS "
         "t(id, key, currency, amount, booking, "
-        "value, virtual, bank_ref, entry_ref, e2e, tx, structured, remittance, debtor_name, debtor_iban) ON CONFLICT DO NOTHING "
+        "value, virtual, bank_ref, entry_ref, e2e, tx, structured, remittance, debtor_name, debtor_iban, "
+        "instructed, instructed_in) ON CONFLICT DO NOTHING "
         "RETURNING payment_id, currency, amount_minor), entered AS (INSERT INTO ledger_entry (tenant_id, "
         "entity_id, currency, debit, credit, "
         "amount_minor, payment_id, at) SELECT :tenant, :entity, currency, 'bank', 'unapplied', amount_minor, payment_id, :now FROM new) "
@@ -201,6 +210,8 @@ async def insert_payments(
         remittances=["\x1f".join(line.replace("\x1f", " ") for line in row[2].remittance) for row in rows],
         debtor_names=[row[2].counterparty_name for row in rows],
         debtor_ibans=[row[2].counterparty_iban for row in rows],
+        instructeds=[other.minor if (other := _in_another_currency(row[2])) else None for row in rows],
+        instructed_ins=[other.currency if (other := _in_another_currency(row[2])) else None for row in rows],
     )
     return {row[0] for row in found}
 

@@ -13,7 +13,8 @@ from shared.db import run
 from shared.ids import named_id
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Account, Allocation, Books, Item, Key, Payment
+from matching.domain.books import Account, Allocation, Books, Exchange, Item, Key, Payment
+from matching.storage.exchanges import drop_exchanges, put_exchanges
 from matching.storage.items import insert_items
 from matching.storage.rows import fetch
 
@@ -127,13 +128,16 @@ async def _load_allocations(conn: AsyncConnection, books: Books, payments: Seque
     rows = await fetch(
         conn,
         "SELECT a.tenant_id, a.payment_id, a.item_id, i.customer_id, i.invoice_number, a.amount_minor, a.rule, "
-        "a.diff_minor, a.diff_reason FROM allocation a "
-        "JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id WHERE (a.tenant_id, a.payment_id) IN "
+        "a.diff_minor, a.diff_reason, x.item_amount_minor, x.rate, x.rate_source, x.difference_minor FROM allocation a "
+        "JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id LEFT JOIN allocation_exchange x "
+        "ON x.tenant_id = a.tenant_id AND x.payment_id = a.payment_id AND x.item_id = a.item_id WHERE (a.tenant_id, a.payment_id) IN "
         "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) ORDER BY a.tenant_id, a.payment_id, i.due_date, a.item_id",
         **keys(payments),
     )
     for row in rows:
-        books.payments[row[0], row[1]].allocations[row[2]] = Allocation(*row[2:])
+        held = books.payments[row[0], row[1]].allocations[row[2]] = Allocation(*row[2:9])
+        if row[9] is not None:
+            held.exchange = Exchange(*row[9:])
 
 
 class Decided(NamedTuple):
@@ -367,9 +371,10 @@ async def restore_value_dates(conn: AsyncConnection, books: Books) -> None:
 
 
 async def _drop(conn: AsyncConnection, books: Books) -> None:
-    """Removes allocations that were undone and writes set-offs: rarer than the rest, so not in the statement of every batch."""
+    """Removes allocations that were undone, writes set-offs and exchanges: rarer than the rest, so not in every batch's statement."""
     gone = [key for key, held in books.changed_allocations.items() if held is None]
     if gone:
+        await drop_exchanges(conn, gone)
         await run(
             conn,
             "DELETE FROM allocation WHERE (tenant_id, payment_id, item_id) IN "
@@ -378,6 +383,9 @@ async def _drop(conn: AsyncConnection, books: Books) -> None:
             payments=[key[1] for key in gone],
             items=[key[2] for key in gone],
         )
+    exchanged = {key: held.exchange for key, held in books.changed_allocations.items() if held is not None and held.exchange is not None}
+    if exchanged:
+        await put_exchanges(conn, exchanged)
     if books.changed_set_offs:
         pairs = list(books.changed_set_offs.items())
         await run(

@@ -5,7 +5,7 @@ plus what settled it; nothing is negative; an allocation is above zero; a ledger
 construction).
 """
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, Date, DateTime, Identity, Index, SmallInteger, Table, Text, text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, Date, DateTime, Identity, Index, Numeric, SmallInteger, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from matching.tables.columns import METADATA, minor, need, tenant
@@ -52,6 +52,8 @@ PAYMENT = Table(
     Column("next_look_at", DateTime(timezone=True)),
     need("received_at", DateTime(timezone=True)),
     minor("refund_pending_minor"),
+    Column("instructed_minor", BigInteger),
+    Column("instructed_currency", Text),
     Index("payment_identity", "tenant_id", "bank_account_id", "transaction_key", unique=True),
     Index(
         "payment_end_to_end",
@@ -193,6 +195,20 @@ ALLOCATION = Table(
     CheckConstraint("amount_minor > 0", name="allocation_above_zero"),
     CheckConstraint("diff_minor >= 0 AND (diff_minor = 0 OR diff_reason IS NOT NULL)", name="allocation_difference"),
 )
+
+ALLOCATION_EXCHANGE = Table(
+    "allocation_exchange",
+    METADATA,
+    tenant(),
+    Column("payment_id", UUID, primary_key=True),
+    Column("item_id", UUID, primary_key=True),
+    need("item_amount_minor", BigInteger),
+    need("rate", Numeric(19, 10)),
+    need("rate_source", Text),
+    need("difference_minor", BigInteger),
+    CheckConstraint("item_amount_minor > 0 AND rate > 0", name="allocation_exchange_above_zero"),
+)
+"""Beside an allocation across currencies: what it settles of the item, in the item's currency, and what we gain (or, below zero, lose)."""
 
 SET_OFF = Table(
     "set_off",
