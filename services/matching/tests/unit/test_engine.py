@@ -1,6 +1,9 @@
 """The engine's readings: what a payer wrote and paid, against one customer's items."""
 
+from collections import Counter
+from dataclasses import replace
 from datetime import date, timedelta
+from itertools import combinations
 from math import expm1
 
 import pytest
@@ -12,6 +15,7 @@ from matching.domain.engine.features import NAMES
 from matching.domain.engine.habits import Habit, Learnt
 from matching.domain.engine.index import Index
 from matching.domain.engine.parties import likeness
+from matching.domain.engine.payment_runs import Withheld, ways
 from matching.domain.engine.records import Clues, Customer, OpenItem
 from matching.domain.engine.search import search
 from matching.domain.engine.text import forms, name_items, read
@@ -134,6 +138,42 @@ def test_two_sets_of_withheld_items_that_cost_the_same_are_even():
     items = [item(f"FA2024-{number:05}", 10_000 + 37 * number * number, -30 + number // 2) for number in range(60)]
     _, odds = likeliest(clues(sum(one.open_minor for one in items if one.number not in {"FA2024-00017", "FA2024-00041"})), *items)
     assert odds >= 1  # 17 and 41, or 11 and 43
+
+
+def test_sets_of_other_amounts_with_one_sum_are_never_taken_for_one_another():
+    """15,000 + 19,800 and 25,000 + 9,800 are two ways to withhold 34,800, whatever the payer writes."""
+    items = [*run_of(), *(item(f"FA2024-0009{n}", amount, -9) for n, amount in enumerate((15_000, 19_800, 25_000, 9_800)))]
+    total = sum(one.open_minor for one in items if one.due_date <= DAY) - 34_800
+    assert likeliest(clues(total, "SUPPLIER PAYMENT RUN"), *items)[1] >= 1
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=9), st.integers(1, 40), st.integers(1, 9))
+def test_sets_are_counted_as_if_they_were_listed(amounts, total, last):
+    listed = [sum(1 for one in combinations(amounts, size) if sum(one) == total) for size in range(last + 1)]
+    assert ways(amounts, total, 1, last) == listed
+
+
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=9), st.integers(1, 60), st.integers(1, 4))
+def test_all_sets_of_withheld_amounts_are_found(amounts, excess, depth):
+    counts = Counter(amounts)
+    listed = {tuple(sorted(one)) for size in range(1, depth + 1) for one in combinations(amounts, size) if sum(one) == excess}
+    held = Withheld(set(amounts), 80).sets(counts, excess, depth)
+    assert sorted(tuple(sorted(Counter(one).elements())) for one in held) == sorted(listed)
+
+
+def test_another_amount_than_the_named_items_is_not_carried_out_for_a_stranger():
+    """A mistyped number may be another customer's: only who is known to be the customer pays a part of it, or too much."""
+    for amount in (30_000, 70_000):
+        for known, refused in ((True, False), (False, True)):
+            payment = replace(clues(amount, "FA2024-00001"), debtor_iban="FR76A" if known else "DE00FOREIGN", debtor_name="Notaire")
+            best = max(found(payment, item("FA2024-00001", 50_000)), key=lambda one: one.features[NAMES.index("named_share")])
+            assert best.rule in {"document_number:short", "document_number:over"}
+            assert (never_automatic([best]) is not None) == refused
+
+
+def test_a_missing_sum_such_as_banks_charge_is_no_part():
+    best = found(clues(48_500, "FA2024-00001"), item("FA2024-00001", 50_000))[0]
+    assert never_automatic([best]) == "what is missing may be a bank's charge"
 
 
 def test_items_of_one_amount_are_even_only_where_the_payer_names_some():

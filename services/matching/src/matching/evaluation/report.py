@@ -1,5 +1,6 @@
 """`matching evaluate`: the engine on a folder, and what came of it as one JSON object."""
 
+import gc
 import json
 import resource
 from collections.abc import Iterable
@@ -91,6 +92,8 @@ def evaluate(folder: Path, decisions: TextIO | None = None) -> dict[str, Any]:
         if model is None:
             model, certificate = calibrated(train, folder.name)
             train.clear()
+            gc.collect()
+            gc.freeze()  # the history is there to stay: looking through it again and again would be most of the slowest payments' time
         before = perf_counter()
         judge(case.found.hypotheses, model)
         decision = decide(case.found.hypotheses, model.threshold)

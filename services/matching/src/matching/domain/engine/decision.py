@@ -9,13 +9,15 @@ from math import expm1, log1p
 
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.features import NAMES, TWICE_DAYS
+from matching.domain.engine.payment_runs import LONG_RUN
 from matching.domain.engine.records import Hypothesis, Line
 from matching.domain.engine.text import DIGITS, NEAR, SHORT
 
 SHOWN = 5
 """Candidates that are shown for a payment."""
 WHOLE = ("exact", "charges_stated", "exchanged")
-ODDS_SURE = 0.05
+ODDS_SURE = 0.17
+"""Odds against a set of withheld items up to which it is automatic, where the threshold allows it."""
 DESIGNATED = 0.98
 """Confidence of what the payer names in full, at least."""
 KNOWN = 0.85
@@ -41,14 +43,20 @@ class Decision:
 def judge(hypotheses: Sequence[Hypothesis], model: Model) -> None:
     """Gives each reading its confidence: the learnt one; for a payment run, which is too rare to learn, that of its own odds."""
     simple = any(
-        one.rule.split(":")[0] in {"document_number", "exact_amount", "run_of_items"} and one.rule.endswith(WHOLE) for one in hypotheses
+        one.rule.split(":")[0] in {"document_number", "exact_amount", "run_of_items"} and one.rule.endswith(WHOLE) and not _long_run(one)
+        for one in hypotheses
     )
     named = [one for one in hypotheses if designated(one)]
+    runs = []
     for one in hypotheses:
         one.confidence = model.probability(one.features)
         if not simple and one.rule.split(":")[0] in RUNS:
             odds = expm1(_values(one)["chance"]) / 1e6
             one.confidence = max(one.confidence, 1 / (1 + odds)) if odds <= ODDS_SURE else min(one.confidence, 1 / (1 + odds))
+            runs.append(one.confidence)
+    for one in hypotheses:
+        if runs and _long_run(one):
+            one.confidence = min(one.confidence, *runs)  # were it as likely, it would be among them
     best = max((_values(one)["money"] for one in named), default=0.0)
     clear = [one for one in named if _values(one)["money"] == best]  # an exact sum, or one less known charges, is no part
     if len(clear) == 1:
@@ -56,6 +64,10 @@ def judge(hypotheses: Sequence[Hypothesis], model: Model) -> None:
         for one in hypotheses:
             if one is not clear[0]:
                 one.confidence = min(one.confidence, 1 - DESIGNATED)
+
+
+def _long_run(one: Hypothesis) -> bool:
+    return one.rule.split(":")[0] == "run_of_items" and len(one.lines) >= LONG_RUN
 
 
 def designated(one: Hypothesis) -> bool:
@@ -87,8 +99,11 @@ def decide(hypotheses: Sequence[Hypothesis], threshold: float) -> Decision:
 
 
 def certainty(ranked: Sequence[Hypothesis]) -> float:
-    """How sure the first reading is: its own probability, less what speaks for the second."""
-    return ranked[0].confidence * (1 - (ranked[1].confidence if len(ranked) > 1 else 0.0))
+    """How sure the first reading is: its own probability, less what speaks for the second. Payment runs share one probability."""
+    first, *others = ranked
+    if first.rule.split(":")[0] in RUNS:
+        others = [one for one in others if one.rule.split(":")[0] not in RUNS]
+    return first.confidence * (1 - (others[0].confidence if others else 0.0))
 
 
 def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one line per rule

@@ -11,7 +11,7 @@ from math import comb, gcd
 
 from matching.domain.engine import combinations
 from matching.domain.engine.habits import GRACE_DAYS, Habit, Learnt
-from matching.domain.engine.payment_runs import payment_runs
+from matching.domain.engine.payment_runs import LONG_RUN, payment_runs
 from matching.domain.engine.records import Clues, Line, OpenItem
 from matching.domain.engine.text import LONG, Hit, Named
 
@@ -48,7 +48,7 @@ class Reading:
     residual: int = 0
     discounted: bool = False
     target: int = 0
-    alike: int = 0
+    alike: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -136,7 +136,7 @@ def _add(found: dict[tuple[tuple[str, int], ...], Reading], reading: Reading) ->
     if key in found:
         return
     if reading.rule in _SILENT:
-        reading.alike = sum(hash((line.item.open_minor, line.cents)) for line in reading.lines)
+        reading.alike = tuple(sorted((line.item.open_minor, line.cents) for line in reading.lines))
         if any(held.alike == reading.alike for held in found.values()):
             return
     found[key] = reading
@@ -341,7 +341,12 @@ def _runs(
         rule = "named_run" if inside else "run_but_some"
         reading = _make(rule, items, prices, solution.places, "full", target, chance=solution.odds_against, withheld=solution.withheld)
         key = _key(reading)
-        if key in found and found[key].chance > reading.chance and found[key].rule in {"run_of_items", "completed_list", "combination"}:
+        held = found.get(key)
+        if (
+            held is not None
+            and held.rule in {"run_of_items", "completed_list", "combination"}
+            and (held.chance > reading.chance or len(reading.lines) >= LONG_RUN)
+        ):
             del found[key]
         _add(found, reading)
 

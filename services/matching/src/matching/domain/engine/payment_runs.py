@@ -9,19 +9,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from heapq import nlargest
-from itertools import combinations
-from math import comb, exp, gcd, lgamma, log, sqrt
+from itertools import combinations, islice, product
+from math import comb, exp, gcd, lgamma, log, prod, sqrt
 
 from matching.domain.engine.habits import MONDAY, Habit
 from matching.domain.engine.records import Clues, OpenItem
 
 ITEMS_MIN = 6
-ITEMS_MAX = 260
-"""Invoices of one run: of more, only a whole sum is looked for."""
+LONG_RUN = 20
+"""Items of a run that is judged by its odds alone: so many come to a sum by accident, too, also without a gap."""
 WITHHELD = 0.027
 """Share of a run's items that are withheld."""
 WITHHELD_MAX = 4
-UNSEEN = 5
+UNSEEN = 4
 """How many more withheld items than are looked for still count against a solution."""
 LAGS = {0: 0.93, 1: 0.02, 2: 0.02, 3: 0.01, -1: 0.01, 7: 0.01}
 MONDAY_LAGS = {0: 0.32, 1: 0.32, 2: 0.32, 3: 0.01, -1: 0.01, 7: 0.01, 4: 0.01}
@@ -37,11 +37,21 @@ APART_MAX = 6
 OPTIONS_MAX = 24
 OPTION_LEAST = 0.002
 """Options less probable than this share of the best are left out."""
-SOLUTIONS_MAX = 400
-PAIRS_MAX = 160
-"""Invoices among which pairs are looked for: three or four withheld of more than that are never unique."""
-FOURS_MAX = 60
-"""Invoices of which four are looked for: of more, there are always several."""
+SOLUTIONS_MAX = 2_000
+PAIRS_MAX = 180
+"""Amounts among which pairs are looked for: three or four withheld of more than that are never unique."""
+COARSE = 100
+"""Amounts in steps of this (whole euros) meet far more often than others: their sets are counted."""
+STEPS_MAX = 8_000
+BITS = 40
+"""Room for a count: fewer sets of eight come to one sum."""
+LIKELY = 0.05
+"""Options less probable than this share of the best are not searched as deep."""
+SHOWN = 3
+"""Sets of the same amounts that are told apart where it matters which of them are meant: of more, none is likely."""
+HOPELESS = 2.0
+"""Odds against the best solution beyond which it does not matter how many others there are."""
+PRIME = (1 << 61) - 1
 
 
 @dataclass(slots=True)
@@ -62,7 +72,7 @@ class _Option:
     taken: tuple[int, ...]
 
 
-def payment_runs(  # noqa: C901 - a search
+def payment_runs(  # noqa: C901, PLR0912 - a search
     clues: Clues, items: Sequence[OpenItem], target: int, habit: Habit, gaps: Mapping[int, int],
     inside: Collection[int] = (), outside: Collection[int] = (), *, silent: bool,
 ) -> list[Solution]:  # fmt: skip
@@ -77,47 +87,96 @@ def payment_runs(  # noqa: C901 - a search
         return []
     amounts = [item.open_minor for item in items]
     most = sum(nlargest(WITHHELD_MAX, (amounts[at] for at in invoices)))
-    options = _options(clues, items, invoices, habit, gaps, inside, outside)
-    options = [one for one in options if 0 <= sum(amounts[at] for at in one.taken) - target <= most]
-    if not options:
+    reach = []
+    for one in _options(clues, items, invoices, habit, gaps, inside, outside):
+        excess = sum(amounts[at] for at in one.taken) - target
+        if 0 <= excess <= most:
+            reach.append((one, excess))
+    if not reach:
         return []
-    free = sorted({at for one in options for at in one.loose})
-    pairs: dict[int, list[tuple[int, int]]] = {}
-    if len(free) <= PAIRS_MAX:
-        for rank, first in enumerate(free):
-            amount = amounts[first]
-            for second in free[rank + 1 :]:
-                pairs.setdefault(amount + amounts[second], []).append((first, second))
-    marks = [hash((amount, 1)) for amount in amounts] if silent else [hash((at, 0)) for at in range(len(items))]
+    furthest = max(excess for _, excess in reach)
+    search = Withheld({amounts[at] for one, _ in reach for at in one.loose if amounts[at] <= furthest}, furthest)
+    # sums of these tell sets apart; Python's own hashes of equal sums are equal
+    marks = [pow(one, 7, PRIME) for one in (amounts if silent else range(2, len(items) + 2))]
     mean = sum(amounts[at] for at in invoices) / len(invoices)
     spread = sqrt(sum((amounts[at] - mean) ** 2 for at in invoices) / len(invoices)) + 1
     grain = _grain([amounts[at] for at in invoices])
     weights: dict[int, float] = {}
     shown: dict[int, tuple[float, _Option, tuple[int, ...]]] = {}
-    unseen = 0.01 * grain / spread  # something that is no such run at all
-    for one in options:
-        excess = sum(amounts[at] for at in one.taken) - target
+    others = 0.01 * grain / spread  # something that is no such run at all
+    likely = LIKELY * reach[0][0].prior
+    for one, excess in reach:
         size = len(one.loose)
-        depth = (WITHHELD_MAX if size <= FOURS_MAX else WITHHELD_MAX - 1) if pairs else 1
-        depth = min(depth, max(1, size // 10))
         mark = sum(marks[at] for at in one.taken)
-        for places in _subsets(one.loose, amounts, excess, pairs, depth):
-            weight = one.prior * _share(size, len(places))
-            key = mark - sum(marks[at] for at in places)
-            weights[key] = weights.get(key, 0.0) + weight
-            if key not in shown or shown[key][0] < weight:
-                shown[key] = (weight, one, places)
-        if excess > 0:
-            for count in range(depth + 1, min(size, depth + UNSEEN) + 1):
-                unseen += one.prior * comb(size, count) * _share(size, count) * grain * _density(excess, count, mean, spread)
-    total = sum(weights.values()) + unseen
+        places: dict[int, list[int]] = {}
+        for at in one.loose:
+            places.setdefault(amounts[at], []).append(at)
+        depth = min(WITHHELD_MAX if one.prior >= likely else WITHHELD_MAX - 1, max(1, size // 10))
+        for held in search.sets({amount: len(ats) for amount, ats in places.items()}, excess, depth):
+            count = sum(held.values())
+            weight = one.prior * _share(size, count)
+            alike = prod(comb(len(places[amount]), times) for amount, times in held.items())
+            picks = product(*(combinations(places[amount], times) for amount, times in held.items()))
+            shares = 1 if silent else min(alike, SHOWN)
+            others += 0 if silent else weight * (alike - shares)
+            for pick in islice(picks, shares):
+                chosen = tuple(sorted(at for ats in pick for at in ats))
+                key = mark - sum(marks[at] for at in chosen)
+                weights[key] = weights.get(key, 0.0) + weight * (alike if silent else 1)
+                if key not in shown or shown[key][0] < weight:
+                    shown[key] = (weight, one, chosen)
+    if not weights:
+        return []
+    for one, excess in reach:
+        if excess > 0 and sum(weights.values()) + others <= (1 + HOPELESS) * max(weights.values()):
+            depth = min(WITHHELD_MAX, max(1, len(one.loose) // 10))
+            others += one.prior * _deeper(one.loose, amounts, excess, depth, grain, (mean, spread), exact=one.prior >= likely)
+    total = sum(weights.values()) + others
     best = sorted(weights, key=lambda key: (-weights[key], len(shown[key][2]), shown[key][2]))[:3]
     found = []
     for key in best:
-        _, one, places = shown[key]
-        kept = tuple(at for at in one.taken if at not in places)
-        found.append(Solution(kept, len(places), (total - weights[key]) / weights[key]))
+        _, one, chosen = shown[key]
+        kept = tuple(at for at in one.taken if at not in chosen)
+        found.append(Solution(kept, len(chosen), (total - weights[key]) / weights[key]))
     return found
+
+
+def _deeper(
+    loose: Sequence[int], amounts: Sequence[int], excess: int, depth: int, grain: int, law: tuple[float, float], *, exact: bool
+) -> float:
+    """The weight of all sets of more than `depth` that come to the excess: counted where amounts are coarse, else by their density.
+
+    `law` is the mean and the spread of the amounts.
+    """
+    size = len(loose)
+    last = min(size, depth + UNSEEN)
+    coarse = [amounts[at] // COARSE for at in loose if amounts[at] % COARSE == 0 and amounts[at] <= excess]
+    counted = [0] * (last + 1)
+    if exact and excess % COARSE == 0 and len(coarse) > depth:
+        counted = ways([amount // (step := _grain(coarse)) for amount in coarse], excess // COARSE, step, last)
+    else:
+        coarse = []
+    weight = 0.0
+    for count in range(depth + 1, last + 1):
+        mixed = comb(size, count) - comb(len(coarse), count)
+        weight += _share(size, count) * (counted[count] + mixed * grain * _density(excess, count, *law))
+    return weight
+
+
+def ways(amounts: Sequence[int], total: int, step: int, last: int) -> list[int]:
+    """How many sets of each size up to `last` come to the total; `amounts` are in steps. Polynomials, each packed into one number."""
+    if total % step:
+        return [0] * (last + 1)
+    wanted = total // step
+    if wanted > STEPS_MAX:
+        return [0] * (last + 1)
+    cell = (1 << (BITS * (wanted + 1))) - 1
+    powers = [1] + [0] * last
+    for amount in amounts:
+        for count in range(last, 0, -1):
+            if powers[count - 1]:
+                powers[count] += (powers[count - 1] << (BITS * amount)) & cell
+    return [(one >> (BITS * wanted)) & ((1 << BITS) - 1) for one in powers]
 
 
 def _share(size: int, withheld: int) -> float:
@@ -195,27 +254,58 @@ def _credit_sets(items: Sequence[OpenItem], day: date, habit: Habit, inside: Col
     return sets
 
 
-def _subsets(
-    loose: Sequence[int], amounts: Sequence[int], excess: int, pairs: Mapping[int, list[tuple[int, int]]], depth: int
-) -> list[tuple[int, ...]]:
-    """All sets of up to `depth` of the loose places that come to the excess, in order; of fours so many as tell that they are many."""
-    if excess == 0:
-        return [()]
-    if excess < 0:
-        return []
-    member = set(loose)
-    found: list[tuple[int, ...]] = [(at,) for at in loose if amounts[at] == excess]
-    if depth > 1:
-        found += [pair for pair in pairs.get(excess, ()) if member.issuperset(pair)]
-    if depth > 2:  # noqa: PLR2004
-        found += [(at, *pair) for at in loose for pair in pairs.get(excess - amounts[at], ()) if at < pair[0] and member.issuperset(pair)]
-    if depth > 3:  # noqa: PLR2004
-        for total, lefts in pairs.items():
-            for right in pairs.get(excess - total, ()):
-                found += [(*left, *right) for left in lefts if left[1] < right[0] and member.issuperset((*left, *right))]
-            if len(found) > SOLUTIONS_MAX:
-                break
-    return found
+class Withheld:
+    """Which amounts come to a sum: at most four of them, from the pairs of all amounts that may be withheld."""
+
+    def __init__(self, amounts: Collection[int], furthest: int) -> None:
+        self.amounts = sorted(amounts)
+        self.pairs: dict[int, list[int]] = {}
+        """By sum, the first amount of each pair."""
+        if len(self.amounts) <= PAIRS_MAX:
+            for rank, first in enumerate(self.amounts):
+                for second in self.amounts[rank:]:
+                    total = first + second
+                    if total > furthest:
+                        break
+                    held = self.pairs.get(total)
+                    if held is None:
+                        self.pairs[total] = [first]
+                    else:
+                        held.append(first)
+
+    def sets(  # noqa: C901 - one paragraph per size
+        self, counts: Mapping[int, int], excess: int, depth: int
+    ) -> list[dict[int, int]]:
+        """All sets of up to `depth` that come to the excess, as how often each amount; `counts` says how often there is one.
+
+        Of fours so many as tell that they are many.
+        """
+        if excess <= 0:
+            return [{}] if excess == 0 else []
+        found: list[tuple[int, ...]] = [(excess,)] if excess in counts else []
+        if depth > 1:
+            found += [(first, excess - first) for first in self.pairs.get(excess, ())]
+        if depth > 2:  # noqa: PLR2004
+            for first in self.amounts:
+                rest = excess - first
+                found += [(first, second, rest - second) for second in self.pairs.get(rest, ()) if second >= first]
+        if depth > 3:  # noqa: PLR2004
+            for total, lefts in self.pairs.items():
+                rights = self.pairs.get(excess - total)
+                if rights is not None and 2 * total <= excess + self.amounts[-1]:
+                    found += [
+                        (left, total - left, right, excess - total - right) for left in lefts for right in rights if total - left <= right
+                    ]
+                    if len(found) > SOLUTIONS_MAX:
+                        break
+        result = []
+        for chosen in found:
+            held: dict[int, int] = {}
+            for amount in chosen:
+                held[amount] = held.get(amount, 0) + 1
+            if all(counts.get(amount, 0) >= times for amount, times in held.items()):
+                result.append(held)
+        return result
 
 
 def _grain(amounts: Collection[int]) -> int:
