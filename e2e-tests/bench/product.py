@@ -13,7 +13,6 @@ from uuid import UUID, uuid5
 import asyncpg
 import httpx
 import invoicing.cli  # noqa: F401 - its migrations are found through the package
-import msgspec
 from contracts.envelope import NAMESPACE
 from contracts.invoices import Instalment, InvoiceIssued
 from matching.cli import SERVICE
@@ -34,7 +33,7 @@ from shared.testing.databases import Urls, fresh_database
 from shared.testing.events import context, message
 from shared.testing.tokens import public_key_file, token
 
-from bench.loops import CUSTOMERS, TENANT, quantiles, steadily
+from bench.loops import CUSTOMERS, TENANT, quantiles, since, steadily
 from bench.rig import Rig, arrivals, free_port
 
 ENTITY = UUID(int=9)
@@ -198,15 +197,9 @@ async def latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:
                     sent.update((f"INV-{one}", now) for one in range(first, first + number))
 
                 feeding = asyncio.create_task(steadily(per_s, count, send))
-                await arrivals(paid, count, lambda record: waits.append(_since(record.value, sent)))
+                await arrivals(paid, count, lambda record: waits.append(since(record.value, sent)))
                 await feeding
     return quantiles(waits)
-
-
-def _since(value: bytes, sent: dict[str, float]) -> float:
-    """Seconds since the 202; 0 where the event was here before the answer was."""
-    now = monotonic()
-    return now - sent.get(msgspec.json.decode(value)["invoice_number"], now)
 
 
 def _notified(number: int) -> dict[str, object]:

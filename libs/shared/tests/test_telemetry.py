@@ -8,10 +8,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
-from shared import consumer, relay, telemetry
+from shared import batches as batches_module
+from shared import relay, telemetry
+from shared.batches import Batches
 from shared.clock import BusinessClock
-from shared.consumer import Worker
 from shared.db import Database
+from shared.kafka import Offsets
 from shared.outbox import Outgoing, publish
 from shared.service import Runtime, api, prepare_inbox
 from shared.settings import Settings
@@ -29,7 +31,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    for module in (telemetry, consumer, relay):
+    for module in (telemetry, batches_module, relay):
         monkeypatch.setattr(module, "tracer", provider.get_tracer("test"))
     yield exporter
     provider.shutdown()
@@ -45,10 +47,10 @@ async def test_a_change_and_its_effects_are_one_chain_of_links(spans: InMemorySp
     assert waiting.envelope.traceparent.startswith(f"00-{context.trace_id:032x}-{context.span_id:016x}-")
 
     await prepare_inbox(database)
-    worker = Worker("toyservice", database, SERVICE.routes, bootstrap_servers="127.0.0.1:1", clock=BusinessClock())
+    batches = Batches("toyservice", database, SERVICE.routes, offsets=Offsets("127.0.0.1:1"), clock=BusinessClock())
     topic, key, value, headers = record(TENANT, reminder(1))
     headers.append(("ce_traceparent", waiting.envelope.traceparent.encode()))
-    await worker.handle("ReminderSent", consumed([(topic, key, value, headers), (topic, key, value, headers)]))
+    await batches.handle("ReminderSent", consumed([(topic, key, value, headers), (topic, key, value, headers)]))
     (span,) = [each for each in spans.get_finished_spans() if each.name == "process ReminderSent"]
     assert span.kind is SpanKind.CONSUMER
     assert span.parent is None
@@ -73,9 +75,9 @@ def test_outside_of_a_span_there_is_no_traceparent() -> None:
 
 
 async def test_metrics_are_served_with_a_sentence_each(database: Database, urls: Urls, tmp_path: object) -> None:
-    worker = Worker("toyservice", database, SERVICE.routes, bootstrap_servers="127.0.0.1:1", clock=BusinessClock())
+    batches = Batches("toyservice", database, SERVICE.routes, offsets=Offsets("127.0.0.1:1"), clock=BusinessClock())
     poison = (*record(TENANT, payment(1))[:2], b"{", record(TENANT, payment(1))[3])
-    await worker.handle("PaymentReceived", consumed([poison]))
+    await batches.handle("PaymentReceived", consumed([poison]))
     settings = Settings(
         database_url=urls.app,
         kafka_bootstrap_servers="127.0.0.1:1",

@@ -23,7 +23,7 @@ from dunning.handlers import dispatches, gate, policies, promises, reminders, ru
 from dunning.smtp import Smtp
 from dunning.storage.gate import GUARDED
 from dunning.worker import ROUTES
-from shared.consumer import Context
+from shared.batches import Context
 from shared.db import Database, fetch
 from shared.jobs import JobContext
 from shared.testing.databases import Urls

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from shared import deadletters, migrations
 from shared.failures import UnavailableError
 from shared.kafka import BusyGroupError, read_again
-from shared.service import Service, check, make_worker, open_runtime, prepare_inbox, print_checks, run_roles
+from shared.service import Service, check, make_batches, open_runtime, prepare_inbox, print_checks, run_roles
 from shared.settings import Settings
 
 ROLES = {"api": {"api"}, "worker": {"worker"}, "relay": {"relay"}, "all": {"api", "worker", "relay"}}
@@ -96,10 +96,10 @@ async def _dead_letters(service: Service, *, tenant: UUID | None, replay: bool) 
                 print(json.dumps(line, default=str))  # noqa: T201 - a command's answer
             return 0
         await prepare_inbox(runtime.database)
-        worker = make_worker(runtime)
+        batches = make_batches(runtime)
         worked = left = 0
         while found:
-            done = await worker.replay(found)
+            done = await batches.replay(found)
             worked, left = worked + done, left + len(found) - done
             async with runtime.database.transaction() as conn:
                 found = await deadletters.waiting(conn, tenant_id=tenant, after=found[-1].id)

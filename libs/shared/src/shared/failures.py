@@ -4,7 +4,7 @@ Poison: this message can never work; it is dead-lettered and the rest goes on.
 Unavailable: the world is not ready (deadlock, serialization, timeout, outage); it is tried again and never dead-lettered.
 
 Invariant: what is not known to be unavailable is poison, so that a fault of ours is found by bisecting, kept whole in
-the dead letters, and bounded by the limits of `shared.consumer`.
+the dead letters, and bounded by the limits of `shared.batches`.
 """
 
 import asyncio

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from zlib import crc32
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import CommitFailedError, KafkaError, TopicAlreadyExistsError
 from contracts.catalogue import topics
@@ -19,6 +19,7 @@ from shared.failures import UnavailableError
 __all__ = [
     "AIOKafkaConsumer",
     "BusyGroupError",
+    "ConsumerRecord",
     "KafkaError",
     "Offsets",
     "Producer",

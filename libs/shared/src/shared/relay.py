@@ -1,8 +1,8 @@
 """The relay: publishes the outbox.
 
 Invariants:
-- rows are sent in id order per key and removed only after the broker acknowledged them: a crash in between publishes
-  again, and every consumer tolerates that;
+- rows are sent in id order per key and removed only after the broker acknowledged them, by the statement that reads the
+  next ones: a crash in between publishes again, and every consumer tolerates that;
 - one relay per service: it holds an advisory lock on the connection that reads and removes the rows, so whoever lost the
   lock cannot remove anything;
 - schema and size were checked when the row went in, so a send fails only for the broker's sake: the same rows are sent
@@ -14,12 +14,14 @@ time to time.
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 import msgspec
 from opentelemetry.trace import SpanKind
+from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,6 +41,11 @@ NOTIFY_SECONDS = 0.005
 MEASURE_SECONDS = 5.0  # counting a long queue reads it
 CHANNEL = "outbox"
 _LOCK = 0x656E636F757273  # "encours": one relay per database
+# a row that was sent and one that is read are never the same: both parts of the statement see the table as it was before
+_TAKE = (
+    "WITH removed AS (DELETE FROM outbox WHERE id = ANY(CAST(:sent AS bigint[]))) SELECT id, topic, key, envelope, value FROM outbox "
+    "WHERE id NOT IN (SELECT unnest(CAST(:sent AS bigint[]))) ORDER BY id LIMIT :batch"
+)
 _HEADERS = msgspec.json.Decoder(dict[str, str])
 
 
@@ -91,6 +98,8 @@ class Relay:
         self._batch = batch
         self._awake = asyncio.Event()
         self._stop = asyncio.Event()
+        self._sent: list[int] = []
+        """Ids of rows that the broker has and the database still holds."""
         self.published = 0
 
     def wake(self) -> None:
@@ -145,6 +154,7 @@ class Relay:
         idle = IDLE_SECONDS_MIN
         retry = IDLE_SECONDS_MIN
         measured = 0.0
+        self._sent = []  # what another session sent and did not remove is sent again
         while not self._stop.is_set():
             self._awake.clear()
             if monotonic() - measured > MEASURE_SECONDS:
@@ -159,14 +169,16 @@ class Relay:
                     log.warning("broker_down", detail=str(error))
                 await self._back_off(retry := min(retry * 2, RETRY_SECONDS_MAX))
                 continue
-            if sent == self._batch:
+            if sent:
+                idle = IDLE_SECONDS_MIN
                 continue
-            idle = IDLE_SECONDS_MIN if sent else min(idle * 2, IDLE_SECONDS_MAX)
             await self._sleep(idle)
+            idle = min(idle * 2, IDLE_SECONDS_MAX)
+        await self._take(conn, 0)
 
     async def round(self, conn: AsyncConnection) -> int:
-        """Publishes what waits, at most one batch; returns how many rows that were."""
-        rows = await fetch(conn, "SELECT id, topic, key, envelope, value FROM outbox ORDER BY id LIMIT :batch", batch=self._batch)
+        """Publishes what waits, at most one batch, and removes the batch before; returns how many rows were sent."""
+        rows = await self._take(conn, self._batch)
         if not rows:
             return 0
         records: list[Record] = []
@@ -187,13 +199,20 @@ class Relay:
         ):
             await failpoint("relay.before_send")
             await self._producer.send(records)
+            self._sent = [row[0] for row in rows]
             await failpoint("relay.after_send")
-            await run(conn, "DELETE FROM outbox WHERE id = ANY(CAST(:ids AS bigint[]))", ids=[row[0] for row in rows])
-            await failpoint("relay.after_delete")
         for topic, count in counts.items():
             metrics.RELAY_PUBLISHED.labels(topic).inc(count)
         self.published += len(rows)
         return len(rows)
+
+    async def _take(self, conn: AsyncConnection, batch: int) -> Sequence[Row[Any]]:
+        """The next rows; those that were sent before are removed."""
+        rows = await fetch(conn, _TAKE, sent=self._sent, batch=batch)
+        if self._sent:
+            self._sent = []
+            await failpoint("relay.after_delete")
+        return rows
 
     async def _measure(self, conn: AsyncConnection) -> None:
         row = (

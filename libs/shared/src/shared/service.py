@@ -19,12 +19,13 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import MetaData
 
 from shared import audit, inbox, invariants, logging, migrations, telemetry
+from shared.batches import Batches, Routes
 from shared.clock import BusinessClock, machine_now, monotonic
-from shared.consumer import Routes, Worker
+from shared.consumer import Worker
 from shared.db import Database, fetch
 from shared.invariants import Check
 from shared.jobs import Job, JobContext, Scheduler
-from shared.kafka import Producer
+from shared.kafka import Offsets, Producer
 from shared.logging import log
 from shared.relay import Notifier, Relay
 from shared.settings import Settings
@@ -175,16 +176,27 @@ async def _start_worker(group: asyncio.TaskGroup, runtime: Runtime, stoppers: li
     return worker
 
 
+def make_batches(runtime: Runtime) -> Batches:
+    """The handlers of a service, with what guards them."""
+    settings = runtime.settings
+    return Batches(
+        runtime.service.name,
+        runtime.database,
+        runtime.service.routes,
+        offsets=Offsets(settings.kafka_bootstrap_servers),
+        topic_prefix=settings.topic_prefix,
+        clock=runtime.clock,
+    )
+
+
 def make_worker(runtime: Runtime) -> Worker:
     """The consumer loop of a service, not yet running."""
     settings = runtime.settings
     return Worker(
-        runtime.service.name,
+        make_batches(runtime),
         runtime.database,
-        runtime.service.routes,
         bootstrap_servers=settings.kafka_bootstrap_servers,
         topic_prefix=settings.topic_prefix,
-        clock=runtime.clock,
         batch_max=settings.batch_max,
     )
 

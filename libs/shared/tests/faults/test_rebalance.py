@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from shared.batches import Batches
 from shared.clock import BusinessClock, monotonic
 from shared.consumer import Worker
 from shared.db import Database
@@ -91,12 +92,10 @@ async def test_a_batch_whose_partitions_all_moved_away_commits_no_offsets_and_ki
     await prepare_inbox(databases[0])
     workers = [
         Worker(
-            "toyservice",
+            Batches("toyservice", database, SERVICE.routes, offsets=Offsets(toy.bootstrap), topic_prefix=toy.prefix, clock=BusinessClock()),
             database,
-            SERVICE.routes,
             bootstrap_servers=toy.bootstrap,
             topic_prefix=toy.prefix,
-            clock=BusinessClock(),
             batch_max=100,
         )
         for database in databases

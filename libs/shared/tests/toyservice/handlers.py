@@ -10,7 +10,7 @@ from contracts.dunning import ReminderSent
 from contracts.envelope import Message
 from contracts.kpis import KpiMeasured
 from contracts.payments import PaymentReceived
-from shared.consumer import Context
+from shared.batches import Context
 from shared.db import arrays, fetch, run, unnest
 from shared.outbox import Outgoing, publish
 from shared.states import keep

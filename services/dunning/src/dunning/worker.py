@@ -18,7 +18,7 @@ from contracts.payments import (
     PaymentUnmatched,
     StatementRejected,
 )
-from shared.consumer import Routes
+from shared.batches import Routes
 from shared.jobs import Job, JobContext
 
 from dunning.handlers import customers, dispatches, gate, promises, reminders, replicas, statuses

@@ -7,7 +7,7 @@ from uuid import UUID
 from contracts.credit import CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged
 from contracts.dunning import DisputeOpened, DisputeResolved
 from contracts.items import AccountBalanceChanged, InvoicePaid, InvoiceReopened, OpenItemChanged
-from shared.consumer import Routes
+from shared.batches import Routes
 from shared.jobs import Job, JobContext
 from shared.service import Runtime
 

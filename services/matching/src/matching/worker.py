@@ -7,7 +7,7 @@ from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentit
 from contracts.dunning import DisputeOpened, DisputeResolved, PromiseBroken, PromiseCancelled, PromiseKept, PromiseMade
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.payments import PaymentReceived
-from shared.consumer import Routes
+from shared.batches import Routes
 from shared.jobs import Job, JobContext
 
 from matching.handlers.customers import keep_customers, keep_erasures, keep_identities, keep_merges, move_merged

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import msgspec
 from contracts.envelope import Event, Message
+from shared.batches import Context
 from shared.clock import machine_now
-from shared.consumer import Context
 from shared.jobs import JobContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 

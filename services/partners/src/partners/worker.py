@@ -1,7 +1,7 @@
 """What partners listens to, and what it does by the clock."""
 
 from contracts.catalogue import consumed_by, events
-from shared.consumer import Routes
+from shared.batches import Routes
 from shared.jobs import Job
 
 from partners import handlers

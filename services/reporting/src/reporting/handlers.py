@@ -12,7 +12,7 @@ import msgspec
 from contracts.catalogue import topics
 from contracts.envelope import Event, Message, StateEvent
 from shared import aliases, deadletters, states
-from shared.consumer import Context
+from shared.batches import Context
 from sqlalchemy import Table
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection

@@ -21,8 +21,9 @@ from uuid import UUID
 
 from contracts.catalogue import events
 from contracts.envelope import ContractError, Message, decode
+from shared.batches import Context
 from shared.clock import BusinessClock
-from shared.consumer import Context, lag
+from shared.consumer import lag
 from shared.db import Database, fetch, run
 from shared.failures import is_unavailable
 from shared.kafka import AIOKafkaConsumer, Offsets, TopicPartition, consumer

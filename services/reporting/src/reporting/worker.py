@@ -1,7 +1,7 @@
 """What reporting listens to, and what it does by the clock."""
 
 from contracts.customers import CustomerErased, CustomerMerged, CustomerUnmerged
-from shared.consumer import Routes
+from shared.batches import Routes
 from shared.jobs import Job
 
 from reporting.handlers import KEPT, keep, keep_erasures, keep_merges

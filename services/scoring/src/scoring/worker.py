@@ -7,7 +7,7 @@ from contracts.dunning import DisputeOpened, DisputeResolved, PromiseBroken, Pro
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.items import AccountBalanceChanged, OpenItemChanged
 from contracts.payments import PaymentReturned
-from shared.consumer import Routes
+from shared.batches import Routes
 from shared.jobs import Job, JobContext
 from shared.outbox import depth
 

@@ -10,8 +10,8 @@ import msgspec
 from contracts.catalogue import events
 from contracts.envelope import Envelope, Event, Message, attributes, decoder, envelope_of
 
+from shared.batches import Context
 from shared.clock import machine_now
-from shared.consumer import Context
 from shared.kafka import Offsets
 from shared.outbox import Outgoing, headers_for
 

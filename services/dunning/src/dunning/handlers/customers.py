@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contracts.customers import CustomerErased, CustomerIdentityChanged, CustomerMergeState
 from contracts.envelope import Message
 from shared import aliases, deadletters
-from shared.consumer import Context
+from shared.batches import Context
 from shared.states import keep
 from shared.web.idempotency import erase_answers
 from sqlalchemy.ext.asyncio import AsyncConnection

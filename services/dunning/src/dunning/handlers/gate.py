@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 from contracts.accounts import BankReconciliationAdvanced
 from contracts.envelope import Message
-from shared.consumer import Context
+from shared.batches import Context
 from shared.jobs import JobContext
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection

@@ -15,7 +15,7 @@ from contracts.envelope import Event, Message
 from contracts.invoices import InvoiceState
 from contracts.items import AccountBalanceChanged, OpenItemChanged
 from contracts.payments import PaymentAnnouncementChanged, PaymentState, StatementRejected
-from shared.consumer import Context
+from shared.batches import Context
 from shared.failures import PoisonError
 from shared.states import keep
 from sqlalchemy import Table

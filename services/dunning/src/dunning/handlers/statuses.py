@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 from contracts.envelope import Message
 from contracts.invoices import InvoiceStatusChanged, StatusEntry
-from shared.consumer import Context
+from shared.batches import Context
 from shared.ids import named_id
 from shared.jobs import JobContext
 from shared.outbox import publish

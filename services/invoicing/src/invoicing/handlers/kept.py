@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contracts.credit import CreditHoldState, CreditTermsChanged
 from contracts.envelope import Message
 from contracts.items import AccountBalanceChanged, OpenItemState
-from shared.consumer import Context
+from shared.batches import Context
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 

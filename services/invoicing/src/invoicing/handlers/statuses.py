@@ -19,7 +19,7 @@ from contracts.envelope import Message
 from contracts.invoices import InvoiceStatusChanged, StatusAmount, StatusEntry, StatusReason
 from contracts.items import OpenItemState
 from shared import audit
-from shared.consumer import Context
+from shared.batches import Context
 from shared.ids import named_id
 from shared.outbox import Outgoing, publish
 from sqlalchemy import Row

@@ -14,8 +14,8 @@ from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentit
 from contracts.envelope import Envelope, Message
 from contracts.invoices import InvoiceState
 from shared import aliases, deadletters
+from shared.batches import Context
 from shared.clock import machine_now
-from shared.consumer import Context
 from shared.jobs import JobContext
 from shared.states import keep
 from shared.web.idempotency import erase_answers

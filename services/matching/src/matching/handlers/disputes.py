@@ -9,7 +9,7 @@ from uuid import UUID
 
 from contracts.dunning import DisputeState
 from contracts.envelope import Envelope, Message
-from shared.consumer import Context
+from shared.batches import Context
 from shared.jobs import JobContext
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection

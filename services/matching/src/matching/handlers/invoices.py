@@ -15,8 +15,8 @@ from uuid import UUID
 
 from contracts.envelope import Envelope, Message
 from contracts.invoices import InvoiceState
+from shared.batches import Context
 from shared.clock import machine_now
-from shared.consumer import Context
 from shared.failures import PoisonError, UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 

@@ -13,8 +13,8 @@ from uuid import UUID
 import msgspec
 from contracts.envelope import Envelope, Message
 from contracts.payments import PaymentReceived
+from shared.batches import Context
 from shared.clock import machine_now
-from shared.consumer import Context
 from shared.jobs import JobContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from contracts.dunning import PromiseState
 from contracts.envelope import Message
-from shared.consumer import Context
+from shared.batches import Context
 from shared.db import run
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection

@@ -16,7 +16,7 @@ from contracts.invoices import InvoiceState
 from contracts.items import AccountBalanceChanged, OpenItemState
 from contracts.payments import PaymentReturned
 from shared import aliases, deadletters
-from shared.consumer import Context
+from shared.batches import Context
 from shared.states import keep
 from shared.web.idempotency import erase_answers
 from sqlalchemy.ext.asyncio import AsyncConnection
