@@ -139,11 +139,15 @@ async def test_entries_before_the_start_date_are_not_ours(world, client, tenant,
     assert [p.bank_reference for p in await payments(world, tenant)] == ["NEW"]
 
 
-async def test_a_batch_total_waits_for_its_details(world, client, tenant, make, camtfile):
+@pytest.mark.parametrize(
+    ("reference", "batch"),
+    [("<AcctSvcrRef>BATCH</AcctSvcrRef>", ""), ("", "<PmtInfId>COLLECTION-7</PmtInfId>"), ("", "<MsgId>M-7</MsgId>")],
+)
+async def test_a_batch_total_waits_for_its_details(world, client, tenant, make, camtfile, reference, batch):
     await put_account(client, make, tenant)
     total = (
         '<Ntry><Amt Ccy="EUR">30.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts>BOOK</Sts><BookgDt><Dt>2026-03-02</Dt></BookgDt>'
-        "<AcctSvcrRef>BATCH</AcctSvcrRef><NtryDtls><Btch><NbOfTxs>2</NbOfTxs></Btch></NtryDtls></Ntry>"
+        f"{reference}<NtryDtls><Btch>{batch}<NbOfTxs>2</NbOfTxs></Btch></NtryDtls></Ntry>"
     )
     await post_file(client, camtfile.statement(IBAN, "0.00", "30.00", total))
     assert await payments(world, tenant) == []

@@ -113,6 +113,8 @@ class _Common:
         self.batch_id = entry.text("NtryDtls/Btch/PmtInfId") or entry.text("NtryDtls/Btch/MsgId")
         self.in_batch = "NtryDtls/Btch" in entry.values
         self.reference = _given(entry.text("AcctSvcrRef")) or _given(entry.text("NtryRef") if self.in_batch else None)
+        self.entry_reference = self.reference or _given(self.batch_id)
+        """What a total and its details have in common: the bank's reference, else the batch's (PmtInfId, MsgId)."""
 
     def transaction(self, detail: Node | None, signed: int, *, single: bool) -> Transaction:
         """The transaction of a detail; of the entry itself where there is none. `single`: it is all of the entry."""
@@ -127,7 +129,7 @@ class _Common:
             status=self.status,
             reversal=self.reversal,
             bank_reference=self.reference if single else None,
-            entry_reference=self.reference,
+            entry_reference=self.entry_reference,
             batch_id=self.batch_id,
             transaction_code=(_code(detail) if detail is not None else None) or _code(self.entry),
             instructed=(_amount_at(detail, "AmtDtls/InstdAmt/Amt") if detail is not None else None)
@@ -156,7 +158,7 @@ class _Common:
             booking_date=self.booking,
             value_date=self.value,
             status=self.status,
-            entry_reference=self.reference,
+            entry_reference=self.entry_reference,
             batch_id=self.batch_id,
             transaction_code=_code(self.entry),
         )

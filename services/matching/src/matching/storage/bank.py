@@ -217,7 +217,10 @@ async def insert_payments(
 
 
 async def insert_movements(conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[UUID, Transaction, bool]]) -> None:
-    """Stores movements that are no payments (id, transaction, resolved), so that every entry of a balance is accounted for."""
+    """Stores movements that are no payments (id, transaction, resolved), so that every entry of a balance is accounted for.
+
+    A total is stored under the reference that its details have too.
+    """
     await run(
         conn,
         "INSERT INTO movement (tenant_id, movement_id, bank_account_id, kind, amount_minor, booking_date, "
@@ -231,7 +234,7 @@ async def insert_movements(conn: AsyncConnection, held: BankAccount, rows: Seque
         kinds=[row[1].kind for row in rows],
         amounts=[row[1].signed_minor for row in rows],
         bookings=[row[1].day for row in rows],
-        refs=[row[1].bank_reference for row in rows],
+        refs=[row[1].entry_reference if row[1].kind == "total" else row[1].bank_reference for row in rows],
         e2es=[row[1].end_to_end_id for row in rows],
         resolveds=[row[2] for row in rows],
     )
