@@ -47,7 +47,8 @@ class Proposal:
     """What was found: items in the order they are to be paid, or the engine's shares, or neither and the reason.
 
     `party` is the payer where known without the items. `unapplied_minor` is what the engine saw of the payment. `evidence`
-    explains the engine's decision, `inputs` is what it decided on (both JSON).
+    explains the engine's decision, `inputs` is what it decided on (both JSON); `clues` are what an item or a customer that comes
+    later may be known by: (`document` or `name`, value).
     """
 
     rule: str
@@ -61,6 +62,7 @@ class Proposal:
     evidence: dict[str, object] | None = None
     inputs: str | None = None
     named_customers: list[UUID] = field(default_factory=list)
+    clues: list[tuple[str, str]] = field(default_factory=list)
 
 
 def direct(found: Sequence[tuple[str, Candidate]]) -> Proposal:

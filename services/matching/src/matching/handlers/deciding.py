@@ -13,17 +13,15 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
-from matching.domain.cascade import Proposal, Share
+from matching.domain.cascade import Proposal
 from matching.domain.engine.confidence import Model
-from matching.domain.engine.decision import Decision, contributions
-from matching.domain.engine.features import NAMES
 from matching.domain.engine.habits import Settled
-from matching.domain.engine.index import written_keys
-from matching.domain.engine.inputs import Inputs, conclude, stored
+from matching.domain.engine.index import VALUE_MIN, wanted_keys, written_keys
+from matching.domain.engine.inputs import Inputs, stored
 from matching.domain.engine.parties import likeness
-from matching.domain.engine.records import Clues, Customer, Hypothesis, OpenItem, Party
-from matching.domain.engine.search import Found
+from matching.domain.engine.records import Clues, Customer, Id, OpenItem
 from matching.domain.engine.text import Text, fold, read
+from matching.domain.proposing import propose
 from matching.storage import candidates
 from matching.storage.candidates import Person, Seen, Waiting
 from matching.storage.models import shipped
@@ -34,12 +32,8 @@ PARTIES_MAX = 10
 """Customers that are fed for one payment, beside their subsidiaries."""
 VALUES_MAX = 200
 """Runs of words of one payment that are looked up as numbers."""
-VALUE_MIN = 5
-"""Shortest number that finds an item of an unknown customer."""
 SAID = "said to be the payer"
 """Stands for a virtual IBAN where somebody has said who paid."""
-KNOWN = 0.6
-"""How sure an IBAN is a payer's that earlier payments were made from."""
 SILENT = frozenset({"exact_amount", "run_of_items", "combination", "run_but_some", "only_item", "instalment", "near_amount"})
 """Rules by which a payment was settled that named nothing."""
 _ENCODE = msgspec.json.Encoder().encode
@@ -57,6 +51,11 @@ class _Case:
     priced: dict[UUID, UUID] = field(default_factory=dict)
     people: list[Person] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+
+    def written(self) -> list[str]:
+        """The values that may be documents: its reference first, then what its words make."""
+        reference = [fold(self.asked.structured_reference)] if self.asked.structured_reference else []
+        return list(dict.fromkeys([*reference, *(value for value in self.values if len(value) >= VALUE_MIN)]))
 
 
 @dataclass(slots=True)
@@ -125,10 +124,7 @@ async def _who(conn: AsyncConnection, cases: Sequence[_Case]) -> None:
         cases[at].known.setdefault(how, {})[customer] = times
     values = []
     for at, case in enumerate(cases):
-        written = [value for value in case.values if len(value) >= VALUE_MIN]
-        if case.asked.structured_reference:
-            written.append(fold(case.asked.structured_reference))
-        values += [(at, case.asked.tenant_id, case.asked.entity_id, value) for value in dict.fromkeys(written)]
+        values += [(at, case.asked.tenant_id, case.asked.entity_id, value) for value in case.written()]
     for at, item, customer in await candidates.named(conn, values):
         cases[at].documents[item] = customer
     unknown = [
@@ -179,7 +175,7 @@ def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, li
     case.people = chosen
 
 
-def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: Model) -> tuple[Inputs, dict[UUID, Seen]]:
+def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: Model) -> tuple[Inputs, dict[Id, UUID]]:
     asked = case.asked
     tenant = asked.tenant_id
     own = case.known.get(candidates.OWN, {})
@@ -196,7 +192,7 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
         charges=gathered.charges.get(tenant, {}),
         left_out=list(case.left_out),
     )  # fmt: skip
-    seen: dict[UUID, Seen] = {}
+    accounts: dict[Id, UUID] = {}
     shared = own if len(own) > 1 else {}  # an IBAN of several customers is nobody's own
     for how in (shared, case.known.get(candidates.ALIAS_IBAN, {}), case.known.get(candidates.PAST, {})):
         for customer, times in how.items():
@@ -214,12 +210,12 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
             item = _open_item(one, taken.get((tenant, one.item_id), 0), asked)
             inputs.versions[one.item_id] = one.version
             (inputs.items if item.open_minor else inputs.settled).append(item)
-            seen[one.item_id] = one
+            accounts[one.item_id] = one.account_id
         if sum(one.open_minor > 0 for one in owed) > candidates.ITEMS_MAX:
             inputs.left_out.append(f"items of customer {customer} due later")
         if rows := gathered.history.get((tenant, customer)):
             inputs.history[customer] = rows
-    return inputs, seen
+    return inputs, accounts
 
 
 def _open_item(one: Seen, taken: int, asked: Waiting) -> OpenItem:
@@ -237,101 +233,12 @@ def _open_item(one: Seen, taken: int, asked: Waiting) -> OpenItem:
 def _propose(case: _Case, gathered: _Gathered, taken: dict[Key, int]) -> Proposal:
     """Decides on one payment, and takes what it settles from what the next ones see."""
     model = shipped().model
-    inputs, seen = _inputs(case, gathered, taken, model)
-    decision, found = conclude(inputs, model)
-    asked = case.asked
-    party = _payer(case, found.parties)
-    proposal = Proposal(
-        "none",
-        party=party,
-        unapplied_minor=asked.unapplied_minor,
-        evidence=explained(decision, model),
-        inputs=_ENCODE(stored(inputs)).decode(),
-        named_customers=[person.customer_id for person in case.people],
-        candidate_customers=_candidates(decision, found, case),
-    )
-    best = decision.ranked[0] if decision.ranked else None
-    if decision.kind == "auto" and best is not None:
-        if any(line.item.currency != asked.currency for line in best.lines):
-            proposal.evidence = {**(proposal.evidence or {}), "refused": "the items are in another currency"}
-            proposal.reason = "currency"
-            return proposal
-        proposal.rule = best.rule.split(":")[0]
-        if party is None:
-            proposal.party = best.customer_id  # type: ignore[assignment] # a customer's id
-        for line in best.lines:
-            one = seen[line.item.item_id]  # type: ignore[index] # an item's id
-            proposal.shares.append(
-                Share(one.item_id, one.account_id, one.version, abs(line.item.open_minor), line.cents, line.diff_cents, line.reason)
-            )
-            key = (asked.tenant_id, one.item_id)
-            taken[key] = taken.get(key, 0) + abs(line.cents)
-        return proposal
-    proposal.reason = _reason(case, inputs, decision, party)
+    inputs, accounts = _inputs(case, gathered, taken, model)
+    proposal = propose(inputs, model, accounts)
+    proposal.inputs = _ENCODE(stored(inputs)).decode()
+    proposal.named_customers = [person.customer_id for person in case.people]
+    proposal.clues = wanted_keys(case.written(), case.asked.debtor_name)
+    for share in proposal.shares:
+        key = (case.asked.tenant_id, share.item_id)
+        taken[key] = taken.get(key, 0) + abs(share.minor)
     return proposal
-
-
-def _payer(case: _Case, parties: Sequence[Party]) -> UUID | None:
-    """Who paid, where that is known without the items: by virtual IBAN, by what was said, or by the IBAN it came from."""
-    if (owner := case.asked.owner or case.asked.payer) is not None:
-        return owner
-    known = [one.customer_id for one in parties if one.own_iban == 1 or (one.learned_iban >= KNOWN and not one.via_parent)]
-    return UUID(str(known[0])) if len(known) == 1 else None
-
-
-def _candidates(decision: Decision, found: Found, case: _Case) -> list[UUID]:
-    """Who may have paid: those whose items are candidates, then those the payer's IBAN is known of; at most ten."""
-    ids = [one.customer_id for one in decision.ranked]
-    ids += [one.customer_id for one in found.parties if one.own_iban or one.learned_iban]
-    ids += list(case.known.get(candidates.OWN, ()))
-    return [UUID(str(one)) for one in dict.fromkeys(ids)][:10]
-
-
-def _reason(case: _Case, inputs: Inputs, decision: Decision, party: UUID | None) -> str:
-    """Why nothing is settled, as one of the words that PaymentUnapplied has for it."""
-    if party is None:
-        several = {customer for how in (candidates.OWN, candidates.ALIAS_IBAN, candidates.PAST) for customer in case.known.get(how, ())}
-        return "ambiguous" if len(several) > 1 else "unknown_party"
-    open_ids = {item.item_id for item in inputs.items}
-    mine = [item for item, customer in case.documents.items() if customer == party]
-    if mine and not open_ids.intersection(mine):
-        return "already_paid"
-    if case.documents and not mine:
-        return "ambiguous"  # it names somebody else's item
-    if not decision.ranked or decision.kind == "unmatched":
-        return "no_reference"
-    value = dict(zip(NAMES, decision.ranked[0].features, strict=True))
-    if value["equal_items"] or decision.ranked[0].tie or decision.refused == "another reading is as good":
-        return "ambiguous"
-    whole = decision.ranked[0].rule.endswith((":exact", ":charges_stated", ":rounding"))
-    return "uncertain" if whole or value["named_share"] else "no_reference"
-
-
-def explained(decision: Decision, model: Model) -> dict[str, object]:
-    """A decision as it is shown: how sure, why not automatic, why the second lost, and the readings with their evidence, best first."""
-    return {
-        "decision": decision.kind,
-        "confidence": round(decision.confidence, 6),
-        "refused": decision.refused,
-        "runner_up": decision.runner_up,
-        "candidates": [_reading(one, model) for one in decision.ranked],
-    }
-
-
-def _reading(one: Hypothesis, model: Model) -> dict[str, object]:
-    return {
-        "customer_id": one.customer_id,
-        "rule": one.rule,
-        "confidence": round(one.confidence, 6),
-        "lines": [
-            {
-                "item_id": line.item.item_id,
-                "amount_minor": line.cents - line.diff_cents,
-                "difference_minor": line.diff_cents,
-                "reason": line.reason,
-            }
-            for line in one.lines
-        ],
-        "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
-        "moved_by": {name: round(step, 2) for name, step in contributions(model.explained(one.features))},
-    }  # fmt: skip

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Key, Payment
 from matching.domain.cascade import Proposal, direct, moved, settle, touched
+from matching.domain.replaying import outcome
 from matching.handlers.deciding import decide
 from matching.handlers.expected import meet
 from matching.handlers.publishing import save_and_publish
@@ -72,6 +73,8 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
     decisions: list[Decided] = []
     looks: dict[Key, datetime | None] = {}
     quiet: dict[Key, tuple[int, datetime | None]] = {}
+    clues: list[tuple[UUID, str, str, UUID]] = []
+    done: list[Key] = []
     order = {key: at for at, key in enumerate(payments)}
     for key in sorted(books.payments, key=order.__getitem__):  # the rows' own ids: the driver's compare faster
         payment = books.payments[key]
@@ -82,27 +85,33 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
             quiet[key] = (payment.looks, machine)
             continue
         attributed = _attribute(books, payment, proposal)
-        versions = [
-            (item.item_id, item.version, item.open_minor)
+        seen = [
+            {"item_id": item.item_id, "version": item.version, "open_minor": item.open_minor, "kind": item.kind, "currency": item.currency}
             for _, item_id in touched(proposal)
             if (item := books.items.get((key[0], item_id)))
         ]
+        held = {one.item_id: (one.amount_minor, one.diff_minor) for one in payment.allocations.values()}
         rest = payment.unapplied_minor
         reason = settle(books, payment, proposal)
         if payment.status != "received" and not attributed and payment.unapplied_minor == rest:
             reason = payment.unapplied_reason  # another look that found nothing has nothing to say
         else:
             payment.candidate_customer_ids = _customers(proposal) if payment.unapplied_minor and not payment.payer_customer_id else None
+        if payment.unapplied_minor and not payment.looks:
+            clues += [(key[0], kind, value, key[1]) for kind, value in proposal.clues]
+        elif not payment.unapplied_minor and payment.looks:
+            done.append(key)
         changed = books.decided(payment, reason if payment.unapplied_minor else None)
         next_look = _next_look(payment, machine)
         payment.looks = min(payment.looks + 1, len(LOOKS) + 1)
         if changed:
             looks[key] = next_look
-            evidence = _evidence(proposal, payment, versions)
+            evidence = _evidence(proposal, payment, seen, rest, outcome(books, payment, held))
             decisions.append(Decided(*key, payment.version + 1, proposal.rule, evidence, proposal.inputs, proposal.named_customers))
         else:
             quiet[key] = (payment.looks, next_look)
     await note_set_offs(conn, books.set_off_with)
+    await candidates.note_clues(conn, clues, done)
     await save_and_publish(conn, books, now, causes, decisions=decisions, looks=looks)
     await look_again(conn, quiet)
 
@@ -183,19 +192,24 @@ def _customers(proposal: Proposal) -> list[UUID]:
     return list(dict.fromkeys(found))[:10]
 
 
-def _evidence(proposal: Proposal, payment: Payment, versions: Sequence[tuple[UUID, int, int]]) -> str:
-    """The inputs and the outcome of a decision, as JSON: what is needed to explain and to repeat it."""
+def _evidence(proposal: Proposal, payment: Payment, seen: Sequence[Mapping[str, object]], rest: int, done: Mapping[str, object]) -> str:
+    """What a decision was taken on and what it did, as JSON: to explain it, and to repeat it (`domain.replaying`).
+
+    `seen` are the items under lock and `rest` what was unapplied, both before; `done` is what the decision changed.
+    """
     shown = [
-        {"item_id": one.item_id, "customer_id": one.customer_id, "open_minor": one.open_minor, "found": None}
+        {"item_id": one.item_id, "customer_id": one.customer_id, "open_minor": one.open_minor, "found": proposal.rule}
         for one in proposal.candidates[:10]
     ]
     return _JSON(
         {
-            "items": [{"item_id": item_id, "version": version, "open_minor": open_minor} for item_id, version, open_minor in versions],
+            "items": seen,
+            "unapplied_minor": rest,
             "payer": payment.payer_customer_id,
             "reason": payment.unapplied_reason,
             "candidates": shown,
             "allocated_minor": payment.allocated_minor,
+            **done,
             **(proposal.evidence or {}),
         }
     ).decode()

@@ -45,6 +45,7 @@ class Open(NamedTuple):
 
     payments_expected: bool
     invoices_instructed: bool
+    payment_clues: bool
 
 
 async def by_key(conn: AsyncConnection) -> Open:
@@ -59,7 +60,8 @@ async def by_key(conn: AsyncConnection) -> Open:
         "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
         "set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), "
         "set_config('plan_cache_mode', 'force_generic_plan', true), "
-        "EXISTS (SELECT 1 FROM expected_payment WHERE status IN ('waiting', 'partly')), EXISTS (SELECT 1 FROM payment_instruction)",
+        "EXISTS (SELECT 1 FROM expected_payment WHERE status IN ('waiting', 'partly')), EXISTS (SELECT 1 FROM payment_instruction), "
+        "EXISTS (SELECT 1 FROM payment_clue)",
     )
     return Open(*rows[0][5:])
 

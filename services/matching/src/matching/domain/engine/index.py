@@ -16,6 +16,11 @@ from matching.domain.engine.text import fold, forms
 
 SETTLED_MAX = 60
 SAME_MAX = 60
+VALUE_MIN = 5
+"""Shortest number by which an item of an unknown customer is found."""
+DIGITS_MIN = 2
+WANTED_MAX = 100
+"""Values of one payment by which an item that comes later finds it."""
 STRONG = 5
 """How strong a form of a number must be to find an item whose customer nobody knows."""
 
@@ -37,6 +42,13 @@ def name_keys(name: str) -> set[str]:
 def written_keys(name: str) -> set[str]:
     """The forms of a written name that are compared with `name_keys`; those too short to say anything are left out."""
     return {key for key in (compact(name), whole(name), whole(name).removeprefix("STE")) if len(key) >= PREFIX_MIN}
+
+
+def wanted_keys(written: Iterable[str], name: str | None) -> list[tuple[str, str]]:
+    """What of a payment that waits an item (`document`) or a customer (`name`) that comes later may be found by."""
+    documents = [value for value in written if len(value) >= VALUE_MIN and sum(map(str.isdigit, value)) >= DIGITS_MIN]
+    names = {key[:PREFIX_MIN] for key in written_keys(name or "")}
+    return [("document", value) for value in dict.fromkeys(documents)][:WANTED_MAX] + [("name", start) for start in sorted(names)]
 
 
 class Index:

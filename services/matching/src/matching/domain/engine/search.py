@@ -51,11 +51,12 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class Found:
-    """All readings of a payment, and who was looked at."""
+    """All readings of a payment, who was looked at, and the items of anybody that it names in full."""
 
     hypotheses: list[Hypothesis] = field(default_factory=list)
     parties: list[Party] = field(default_factory=list)
     text: Text | None = None
+    documents: list[Hit] = field(default_factory=list)
 
 
 def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
@@ -63,7 +64,7 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
     text = read(clues.remittance, (clues.end_to_end_id,))
     documents = _documents(clues, text, source)
     parties = _parties(clues, text, source, learnt, documents)
-    found = Found(parties=parties, text=text)
+    found = Found(parties=parties, text=text, documents=documents)
     for party in parties:
         rival = max((_distance(other, party, source) for other in parties if other is not party), default=0.0)
         items = list(source.open.get(party.customer_id, {}).values())

@@ -1,0 +1,109 @@
+"""From what is known of a payment to what is to be done with it: the engine's decision as a proposal, with its evidence."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from matching.domain.cascade import Proposal, Share
+from matching.domain.engine.confidence import Model
+from matching.domain.engine.decision import Decision, contributions
+from matching.domain.engine.features import NAMES
+from matching.domain.engine.inputs import Inputs, conclude
+from matching.domain.engine.records import Hypothesis, Id, Party
+from matching.domain.engine.search import Found
+
+KNOWN = 0.6
+"""How sure an IBAN is a payer's that earlier payments were made from."""
+CUSTOMERS_MAX = 10
+"""Customers that are named as those who may have paid."""
+
+
+def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID]) -> Proposal:
+    """The engine's proposal. `accounts` are those of the items. The same inputs and model give the same one."""
+    decision, found = conclude(inputs, model)
+    party = _payer(found.parties)
+    proposal = Proposal(
+        "none",
+        party=party,
+        unapplied_minor=inputs.clues.amount_minor,
+        evidence=_explained(decision, model),
+        candidate_customers=_candidates(decision, found),
+    )
+    best = decision.ranked[0] if decision.ranked else None
+    if decision.kind != "auto" or best is None:
+        proposal.reason = _reason(inputs, decision, found, party)
+    elif any(line.item.currency != inputs.clues.currency for line in best.lines):
+        proposal.evidence = {**_explained(decision, model), "decision": "review", "refused": "the items are in another currency"}
+        proposal.reason = "currency"
+    else:
+        proposal.rule = best.rule.split(":")[0]
+        proposal.party = party or UUID(str(best.customer_id))
+        proposal.shares = [
+            Share(
+                UUID(str(line.item.item_id)), accounts[line.item.item_id], inputs.versions[line.item.item_id], abs(line.item.open_minor),
+                line.cents, line.diff_cents, line.reason,
+            )
+            for line in best.lines
+        ]  # fmt: skip
+    return proposal
+
+
+def _payer(parties: Sequence[Party]) -> UUID | None:
+    """Who paid, where that is known without the items: by virtual IBAN, by what was said, or by the IBAN it came from."""
+    sure = [one.customer_id for one in parties if one.virtual_iban == 1]
+    known = sure or [one.customer_id for one in parties if one.own_iban == 1 or (one.learned_iban >= KNOWN and not one.via_parent)]
+    return UUID(str(known[0])) if len(known) == 1 else None
+
+
+def _candidates(decision: Decision, found: Found) -> list[UUID]:
+    """Who may have paid: those whose items are candidates, then those the payer's IBAN is known of."""
+    ids = [one.customer_id for one in decision.ranked]
+    ids += [one.customer_id for one in found.parties if one.own_iban or one.learned_iban]
+    return [UUID(str(one)) for one in dict.fromkeys(ids)][:CUSTOMERS_MAX]
+
+
+def _reason(inputs: Inputs, decision: Decision, found: Found, party: UUID | None) -> str:
+    """Why nothing is settled, as one of the words that PaymentUnapplied has for it."""
+    if party is None:
+        return "ambiguous" if len(inputs.ibans) > 1 else "unknown_party"
+    mine = [hit.item for hit in found.documents if hit.item.customer_id == party]
+    if mine and not any(item.open_minor for item in mine):
+        return "already_paid"
+    if found.documents and not mine:
+        return "ambiguous"  # it names somebody else's item
+    if not decision.ranked or decision.kind == "unmatched":
+        return "no_reference"
+    best = decision.ranked[0]
+    value = dict(zip(NAMES, best.features, strict=True))
+    if value["equal_items"] or best.tie or decision.refused == "another reading is as good":
+        return "ambiguous"
+    return "uncertain" if value["named_share"] or best.rule.endswith((":exact", ":charges_stated", ":rounding")) else "no_reference"
+
+
+def _explained(decision: Decision, model: Model) -> dict[str, object]:
+    """A decision as it is shown: how sure, why not automatic, why the second lost, and the readings with their evidence, best first."""
+    return {
+        "decision": decision.kind,
+        "confidence": round(decision.confidence, 6),
+        "refused": decision.refused,
+        "runner_up": decision.runner_up,
+        "candidates": [_reading(one, model) for one in decision.ranked],
+    }
+
+
+def _reading(one: Hypothesis, model: Model) -> dict[str, object]:
+    return {
+        "customer_id": one.customer_id,
+        "rule": one.rule,
+        "confidence": round(one.confidence, 6),
+        "lines": [
+            {
+                "item_id": line.item.item_id,
+                "amount_minor": line.cents - line.diff_cents,
+                "difference_minor": line.diff_cents,
+                "reason": line.reason,
+            }
+            for line in one.lines
+        ],
+        "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
+        "moved_by": {name: round(step, 2) for name, step in contributions(model.explained(one.features))},
+    }  # fmt: skip
