@@ -2,11 +2,13 @@
 
 import asyncio
 
+from prometheus_client import REGISTRY
+from shared import metrics
 from shared.clock import monotonic
 from shared.db import Database
 from shared.failures import UnavailableError
 from shared.outbox import Outgoing, publish
-from shared.relay import Notifier, Relay
+from shared.relay import MEASURE_SECONDS, Notifier, Relay
 from shared.testing.databases import Urls
 from shared.testing.events import published
 from shared.testing.waiting import eventually
@@ -105,6 +107,12 @@ async def test_a_commit_of_another_process_wakes_the_relay_that_has_dozed_off(da
         await producer.took.wait()
         waits.append(monotonic() - committed)
     assert sorted(waits)[5] < 0.05
+    metrics.OUTBOX_DEPTH.set(9)
+
+    async def told_empty() -> bool:
+        return REGISTRY.get_sample_value("encours_outbox_depth") == 0
+
+    await eventually(told_empty, seconds=MEASURE_SECONDS / 2, what="an empty outbox, sooner than it is counted again")
     relay.stop()
     notifier.stop()
     await asyncio.wait_for(asyncio.gather(*tasks), 10)

@@ -172,6 +172,8 @@ class Relay:
             if sent:
                 idle = IDLE_SECONDS_MIN
                 continue
+            metrics.OUTBOX_DEPTH.set(0)
+            metrics.OUTBOX_OLDEST_SECONDS.set(0)
             await self._sleep(idle)
             idle = min(idle * 2, IDLE_SECONDS_MAX)
         await self._take(conn, 0)
