@@ -13,14 +13,20 @@ Iban = Annotated[str, Meta(pattern=r"^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}(?!\n)$")]
 
 
 class CollectionAccountChanged(StateEvent, frozen=True, kw_only=True, gc=False):
-    """A bank account on which a legal entity collects. Entries before `start_date` are not ours to match."""
+    """A bank account on which a legal entity collects. Entries before `start_date` are not ours to match.
+
+    One without an IBAN has the bank's own `number` and says whose: `bank_id` is a scheme of ISO 20022 and what it names, `BIC:...` or
+    a clearing system's code and the bank's number in it (`USABA:121140399`).
+    """
 
     bank_account_id: UUID
-    iban: Iban
+    iban: Iban | None
     currency: Currency
     holder_name: Text
     start_date: Date
     status: Literal["active", "closed"]
+    number: Text | None = None
+    bank_id: Text | None = None
 
 
 class VirtualIbanState(StateEvent, frozen=True, kw_only=True, gc=False):

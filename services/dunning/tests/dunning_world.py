@@ -256,12 +256,19 @@ class World:
             )
         )
 
-    def bank_account(self, account: UUID | None = None, *, entity: UUID | None = None, status: Any = "active") -> Message[Any]:
+    def bank_account(
+        self,
+        account: UUID | None = None,
+        *,
+        entity: UUID | None = None,
+        status: Any = "active",
+        iban: str | None = "FR7630006000011234567890189",
+    ) -> Message[Any]:
         return self.message(
             CollectionAccountChanged(
                 version=self.version(account or self.account),
                 bank_account_id=account or self.account,
-                iban="FR7630006000011234567890189",
+                iban=iban,
                 currency="EUR",
                 holder_name="Encours & Co",
                 start_date=date(2025, 1, 1),

@@ -168,7 +168,7 @@ BANK_ACCOUNT = Table(
     _key("bank_account_id"),
     _version(),
     Column("entity_id", UUID, nullable=False),
-    Column("iban", Text, nullable=False),
+    Column("iban", Text),
     Column("holder_name", Text, nullable=False),
     Column("status", Text, nullable=False),
 )

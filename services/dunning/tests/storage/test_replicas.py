@@ -51,7 +51,7 @@ def history(world: World):
         world.balance(customer, unapplied_minor=7),
         world.payment_in_review(payment, unapplied_minor=7, candidates=[customer]),
         world.payment_in_review(payment, unapplied_minor=0, payer=customer),
-        world.bank_account(new_id()),
+        world.bank_account(new_id(), iban=None),
         world.message(CreditHoldPlaced(version=1, **hold)),
     ]
 

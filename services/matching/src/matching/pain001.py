@@ -30,7 +30,9 @@ class Debtor:
     """Our own account that is debited."""
 
     name: str
-    iban: str
+    iban: str | None
+    number: str
+    """The bank's own number, for an account without an IBAN; else the IBAN."""
     currency: str
 
 
@@ -56,7 +58,10 @@ def write(message_id: str, created: datetime, execution: date, debtor: Debtor, t
     _add(_add(block, "ReqdExctnDt"), "Dt", execution.isoformat())
     _add(_add(block, "Dbtr"), "Nm", debtor.name[:70])
     account = _add(block, "DbtrAcct")
-    _add(_add(account, "Id"), "IBAN", debtor.iban)
+    if debtor.iban is not None:
+        _add(_add(account, "Id"), "IBAN", debtor.iban)
+    else:
+        _add(_add(_add(account, "Id"), "Othr"), "Id", debtor.number)
     _add(account, "Ccy", debtor.currency)
     _add(_add(_add(_add(block, "DbtrAgt"), "FinInstnId"), "Othr"), "Id", "NOTPROVIDED")
     _add(block, "ChrgBr", "SLEV")

@@ -68,6 +68,7 @@ async def test_notification_then_camt_054_then_053_is_one_payment(world, client,
     advice = await post_file(client, camtfile.statement(IBAN, "", "", line, kind="054"))
     assert advice.json()["statements"][0] | {"statement_id": None} == {
         "statement_id": None,
+        "account": IBAN,
         "iban": IBAN,
         "verdict": "booked",
         "reason": None,

@@ -166,7 +166,7 @@ COLLECTION_ACCOUNT = _kept(
     "collection_account",
     "bank_account_id",
     _id("entity_id"),
-    _text("iban"),
+    _text("iban", nullable=True),
     _text("currency"),
     _text("holder_name"),
     _date("start_date"),

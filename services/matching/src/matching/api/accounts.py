@@ -2,12 +2,12 @@
 
 from datetime import date
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from fastapi import Path, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
 from shared import audit
 from shared.db import Database
 from shared.ids import named_id
@@ -15,9 +15,10 @@ from shared.web.auth import Caller, requires
 from shared.web.idempotency import once
 from shared.web.models import Command, CurrencyCode, Date, Id, Lax, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
-from shared.web.problems import Problem
+from shared.web.problems import FieldError, Problem
 from shared.web.route import Router
 from stdnum import iban as stdnum_iban
+from stdnum.us import rtn as routing_number
 
 from matching.api.pages import page
 from matching.handlers import accounts as handlers
@@ -50,13 +51,53 @@ class AccountCommand(Command):
     start_date: Date
 
 
+class ClearingMember(Command):
+    """A bank by its number in a clearing system: the system's code (ExternalClearingSystemIdentification1Code) and the number."""
+
+    system: Annotated[str, Field(pattern=r"^[A-Z0-9]{5}$", description="USABA, GBDSC, CACPA, AUBSB, ...")]
+    member_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,35}$")]
+
+    @field_validator("member_id")
+    @classmethod
+    def _routing_number(cls, member_id: str, info: ValidationInfo) -> str:
+        if info.data.get("system") == "USABA" and not routing_number.is_valid(member_id):
+            raise ValueError("no ABA routing number: it has nine digits, the last of which checks the others")
+        return member_id
+
+
+class NumberedAccountCommand(AccountCommand):
+    """An account that has no IBAN: the bank's own number of it, and which bank that is: by BIC (ISO 9362) or in its clearing system."""
+
+    number: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9 ./-]{0,32}[A-Za-z0-9])?$")]
+    bic: Annotated[str | None, Field(pattern=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$")] = None
+    clearing: ClearingMember | None = None
+
+    @model_validator(mode="after")
+    def _one_bank(self) -> Self:
+        if (self.bic is None) == (self.clearing is None):
+            raise ValueError("the bank is named once: by bic or by clearing")
+        return self
+
+    @property
+    def compact(self) -> str:
+        """The number as files are compared with it."""
+        return "".join(self.number.split()).upper()
+
+    @property
+    def bank_id(self) -> str:
+        """The scheme and what it names."""
+        return f"{self.clearing.system}:{self.clearing.member_id}" if self.clearing else f"BIC:{self.bic}"
+
+
 class AccountView(BaseModel):
-    """A bank account as it stands."""
+    """A bank account as it stands. `number` is its IBAN, or else the number of the bank `bank_id` (`BIC:...`, `USABA:...`)."""
 
     bank_account_id: UUID
     version: int
     entity_id: UUID
-    iban: str
+    iban: str | None
+    number: str
+    bank_id: str | None
     currency: str
     holder_name: str
     start_date: date
@@ -155,7 +196,23 @@ def path_iban(text: str) -> str:
 @ROUTER.put("/bank-accounts/{iban}")
 async def put_account(request: Request, caller: Writer, iban: Annotated[str, Path(max_length=42)], command: AccountCommand) -> AccountView:
     """Sets up one of our own accounts, or changes its holder or start date. Entity and currency never change."""
-    number = path_iban(iban)
+    return await _put(request, caller, path_iban(iban), command, None)
+
+
+@ROUTER.post("/bank-accounts")
+async def post_account(request: Request, caller: Writer, command: NumberedAccountCommand) -> AccountView:
+    """Sets up an account that has no IBAN, or changes its holder or start date: files that name its number are then read.
+
+    The number names it: said twice it is one account. Entity, currency and bank never change.
+    """
+    number = command.compact
+    if stdnum_iban.is_valid(number, check_country=False):
+        error = FieldError("/number", "number-is-iban", "is an IBAN")
+        raise Problem(422, "number-is-iban", "The account has an IBAN: set it up under that", errors=[error])
+    return await _put(request, caller, number, command, command.bank_id)
+
+
+async def _put(request: Request, caller: Caller, number: str, command: AccountCommand, bank_id: str | None) -> AccountView:
     async with database_of(request).transaction(caller.tenant_id) as conn:
         held = await handlers.put_account(
             conn,
@@ -165,9 +222,10 @@ async def put_account(request: Request, caller: Writer, iban: Annotated[str, Pat
             currency=command.currency,
             holder_name=command.holder_name,
             start_date=command.start_date,
+            bank_id=bank_id,
         )
         if held is None:
-            raise Problem(409, "account-is-anothers", "The account is there with another entity or currency")
+            raise Problem(409, "account-is-anothers", "The account is there with another entity, currency or bank")
         await audit.record(
             conn, caller.tenant_id, [(caller.subject, "bank_account.put", str(held.bank_account_id), {"version": held.version})]
         )

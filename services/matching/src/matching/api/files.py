@@ -37,10 +37,14 @@ _BODY: dict[str, Any] = {
 
 
 class StatementView(BaseModel):
-    """What became of a statement in a file. `importing`: it is long, and is booked slice by slice from now on."""
+    """What became of a statement in a file. `importing`: it is long, and is booked slice by slice from now on.
+
+    `account` is the account's IBAN, or its bank's own number.
+    """
 
     statement_id: UUID
-    iban: str
+    account: str
+    iban: str | None
     verdict: Verdict
     reason: str | None = None
     detail: str | None = None

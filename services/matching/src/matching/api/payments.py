@@ -222,7 +222,7 @@ def _fits(told: Notification, held: bank.BankAccount, at: int | None) -> None:
     where = "" if at is None else f"/payments/{at}"
     if held.currency != told.currency:
         errors = [FieldError(f"{where}/currency", "currency-differs", "is not the account's", "body")]
-        detail = f"account {held.iban} is in {held.currency}"
+        detail = f"account {held.number} is in {held.currency}"
         raise Problem(422, "currency-differs", "The account is kept in another currency", detail, errors=errors)
     if told.booking_date < held.start_date:
         errors = [FieldError(f"{where}/booking_date", "before-start", "is before the account's start", "body")]

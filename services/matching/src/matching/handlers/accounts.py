@@ -33,16 +33,38 @@ class VirtualIban:
 
 
 async def put_account(
-    conn: AsyncConnection, tenant_id: UUID, iban: str, *, entity_id: UUID, currency: str, holder_name: str, start_date: date
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    number: str,
+    *,
+    entity_id: UUID,
+    currency: str,
+    holder_name: str,
+    start_date: date,
+    bank_id: str | None = None,
 ) -> BankAccount | None:
-    """The account as it is after the command; unchanged ones publish nothing. None where entity or currency would change."""
+    """The account as it is after the command; unchanged ones publish nothing. None where entity, currency or bank would change.
+
+    `number` is its IBAN; with a `bank_id`, that bank's own number.
+    """
+    iban = number if bank_id is None else None
     wanted = BankAccount(
-        tenant_id, named_id("bank_account", tenant_id, iban), 1, entity_id, iban, currency, holder_name, start_date, "active"
+        tenant_id,
+        named_id("bank_account", tenant_id, number),
+        1,
+        entity_id,
+        iban,
+        currency,
+        holder_name,
+        start_date,
+        "active",
+        number,
+        bank_id,
     )
     await bank.hold_account(conn, wanted.bank_account_id, alone=True)
-    held = await bank.account(conn, tenant_id, iban, lock=True)
+    held = await bank.account(conn, tenant_id, number, lock=True)
     if held is not None:
-        if (held.entity_id, held.currency) != (entity_id, currency):
+        if (held.entity_id, held.currency, held.bank_id) != (entity_id, currency, bank_id):
             return None
         if replace(wanted, version=held.version) == held:
             return held
@@ -56,6 +78,8 @@ async def put_account(
         holder_name=holder_name,
         start_date=start_date,
         status="active",
+        number=None if iban else number,
+        bank_id=bank_id,
     )
     await publish(conn, [Outgoing(tenant_id, event, entity_id)])
     return wanted

@@ -51,7 +51,8 @@ class Booked:
     """What became of a statement."""
 
     statement_id: UUID
-    iban: str
+    account: str
+    iban: str | None
     verdict: str
     reason: str | None = None
     detail: str | None = None
@@ -164,7 +165,7 @@ async def import_slices(context: JobContext, tenant_id: UUID) -> None:
 
 async def _book_slice(conn: AsyncConnection, tenant_id: UUID, kept: statements.Kept, now: datetime) -> bool:
     """Books the next slice of a statement; after the last one the statement is booked. Returns whether there was one."""
-    held = await bank.account(conn, tenant_id, kept.iban)
+    held = await bank.account(conn, tenant_id, kept.account)
     if held is None:
         raise LookupError("the account of a statement is gone")
     await bank.hold_account(conn, held.bank_account_id, alone=True)
@@ -209,12 +210,19 @@ def _parts(file: BinaryIO) -> Generator[_Part]:
 async def _account(conn: AsyncConnection, tenant_id: UUID, account: str) -> BankAccount:
     found = await bank.account(conn, tenant_id, account)
     if found is None:
-        ours = [iban for iban in await bank.ibans(conn, tenant_id) if is_local_number(account, iban)]
-        found = await bank.account(conn, tenant_id, ours[0]) if len(ours) == 1 else None
+        ours = [one for one in await bank.accounts(conn, tenant_id) if _is(account, one)]
+        found = ours[0] if len(ours) == 1 else None
     if found is None:
-        named = account if account.isalnum() and len(account) <= 34 else "without an IBAN"  # noqa: PLR2004 - ISO 13616
+        named = account if account.isalnum() and len(account) <= 34 else "without a number"  # noqa: PLR2004 - ISO 13616
         raise Problem(422, "account-unknown", "The file is about an account that is none of ours", f"account {named}")
     return found
+
+
+def _is(account: str, ours: BankAccount) -> bool:
+    """Whether a file's way of naming an account means ours: a local number for an IBAN; for a number, leading zeros and a bank aside."""
+    if ours.iban is not None:
+        return is_local_number(account, ours.iban)
+    return account.rpartition("/")[2].lstrip("0") == ours.number.lstrip("0")
 
 
 async def _stage(conn: AsyncConnection, held: BankAccount, digest: str, place: int) -> _Staged:
@@ -228,7 +236,7 @@ async def _settle(
 ) -> Booked:
     """The statement is complete: its verdict, and what follows from it."""
     held, tenant_id, statement_id = staged.held, staged.held.tenant_id, staged.statement_id
-    result = Booked(statement_id, held.iban, "booked", entries=statement.entries)
+    result = Booked(statement_id, held.number, held.iban, "booked", entries=statement.entries)
     if staged.known is not None:
         known = staged.known.verdict
         result.verdict, result.reason, result.detail = (

@@ -162,7 +162,7 @@ async def write_file(
     """Puts all approved refunds of an account into one pain.001 file, at most FILE_MAX; returns its id and what is in it."""
     account = await fetch(
         conn,
-        "SELECT holder_name, iban, currency FROM bank_account WHERE tenant_id = :tenant AND bank_account_id = :id",
+        "SELECT holder_name, iban, number, currency FROM bank_account WHERE tenant_id = :tenant AND bank_account_id = :id",
         tenant=tenant_id,
         id=bank_account_id,
     )

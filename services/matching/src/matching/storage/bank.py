@@ -14,36 +14,42 @@ from matching.storage.rows import fetch
 
 @dataclass(frozen=True, slots=True)
 class BankAccount:
-    """One of our own accounts. Entries before `start_date` are not ours to match."""
+    """One of our own accounts. Entries before `start_date` are not ours to match.
+
+    `number` is what files call it: the IBAN, or else the bank's own number, and then `bank_id` says whose.
+    """
 
     tenant_id: UUID
     bank_account_id: UUID
     version: int
     entity_id: UUID
-    iban: str
+    iban: str | None
     currency: str
     holder_name: str
     start_date: date
     status: str
+    number: str
+    bank_id: str | None
 
 
-_ACCOUNT = "tenant_id, bank_account_id, version, entity_id, iban, currency, holder_name, start_date, status"
+_ACCOUNT = "tenant_id, bank_account_id, version, entity_id, iban, currency, holder_name, start_date, status, number, bank_id"
 
 
-async def account(conn: AsyncConnection, tenant_id: UUID, iban: str, *, lock: bool = False) -> BankAccount | None:
-    """The account with an IBAN, None where there is none; locked where it is about to change."""
+async def account(conn: AsyncConnection, tenant_id: UUID, number: str, *, lock: bool = False) -> BankAccount | None:
+    """The account with an IBAN or number, None where there is none; locked where it is about to change."""
     rows = await fetch(
         conn,
-        f"SELECT {_ACCOUNT} FROM bank_account WHERE tenant_id = :tenant AND iban = :iban" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
+        f"SELECT {_ACCOUNT} FROM bank_account WHERE tenant_id = :tenant AND number = :number" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
         tenant=tenant_id,
-        iban=iban,
+        number=number,
     )
     return BankAccount(*rows[0]) if rows else None
 
 
-async def ibans(conn: AsyncConnection, tenant_id: UUID) -> list[str]:
-    """The IBANs of a tenant's accounts."""
-    return [row[0] for row in await fetch(conn, "SELECT iban FROM bank_account WHERE tenant_id = :tenant ORDER BY iban", tenant=tenant_id)]
+async def accounts(conn: AsyncConnection, tenant_id: UUID) -> list[BankAccount]:
+    """A tenant's accounts."""
+    rows = await fetch(conn, f"SELECT {_ACCOUNT} FROM bank_account WHERE tenant_id = :tenant ORDER BY number", tenant=tenant_id)  # noqa: S608 - ours
+    return [BankAccount(*row) for row in rows]
 
 
 async def account_of_virtual(conn: AsyncConnection, tenant_id: UUID, iban: str) -> tuple[BankAccount, UUID] | None:
@@ -51,12 +57,12 @@ async def account_of_virtual(conn: AsyncConnection, tenant_id: UUID, iban: str) 
     rows = await fetch(
         conn,
         "SELECT a.tenant_id, a.bank_account_id, a.version, a.entity_id, a.iban, a.currency, a.holder_name, a.start_date, a.status, "
-        "v.virtual_iban_id FROM virtual_iban v JOIN bank_account a USING (tenant_id, bank_account_id) "
+        "a.number, a.bank_id, v.virtual_iban_id FROM virtual_iban v JOIN bank_account a USING (tenant_id, bank_account_id) "
         "WHERE v.tenant_id = :tenant AND v.iban = :iban",
         tenant=tenant_id,
         iban=iban,
     )
-    return (BankAccount(*rows[0][:9]), rows[0][9]) if rows else None
+    return (BankAccount(*rows[0][:11]), rows[0][11]) if rows else None
 
 
 async def put_account(conn: AsyncConnection, held: BankAccount) -> None:
@@ -64,7 +70,7 @@ async def put_account(conn: AsyncConnection, held: BankAccount) -> None:
     await run(
         conn,
         f"INSERT INTO bank_account ({_ACCOUNT}) VALUES (:tenant, :id, :version, :entity, :iban, :currency, "  # noqa: S608 - ours
-        ":holder, :start, :status) "
+        ":holder, :start, :status, :number, :bank) "
         "ON CONFLICT (tenant_id, bank_account_id) DO UPDATE SET version = EXCLUDED.version, holder_name = EXCLUDED.holder_name, "
         "start_date = EXCLUDED.start_date, status = EXCLUDED.status",
         tenant=held.tenant_id,
@@ -76,6 +82,8 @@ async def put_account(conn: AsyncConnection, held: BankAccount) -> None:
         holder=held.holder_name,
         start=held.start_date,
         status=held.status,
+        number=held.number,
+        bank=held.bank_id,
     )
 
 

@@ -17,7 +17,7 @@ class Kept:
 
     statement_id: UUID
     bank_account_id: UUID
-    iban: str
+    account: str
     file_sha256: str
     kind: str
     number: str
@@ -29,7 +29,8 @@ class Kept:
 
 
 _KEPT = (
-    "s.statement_id, s.bank_account_id, a.iban, s.file_sha256, s.kind, s.number, s.verdict, s.reason, s.detail, s.entries, s.uploaded_by"
+    "s.statement_id, s.bank_account_id, a.number AS account, s.file_sha256, s.kind, s.number, s.verdict, s.reason, s.detail, "
+    "s.entries, s.uploaded_by"
 )
 _FROM = f"SELECT {_KEPT} FROM statement s JOIN bank_account a USING (tenant_id, bank_account_id) WHERE s.tenant_id = :tenant "  # noqa: S608 - ours
 

@@ -12,12 +12,15 @@ BANK_ACCOUNT = Table(
     Column("bank_account_id", UUID, primary_key=True),
     need("version", BigInteger),
     need("entity_id", UUID),
-    need("iban", Text),
+    Column("iban", Text),
     need("currency", Text),
     need("holder_name", Text),
     need("start_date", Date),
     need("status", Text),
-    Index("bank_account_iban", "tenant_id", "iban", unique=True),
+    need("number", Text),
+    Column("bank_id", Text),
+    Index("bank_account_number", "tenant_id", "number", unique=True),
+    CheckConstraint("(iban IS NULL) = (bank_id IS NOT NULL) AND (iban IS NULL OR iban = number)", name="bank_account_identified"),
 )
 
 VIRTUAL_IBAN = Table(
