@@ -209,6 +209,23 @@ async def test_what_no_direct_hit_decides_takes_a_fixed_number_of_statements(wor
     await world.holds()
 
 
+async def test_an_advance_stays_on_its_payers_account_though_an_item_has_the_amount_in_time(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(identity(tenant, make, 1), make.invoice(tenant, "FA2026-00001", 4_000, customer="C1"))
+    await world.pay(held, 250_000, debtor_iban=iban(1), remittance=["ACOMPTE COMMANDE 7596578"])
+    await world.pay(held, 250_000, number=2, debtor_iban=iban(2), remittance=["ACOMPTE COMMANDE 7596579"])
+    await world.match(tenant)
+    rows = await world.rows(tenant, "SELECT status, unapplied_reason, payer_customer_id FROM payment ORDER BY bank_reference")
+    assert [tuple(row) for row in rows] == [
+        ("unapplied", "advance", make.customer_id(tenant, "C1")), ("unapplied", "unknown_party", None),
+    ]  # fmt: skip
+    await world.feed(make.invoice(tenant, "FA2026-00002", 250_000, customer="C1"))
+    await look(world, tenant)
+    assert (await world.one(tenant, "SELECT open_minor FROM open_item WHERE invoice_number = 'FA2026-00002'"))[0] == 250_000
+    assert (await replayed(world, tenant))["advance"] == 1
+    await world.holds()
+
+
 async def test_an_erased_persons_decisions_say_that_they_cannot_be_replayed(world, tenant, make):
     held = await world.account(tenant)
     await world.feed(identity(tenant, make, 1), make.invoice(tenant, "FA2026-00001", 1_000, customer="C1"))

@@ -171,6 +171,18 @@ def test_another_amount_than_the_named_items_is_not_carried_out_for_a_stranger()
             assert (never_automatic([best]) is not None) == refused
 
 
+@pytest.mark.parametrize(
+    ("text", "iban", "kept"),
+    [
+        ("PREPAYMENT 3669380", "FR76A", True), ("ANZAHLUNG AUFTRAG 969681", "FR76A", True), ("VIREMENT 969681", "FR76A", False),
+        ("ACOMPTE FA2024-00001", "FR76A", False), ("PREPAYMENT 3669380", "DE00FOREIGN", False),
+    ],
+)  # fmt: skip
+def test_what_a_known_payer_calls_an_advance_and_names_nothing_stays_on_its_account(text, iban, kept):
+    advances = [one for one in found(replace(clues(9_000_00, text), debtor_iban=iban), item("FA2024-00001", 500_00)) if not one.lines]
+    assert [(one.customer_id, one.rule, never_automatic([one])) for one in advances] == [("C1", "advance:on_account", None)] * kept
+
+
 def test_a_missing_sum_such_as_banks_charge_is_no_part():
     best = found(clues(48_500, "FA2024-00001"), item("FA2024-00001", 50_000))[0]
     assert never_automatic([best]) == "what is missing may be a bank's charge"

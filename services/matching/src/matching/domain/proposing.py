@@ -8,7 +8,7 @@ from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import Decision, contributions
 from matching.domain.engine.features import NAMES
 from matching.domain.engine.inputs import Inputs, conclude
-from matching.domain.engine.records import Hypothesis, Id, Party
+from matching.domain.engine.records import ADVANCE, Hypothesis, Id, Party
 from matching.domain.engine.search import Found
 
 KNOWN = 0.6
@@ -31,6 +31,9 @@ def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID]) -> Propos
     best = decision.ranked[0] if decision.ranked else None
     if decision.kind != "auto" or best is None:
         proposal.reason = _reason(inputs, decision, found, party)
+    elif best.rule == ADVANCE:
+        proposal.rule = proposal.reason = "advance"
+        proposal.party = party or UUID(str(best.customer_id))
     elif any(line.item.currency != inputs.clues.currency for line in best.lines):
         proposal.evidence = {**_explained(decision, model), "decision": "review", "refused": "the items are in another currency"}
         proposal.reason = "currency"

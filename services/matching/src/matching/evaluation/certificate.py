@@ -98,13 +98,14 @@ def certify(scores: Sequence[tuple[float, bool]], sample: int, bound: float = BO
     tested = 0
     count = first
     step = max(1, int(sample * STEP))
-    while 0 < count <= len(ordered) and ordered[count - 1][0] >= LEAST:
+    most = sum(score >= LEAST for score, _ in ordered)
+    while 0 < count <= most:
         tested += 1
         limit = upper_limit(errors[count], count, confidence)
         if limit > bound:
             break
         passed = (count, errors[count], limit)
-        count += step
+        count = min(count + step, most) if count < most else most + 1  # the last test is of all that are sure enough
     if passed is None:  # too few cases, or errors among the surest: only what is surer than any error is automatic
         clean = next((at for at, (_, right) in enumerate(ordered) if not right), len(ordered))
         threshold = max(ordered[clean - 1][0], LEAST) if clean else 1.0

@@ -17,8 +17,9 @@ FOLDS = 5
 
 def fit(cases: Sequence[Case], name: str) -> Model:
     """A model of these cases, with threshold 1: nothing is automatic until a threshold is certified. Deterministic."""
-    evidence = np.array([one.features for case in cases for one in case.found.hypotheses], dtype=np.float64)
-    right = np.array([one for case in cases for one in case.right], dtype=np.int8)
+    learnt = [pair for case in cases for pair in zip(case.found.hypotheses, case.right, strict=True) if pair[0].lines]
+    evidence = np.array([one.features for one, _ in learnt], dtype=np.float64)
+    right = np.array([is_right for _, is_right in learnt], dtype=np.int8)
     if len(set(right.tolist())) < 2:  # noqa: PLR2004 - right and wrong
         return Model(name, -10.0 if not right.any() else 10.0, [], 1.0)
     with threadpool_limits(limits=1):  # small trees: threads cost more than they save, and the sums stay in one order

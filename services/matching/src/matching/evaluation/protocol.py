@@ -76,6 +76,8 @@ def true_key(truth: Truth, items: Items) -> object:
 
 def is_right(one: Hypothesis, truth: Truth, true: object) -> bool:
     """Whether a reading is right; to be asked before the ledger moves on."""
+    if not one.lines:
+        return not truth.lines and one.customer_id == truth.customer_id
     if truth.no_reference:
         return Counter((line.item.customer_id, line.item.open_minor, line.cents) for line in one.lines) == true
     return {line.item.item_id: line.cents for line in one.lines} == true

@@ -10,7 +10,7 @@ from math import expm1, log1p
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.features import NAMES, TWICE_DAYS
 from matching.domain.engine.payment_runs import LONG_RUN
-from matching.domain.engine.records import Hypothesis, Line
+from matching.domain.engine.records import ADVANCE, LEARNED, NAMED, Hypothesis, Line
 from matching.domain.engine.text import DIGITS, NEAR, SHORT
 
 SHOWN = 5
@@ -49,7 +49,7 @@ def judge(hypotheses: Sequence[Hypothesis], model: Model) -> None:
     named = [one for one in hypotheses if designated(one)]
     runs = []
     for one in hypotheses:
-        one.confidence = model.probability(one.features)
+        one.confidence = model.probability(one.features) if one.rule != ADVANCE else DESIGNATED
         if not simple and one.rule.split(":")[0] in RUNS:
             odds = expm1(_values(one)["chance"]) / 1e6
             one.confidence = max(one.confidence, 1 / (1 + odds)) if odds <= ODDS_SURE else min(one.confidence, 1 / (1 + odds))
@@ -109,6 +109,8 @@ def certainty(ranked: Sequence[Hypothesis]) -> float:
 def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one line per rule
     """Why the first reading may not be carried out without a person, whatever its probability; None where it may."""
     best = ranked[0]
+    if best.rule == ADVANCE:
+        return None  # it says so itself, and who pays is known
     value = _values(best)
     rule, money = best.rule.split(":")
     known = (
@@ -169,8 +171,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
 def _payer_known(value: Mapping[str, float]) -> bool:
     """Whether account or name say who paid, without what the text names."""
     return bool(
-        value["virtual_iban"] or value["own_iban"] or value["learned_iban"] >= 0.6 or value["name"] >= 0.85 or value["learned_name"] >= 0.6  # noqa: PLR2004
-    )  # fmt: skip
+        value["virtual_iban"] or value["own_iban"] or max(value["learned_iban"], value["learned_name"]) >= LEARNED or value["name"] >= NAMED
+    )
 
 
 def contributions(model_steps: Mapping[str, float]) -> list[tuple[str, float]]:

@@ -211,6 +211,15 @@ def features(setting: Setting, reading: Reading, all_readings: Sequence[Reading]
     ]
 
 
+def of_party(party: Party) -> list[float]:
+    """What speaks for the payer alone, in the order of NAMES: the evidence for an advance."""
+    known = {
+        "virtual_iban": party.virtual_iban, "own_iban": party.own_iban, "learned_iban": party.learned_iban, "name": party.name,
+        "learned_name": party.learned_name, "advance": 1.0,
+    }  # fmt: skip
+    return [known.get(name, 0.0) for name in NAMES]
+
+
 def name_of(clues: Clues) -> str:
     """The payer's name as aliases are kept."""
     return compact(clues.debtor_name) if clues.debtor_name else ""

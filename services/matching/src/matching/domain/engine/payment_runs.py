@@ -29,7 +29,7 @@ MONDAY_LAGS = {0: 0.32, 1: 0.32, 2: 0.32, 3: 0.01, -1: 0.01, 7: 0.01, 4: 0.01}
 MONTH = 31
 PROPOSAL_DAYS = 5
 """A run is proposed so long before its day: a credit note that is younger is not in it."""
-CREDIT_TAKEN, CREDIT_YOUNG, CREDIT_PASSED_OVER = 0.95, 0.01, 0.02
+CREDIT_TAKEN, CREDIT_YOUNG, CREDIT_PASSED_OVER = 0.97, 0.01, 0.01
 """How often a credit note is taken: in time for the proposal, too young for it, left out by the run before."""
 GARBLED = 0.35
 APART_MAX = 6

@@ -6,6 +6,11 @@ from datetime import date
 
 Id = Hashable
 
+ADVANCE = "advance:on_account"
+"""The rule of a payment that its payer calls an advance, for what is not invoiced yet."""
+LEARNED, NAMED = 0.6, 0.85
+"""Share of what came from an IBAN, or under a name, by which it is a customer's; likeness of names by which they are one."""
+
 
 @dataclass(slots=True)
 class OpenItem:
@@ -85,6 +90,10 @@ class Party:
     amount: float = 0.0
     via_parent: bool = False
 
+    def known(self) -> bool:
+        """Whether its account or its name say that it pays. One that paid for it before may pay for anybody."""
+        return not self.via_parent and (self.virtual_iban > 0 or self.own_iban > 0 or self.name >= NAMED)
+
     def weight(self) -> float:
         """A rough order of parties; the confidence is made of the parts."""
         return (
@@ -96,6 +105,8 @@ class Party:
 @dataclass(slots=True)
 class Hypothesis:
     """One reading of a payment: `rule` names how it was found, `features` is the evidence in the order of `features.NAMES`.
+
+    Without lines it is an advance: the customer's money, for no item yet.
 
     `tie`: another item of the same amount, due the same day, would do as well as one of the lines.
     """

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
-from matching.domain.engine.features import Setting, features, name_of
+from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import readings
 from matching.domain.engine.parties import likeness
-from matching.domain.engine.records import Clues, Customer, Hypothesis, Id, OpenItem, Party
+from matching.domain.engine.records import ADVANCE, Clues, Customer, Hypothesis, Id, OpenItem, Party
 from matching.domain.engine.text import FULL, LONG, MEDIUM, NEAR, SHORT, Hit, Span, Text, fold, forms, name_items, near, read
 
 PARTIES_MAX = 8
@@ -65,6 +65,7 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
     documents = _documents(clues, text, source)
     parties = _parties(clues, text, source, learnt, documents)
     found = Found(parties=parties, text=text, documents=documents)
+    naming = False
     for party in parties:
         rival = max((_distance(other, party, source) for other in parties if other is not party), default=0.0)
         items = list(source.open.get(party.customer_id, {}).values())
@@ -90,6 +91,7 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
         ]
         covered = {at for hit in foreign for at in range(hit.span.start, hit.span.end)}
         named.hits = [hit for hit in named.hits if hit.strength > NEAR or not covered.intersection(range(hit.span.start, hit.span.end))]
+        naming = naming or any(not hit.span.other for hit in named.hits)
         others = len({hit.item.item_id for hit in foreign})
         habit = learnt.habit(party.customer_id)
         reference = int(bool(clues.structured_reference))
@@ -104,6 +106,10 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
                     party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie
                 )
             )  # fmt: skip
+    if text.advance and not documents and not naming:
+        payers = [party for party in parties if party.known()]
+        if len(payers) == 1:
+            found.hypotheses.append(Hypothesis(payers[0].customer_id, ADVANCE, [], of_party(payers[0])))
     return found
 
 
