@@ -285,3 +285,24 @@ def test_a_total_inside_of_a_collective_booking_gives_way_to_what_it_is_made_of(
 def test_a_number_of_bai2_that_no_column_holds_is_refused():
     statements, _ = everything(samples.bai2().replace("010,100000", "010," + "9" * 30).encode())
     assert statements[0].verdict()[0] == "unreadable"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("<OFX>", '<OFX xmlns="http://ofx.net/types/2003/04">').replace(
+            "OFXHEADER:100\nDATA:OFXSGML\nVERSION:102\n\n", ""
+        ),
+        lambda text: text.replace("<MEMO>Facture F-1001", "<MEMO><![CDATA[Facture F-1001]]></MEMO>"),
+        lambda text: text.replace("<MEMO>Facture F-1001", "<MEMO>\nFacture F-1001\n"),
+        lambda text: text.replace("<NAME>Dupont", "<NAME>"),
+        str.lower,
+    ],
+)
+def test_ofx_is_read_however_its_tags_are_written(change):
+    text = samples.ofx()
+    changed = change(text)
+    assert changed != text
+    (statement,), found = everything(changed.encode())
+    assert (statement.verdict(), [one.signed_minor for one in found]) == (None, [10_000, 5_050, -500])
+    assert "1001" in " ".join(found[0].remittance)

@@ -38,6 +38,7 @@ _XML = {
     "BkSvcsBllgStmt": ("camt.086", "a bill of bank services"),
 }
 _ELEMENT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)")
+_OFX = re.compile(r"<OFX(?:\s[^<>]*)?>", re.ASCII | re.IGNORECASE)
 _MT = re.compile(r"(?:^|[\r\n}:])\s*:20:", re.ASCII)
 _MT_KIND = re.compile(r"\{2:[IO]([0-9]{3})")
 
@@ -49,7 +50,7 @@ def detect(file: BinaryIO) -> str:
     if not head.strip():
         raise BankFileError("the file is empty")
     text = _text(head)
-    if "<OFX>" in text.upper() or text.lstrip().upper().startswith("OFXHEADER"):
+    if _OFX.search(text) or text.lstrip().upper().startswith("OFXHEADER"):
         return "ofx"
     if text.startswith("<"):
         return _xml(text)

@@ -15,7 +15,8 @@ from matching.bankfiles.amounts import day_of, minor_of
 from matching.bankfiles.errors import BankFileError
 from matching.domain.statements import Amount, Entry, Item, Statement, Transaction
 
-_TAG = re.compile(r"<(/?)([A-Za-z0-9.]+)\s*(/?)>([^<]*)", re.ASCII)
+_TAG = re.compile(r"<(/?)([A-Za-z0-9.]+)(?:\s[^<>]*?)?(/?)>([^<]*)", re.ASCII)
+_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _AMOUNT = re.compile(r"([+-]?)\s*([0-9]{1,3}(?:[ .,\u00a0'][0-9]{3})+|[0-9]*)(?:([.,])([0-9]*))?", re.ASCII)
 _STATEMENTS = frozenset({"STMTRS", "CCSTMTRS"})
@@ -72,6 +73,8 @@ def _tags(file: BinaryIO) -> Iterator[tuple[bool, str, str]]:
                     raise BankFileError("a comment that never ends")
                 continue
             pending = _COMMENT.sub("", pending)
+        if "<![CDATA[" in pending and "]]>" in pending:
+            pending = _CDATA.sub(lambda found: html.escape(found[1]), pending)
         cut = pending.rfind("<")
         if cut < 0:
             pending = pending if len(pending) < MAX_PENDING else ""
@@ -92,7 +95,7 @@ def _of(text: str) -> Iterator[tuple[bool, str, str]]:
 
 def _head(statement: Statement, heads: dict[str, str]) -> None:
     values = {name.rpartition("/")[2]: text for name, text in heads.items()}
-    statement.currency = values.get("CURDEF") or statement.currency
+    statement.currency = values.get("CURDEF", "").upper() or statement.currency
     parts = [values.get(name, "") for name in ("BANKID", "BRANCHID", "ACCTID")]
     statement.account = "".join(parts[2].split()).upper() or statement.account
     statement.first_day = _day(values.get("DTSTART")) or statement.first_day
