@@ -273,3 +273,14 @@ async def test_a_bad_signature_is_refused(world, client, tenant, make, header):
 async def test_what_is_no_bank_file_is_refused(client, tenant, data):
     answer = await post_file(client, data)
     assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize("reference", ["00000000000001234561", "1234561", "1234 561"])
+async def test_a_finnish_reference_is_the_same_with_zeros_in_front(world, client, tenant, make, camtfile, reference):
+    finnish = "FI2112345600000785"
+    await put_account(client, make, tenant, finnish)
+    await world.feed(make.invoice(tenant, "F-1", 10_000, reference="1234561"))
+    await post_file(client, camtfile.statement(finnish, "0.00", "100.00", camtfile.entry("100.00", ref="P1", structured=reference)))
+    await world.match(tenant)
+    assert (await world.one(tenant, "SELECT status FROM open_item")).status == "paid"
+    await world.holds()

@@ -29,6 +29,12 @@ def reference(value: str | None, stated: str = "", issuer: str = "") -> Referenc
     return Reference("KID" if kind == "KID" else "other", compared)
 
 
+def as_issued(found: Reference) -> Reference:
+    """A Finnish reference as an invoice bears it: banks fill a viite up with zeros in front, which are no part of it."""
+    bare = found.value.lstrip("0")
+    return Reference("VIITE", bare) if is_valid("VIITE", bare) else found
+
+
 def ogm_in(text: str) -> Reference | None:
     """A Belgian structured communication written as +++090/9337/55493+++ in free text, check digits right."""
     for found in _OGM.finditer(text):

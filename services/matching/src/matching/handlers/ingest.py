@@ -23,6 +23,7 @@ from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.bankfiles.schemes import as_issued
 from matching.domain.statements import ROLES, Transaction
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.returns import give_back, take_back
@@ -62,6 +63,7 @@ async def book_lines(conn: AsyncConnection, held: BankAccount, kind: str, lines:
     final = ROLES[kind] == "statement"
     ours = [(key, one) for key, one in lines if one.day >= held.start_date]
     payments = [(key, one) for key, one in ours if one.kind == "payment"]
+    _as_issued(held, [one for _, one in payments])
     for start in range(0, len(payments), SLICE):
         part = payments[start : start + SLICE]
         for confirmation in ("booked", "notified"):
@@ -72,6 +74,13 @@ async def book_lines(conn: AsyncConnection, held: BankAccount, kind: str, lines:
     if final and others:  # a notification of anything else waits for the statement
         await _book_others(conn, held, others, result, now)
     return result
+
+
+def _as_issued(held: BankAccount, payments: Sequence[Transaction]) -> None:
+    """References of payments on a Finnish account as invoices bear them. Which transaction it is stays as the bank wrote it."""
+    if held.iban is not None and held.iban.startswith("FI"):
+        for one in payments:
+            one.references = [as_issued(reference) for reference in one.references]
 
 
 async def _book_payments(
@@ -234,6 +243,7 @@ async def book_notifications(
     Returns their ids in the order told, whether they are new or were there. Two with one identity are one payment.
     """
     await bank.hold_account(conn, held.bank_account_id, alone=False)
+    _as_issued(held, [one for one, _ in told])
     rows = []
     for one, virtual_iban_id in told:
         key = one.identity()
