@@ -255,3 +255,87 @@ async def test_a_dismissed_pair_is_never_proposed_again_in_no_set(world, tenant,
     (evidence, inputs) = await world.one(tenant, "SELECT CAST(evidence AS text), CAST(inputs AS text) FROM decision")
     assert wrong not in evidence
     assert wrong not in inputs
+
+
+async def test_a_tenant_sets_how_sure_the_engine_has_to_be_and_a_decision_is_taken_again(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(identity(tenant, make, 1), *(make.invoice(tenant, f"FA2026-0000{n}", 1_000 * n, customer="C1") for n in (1, 2)))
+    shown = (await client.get("/v1/matching-policy")).json()
+    assert (shown["threshold"], shown["set_by"], shown["model"]) == (shipped().model.threshold, None, shipped().model.name)
+    assert 0 < shown["bound"]["upper_limit"] < 0.001
+    limits = [one["upper_limit"] for one in shown["curve"]]
+    assert len(limits) > 5
+    for wrong in (0.5, 1.01, "high"):
+        assert (await client.put("/v1/matching-policy", json={"threshold": wrong})).status_code == 422
+    strict = (await client.put("/v1/matching-policy", json={"threshold": 1})).json()
+    assert (strict["threshold"], strict["set_by"] is None) == (1, False)
+    first = await world.pay(held, 1_000, debtor_iban=iban(1), remittance=["FA2026-00001"], number=1)
+    await world.match(tenant)
+    (waiting,) = (await client.get("/v1/review-queue")).json()["items"]
+    assert (waiting["reason"], waiting["evidence"]["refused"]) == ("uncertain", "not sure enough")
+    assert waiting["candidates"][0]["lines"][0]["invoice_number"] == "FA2026-00001"
+    assert waiting["candidates"][0]["evidence"]["confidence"] >= 0.98
+    confirmed = await client.post(
+        f"/v1/payments/{first}/confirm", json={"candidate": 1, "version": waiting["version"]}, headers={"idempotency-key": "c1"}
+    )
+    assert confirmed.status_code == 200, confirmed.text
+    assert (await client.put("/v1/matching-policy", json={"threshold": None})).json()["set_by"] is None
+    second = await world.pay(held, 2_000, debtor_iban=iban(1), remittance=["FA2026-00002"], number=2)
+    await world.match(tenant)
+    for payment, rule in ((first, "none"), (second, "document_number")):
+        decision = (await client.get(f"/v1/payments/{payment}")).json()["decisions"][0]
+        again = (await client.get(f"/v1/payments/{payment}/decisions/{decision['payment_version']}/replay")).json()
+        assert (decision["rule"], again["rule"], again["same"], again["differs"]) == (rule, rule, True, [])
+    assert (await client.get(f"/v1/payments/{first}/decisions/99/replay")).status_code == 404
+    by_hand = await client.get(f"/v1/payments/{first}/decisions/{confirmed.json()['version']}/replay")
+    assert (by_hand.status_code, by_hand.json()["detail"][:15]) == (409, "this is no rule")
+    await world.holds()
+
+
+@pytest.mark.parametrize("by", ["engine", "person"])
+async def test_a_credit_note_in_a_set_is_netted_and_comes_back_with_it(world, tenant, make, client, by):
+    held = await world.account(tenant)
+    await world.feed(
+        identity(tenant, make, 1),
+        *(make.invoice(tenant, f"FA2026-0000{n}", 1_000 * n, customer="C1", due=DAY) for n in (1, 2, 5)),
+        make.invoice(tenant, "AV2026-00007", 300, customer="C1", due=DAY, cls=make.Credit),
+    )
+    if by == "person":
+        await client.put("/v1/matching-policy", json={"threshold": 1})
+    said = ["FA2026-00001 FA2026-00002 less AV2026-00007"]
+    payment = await world.pay(held, 2_700, debtor_iban=iban(1), remittance=said)
+    await world.match(tenant)
+    if by == "person":
+        (waiting,) = (await client.get("/v1/review-queue")).json()["items"]
+        first = waiting["candidates"][0]
+        assert ([line["amount_minor"] for line in first["lines"]], [one["amount_minor"] for one in first["set_offs"]]) == (
+            [700, 2_000],
+            [300],
+        )
+        done = await client.post(
+            f"/v1/payments/{payment}/confirm", json={"candidate": 1, "version": waiting["version"]}, headers={"idempotency-key": "c"}
+        )
+        assert done.status_code == 200, done.text
+    items, _, left = await ledger(world, tenant)
+    paid = [(row[0], row[1], row[3], row[5]) for row in items]
+    assert paid == [
+        ("AV2026-00007", 0, 300, None), ("FA2026-00001", 0, 300, 700), ("FA2026-00002", 0, 0, 2_000), ("FA2026-00005", 5_000, 0, None)
+    ]  # fmt: skip
+    assert left[0][1:] == ("matched", 0)
+    await world.holds()
+    await replayed(world, tenant)
+    undone = await client.post(f"/v1/payments/{payment}/unmatch", json={"reason": "wrong"}, headers={"idempotency-key": "u"})
+    assert undone.status_code == 200, undone.text
+    assert [(row[1], row[3]) for row in (await ledger(world, tenant))[0]] == [(300, 0), (1_000, 0), (2_000, 0), (5_000, 0)]
+    await world.holds()
+
+
+async def test_an_agreed_discount_is_taken_by_the_terms(world, tenant, make):
+    held = await world.account(tenant)
+    terms = [DiscountTerm(until=date(2026, 3, 9), percent_bp=300), DiscountTerm(until=date(2026, 3, 20), percent_bp=200)]
+    await world.feed(identity(tenant, make, 1), make.invoice(tenant, "FA2026-00001", 10_000, customer="C1", due=DAY, discounts=terms))
+    await world.pay(held, 9_700, debtor_iban=iban(1), remittance=["FA2026-00001"], day=date(2026, 3, 4))
+    await world.match(tenant)
+    assert tuple(await world.one(tenant, "SELECT open_minor, cash_minor, discount_minor FROM open_item")) == (0, 9_700, 300)
+    assert await replayed(world, tenant) == {"document_number": 1}
+    await world.holds()

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matching.domain.references import is_creditor_reference, normalised, outermost, runs
+from matching.domain.references import normalised, runs
 
 
 @pytest.mark.parametrize(
@@ -21,23 +21,6 @@ from matching.domain.references import is_creditor_reference, normalised, outerm
 )
 def test_whole_words_only(text, number, there):
     assert (normalised(number) in runs([text])) is there
-
-
-def test_a_longer_find_hides_a_shorter_inside_it():
-    found = runs(["INV 100 1"])
-    assert outermost({value: found[value] for value in ("INV100", "INV1001")}) == ["INV1001"]
-
-
-def test_the_same_number_elsewhere_still_counts():
-    found = runs(["INV 100 1", "INV100"])
-    assert outermost({value: found[value] for value in ("INV100", "INV1001")}) == ["INV100", "INV1001"]
-
-
-@pytest.mark.parametrize(
-    ("value", "valid"), [("RF18539007547034", True), ("RF19539007547034", False), ("RF18", False), ("539007547034", False)]
-)
-def test_creditor_references(value, valid):
-    assert is_creditor_reference(value) is valid
 
 
 @given(st.text(max_size=60))

@@ -1,6 +1,6 @@
 """The HTTP API of matching: bank accounts and files, payments, and what is owed."""
 
-from matching.api import accounts, expected, files, handwork, imputation, payments, pulls, reads, refunds, review, settlements
+from matching.api import accounts, expected, files, handwork, imputation, payments, policy, pulls, reads, refunds, review, settlements
 
 ROUTERS = (
     accounts.ROUTER,
@@ -10,6 +10,7 @@ ROUTERS = (
     handwork.ROUTER,
     imputation.ROUTER,
     review.ROUTER,
+    policy.ROUTER,
     refunds.ROUTER,
     expected.ROUTER,
     settlements.ROUTER,

@@ -40,11 +40,22 @@ class CandidateLineView(BaseModel):
     reason: str | None
 
 
+class SetOffView(BaseModel):
+    """A credit note that the payer deducts from an item."""
+
+    credit_item_id: UUID
+    item_id: UUID
+    amount_minor: int
+
+
 class CandidateView(BaseModel):
-    """One reading of the payment, best first; `evidence` says what speaks for it, and for the first why the next one lost."""
+    """One reading of the payment, best first, with the credit notes that it deducts; `evidence` says how sure it is and what
+    speaks for it.
+    """
 
     rank: int
     lines: list[CandidateLineView]
+    set_offs: list[SetOffView]
     evidence: dict[str, Any]
 
 

@@ -126,23 +126,36 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
     return reason or ("overpaid" if payment.allocated_minor else "already_paid")
 
 
+def netted(lines: Sequence[tuple[UUID, int, int]]) -> tuple[dict[UUID, int], list[tuple[UUID, UUID, int]]]:
+    """How the credit notes among lines (item, what leaves it, what of that without money) are set off against the items, the first first.
+
+    Returns the money that goes to each item, and the set-offs (credit note, item, amount). What is forgiven keeps some money beside it.
+    """
+    left = {item: minor for item, minor, _ in lines if minor > 0}
+    keeps = {item: diff + 1 if diff else 0 for item, _, diff in lines}
+    set_offs = []
+    for credit, minor, _ in lines:
+        rest = -minor
+        for item, owed in list(left.items()):
+            step = min(rest, owed - keeps[item])
+            if step > 0:
+                set_offs.append((credit, item, step))
+                left[item] -= step
+                rest -= step
+    return {item: left[item] - diff for item, minor, diff in lines if minor > 0}, set_offs
+
+
 def _share_out(books: Books, payment: Payment, proposal: Proposal) -> str:
-    """Sets the credit notes among the shares off against the items, the first first, and allocates the money to what is left."""
+    """Sets the credit notes among the shares off against the items, and allocates the money to what is left."""
     tenant = payment.tenant_id
-    owed = [(books.items[tenant, share.item_id], share) for share in proposal.shares if share.minor > 0]
+    money, set_offs = netted([(share.item_id, share.minor, share.diff_minor) for share in proposal.shares])
+    for credit, item, amount in set_offs:
+        taken = books.set_off(books.items[tenant, credit], books.items[tenant, item], amount)
+        books.set_off_with.setdefault((tenant, payment.payment_id), []).append((credit, item, taken))
     for share in proposal.shares:
-        left = -share.minor
-        for item, other in owed:
-            step = min(left, other.minor - other.diff_minor - (1 if other.diff_minor else 0))  # what is forgiven needs some money beside it
-            if step > 0 and left > 0:
-                taken = books.set_off(books.items[tenant, share.item_id], item, step)
-                books.set_off_with.setdefault((tenant, payment.payment_id), []).append((share.item_id, other.item_id, taken))
-                other.minor -= taken
-                left -= taken
-    for item, share in owed:
-        amount = share.minor - share.diff_minor
-        if amount > 0:
-            books.allocate(payment, item, proposal.rule, amount=amount, diff=share.diff_minor, reason=share.reason)
+        if (amount := money.get(share.item_id, 0)) > 0:
+            item_row = books.items[tenant, share.item_id]
+            books.allocate(payment, item_row, proposal.rule, amount=amount, diff=share.diff_minor, reason=share.reason)
     payment.rule = proposal.rule
     return "overpaid"
 

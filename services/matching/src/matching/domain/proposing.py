@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from matching.domain.cascade import Proposal, Share
+from matching.domain.cascade import Proposal, Share, netted
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import Decision, contributions
 from matching.domain.engine.features import NAMES
@@ -94,19 +94,20 @@ def _explained(decision: Decision, model: Model) -> dict[str, object]:
 
 
 def _reading(one: Hypothesis, model: Model) -> dict[str, object]:
-    return {
+    """A reading as a person confirms it: money and difference per item, and which credit notes are set off."""
+    money, set_offs = netted([(UUID(str(line.item.item_id)), line.cents, line.diff_cents) for line in one.lines])
+    shown: dict[str, object] = {
         "customer_id": one.customer_id,
         "rule": one.rule,
         "confidence": round(one.confidence, 6),
         "lines": [
-            {
-                "item_id": line.item.item_id,
-                "amount_minor": line.cents - line.diff_cents,
-                "difference_minor": line.diff_cents,
-                "reason": line.reason,
-            }
+            {"item_id": item, "amount_minor": money[item], "difference_minor": line.diff_cents, "reason": line.reason}
             for line in one.lines
+            if (item := UUID(str(line.item.item_id))) in money
         ],
         "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
         "moved_by": {name: round(step, 2) for name, step in contributions(model.explained(one.features))},
-    }  # fmt: skip
+    }
+    if set_offs:
+        shown["set_offs"] = [{"credit_item_id": credit, "item_id": item, "amount_minor": amount} for credit, item, amount in set_offs]
+    return shown

@@ -1,8 +1,7 @@
-"""References and document numbers in what a payer wrote.
+"""References as they are compared, and where one stands in what a payer wrote.
 
-Rules: a value is compared without case, spaces and punctuation; a number in free text counts only when it fills whole
-words (INV-1 is not in INV-10); a longer find hides a shorter one inside it; an RF reference counts in free text only when
-its check digits are right (ISO 11649, ISO 7064 MOD 97-10).
+Rules: a value is compared without case, spaces and punctuation; in free text it counts only when it fills whole words (INV-1 is
+not in INV-10). Document numbers as payers garble them are read by the engine (`engine.text`).
 """
 
 import re
@@ -14,7 +13,6 @@ NUMBER_MIN = 4
 RUN_MAX = 6
 """Most words that one document number is written in."""
 _WORDS = re.compile(r"[A-Z0-9]+", re.ASCII)
-_RF = re.compile(r"RF[0-9]{2}[A-Z0-9]{1,21}", re.ASCII)
 
 
 def normalised(value: str) -> str:
@@ -23,13 +21,6 @@ def normalised(value: str) -> str:
         return value.upper()
     folded = unicodedata.normalize("NFKD", value).upper()
     return "".join(_WORDS.findall(folded))
-
-
-def is_creditor_reference(value: str) -> bool:
-    """Whether a normalised value is an RF creditor reference with right check digits."""
-    if not _RF.fullmatch(value):
-        return False
-    return int("".join(str(int(char, 36)) for char in value[4:] + value[:4])) % 97 == 1
 
 
 Span = tuple[int, int, int]
@@ -53,13 +44,3 @@ def runs(lines: Iterable[str]) -> dict[str, list[Span]]:
                 if len(value) >= NUMBER_MIN and any(char.isdigit() for char in value):
                     found.setdefault(value, []).append((number, start, end + 1))
     return found
-
-
-def outermost(found: dict[str, list[Span]]) -> list[str]:
-    """The values not wholly inside a longer one: `INV 1 0` names INV10 where both INV1 and INV10 exist."""
-    spans = [(span, value) for value, places in found.items() for span in places]
-
-    def hidden(inner: Span) -> bool:
-        return any(outer[0] == inner[0] and outer != inner and outer[1] <= inner[1] and inner[2] <= outer[2] for outer, _ in spans)
-
-    return sorted({value for span, value in spans if not hidden(span)})

@@ -7,7 +7,7 @@ coverages were tried (Maurer, Hothorn and Lehmacher 1995).
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import exp, lgamma, log, log1p
 from typing import Any
 
@@ -16,13 +16,18 @@ BOUND = 0.0009
 """Error rate that is not to be exceeded: what a train part of some thousand payments can prove."""
 LEAST = 0.85
 """No threshold is lower, whatever the sample proves on the whole: the last payments let in must be likely right, too."""
+SHOWN = (0.86, 0.88, 0.9, 0.92, 0.94, 0.96, 0.97, 0.98, 0.99, 0.995, 0.998)
+"""Thresholds that the curve tells of."""
 STEP = 0.001
 """Coverages are tested in steps of this share of all cases."""
 
 
 @dataclass(slots=True)
 class Certificate:
-    """A threshold and what is proven of it. `upper_limit` bounds the error rate with probability `confidence`."""
+    """A threshold and what is proven of it. `upper_limit` bounds the error rate with probability `confidence`.
+
+    `curve` says the same of other thresholds, each by itself: what was automatic, how much of it was wrong, and the limit.
+    """
 
     procedure: str
     bound: float
@@ -34,6 +39,7 @@ class Certificate:
     threshold: float
     certified: bool
     tested: int
+    curve: list[dict[str, float]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """The certificate as JSON can hold it."""
@@ -81,6 +87,12 @@ def _least(wrong: int, bound: float, confidence: float) -> int:
     return high
 
 
+def _point(ordered: Sequence[tuple[float, bool]], errors: Sequence[int], threshold: float, confidence: float) -> dict[str, float]:
+    count = sum(1 for score, _ in ordered if score >= threshold)
+    wrong = errors[count]
+    return {"threshold": threshold, "automatic": count, "wrong": wrong, "upper_limit": round(upper_limit(wrong, count, confidence), 6)}
+
+
 def certify(scores: Sequence[tuple[float, bool]], sample: int, bound: float = BOUND, confidence: float = CONFIDENCE) -> Certificate:
     """The loosest threshold that the sequence reaches. `scores` are (confidence, right) of what may be automatic, of `sample` cases."""
     procedure = (
@@ -92,6 +104,7 @@ def certify(scores: Sequence[tuple[float, bool]], sample: int, bound: float = BO
     errors = [0]
     for _, right in ordered:
         errors.append(errors[-1] + (not right))
+    curve = [_point(ordered, errors, one, confidence) for one in SHOWN]
     # One error must be bearable at the first test, or a single early one would end every sequence.
     first = _least(1, bound, confidence)
     passed: tuple[int, int, float] | None = None
@@ -110,7 +123,9 @@ def certify(scores: Sequence[tuple[float, bool]], sample: int, bound: float = BO
         clean = next((at for at, (_, right) in enumerate(ordered) if not right), len(ordered))
         threshold = max(ordered[clean - 1][0], LEAST) if clean else 1.0
         return Certificate(
-            procedure, bound, confidence, sample, clean, 0, upper_limit(0, clean, confidence), threshold, certified=False, tested=tested
-        )
+            procedure, bound, confidence, sample, clean, 0, upper_limit(0, clean, confidence), threshold, certified=False, tested=tested,
+            curve=curve,
+        )  # fmt: skip
     count, wrong, limit = passed
-    return Certificate(procedure, bound, confidence, sample, count, wrong, limit, ordered[count - 1][0], certified=True, tested=tested)
+    threshold = ordered[count - 1][0]
+    return Certificate(procedure, bound, confidence, sample, count, wrong, limit, threshold, certified=True, tested=tested, curve=curve)

@@ -5,6 +5,7 @@ import json
 import resource
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TextIO
@@ -164,4 +165,6 @@ def fitted(folders: Iterable[Path]) -> tuple[Model, Certificate]:
     for folder in folders:
         every += cases(read_history(folder))
         names.append(folder.name)
-    return calibrated(every, "+".join(names))
+    model, certificate = calibrated(every, "+".join(names))
+    model.name = f"{model.name}@{sha256(json.dumps(model.trees).encode()).hexdigest()[:8]}"  # a decision says which one it was
+    return model, certificate

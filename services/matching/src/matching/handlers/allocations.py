@@ -22,13 +22,14 @@ from shared.db import run
 from shared.web.problems import FieldError, Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Books, Exchange, Item, Payment
+from matching.domain.books import Books, Exchange, Item, Key, Payment
 from matching.domain.exchange import exchange, implied
 from matching.handlers.limits import limit_of
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.write_offs import reverse_for_money
 from matching.storage.books import Decided, account_id
+from matching.storage.expected import note_set_offs
 from matching.storage.parties import learn_payer
 from matching.storage.rows import fetch
 
@@ -64,12 +65,22 @@ class Line:
     across: Across | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SetOff:
+    """What of a credit note is set off against an item beside the money: unmatching the item from the payment undoes it."""
+
+    credit_item_id: UUID
+    item_id: UUID
+    amount_minor: int
+
+
 async def allocate(
     conn: AsyncConnection,
     tenant_id: UUID,
     payment_id: UUID,
     lines: Sequence[Line],
     *,
+    set_offs: Sequence[SetOff] = (),
     customer_id: UUID | None,
     by: str,
     now: datetime,
@@ -85,7 +96,9 @@ async def allocate(
     key = (tenant_id, payment_id)
     await known_customer(conn, tenant_id, customer_id)
     payer = customer_id or await _debtor_across(conn, tenant_id, lines)
-    books = await lock_with_items(conn, [key], items=[(tenant_id, line.item_id) for line in lines], customers={key: payer})
+    items = [(tenant_id, line.item_id) for line in lines]
+    items += [(tenant_id, item) for one in set_offs for item in (one.credit_item_id, one.item_id)]
+    books = await lock_with_items(conn, [key], items=list(dict.fromkeys(items)), customers={key: payer})
     payment = books.payments.get(key)
     if payment is None:
         raise Problem(404, "payment-unknown", "There is no such payment")
@@ -93,6 +106,7 @@ async def allocate(
         raise Problem(409, "payment-moved-on", "The payment has another version by now: look at its candidates again")
     exchanges = await _exchanges(conn, books, payment, lines)
     await _alone(conn, payment, lines)
+    await _set_off(conn, books, key, set_offs)
     versions = []
     for at, line in enumerate(lines):
         item = _fitting(books, payment, line, at)
@@ -128,6 +142,22 @@ async def allocate(
     await save_and_publish(conn, books, now, {}, decisions=[Decided(*key, payment.version + 1, rule, evidence.decode())])
     await learn_payer(conn, tenant_id, payment_id, customer_id, by=by)  # only who was named: a debtor is not always who pays
     return payment
+
+
+async def _set_off(conn: AsyncConnection, books: Books, payment: Key, set_offs: Sequence[SetOff]) -> None:
+    """Sets credit notes off. Raises a 409 Problem where one of them, or its item, has less than that."""
+    made = []
+    for one in set_offs:
+        credit, item = books.items.get((payment[0], one.credit_item_id)), books.items.get((payment[0], one.item_id))
+        if (
+            credit is None
+            or item is None
+            or credit.account_id != item.account_id
+            or books.set_off(credit, item, one.amount_minor) < one.amount_minor
+        ):
+            raise Problem(409, "credit-has-less", "A credit note or its item has less than that open")
+        made.append((one.credit_item_id, one.item_id, one.amount_minor))
+    await note_set_offs(conn, {payment: made})
 
 
 async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, customer_id: UUID, *, by: str, now: datetime) -> Payment:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import msgspec
+from shared.logging import log
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
@@ -17,7 +18,7 @@ from matching.domain.cascade import Proposal
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.habits import Settled
 from matching.domain.engine.index import VALUE_MIN, wanted_keys, written_keys
-from matching.domain.engine.inputs import Inputs, stored
+from matching.domain.engine.inputs import Inputs, InputsError, stored
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.records import Clues, Customer, Id, OpenItem
 from matching.domain.engine.text import Text, fold, read
@@ -213,7 +214,7 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
             accounts[one.item_id] = one.account_id
         if sum(one.open_minor > 0 for one in owed) > candidates.ITEMS_MAX:
             inputs.left_out.append(f"items of customer {customer} due later")
-        if rows := gathered.history.get((tenant, customer)):
+        if rows := [row for row in gathered.history.get((tenant, customer), ()) if row.booked <= asked.booking_date]:
             inputs.history[customer] = rows
     return inputs, accounts
 
@@ -234,7 +235,12 @@ def _propose(case: _Case, gathered: _Gathered, taken: dict[Key, int]) -> Proposa
     """Decides on one payment, and takes what it settles from what the next ones see."""
     model = shipped().model
     inputs, accounts = _inputs(case, gathered, taken, model)
-    proposal = propose(inputs, model, accounts)
+    try:
+        proposal = propose(inputs, model, accounts)
+    except InputsError as error:  # a person decides then, and sees why
+        log.error("engine failed", payment_id=str(case.asked.payment_id), tenant_id=str(case.asked.tenant_id), error=str(error))
+        refused: dict[str, object] = {"decision": "review", "refused": str(error), "candidates": []}
+        proposal = Proposal("none", reason="uncertain", unapplied_minor=case.asked.unapplied_minor, evidence=refused)
     proposal.inputs = _ENCODE(stored(inputs)).decode()
     proposal.named_customers = [person.customer_id for person in case.people]
     proposal.clues = wanted_keys(case.written(), case.asked.debtor_name)

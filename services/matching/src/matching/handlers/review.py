@@ -25,6 +25,7 @@ from matching.storage.parties import learn_payer
 from matching.storage.rows import fetch
 
 RULE = "confirmed"
+_OF_ITEMS = frozenset({"item_id", "lines", "set_offs"})
 
 
 @dataclass(slots=True)
@@ -43,10 +44,14 @@ class CandidateLine:
 
 @dataclass(slots=True)
 class Candidate:
-    """One reading of a payment. `rank` counts from 1 in the decision's order; `evidence` is what it said for or against it."""
+    """One reading of a payment. `rank` counts from 1 in the decision's order; `evidence` is what it said for or against it.
+
+    `set_offs` are credit notes that it deducts.
+    """
 
     rank: int
     lines: list[CandidateLine]
+    set_offs: list[allocations.SetOff] = field(default_factory=list)
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
@@ -62,15 +67,15 @@ async def candidates(conn: AsyncConnection, tenant_id: UUID, payments: Sequence[
         ids=list(payments),
     )
     said = {row[0]: (row[1], json.loads(row[2]).get("candidates", [])) for row in rows}
-    wanted = {(payment, UUID(line["item_id"])) for payment, (_, found) in said.items() for one in found for line in _lines(one)}
+    wanted = {(payment, UUID(line["item_id"])) for payment, (_, found) in said.items() for one in found for line in _named(one)}
     items = {
         (row[0], row[1]): row
         for row in await fetch(
             conn,
-            "SELECT w.payment_id, i.item_id, i.customer_id, i.invoice_number, i.due_date, i.open_minor + i.written_off_minor "
+            "SELECT w.payment_id, i.item_id, i.customer_id, i.invoice_number, i.due_date, i.open_minor + i.written_off_minor, i.kind "
             "FROM unnest(CAST(:payments AS uuid[]), "
             "CAST(:items AS uuid[])) AS w(payment_id, item_id) JOIN open_item i ON i.tenant_id = :tenant AND i.item_id = w.item_id "
-            "WHERE i.open_minor + i.written_off_minor > 0 AND i.kind <> 'credit_note' AND NOT EXISTS (SELECT 1 FROM dismissed_pair d "
+            "WHERE i.open_minor + i.written_off_minor > 0 AND NOT EXISTS (SELECT 1 FROM dismissed_pair d "
             "WHERE d.tenant_id = :tenant AND d.payment_id = w.payment_id AND d.item_id = w.item_id)",
             tenant=tenant_id,
             payments=[pair[0] for pair in wanted],
@@ -80,7 +85,7 @@ async def candidates(conn: AsyncConnection, tenant_id: UUID, payments: Sequence[
     result: dict[UUID, list[Candidate]] = {}
     for payment, (unapplied, found) in said.items():
         result[payment] = [
-            Candidate(rank, lines, {name: value for name, value in one.items() if name not in {"item_id", "lines"}})
+            Candidate(rank, lines, _set_offs(one), {name: value for name, value in one.items() if name not in _OF_ITEMS})
             for rank, one in enumerate(found, 1)
             if (lines := _known(payment, one, items, unapplied))
         ]
@@ -93,16 +98,33 @@ def _lines(one: dict[str, Any]) -> list[dict[str, Any]]:
     return lines
 
 
+def _set_offs(one: dict[str, Any]) -> list[allocations.SetOff]:
+    return [
+        allocations.SetOff(UUID(held["credit_item_id"]), UUID(held["item_id"]), held["amount_minor"]) for held in one.get("set_offs", ())
+    ]
+
+
+def _named(one: dict[str, Any]) -> list[dict[str, Any]]:
+    """Everything that names an item: lines, and the credit notes that are set off."""
+    return [*_lines(one), *({"item_id": held["credit_item_id"]} for held in one.get("set_offs", ()))]
+
+
 def _known(payment: UUID, one: dict[str, Any], items: dict[tuple[UUID, UUID], Any], unapplied: int) -> list[CandidateLine]:
     """The lines of a candidate with what is known of their items; none where one of them is settled or dismissed."""
     lines = []
+    set_offs = _set_offs(one)
+    for held in set_offs:
+        credit = items.get((payment, held.credit_item_id))
+        if credit is None or credit[5] < sum(other.amount_minor for other in set_offs if other.credit_item_id == held.credit_item_id):
+            return []
     for line in _lines(one):
         row = items.get((payment, UUID(line["item_id"])))
-        if row is None:
+        if row is None or row[6] == "credit_note":
             return []
         difference = int(line.get("difference_minor", 0))
         amount = int(line.get("amount_minor", min(unapplied, row[5])))
-        if not 0 < amount <= unapplied or amount + difference > row[5]:
+        beside = sum(held.amount_minor for held in set_offs if held.item_id == row[1])
+        if not amount + beside > 0 or amount > unapplied or amount + difference + beside > row[5]:
             return []
         reason = line.get("reason") if difference else None
         lines.append(CandidateLine(row[1], row[2], row[3], row[4], row[5], amount, difference, reason))
@@ -114,8 +136,12 @@ async def confirm(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, rank
     found = [one for one in (await candidates(conn, tenant_id, [payment_id])).get(payment_id, []) if one.rank == rank]
     if not found:
         raise Problem(404, "candidate-unknown", "There is no such candidate, or its item is settled or dismissed")
-    lines = [allocations.Line(one.item_id, one.amount_minor, one.difference_minor, one.reason) for one in found[0].lines]
-    payment = await allocations.allocate(conn, tenant_id, payment_id, lines, customer_id=None, by=by, now=now, rule=RULE, version=version)
+    lines = [
+        allocations.Line(one.item_id, one.amount_minor, one.difference_minor, one.reason) for one in found[0].lines if one.amount_minor
+    ]
+    payment = await allocations.allocate(
+        conn, tenant_id, payment_id, lines, set_offs=found[0].set_offs, customer_id=None, by=by, now=now, rule=RULE, version=version
+    )
     await learn_payer(conn, tenant_id, payment_id, payment.payer_customer_id, by=by)
     return payment
 

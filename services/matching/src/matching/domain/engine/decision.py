@@ -86,13 +86,13 @@ def designated(one: Hypothesis) -> bool:
 
 
 def decide(hypotheses: Sequence[Hypothesis], threshold: float) -> Decision:
-    """Ranks judged readings and decides. `threshold` is the least confidence that is automatic."""
+    """Ranks judged readings and decides. `threshold` is the least confidence that is automatic; 1: nothing is."""
     ranked = sorted(hypotheses, key=lambda one: (-one.confidence, one.key()))
     if not ranked or ranked[0].confidence < REVIEW_MIN:
         return Decision("unmatched", 0.0, ranked[:SHOWN])
     confidence = certainty(ranked)
     refused = never_automatic(ranked)
-    kind = "auto" if refused is None and confidence >= threshold else "review"
+    kind = "auto" if refused is None and threshold <= confidence and threshold < 1 else "review"
     if kind == "review" and refused is None:
         refused = "not sure enough"
     return Decision(kind, confidence, ranked[:SHOWN], refused if kind == "review" else None, _why_lost(ranked))

@@ -144,7 +144,7 @@ def features(setting: Setting, reading: Reading, all_readings: Sequence[Reading]
     offered = not reading.discounted and reading.money not in {"short", "short_round"} and any(
         line.item.discount_until is not None and line.item.discount_percent and day <= line.item.discount_until for line in lines
     )  # fmt: skip
-    same = [(day - when).days for amount, when in habit.paid if amount == clues.amount_minor]
+    same = [(day - when).days for amount, when in habit.paid if amount == clues.amount_minor and when <= day]
     cost = _COST[reading.rule]
     exact = [
         other

@@ -23,7 +23,7 @@ FORM = 1
 
 
 class InputsError(ValueError):
-    """Stored inputs that cannot be decided on again: says why."""
+    """Inputs that cannot be decided on: says why."""
 
 
 @dataclass(slots=True)
@@ -50,7 +50,10 @@ class Inputs:
 
 
 def conclude(inputs: Inputs, model: Model) -> tuple[Decision, Found]:
-    """Decides. Deterministic: the same inputs and model give the same decision. Raises InputsError for another model."""
+    """Decides. Deterministic: the same inputs and model give the same decision.
+
+    Raises InputsError for another model, and where the engine fails on the inputs: no payment may stop those beside it.
+    """
     if inputs.model != model.name:
         raise InputsError(f"the inputs were decided on by model {inputs.model!r}, this is {model.name!r}")
     index = Index(inputs.customers)
@@ -66,9 +69,12 @@ def conclude(inputs: Inputs, model: Model) -> tuple[Decision, Found]:
     for customer_id, payments in inputs.history.items():
         for one in payments:
             learnt.note(customer_id, one)
-    found = search(inputs.clues, index, learnt)
-    judge(found.hypotheses, model)
-    return decide(found.hypotheses, inputs.threshold), found
+    try:
+        found = search(inputs.clues, index, learnt)
+        judge(found.hypotheses, model)
+        return decide(found.hypotheses, inputs.threshold), found
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise InputsError(f"the engine fails on these inputs: {type(error).__name__}") from error
 
 
 def stored(inputs: Inputs) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""Taking a stored decision again, from what it was taken on."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from shared.web.problems import Problem
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.engine.inputs import InputsError
+from matching.domain.replaying import replay
+from matching.storage.models import shipped
+from matching.storage.rows import fetch
+
+_JSON = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a decision comes to now. `differs` names what of it is not as it was then: nothing, as long as rules and model are the same."""
+
+    rule: str
+    outcome: dict[str, Any]
+    differs: list[str]
+
+
+async def again(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, version: int) -> Replayed:
+    """Replays the decision that made this version of a payment. Nothing is changed.
+
+    Raises Problem: 404 where there is none, 409 where it cannot be replayed, saying why.
+    """
+    rows = await fetch(
+        conn,
+        "SELECT d.rule, CAST(d.evidence AS text), CAST(d.inputs AS text), p.currency FROM decision d JOIN payment p "
+        "USING (tenant_id, payment_id) WHERE d.tenant_id = :tenant AND d.payment_id = :payment AND d.payment_version = :version",
+        tenant=tenant_id,
+        payment=payment_id,
+        version=version,
+    )
+    if not rows:
+        raise Problem(404, "decision-unknown", "There is no such decision")
+    rule, evidence, inputs, currency = rows[0]
+    held = json.loads(evidence)
+    try:
+        now = replay(rule, held, json.loads(inputs) if inputs else None, currency, shipped().model)
+    except InputsError as error:
+        raise Problem(409, "decision-not-replayable", "This decision cannot be taken again", str(error)) from error
+    now = json.loads(_JSON(now))
+    then = {**held, "rule": rule}
+    differs = sorted(name for name in now if now[name] != then.get(name))
+    return Replayed(now.pop("rule"), now, differs)
