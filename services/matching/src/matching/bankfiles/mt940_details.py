@@ -19,6 +19,8 @@ from matching.domain.statements import Amount, Transaction
 
 WRAP = 65
 """Characters of a full line: a word that reaches its end goes on in the next."""
+CHUNK = 60
+"""The same where a bank cuts a coded text in pieces: some count the tag in (61 are left for the first line), some are a little short."""
 _CODED = re.compile(r"\s*([0-9]{3})?([?>~^@|*$%#&!<\\])(?=(?:00|10|2[0-9]|3[0-9]|6[0-5]))", re.ASCII)
 _FIELDS = "(00|10|2[0-9]|3[0-9]|6[0-5]|7[0-9])"
 _KEYS = (
@@ -61,7 +63,7 @@ def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str]) 
     business = None
     if coded and (coded[1] or coded[2] in "?>" or text.count(coded[2]) > 1):
         business = _coded(one, text, coded)
-    elif (joined := join(notes)) and _SLASHED.search(joined):
+    elif (joined := join(notes, CHUNK)) and _SLASHED.search(joined):
         _slashed(one, joined)
     else:
         _plain(one, notes)
@@ -97,14 +99,14 @@ def _classify(one: Transaction, business: str | None) -> None:
         one.kind = "fee" if business in _GERMAN_FEES or code[:4] in _FEE_TYPES else "other"
 
 
-def join(notes: Sequence[str]) -> str:
-    """Wrapped lines as one text: a full line goes on in the next without a space."""
+def join(notes: Sequence[str], full: int = WRAP) -> str:
+    """Wrapped lines as one text: a line of `full` characters or more goes on in the next without a space."""
     text = ""
     for line in notes:
         begun, going_on = _KEY_BEGUN.search(text), _KEY_GOING_ON.match(line)
         if begun and going_on and begun[1] + going_on[1] in _KEY_SET:
             text = text.rstrip()
-        text += line.rstrip() + (" " if len(line) < WRAP or line != line.rstrip() else "")
+        text += line.rstrip() + (" " if len(line) < full or line != line.rstrip() else "")
     return text.strip()
 
 
