@@ -306,3 +306,24 @@ def test_ofx_is_read_however_its_tags_are_written(change):
     (statement,), found = everything(changed.encode())
     assert (statement.verdict(), [one.signed_minor for one in found]) == (None, [10_000, 5_050, -500])
     assert "1001" in " ".join(found[0].remittance)
+
+
+def test_what_no_german_reference_has_room_for_is_text():
+    notes = ":86:159?00RETOURE?20EREF+TFNR 40001 00005?21MTLG:Grund nicht spezifizi?22ert Reject aus Auftrag?23CRED+DE98ZZZ09999999999\r\n"
+    _, (one,) = everything(mt940_of(":61:2603020302C1234,56NTRFNONREF", notes))
+    assert (one.end_to_end_id, one.remittance) == ("TFNR 40001 00005", ["MTLG:Grund nicht spezifiziert Reject aus Auftrag"])
+
+
+def test_a_german_text_that_fills_its_ten_fields_goes_on_behind_the_names():
+    parts = "".join(f"?2{n}{'SVWZ+' if n == 0 else ''}teil{n} " for n in range(10))
+    _, (one,) = everything(mt940_of(":61:2603020302C1234,56NTRFNONREF", f":86:166?00X{parts}IBAN: DE00?32MUELLER?60 37040044?61 ENDE\r\n"))
+    assert one.remittance == ["teil0 teil1 teil2 teil3 teil4 teil5 teil6 teil7 teil8 teil9 IBAN: DE00 37040044 ENDE"]
+    assert one.counterparty_name == "MUELLER"
+
+
+def test_a_dutch_text_cut_in_pieces_is_put_together():
+    first = "/TRTP/SEPA OVERBOEKING/IBAN/NL91ABNA0417164300/NAME/Bakkerij"
+    notes = f":86:{first} \r\n".replace(" \r", "\r") + "en Jansen/REMI/factuur 2026-1/EREF/E-77\r\n"
+    _, (one,) = everything(mt940_of(":61:2603020302C1234,56NTRFNONREF", notes))
+    assert len(first) == 60
+    assert (one.counterparty_name, one.counterparty_iban, one.end_to_end_id) == ("Bakkerijen Jansen", "NL91ABNA0417164300", "E-77")

@@ -259,8 +259,11 @@ def _transaction(record: _Record, currency: str) -> Transaction:
 def _structured(one: Transaction, kind: str, text: str) -> None:
     """A structured communication: the type, then what it holds."""
     if kind in _STRUCTURED:
-        value = text[:12] if kind in {"101", "102"} else text[:25] if kind == "100" else text[:20]
+        width = 12 if kind in {"101", "102"} else 25 if kind == "100" else 20
+        value, more = text[:width], " ".join(text[width:].split())
         known = schemes.reference(value)
+        if more:
+            one.remittance.append(more)
         if known:
             scheme = "OGM" if kind in {"101", "102"} and is_valid("OGM", known.value) else known.scheme
             one.references.append(Reference(f"CODA type {kind}" if scheme == "other" else scheme, known.value))

@@ -11,6 +11,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import accumulate
 
 from matching.bankfiles import schemes
 from matching.bankfiles.amounts import minor_of
@@ -35,6 +36,9 @@ _SEPA = re.compile(r"(EREF|KREF|MREF|CRED|DEBT|SVWZ|ABWA|ABWE|PURP|COAM|OAMT|IBA
 _LABELS = re.compile(
     r"(?:^|\s|/)(IBAN|BIC|NAAM|OMSCHRIJVING|KENMERK|REK|MACHTIGING|INCASSANT|BETALINGSKENM\.?|NAME|NOM|REMITTANCE) ?: ?", re.ASCII
 )
+_REFERENCES = frozenset({"EREF", "KREF", "MREF", "CRED", "DEBT", "RREF"})
+REFERENCE_MAX = 35
+"""Characters of a SEPA reference: a field that comes after so many belongs to no reference any more."""
 IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}", re.ASCII)
 _MONEY = re.compile(r"([A-Z]{3})\s*([0-9]+(?:[.,][0-9]*)?)", re.ASCII)
 _REASONS = re.compile(
@@ -118,16 +122,17 @@ def _coded(one: Transaction, text: str, coded: re.Match[str]) -> str | None:
     for code, value in zip(pieces[1::2], pieces[2::2], strict=True):
         fields[code] = fields.get(code, "") + value
     purpose = [fields[code] for n in range(10) if (code := f"2{n}") in fields]
-    more = "".join(fields.get(code, "") for code in ("60", "61", "62", "63", "64", "65"))
+    more = [fields[code] for code in ("60", "61", "62", "63", "64", "65") if code in fields]
+    if "29" in fields:  # all ten are full: the text goes on
+        purpose, more = [*purpose, *more], []
     one.counterparty_name = " ".join((fields.get("32", "") + fields.get("33", "")).split()) or None
     account = "".join(fields.get("31", "").split()).upper()
     one.counterparty_iban = (account or "".join(fields.get("38", "").split()).upper()) or None
-    words = _SEPA.split("".join(purpose))
-    if len(words) > 1:
-        _sepa(one, words)
+    if _SEPA.search("".join(purpose)):
+        _sepa(one, purpose)
     else:
         one.remittance = [line for part in purpose if (line := " ".join(part.split()))]
-    if said := " ".join(more.split()):
+    if said := " ".join("".join(more).split()):
         one.remittance.append(said)
     if not one.remittance and fields.get("00"):
         one.remittance = [" ".join(fields["00"].split())]
@@ -136,11 +141,18 @@ def _coded(one: Transaction, text: str, coded: re.Match[str]) -> str | None:
     return business
 
 
-def _sepa(one: Transaction, words: Sequence[str]) -> None:
-    """KEY+value parts of a German text; what stands before the first key is text too."""
-    lines = [" ".join(words[0].split())]
-    for key, value in zip(words[1::2], words[2::2], strict=True):
-        text = " ".join(value.split())
+def _sepa(one: Transaction, fields: Sequence[str]) -> None:
+    """KEY+value parts of a German text. What stands before the first key is text too, and what no reference has room for."""
+    whole, ends = "".join(fields), list(accumulate(map(len, fields)))
+    found = list(_SEPA.finditer(whole))
+    lines = [" ".join(whole[: found[0].start()].split())]
+    for match, after in zip(found, [*found[1:], None], strict=True):
+        key, start, end = match[1], match.end(), after.start() if after else len(whole)
+        text = " ".join(whole[start:end].split())
+        if key in _REFERENCES and len(text) > REFERENCE_MAX:
+            cut = max((at for at in ends if start < at < end and len(whole[start:at].strip()) <= REFERENCE_MAX), default=end)
+            lines.append(" ".join(whole[cut:end].split()))
+            text = " ".join(whole[start:cut].split())
         if key == "EREF" and text.upper() not in _NOT_GIVEN:
             one.end_to_end_id = text
         elif key == "MREF":
