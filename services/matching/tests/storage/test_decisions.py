@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matching.domain.engine.inputs import InputsError
 from matching.domain.replaying import replay
+from matching.domain.statements import Amount
 from matching.handlers import matching as engine
 from matching.handlers.payments import unmatch
 from matching.storage.models import shipped
@@ -337,5 +338,39 @@ async def test_an_agreed_discount_is_taken_by_the_terms(world, tenant, make):
     await world.pay(held, 9_700, debtor_iban=iban(1), remittance=["FA2026-00001"], day=date(2026, 3, 4))
     await world.match(tenant)
     assert tuple(await world.one(tenant, "SELECT open_minor, cash_minor, discount_minor FROM open_item")) == (0, 9_700, 300)
+    assert await replayed(world, tenant) == {"document_number": 1}
+    await world.holds()
+
+
+@pytest.mark.parametrize(("amount", "left"), [(9_800, 0), (9_900, 100)])
+async def test_a_reference_with_an_agreed_discount_settles_the_whole_item_and_with_another_deduction_a_part(
+    world, tenant, make, amount, left
+):
+    held = await world.account(tenant)
+    terms = [DiscountTerm(until=date(2026, 3, 20), percent_bp=200)]
+    invoice = make.invoice(tenant, "FA2026-00001", 10_000, customer="C1", due=DAY, discounts=terms, reference="RF18539007547034")
+    await world.feed(identity(tenant, make, 1), invoice)
+    await world.pay(held, amount, "RF18539007547034", debtor_iban=iban(1))
+    await world.match(tenant)
+    assert tuple(await world.one(tenant, "SELECT open_minor, cash_minor FROM open_item")) == (left, amount)
+    assert (await world.one(tenant, "SELECT status FROM payment"))[0] == "matched"
+    await replayed(world, tenant)
+    await world.holds()
+
+
+async def test_what_was_sent_in_the_items_currency_settles_it_at_the_banks_own_rate(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(
+        identity(tenant, make, 1),
+        *(make.invoice(tenant, f"FA2026-0000{n}", 50_000 * n, customer="C1", due=DAY, currency="USD") for n in (1, 2)),
+    )
+    said = {"debtor_iban": iban(1), "remittance": ["FA2026-00001 FA2026-00002"]}
+    await world.pay(held, 138_001, instructed=Amount(150_000, "USD"), **said)
+    await world.match(tenant)
+    rows = await world.rows(tenant, "SELECT invoice_number, open_minor, cash_minor FROM open_item ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("FA2026-00001", 0, 50_000), ("FA2026-00002", 0, 100_000)]
+    parts = await world.rows(tenant, "SELECT amount_minor FROM allocation ORDER BY 1")
+    assert [row[0] for row in parts] == [46_000, 92_001]
+    assert tuple(await world.one(tenant, "SELECT status, rule FROM payment")) == ("matched", "document_number")
     assert await replayed(world, tenant) == {"document_number": 1}
     await world.holds()

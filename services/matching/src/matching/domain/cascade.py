@@ -11,6 +11,7 @@ from datetime import date
 from uuid import UUID
 
 from matching.domain.books import Books, Payment
+from matching.domain.exchange import BANK_RATE, exchange, implied
 
 
 @dataclass(slots=True)
@@ -24,6 +25,8 @@ class Candidate:
     currency: str
     invoice_number: str
     due_date: date
+    inexact: bool = False
+    """Whether the payment may be meant for the whole though its amount is another: a deduction, another currency."""
 
 
 @dataclass(slots=True)
@@ -46,7 +49,8 @@ class Share:
 class Proposal:
     """What was found: items in the order they are to be paid, or the engine's shares, or neither and the reason.
 
-    `party` is the payer where known without the items. `unapplied_minor` is what the engine saw of the payment. `evidence`
+    `party` is the payer where known without the items. `unapplied_minor` is what the engine saw of the payment, `exchanged`
+    says that the items are in the currency that was sent. `evidence`
     explains the engine's decision, `inputs` is what it decided on (both JSON); `clues` are what an item or a customer that comes
     later may be known by: (`document` or `name`, value).
     """
@@ -59,6 +63,7 @@ class Proposal:
     candidates: list[Candidate] = field(default_factory=list)
     candidate_customers: list[UUID] = field(default_factory=list)
     unapplied_minor: int = 0
+    exchanged: bool = False
     evidence: dict[str, object] | None = None
     inputs: str | None = None
     named_customers: list[UUID] = field(default_factory=list)
@@ -103,7 +108,7 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
     The engine's shares are to be as they were seen (`moved`).
     """
     if proposal.shares:
-        return _share_out(books, payment, proposal)
+        return (_exchange_out if proposal.exchanged else _share_out)(books, payment, proposal)
     tenant = payment.tenant_id
     reason = proposal.reason
     allocated = 0
@@ -143,6 +148,21 @@ def netted(lines: Sequence[tuple[UUID, int, int]]) -> tuple[dict[UUID, int], lis
                 left[item] -= step
                 rest -= step
     return {item: left[item] - diff for item, minor, diff in lines if minor > 0}, set_offs
+
+
+def _exchange_out(books: Books, payment: Payment, proposal: Proposal) -> str:
+    """Settles items in another currency by the bank's own rate: what was sent for them is what was received."""
+    money, left = payment.unapplied_minor, sum(share.minor for share in proposal.shares)
+    currency = books.items[payment.tenant_id, proposal.shares[0].item_id].currency
+    rate = implied(money, payment.currency, left, currency)
+    for share in proposal.shares:
+        part = payment.unapplied_minor * share.minor // left  # the last one takes what is left of the rounding
+        left -= share.minor
+        item = books.items[payment.tenant_id, share.item_id]
+        traded = exchange(part, payment.currency, share.minor, currency, rate, BANK_RATE)
+        books.allocate_across(payment, item, proposal.rule, part, traded)
+    payment.rule = proposal.rule
+    return "overpaid"
 
 
 def _share_out(books: Books, payment: Payment, proposal: Proposal) -> str:

@@ -12,6 +12,8 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from shared.money import MAX_MINOR, exponent
 
 _RATE = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,10})?", re.ASCII)
+BANK_RATE = "bank"
+"""The source of a rate that follows from what the payer told his bank to pay and what the bank credited."""
 _PRECISION = 60
 """Digits of the arithmetic: an amount has 19, a rate 19."""
 

@@ -8,11 +8,13 @@ from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import Decision, contributions
 from matching.domain.engine.features import NAMES
 from matching.domain.engine.inputs import Inputs, conclude
-from matching.domain.engine.records import ADVANCE, Hypothesis, Id, Party
+from matching.domain.engine.records import ADVANCE, Clues, Hypothesis, Id, Party
 from matching.domain.engine.search import Found
 
 KNOWN = 0.6
 """How sure an IBAN is a payer's that earlier payments were made from."""
+RATE_MOST = 1_000_000
+"""Minor units of one currency for one of another, at most: more is no rate."""
 CUSTOMERS_MAX = 10
 """Customers that are named as those who may have paid."""
 
@@ -34,12 +36,13 @@ def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID]) -> Propos
     elif best.rule == ADVANCE:
         proposal.rule = proposal.reason = "advance"
         proposal.party = party or UUID(str(best.customer_id))
-    elif any(line.item.currency != inputs.clues.currency for line in best.lines):
+    elif any(line.item.currency != inputs.clues.currency for line in best.lines) and not _exchanged(best, inputs.clues):
         proposal.evidence = {**_explained(decision, model), "decision": "review", "refused": "the items are in another currency"}
         proposal.reason = "currency"
     else:
         proposal.rule = best.rule.split(":")[0]
         proposal.party = party or UUID(str(best.customer_id))
+        proposal.exchanged = best.rule.endswith(":exchanged")
         proposal.shares = [
             Share(
                 UUID(str(line.item.item_id)), accounts[line.item.item_id], inputs.versions[line.item.item_id], abs(line.item.open_minor),
@@ -48,6 +51,16 @@ def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID]) -> Propos
             for line in best.lines
         ]  # fmt: skip
     return proposal
+
+
+def _exchanged(best: Hypothesis, clues: Clues) -> bool:
+    """Whether the items come to just what was sent in their currency, without a deduction: then the bank's own rate settles them."""
+    sent, money = clues.instructed_minor or 0, clues.amount_minor
+    plain = all(
+        line.item.currency == clues.instructed_currency and not line.diff_cents and 0 < sent <= money * line.cents for line in best.lines
+    )
+    likely = sent < money * RATE_MOST and money < sent * RATE_MOST
+    return plain and likely and best.rule.endswith(":exchanged") and sum(line.cents for line in best.lines) == sent
 
 
 def _payer(parties: Sequence[Party]) -> UUID | None:

@@ -50,7 +50,11 @@ def replay(rule: str, evidence: Mapping[str, Any], inputs: Mapping[str, Any] | N
         given = from_stored(inputs)
         proposal = propose(given, model, {item.item_id: _ID for item in (*given.items, *given.settled)})
         money = given.clues.amount_minor
-        items = [(share.item_id, share.open_minor, "credit_note" if share.minor < 0 else "invoice", currency) for share in proposal.shares]
+        currencies = {item.item_id: item.currency for item in given.items}
+        items = [
+            (share.item_id, share.open_minor, "credit_note" if share.minor < 0 else "invoice", currencies[share.item_id])
+            for share in proposal.shares
+        ]
     books = Books()
     books.accounts[_ID, _ID] = Account(_ID, _ID, 0, _ID, _ID, currency, 0, 0, 0)
     payment = _payment(money, currency)

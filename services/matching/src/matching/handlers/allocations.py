@@ -23,7 +23,7 @@ from shared.web.problems import FieldError, Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Exchange, Item, Key, Payment
-from matching.domain.exchange import exchange, implied
+from matching.domain.exchange import BANK_RATE, exchange, implied
 from matching.handlers.limits import limit_of
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
@@ -36,10 +36,6 @@ from matching.storage.rows import fetch
 RULE = "hand"
 ONE_CURRENCY = "The item is in the payment's own currency: nothing is exchanged"
 _JSON = msgspec.json.Encoder().encode
-
-
-BANK_RATE = "bank"
-"""The source of a rate that follows from what the payer told his bank to pay and what the bank credited."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,21 +68,36 @@ class _Gathered:
 
 
 async def decide(conn: AsyncConnection, payments: Sequence[Key], direct: Mapping[Key, Proposal]) -> dict[Key, Proposal]:
-    """The engine's proposal for each payment of the batch that no direct hit decides; `payments` are in payment order."""
+    """The engine's proposal for each payment of the batch that no direct hit decides; `payments` are in payment order.
+
+    Of a direct hit whose amount is another one it is asked whether all of the item is meant (a discount, charges, an exchange); if that
+    is not certain, the hit stands as it is.
+    """
     proposals: dict[Key, Proposal] = {}
     taken: dict[Key, int] = {}
     for first in range(0, len(payments), SLICE):
         batch = payments[first : first + SLICE]
         waiting = await candidates.waiting(conn, batch)
-        asked = [waiting[key] for key in batch if key in waiting and key not in direct]
+        inexact = {key for key in batch if key in direct and any(one.inexact for one in direct[key].targets)}
+        asked = [waiting[key] for key in batch if key in waiting and (key not in direct or key in inexact)]
         gathered = await _gather(conn, asked) if asked else None
         cases = {(case.asked.tenant_id, case.asked.payment_id): case for case in gathered.cases} if gathered else {}
         for key in batch:
-            if (hit := direct.get(key)) is not None and key in waiting:
+            hit = direct.get(key)
+            if gathered is not None and key in cases:
+                proposal = await asyncio.to_thread(_propose, cases[key], gathered, taken)
+                if hit is None or {one.item_id for one in hit.targets} <= {share.item_id for share in proposal.shares}:
+                    proposals[key] = proposal
+                    _take(taken, key[0], proposal)
+                    continue
+            if hit is not None and key in waiting:
                 _take_direct(taken, key[0], hit, waiting[key].unapplied_minor)
-            elif gathered is not None and key in cases:
-                proposals[key] = await asyncio.to_thread(_propose, cases[key], gathered, taken)
     return proposals
+
+
+def _take(taken: dict[Key, int], tenant: UUID, proposal: Proposal) -> None:
+    for share in proposal.shares:
+        taken[tenant, share.item_id] = taken.get((tenant, share.item_id), 0) + abs(share.minor)
 
 
 def _take_direct(taken: dict[Key, int], tenant: UUID, hit: Proposal, money: int) -> None:
@@ -187,6 +202,7 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
             asked.payment_id, asked.booking_date, asked.unapplied_minor, asked.currency, account, asked.debtor_name, asked.debtor_iban,
             None if asked.end_to_end_id == "NOTPROVIDED" else asked.end_to_end_id,
             fold(asked.structured_reference) if asked.structured_reference else None, list(asked.remittance),
+            asked.instructed_minor, asked.instructed_currency if asked.instructed_minor else None,
         ),
         asked.threshold if asked.threshold is not None else model.threshold,
         model.name,
@@ -231,8 +247,8 @@ def _open_item(one: Seen, taken: int, asked: Waiting) -> OpenItem:
     )  # fmt: skip
 
 
-def _propose(case: _Case, gathered: _Gathered, taken: dict[Key, int]) -> Proposal:
-    """Decides on one payment, and takes what it settles from what the next ones see."""
+def _propose(case: _Case, gathered: _Gathered, taken: Mapping[Key, int]) -> Proposal:
+    """Decides on one payment; `taken` is what those before it in the batch take of items."""
     model = shipped().model
     inputs, accounts = _inputs(case, gathered, taken, model)
     try:
@@ -244,7 +260,4 @@ def _propose(case: _Case, gathered: _Gathered, taken: dict[Key, int]) -> Proposa
     proposal.inputs = _ENCODE(stored(inputs)).decode()
     proposal.named_customers = [person.customer_id for person in case.people]
     proposal.clues = wanted_keys(case.written(), case.asked.debtor_name)
-    for share in proposal.shares:
-        key = (case.asked.tenant_id, share.item_id)
-        taken[key] = taken.get(key, 0) + abs(share.minor)
     return proposal

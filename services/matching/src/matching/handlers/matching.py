@@ -120,7 +120,7 @@ async def _propose(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, 
     """The proposal for each payment that can still be decided on."""
     found = await candidates.direct(conn, payments)
     proposals = {key: direct(hits) for key, hits in found.items()}
-    if len(proposals) < len(payments):
+    if len(proposals) < len(payments) or any(one.inexact for hits in found.values() for _, one in hits):
         proposals.update(await decide(conn, payments, proposals))
     return proposals
 

@@ -2,7 +2,8 @@
 
 Rules:
 - candidates are those of the latest decision, in its order, less what was dismissed or is settled meanwhile; what was
-  written off is one too, for money that comes after all reverses it;
+  written off is one too, for money that comes after all reverses it; what is in another currency needs a rate: it is allocated
+  by hand;
 - confirming one allocates it as it is shown, and is learnt: the payer's IBAN and name are the customer's from now on;
 - dismissing one is final: this pair is never proposed again.
 """
@@ -75,6 +76,7 @@ async def candidates(conn: AsyncConnection, tenant_id: UUID, payments: Sequence[
             "SELECT w.payment_id, i.item_id, i.customer_id, i.invoice_number, i.due_date, i.open_minor + i.written_off_minor, i.kind "
             "FROM unnest(CAST(:payments AS uuid[]), "
             "CAST(:items AS uuid[])) AS w(payment_id, item_id) JOIN open_item i ON i.tenant_id = :tenant AND i.item_id = w.item_id "
+            "JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = w.payment_id AND p.currency = i.currency "
             "WHERE i.open_minor + i.written_off_minor > 0 AND NOT EXISTS (SELECT 1 FROM dismissed_pair d "
             "WHERE d.tenant_id = :tenant AND d.payment_id = w.payment_id AND d.item_id = w.item_id)",
             tenant=tenant_id,

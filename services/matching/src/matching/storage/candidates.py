@@ -31,8 +31,12 @@ _BATCH = (
     "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p"
 )
 
+DEDUCTION_MAX = 5_000
+"""Minor units that a payment may lack of what it names and still be meant for the whole: charges, rounding."""
 _DIRECT = (
-    f"SELECT p.tenant_id, p.payment_id, r.rule, {_ITEM} FROM {_BATCH} "  # noqa: S608 - our own text
+    f"SELECT p.tenant_id, p.payment_id, r.rule, {_ITEM}, i.currency <> p.currency OR (p.unapplied_minor < i.open_minor "  # noqa: S608 - our own text
+    f"AND (i.open_minor - p.unapplied_minor <= {DEDUCTION_MAX} OR EXISTS (SELECT 1 FROM item_discount d WHERE d.tenant_id = i.tenant_id "
+    f"AND d.item_id = i.item_id))) FROM {_BATCH} "
     "CROSS JOIN LATERAL (SELECT 'structured_reference' AS rule, item_id FROM item_reference WHERE tenant_id = p.tenant_id "
     "AND entity_id = p.entity_id AND value = p.structured_reference AND kind = 'structured' "
     "UNION ALL SELECT 'virtual_iban_invoice', invoice_id FROM virtual_iban WHERE tenant_id = p.tenant_id "
@@ -85,6 +89,8 @@ class Waiting:
     end_to_end_id: str | None
     debtor_name: str | None
     debtor_iban: str | None
+    instructed_minor: int | None
+    instructed_currency: str | None
     virtual_iban: str | None
     owner: UUID | None
     payer: UUID | None
@@ -97,7 +103,8 @@ async def waiting(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, W
     rows = await fetch(
         conn,
         "SELECT p.tenant_id, p.payment_id, p.entity_id, p.currency, p.unapplied_minor, p.booking_date, p.structured_reference, "  # noqa: S608 - our own text
-        "p.remittance, p.end_to_end_id, p.debtor_name, p.debtor_iban, v.iban, coalesce("
+        "p.remittance, p.end_to_end_id, p.debtor_name, p.debtor_iban, "
+        "CASE WHEN p.unapplied_minor = p.amount_minor THEN p.instructed_minor END, p.instructed_currency, v.iban, coalesce("
         f"{survivor('v.tenant_id', 'v.customer_id')}, (SELECT i.customer_id FROM open_item i WHERE i.tenant_id = v.tenant_id "
         "AND i.item_id = v.invoice_id), (SELECT n.customer_id FROM payment_instruction n WHERE n.tenant_id = v.tenant_id "
         f"AND n.virtual_iban_id = v.virtual_iban_id)), {survivor('p.tenant_id', 'p.payer_customer_id')}, "
