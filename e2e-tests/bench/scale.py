@@ -43,6 +43,8 @@ POPULAR = 9_900
 """What every tenth item costs."""
 UNLIKE_MAX = 0.03
 """Share of the payments that may be decided otherwise with more items."""
+AGENT = "FR7630004000031234567890143"
+"""One account from which many pay."""
 OWED_BY_NOBODY = 123_456_789
 _AMOUNT = f"CASE WHEN n % 10 = 3 THEN {POPULAR} ELSE 1000 + (n::bigint * 48271 % 499979) END"
 
@@ -107,22 +109,20 @@ def _payment(number: int, items: int) -> Entry:
     known, amount = f"DE00{customer:018}", _amount(item)
     references: list[Reference] = []
     text: list[str] = []
-    iban: str | None = "FR7630004000031234567890143"
+    iban: str | None = known
     name = "Zahlstelle Nord"
     if kind < 10:  # noqa: PLR2004
         references = [Reference("other", f"REF{item}")]
     elif kind < 14:  # noqa: PLR2004
-        text, iban = [f"RECHNUNG FA2026-{item:07} VOM 12.01."], known
-    elif kind < 16:  # noqa: PLR2004
-        iban = known
+        text = [f"RECHNUNG FA2026-{item:07} VOM 12.01."]
     elif kind == 16:  # noqa: PLR2004
-        text = [f"FACTURE FA 2026 {item:07}"]
+        text, iban = [f"FACTURE FA 2026 {item:07}"], AGENT
     elif kind == 17:  # noqa: PLR2004
         iban, name = None, _name(customer)
     elif kind == 18:  # noqa: PLR2004
-        amount, text = OWED_BY_NOBODY + number, ["SAMMELZAHLUNG"]
-    else:
-        amount = POPULAR
+        amount, text, iban = OWED_BY_NOBODY + number, ["SAMMELZAHLUNG"], f"FR00{number:023}"
+    elif kind == 19:  # noqa: PLR2004
+        amount, iban = POPULAR, f"FR00{number:023}"
     transaction = Transaction(
         kind="payment", credit=True, amount_minor=amount, currency="EUR", day=DAY, booking_date=DAY, value_date=DAY,
         bank_reference=f"B{number:07}", references=references, remittance=text, counterparty_name=name, counterparty_iban=iban,

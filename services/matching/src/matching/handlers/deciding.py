@@ -21,6 +21,7 @@ from matching.domain.engine.index import VALUE_MIN, wanted_keys, written_keys
 from matching.domain.engine.inputs import Inputs, InputsError, stored
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.records import Clues, Customer, Id, OpenItem
+from matching.domain.engine.search import SHARED_MAX
 from matching.domain.engine.text import Text, fold, read
 from matching.domain.proposing import propose
 from matching.storage import candidates
@@ -165,7 +166,8 @@ def _pointed(case: _Case) -> dict[UUID, None]:
     asked = case.asked
     signs: list[UUID] = [one for one in (asked.owner, asked.payer) if one is not None]
     order = (candidates.OWN, candidates.ALIAS_IBAN, candidates.PAST, candidates.ALIAS_NAME, candidates.NUMBER)
-    signs += [customer for how in order for customer in case.known.get(how, ())]
+    # what came from many customers' account points to none of them: to the engine it is nobody's
+    signs += [customer for how in order if len(case.known.get(how, ())) <= SHARED_MAX for customer in case.known.get(how, ())]
     return dict.fromkeys([*signs, *case.documents.values(), *case.known.get(candidates.NAME, ()), *case.priced.values()])
 
 

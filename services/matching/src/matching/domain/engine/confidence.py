@@ -41,15 +41,14 @@ class Model:
 
     def explained(self, features: Sequence[float]) -> dict[str, float]:
         """What each piece of evidence added to the log-odds or took from them; those that moved nothing are left out."""
-        steps: dict[str, float] = {}
+        steps = [0.0] * len(NAMES)
         for at, limits, left, right, values in self.trees:
             node = 0
             while at[node] >= 0:
                 following = left[node] if features[at[node]] <= limits[node] else right[node]
-                name = NAMES[at[node]]
-                steps[name] = steps.get(name, 0.0) + values[following] - values[node]
+                steps[at[node]] += values[following] - values[node]
                 node = following
-        return {name: step for name, step in steps.items() if abs(step) > 0.005}  # noqa: PLR2004 - rounds to 0.01
+        return {name: step for name, step in zip(NAMES, steps, strict=True) if abs(step) > 0.005}  # noqa: PLR2004 - rounds to 0.01
 
     def as_dict(self) -> dict[str, Any]:
         """The model as JSON can hold it."""

@@ -46,7 +46,8 @@ def fold(value: str) -> str:
     """Upper case letters and digits only, with letters that are written for digits read as those."""
     if not value.isascii():
         value = unicodedata.normalize("NFKD", value)
-    return "".join(_WORDS.findall(value.upper())).translate(_FOLD)
+    value = value.upper()
+    return (value if value.isascii() and value.isalnum() else "".join(_WORDS.findall(value))).translate(_FOLD)
 
 
 @dataclass(slots=True)
