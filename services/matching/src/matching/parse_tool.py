@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from matching.bankfiles import BankFileError, NotAStatementError, detect, read
+from matching.bankfiles import BankFileError, NotAStatementError, detect, is_packed, read
 from matching.domain.statements import Amount, Entry, Ordinals, Statement, Transaction
 
 UNUSABLE = 2
@@ -52,7 +52,7 @@ def _report(path: Path, file: BinaryIO) -> dict[str, object]:
     """Prints the transactions of a file; returns its summary."""
     summary = _Summary(str(path))
     try:
-        summary.format = detect(file)
+        summary.format = is_packed(file) or detect(file)
         ordinals = Ordinals()
         for statement, entry in read(file):
             if entry is None:

@@ -1,6 +1,8 @@
 """Bank files of every format over the HTTP API, files of any size, quarantine and its two ways out, and what never came."""
 
 import asyncio
+import io
+import zipfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import date, timedelta
@@ -326,3 +328,21 @@ async def test_a_number_of_two_accounts_names_neither(tenant, make, client_of):
     for number in ("0123456789", "00123456789"):
         assert (await client.post("/v1/bank-accounts", json=numbered(make, tenant, number))).status_code == 200
     assert (await post_file(client, samples.bai2())).json()["code"] == "account-unknown"
+
+
+async def test_an_archive_of_statements_is_booked_whole_or_not_at_all(world, tenant, make, client_of):
+    client = await client_of(tenant)
+    await put_account(client, make, tenant, samples.ACCOUNTS["camt"])
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("2026-03-02.xml", samples.camt())
+        archive.writestr("2026-03-02.052.xml", samples.camt("052"))
+    answer = await post_file(client, packed.getvalue(), "application/zip")
+    assert answer.status_code == 201, answer.text
+    assert [(one["verdict"], one["new_payments"]) for one in answer.json()["statements"]] == [("booked", 2), ("booked", 0)]
+    with zipfile.ZipFile(packed, "a") as archive:
+        archive.writestr("readme.txt", "hello")
+    refused = await post_file(client, packed.getvalue(), "application/zip")
+    assert (refused.status_code, refused.json()["code"]) == (422, "bank-file-unreadable")
+    assert "file 3 of the archive" in refused.json()["detail"]
+    await world.holds()

@@ -28,7 +28,7 @@ ROUTER = Router(prefix="/v1", tags=["bank"])
 Writer = Annotated[Caller, requires("bank:write")]
 Reader = Annotated[Caller, requires("bank:read")]
 Verdict = Literal["booked", "importing", "rejected", "duplicate"]
-_MEDIA = {"application/xml", "text/xml", "text/plain", "application/octet-stream"}
+_MEDIA = {"application/xml", "text/xml", "text/plain", "application/octet-stream", "application/zip", "application/gzip"}
 MAX_BYTES = 256 * 1024 * 1024
 _IN_MEMORY = 4 * 1024 * 1024
 _BODY: dict[str, Any] = {
@@ -111,7 +111,9 @@ async def post_file(request: Request, caller: Writer) -> Response:
     """
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media not in _MEDIA:
-        raise Problem(415, "media-type-unsupported", "A bank file is application/xml, text/plain or application/octet-stream")
+        raise Problem(
+            415, "media-type-unsupported", "A bank file is application/xml, text/plain, application/zip or application/octet-stream"
+        )
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spooled:
         digest = hashlib.sha256()
         async for chunk in request.stream():

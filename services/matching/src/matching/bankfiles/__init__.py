@@ -4,7 +4,8 @@ One module per family of formats, one normalised form for all (`matching.domain.
 never round, never guess: an entry that cannot be read makes its statement wrong, a file that cannot be read raises BankFileError.
 """
 
+from matching.bankfiles.archives import is_packed
 from matching.bankfiles.detection import MAX_BYTES, detect, read
 from matching.bankfiles.errors import BankFileError, NotAStatementError
 
-__all__ = ["MAX_BYTES", "BankFileError", "NotAStatementError", "detect", "read"]
+__all__ = ["MAX_BYTES", "BankFileError", "NotAStatementError", "detect", "is_packed", "read"]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from matching.bankfiles import aeb43, bai2, camt, cfonb, coda, mt940, ofx, texts
+from matching.bankfiles import aeb43, archives, bai2, camt, cfonb, coda, mt940, ofx, texts
 from matching.bankfiles.errors import BankFileError, NotAStatementError
 from matching.domain.statements import Item
 
@@ -81,6 +81,19 @@ def read(file: BinaryIO) -> Iterator[Item]:
     file.seek(0, 2)
     if file.tell() > MAX_BYTES:
         raise BankFileError(f"the file is larger than {MAX_BYTES} bytes")
+    if archives.is_packed(file) is None:
+        yield from _read(file)
+        return
+    for number, member in enumerate(archives.unpacked(file, MAX_BYTES), 1):
+        try:
+            yield from _read(member)
+        except NotAStatementError:
+            raise
+        except BankFileError as error:
+            raise BankFileError(f"file {number} of the archive: {error}") from None
+
+
+def _read(file: BinaryIO) -> Iterator[Item]:
     reader = _READERS[detect(file)]
     empty = True
     for item in reader(file):
