@@ -204,8 +204,8 @@ async def test_what_no_direct_hit_decides_takes_a_fixed_number_of_statements(wor
         before = world.database.statements
         await world.match(tenant)
         taken.append(world.database.statements - before)
-    # the hot way's eight, the engine's nine, the payers' accounts (two), what waits, forgets what waited, is looked at again
-    assert max(taken) <= 8 + 9 + 2 + 3, taken
+    # the hot way's eight, the engine's ten, the payers' accounts (two), what waits, forgets what waited, is looked at again
+    assert max(taken) <= 8 + 10 + 2 + 3, taken
     assert (await world.one(tenant, "SELECT count(*) FROM payment WHERE status = 'matched'"))[0] == 153
     await world.holds()
 
@@ -373,4 +373,25 @@ async def test_what_was_sent_in_the_items_currency_settles_it_at_the_banks_own_r
     assert [row[0] for row in parts] == [46_000, 92_001]
     assert tuple(await world.one(tenant, "SELECT status, rule FROM payment")) == ("matched", "document_number")
     assert await replayed(world, tenant) == {"document_number": 1}
+    await world.holds()
+
+
+async def test_a_named_item_in_another_currency_is_settled_at_a_rate_near_those_seen_and_not_at_another(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(
+        identity(tenant, make, 1),
+        *(make.invoice(tenant, f"FA2026-0000{n}", 100_000, customer="C1", due=DAY, currency="USD") for n in range(1, 6)),
+    )
+    for n, rate in enumerate((92_000, 92_300, 92_100), 1):
+        sent = Amount(100_000, "USD")
+        await world.pay(held, rate, debtor_iban=iban(1), remittance=[f"FA2026-0000{n}"], number=n, instructed=sent)
+    await world.match(tenant)
+    near = await world.pay(held, 92_200, debtor_iban=iban(1), remittance=["FA2026-00004"], number=4)
+    far = await world.pay(held, 70_000, debtor_iban=iban(1), remittance=["FA2026-00005"], number=5)
+    await world.match(tenant)
+    rows = await world.rows(tenant, "SELECT payment_id, status FROM payment WHERE payment_id IN (:near, :far)", near=near, far=far)
+    assert {row[0]: row[1] for row in rows} == {near: "matched", far: "unapplied"}
+    told = await world.one(tenant, "SELECT rate_source, difference_minor FROM allocation_exchange WHERE payment_id = :near", near=near)
+    assert tuple(told) == ("usual", 0)
+    await replayed(world, tenant)
     await world.holds()

@@ -1,10 +1,12 @@
 """The engine's readings: what a payer wrote and paid, against one customer's items."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from datetime import date, timedelta
 from itertools import combinations
 from math import expm1
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 from matching.domain.engine.combinations import few, runs
 from matching.domain.engine.decision import decide, never_automatic
 from matching.domain.engine.features import NAMES
-from matching.domain.engine.habits import Habit, Learnt
+from matching.domain.engine.habits import Habit, Learnt, Settled
 from matching.domain.engine.index import Index
+from matching.domain.engine.inputs import Inputs, InputsError, from_stored, stored
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.payment_runs import Withheld, ways
 from matching.domain.engine.records import Clues, Customer, OpenItem
@@ -21,6 +24,7 @@ from matching.domain.engine.search import search
 from matching.domain.engine.text import forms, name_items, read
 
 DAY = date(2026, 3, 10)
+PAYMENT, CUSTOMER, ITEM = (UUID(int=number) for number in (1, 2, 3))
 
 
 def item(number: str, amount: int, due: int = 0, **more) -> OpenItem:
@@ -268,3 +272,31 @@ def test_sets_add_up_and_one_that_is_there_is_found(amounts, data):
 @given(st.text(alphabet="ABCDEFGH0123456789-/. ", min_size=1, max_size=20))
 def test_forms_of_any_number_are_whole_and_folded(number):
     assert all(form == form.upper() and len(form) <= 20 for form, _ in forms(number))
+
+
+def test_a_payment_that_is_looked_at_after_later_ones_does_not_count_them_as_paid_before():
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    index.add_item(item("FA2024-00001", 500))
+    learnt = Learnt()
+    learnt.note("C1", Settled(500, DAY + timedelta(days=1), 1, 1, DAY, DAY))
+    (exact,) = [one for one in search(clues(500), index, learnt).hypotheses if one.rule == "exact_amount:exact"]
+    assert dict(zip(NAMES, exact.features, strict=True))["paid_same_lately"] == 0
+
+
+def test_stored_inputs_are_what_they_were():
+    given_ = Inputs(
+        Clues(PAYMENT, DAY, 500, "EUR", debtor_iban="FR76A", debtor_name="Dupont", remittance=["FA2024-00001"]), 0.9, "m",
+        [Customer(CUSTOMER, "10001", "Dupont SARL", "EUR", ["FR76A"], None, CUSTOMER)],
+        [OpenItem(ITEM, CUSTOMER, "FA2024-00001", "EUR", DAY, DAY, 500, 500, ("A1",), "RF18", 2.0, DAY, 10)], [],
+        {CUSTOMER: 2}, {CUSTOMER: 1}, {CUSTOMER: [Settled(500, DAY, 1, 1, DAY, DAY, silent=True)]}, {1500: 3}, {"USD": (0.9, 0.93, 4)},
+        {ITEM: 7}, ["words of a long text"],
+    )  # fmt: skip
+    assert from_stored(json.loads(json.dumps(stored(given_), default=str))) == given_
+
+
+@pytest.mark.parametrize(
+    ("held", "why"), [(None, "erased"), ({"form": 99}, "form 99"), ({"form": 1, "model": "other"}, "missing or broken")]
+)
+def test_inputs_that_cannot_be_decided_on_say_why(held, why):
+    with pytest.raises(InputsError, match=why):
+        from_stored(held)

@@ -49,8 +49,8 @@ class Share:
 class Proposal:
     """What was found: items in the order they are to be paid, or the engine's shares, or neither and the reason.
 
-    `party` is the payer where known without the items. `unapplied_minor` is what the engine saw of the payment, `exchanged`
-    says that the items are in the currency that was sent. `evidence`
+    `party` is the payer where known without the items. `unapplied_minor` is what the engine saw of the payment, `rate_source`
+    who says what items in another currency cost. `evidence`
     explains the engine's decision, `inputs` is what it decided on (both JSON); `clues` are what an item or a customer that comes
     later may be known by: (`document` or `name`, value).
     """
@@ -63,7 +63,7 @@ class Proposal:
     candidates: list[Candidate] = field(default_factory=list)
     candidate_customers: list[UUID] = field(default_factory=list)
     unapplied_minor: int = 0
-    exchanged: bool = False
+    rate_source: str | None = None
     evidence: dict[str, object] | None = None
     inputs: str | None = None
     named_customers: list[UUID] = field(default_factory=list)
@@ -108,7 +108,7 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
     The engine's shares are to be as they were seen (`moved`).
     """
     if proposal.shares:
-        return (_exchange_out if proposal.exchanged else _share_out)(books, payment, proposal)
+        return (_exchange_out if proposal.rate_source else _share_out)(books, payment, proposal)
     tenant = payment.tenant_id
     reason = proposal.reason
     allocated = 0
@@ -151,7 +151,7 @@ def netted(lines: Sequence[tuple[UUID, int, int]]) -> tuple[dict[UUID, int], lis
 
 
 def _exchange_out(books: Books, payment: Payment, proposal: Proposal) -> str:
-    """Settles items in another currency by the bank's own rate: what was sent for them is what was received."""
+    """Settles items in another currency whole for what was received: nothing is gained or lost by that rate."""
     money, left = payment.unapplied_minor, sum(share.minor for share in proposal.shares)
     currency = books.items[payment.tenant_id, proposal.shares[0].item_id].currency
     rate = implied(money, payment.currency, left, currency)
@@ -159,7 +159,7 @@ def _exchange_out(books: Books, payment: Payment, proposal: Proposal) -> str:
         part = payment.unapplied_minor * share.minor // left  # the last one takes what is left of the rounding
         left -= share.minor
         item = books.items[payment.tenant_id, share.item_id]
-        traded = exchange(part, payment.currency, share.minor, currency, rate, BANK_RATE)
+        traded = exchange(part, payment.currency, share.minor, currency, rate, proposal.rate_source or BANK_RATE)
         books.allocate_across(payment, item, proposal.rule, part, traded)
     payment.rule = proposal.rule
     return "overpaid"

@@ -10,9 +10,12 @@ from matching.domain.engine.features import NAMES
 from matching.domain.engine.inputs import Inputs, conclude
 from matching.domain.engine.records import ADVANCE, Clues, Hypothesis, Id, Party
 from matching.domain.engine.search import Found
+from matching.domain.exchange import BANK_RATE
 
 KNOWN = 0.6
 """How sure an IBAN is a payer's that earlier payments were made from."""
+USUAL_RATE = "usual"
+"""The source of a rate that nobody stated, near those seen lately."""
 RATE_MOST = 1_000_000
 """Minor units of one currency for one of another, at most: more is no rate."""
 CUSTOMERS_MAX = 10
@@ -36,13 +39,14 @@ def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID]) -> Propos
     elif best.rule == ADVANCE:
         proposal.rule = proposal.reason = "advance"
         proposal.party = party or UUID(str(best.customer_id))
-    elif any(line.item.currency != inputs.clues.currency for line in best.lines) and not _exchanged(best, inputs.clues):
+    elif any(line.item.currency != inputs.clues.currency for line in best.lines) and _rate_of(best, inputs.clues) is None:
         proposal.evidence = {**_explained(decision, model), "decision": "review", "refused": "the items are in another currency"}
         proposal.reason = "currency"
     else:
         proposal.rule = best.rule.split(":")[0]
         proposal.party = party or UUID(str(best.customer_id))
-        proposal.exchanged = best.rule.endswith(":exchanged")
+        if best.lines[0].item.currency != inputs.clues.currency:
+            proposal.rate_source = _rate_of(best, inputs.clues)
         proposal.shares = [
             Share(
                 UUID(str(line.item.item_id)), accounts[line.item.item_id], inputs.versions[line.item.item_id], abs(line.item.open_minor),
@@ -53,14 +57,19 @@ def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID]) -> Propos
     return proposal
 
 
-def _exchanged(best: Hypothesis, clues: Clues) -> bool:
-    """Whether the items come to just what was sent in their currency, without a deduction: then the bank's own rate settles them."""
-    sent, money = clues.instructed_minor or 0, clues.amount_minor
-    plain = all(
-        line.item.currency == clues.instructed_currency and not line.diff_cents and 0 < sent <= money * line.cents for line in best.lines
-    )
-    likely = sent < money * RATE_MOST and money < sent * RATE_MOST
-    return plain and likely and best.rule.endswith(":exchanged") and sum(line.cents for line in best.lines) == sent
+def _rate_of(best: Hypothesis, clues: Clues) -> str | None:
+    """Where the rate comes from at which items in another currency are settled whole, without a deduction; None where nobody knows one.
+
+    The bank's own, where it says what was sent; else what was received for them, where that is near the rates seen.
+    """
+    sent, money = sum(line.cents for line in best.lines), clues.amount_minor
+    currencies = {line.item.currency for line in best.lines}
+    plain = len(currencies) == 1 and all(not line.diff_cents and 0 < sent <= money * line.cents for line in best.lines)
+    if not plain or sent >= money * RATE_MOST or money >= sent * RATE_MOST:
+        return None
+    if best.rule.endswith(":exchanged") and currencies == {clues.instructed_currency} and sent == clues.instructed_minor:
+        return BANK_RATE
+    return USUAL_RATE if best.rule.endswith(":rate") else None
 
 
 def _payer(parties: Sequence[Party]) -> UUID | None:

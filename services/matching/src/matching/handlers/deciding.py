@@ -1,6 +1,6 @@
 """Feeding the matching engine with what is known of payments, a batch at a time, and turning its decisions into proposals.
 
-A payment is decided on as if those before it in the batch had been carried out already. Nine statements a slice of the batch,
+A payment is decided on as if those before it in the batch had been carried out already. Ten statements a slice of the batch,
 whatever is in it; the deciding itself runs in a thread, so that the service goes on listening.
 """
 
@@ -66,6 +66,7 @@ class _Gathered:
     items: dict[tuple[UUID, UUID, UUID], list[Seen]]
     history: dict[Key, list[Settled]]
     charges: dict[UUID, dict[int, int]]
+    rates: dict[tuple[UUID, str], dict[str, tuple[float, float, int]]]
 
 
 async def decide(conn: AsyncConnection, payments: Sequence[Key], direct: Mapping[Key, Proposal]) -> dict[Key, Proposal]:
@@ -125,7 +126,14 @@ async def _gather(conn: AsyncConnection, asked: Sequence[Waiting]) -> _Gathered:
     payers = sorted({(tenant, customer) for tenant, _, customer in debtors})
     rows = await candidates.history(conn, payers, [(one.tenant_id, one.payment_id) for one in asked])
     history = {key: [_settled(row) for row in held] for key, held in rows.items()}
-    return _Gathered(cases, items, history, await candidates.charges(conn, [one.tenant_id for one in asked]))
+    tenants = [one.tenant_id for one in asked]
+    return _Gathered(
+        cases,
+        items,
+        history,
+        await candidates.charges(conn, tenants),
+        await candidates.rates(conn, tenants, max(one.booking_date for one in asked)),
+    )
 
 
 def _settled(row: tuple[object, ...]) -> Settled:
@@ -209,6 +217,7 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
         asked.threshold if asked.threshold is not None else model.threshold,
         model.name,
         charges=gathered.charges.get(tenant, {}),
+        rates=gathered.rates.get((tenant, asked.currency), {}),
         left_out=list(case.left_out),
     )  # fmt: skip
     accounts: dict[Id, UUID] = {}

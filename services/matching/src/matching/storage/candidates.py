@@ -72,6 +72,9 @@ SETTLED_MAX = 40
 HISTORY_MAX = 24
 """Payments of one customer that tell of its habits."""
 CHARGES_MAX = 500
+RATES_MAX = 500
+RATES_DAYS = 120
+"""How long ago payments in another currency still tell of its rate, of so many that are looked at."""
 
 
 @dataclass(slots=True)
@@ -339,6 +342,27 @@ async def charges(conn: AsyncConnection, tenants: Iterable[UUID]) -> dict[UUID, 
     found: dict[UUID, dict[int, int]] = {}
     for tenant, amount, times in rows:
         found.setdefault(tenant, {})[amount] = times
+    return found
+
+
+async def rates(conn: AsyncConnection, tenants: Iterable[UUID], day: date) -> dict[tuple[UUID, str], dict[str, tuple[float, float, int]]]:
+    """What items' currencies cost before a day, per tenant and currency of the payment: lowest, highest, how often (minor units)."""
+    rows = await fetch(
+        conn,
+        "SELECT k.tenant_id, c.paid_in, c.owed_in, CAST(min(c.price) AS float8), CAST(max(c.price) AS float8), CAST(count(*) AS int) "  # noqa: S608 - our own text
+        "FROM unnest(CAST(:tenants AS uuid[])) AS k(tenant_id) CROSS JOIN LATERAL (SELECT p.currency AS paid_in, i.currency AS owed_in, "
+        "CAST(a.amount_minor AS numeric) / x.item_amount_minor AS price FROM (SELECT * FROM allocation_exchange "
+        f"WHERE tenant_id = k.tenant_id LIMIT {RATES_MAX}) x JOIN allocation a ON a.tenant_id = x.tenant_id "
+        "AND a.payment_id = x.payment_id AND a.item_id = x.item_id JOIN payment p ON p.tenant_id = x.tenant_id "
+        f"AND p.payment_id = x.payment_id AND p.booking_date BETWEEN CAST(:day AS date) - {RATES_DAYS} AND :day "
+        "JOIN open_item i ON i.tenant_id = x.tenant_id AND i.item_id = x.item_id) c "
+        "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+        tenants=sorted(set(tenants)),
+        day=day,
+    )
+    found: dict[tuple[UUID, str], dict[str, tuple[float, float, int]]] = {}
+    for tenant, paid_in, owed_in, low, high, times in rows:
+        found.setdefault((tenant, paid_in), {})[owed_in] = (low, high, times)
     return found
 
 

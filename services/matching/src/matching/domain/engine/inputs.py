@@ -32,7 +32,8 @@ class Inputs:
 
     `items` are open, in due order, `settled` no more, oldest first. `ibans` and `names` say how often who paid from the payment's
     account or under its payer's name; `history` holds what customers' last payments tell of their habits, oldest first;
-    `charges` how often which bank charge was seen. `versions` are those of the items; `left_out` says what was too much to look at.
+    `charges` how often which bank charge was seen, `rates` what an item's currency cost in the payment's: lowest, highest, how often
+    (minor units for one of the item's). `versions` are those of the items; `left_out` says what was too much to look at.
     """
 
     clues: Clues
@@ -45,6 +46,7 @@ class Inputs:
     names: dict[Id, int] = field(default_factory=dict)
     history: dict[Id, list[Settled]] = field(default_factory=dict)
     charges: dict[int, int] = field(default_factory=dict)
+    rates: dict[str, tuple[float, float, int]] = field(default_factory=dict)
     versions: dict[Id, int] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
 
@@ -61,7 +63,7 @@ def conclude(inputs: Inputs, model: Model) -> tuple[Decision, Found]:
         index.add_item(item)
     for item in inputs.settled:
         index.add_settled(item)
-    learnt = Learnt(charges=Counter(inputs.charges))
+    learnt = Learnt(charges=Counter(inputs.charges), rates={(inputs.clues.currency, other): seen for other, seen in inputs.rates.items()})
     if inputs.clues.debtor_iban and inputs.ibans:
         learnt.ibans[inputs.clues.debtor_iban] = Counter(inputs.ibans)
     if inputs.clues.debtor_name and inputs.names:
@@ -91,6 +93,7 @@ def stored(inputs: Inputs) -> dict[str, Any]:
         "names": [[customer, times] for customer, times in inputs.names.items()],
         "history": [[customer, [_values(one) for one in rows]] for customer, rows in inputs.history.items()],
         "charges": [[charge, times] for charge, times in inputs.charges.items()],
+        "rates": [[other, *seen] for other, seen in inputs.rates.items()],
         "left_out": inputs.left_out,
     }  # fmt: skip
 
@@ -101,6 +104,13 @@ def from_stored(held: Mapping[str, Any] | None) -> Inputs:
         raise InputsError("the inputs were erased together with a person who is named in them, or there were none")
     if held.get("form") != FORM:
         raise InputsError(f"the inputs are stored in form {held.get('form')}, this engine reads {FORM}")
+    try:
+        return _read(held)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputsError(f"the stored inputs are missing or broken: {type(error).__name__}") from error
+
+
+def _read(held: Mapping[str, Any]) -> Inputs:
     (payment, booked, *rest) = held["clues"]
     items = [_item(row) for row in held["items"]]
     settled = [_item(row) for row in held["settled"]]
@@ -115,6 +125,7 @@ def from_stored(held: Mapping[str, Any] | None) -> Inputs:
         {UUID(customer): times for customer, times in held["names"]},
         {UUID(customer): [_settled(row) for row in rows] for customer, rows in held["history"]},
         dict(held["charges"]),
+        {other: (low, high, seen) for other, low, high, seen in held["rates"]},
         {item.item_id: row[-1] for item, row in zip([*items, *settled], [*held["items"], *held["settled"]], strict=True)},
         held["left_out"],
     )
