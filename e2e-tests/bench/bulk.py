@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -55,6 +56,12 @@ def peak_mb(process: subprocess.Popen[bytes]) -> float:
     return round(next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) / 1024, 1)
 
 
+def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
+    """What a process has had of the processors (Linux): tells its cost also where others are at work on the machine."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return round((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), 1)
+
+
 async def measure(rig: Rig, count: int) -> dict[str, float]:
     """Seconds and rates from the request to the last InvoicePaid; peak memory of each process."""
     with tempfile.TemporaryDirectory() as folder:
@@ -84,6 +91,7 @@ async def measure(rig: Rig, count: int) -> dict[str, float]:
 
                     imported, matched = await asyncio.gather(until(received), until(paid))
                     peaks = {f"{role}_peak_mb": peak_mb(process) for role, process in roles.items()}
+                    peaks |= {f"{role}_cpu_s": cpu_seconds(process) for role, process in roles.items()}
     return {
         "entries": count,
         "file_mb": round(path_size(count), 1),
