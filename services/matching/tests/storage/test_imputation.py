@@ -1,6 +1,8 @@
 """What the law makes of a payment that names nothing: asked for by a person, or by itself after the days that an entity has set."""
 
+import asyncio
 import itertools
+from collections import Counter
 from datetime import date, timedelta
 
 import pytest
@@ -149,3 +151,20 @@ async def test_what_a_person_undid_or_disputes_is_left_out(world, tenant, make, 
     assert answer.status_code in {200, 201}, answer.text
     lines = (await client.get(f"/v1/payments/{payment}/imputation")).json()["lines"]
     assert [(line["item_id"], line["amount_minor"]) for line in lines] == [(str(make.invoice_id(tenant, "F-2")), 50)]
+
+
+async def test_many_at_once_take_what_is_owed_once_each_in_the_order_of_the_law(world, tenant, make, client):
+    await debtor(world, tenant, make)
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000, due=date(2026, 1, 1) + timedelta(days=n)) for n in range(4)))
+    payments = [await world.pay(held, 700, number=n, debtor_iban=PAYER) for n in range(6)]
+    await world.match(tenant)
+    asked = [f"/v1/payments/{payment}/imputation" for payment in payments for _ in range(2)]
+    answers = await asyncio.gather(*(post(client, path, {}) for path in asked))
+    codes = Counter(answer.status_code for answer in answers)
+    assert codes[200] >= 6, [answer.text for answer in answers]
+    assert set(codes) <= {200, 409}  # the second of a pair, and who came when nothing was owed any more
+    left = await world.rows(tenant, "SELECT sum(open_minor), sum(cash_minor) FROM open_item")
+    unapplied = await world.rows(tenant, "SELECT sum(unapplied_minor) FROM payment")
+    assert (tuple(left[0]), unapplied[0][0]) == ((0, 4_000), 200)
+    await world.holds()
