@@ -46,6 +46,12 @@ async def fetch(conn: AsyncConnection, statement: str, /, **values: Any) -> Sequ
     return (await conn.execute(sql(statement), values)).fetchall()
 
 
+async def records(conn: AsyncConnection, statement: str, /, **values: Any) -> Sequence[Any]:
+    """`fetch` with the driver's own rows, whose values have places and no attributes: for a batch of rows that become objects at once."""
+    cursor = (await conn.execute(sql(statement), values)).cursor
+    return [] if cursor is None else cursor.fetchall()
+
+
 async def run(conn: AsyncConnection, statement: str, /, **values: Any) -> int:
     """Executes one statement and returns how many rows it touched."""
     return (await conn.execute(sql(statement), values)).rowcount

@@ -37,7 +37,8 @@ class Books:
     """The locked rows of one transaction and what was done to them.
 
     `touched_accounts` are in the order of the first change; `items_before` holds open amount, status and close cause of each
-    touched item as they were, None for a new one; `acts` names the events that a payment's changes call for.
+    touched item as they were, None for a new one; `acts` names the events that a payment's changes call for; `stored` are the
+    allocations (tenant, payment, item) that the database holds.
     """
 
     accounts: dict[Key, Account] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class Books:
     touched_accounts: dict[Key, None] = field(default_factory=dict)
     acts: dict[Key, set[str]] = field(default_factory=dict)
     items_before: dict[Key, tuple[int, str, str | None] | None] = field(default_factory=dict)
+    stored: set[tuple[UUID, UUID, UUID]] = field(default_factory=set)
     changed_allocations: dict[tuple[UUID, UUID, UUID], Allocation | None] = field(default_factory=dict)
     changed_set_offs: dict[tuple[UUID, UUID, UUID], int] = field(default_factory=dict)
     set_off_with: dict[Key, list[tuple[UUID, UUID, int]]] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from shared.db import run
+from shared.db import records, run
 from shared.ids import named_id
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -106,12 +106,12 @@ async def lock(
         )
     wanted = dict.fromkeys([*accounts, *((row[0], row[1]) for row in new_accounts)])
     if wanted:
-        for row in await fetch(conn, LOCK_ACCOUNTS, **keys(wanted)):
+        for row in await records(conn, LOCK_ACCOUNTS, **keys(wanted)):
             books.accounts[row[0], row[1]] = Account(*row)
     listed = list(payments)
     if listed:
         allocated = []
-        for row in await fetch(conn, LOCK_PAYMENTS, **keys(listed)):
+        for row in await records(conn, LOCK_PAYMENTS, **keys(listed)):
             payment = Payment(*row)
             books.payments[row[0], row[1]] = payment
             if payment.allocated_minor:
@@ -119,7 +119,7 @@ async def lock(
         await _load_allocations(conn, books, allocated)
     wanted_items = dict.fromkeys(items)
     if wanted_items:
-        for row in await fetch(conn, LOCK_ITEMS, **keys(wanted_items)):
+        for row in await records(conn, LOCK_ITEMS, **keys(wanted_items)):
             books.items[row[0], row[1]] = Item(*row)
     return books
 
@@ -137,6 +137,7 @@ async def _load_allocations(conn: AsyncConnection, books: Books, payments: Seque
         **keys(payments),
     )
     for row in rows:
+        books.stored.add((row[0], row[1], row[2]))
         held = books.payments[row[0], row[1]].allocations[row[2]] = Allocation(*row[2:9])
         if row[9] is not None:
             held.exchange = Exchange(*row[9:])
@@ -238,8 +239,6 @@ WITH p AS (
   FROM {_rows("b", _B)} WHERE account_balance.tenant_id = t.tenant AND account_balance.account_id = t.id
 ), a AS (
   INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule, diff_minor, diff_reason) SELECT t.* FROM {_rows("a", _A)}
-  ON CONFLICT (tenant_id, payment_id, item_id) DO UPDATE SET amount_minor = EXCLUDED.amount_minor, diff_minor = EXCLUDED.diff_minor,
-    diff_reason = EXCLUDED.diff_reason
 ), d AS (
   INSERT INTO decision (tenant_id, payment_id, payment_version, rule, evidence, decided_at, inputs, named_customers)
   SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), :now, CAST(inputs AS jsonb), CAST(named AS uuid[])
@@ -275,7 +274,8 @@ async def save(
         row.version += 1
     if new:
         await insert_items(conn, new)
-    kept = [(key, held) for key, held in books.changed_allocations.items() if held is not None]
+    stored = books.stored
+    allocated = [(key, held) for key, held in books.changed_allocations.items() if held is not None and not (stored and key in stored)]
     entries = books.entries
     await _drop(conn, books)
     await run(
@@ -326,13 +326,13 @@ async def save(
         b_open=_literal(b.open_minor for b in accounts),
         b_unapplied=_literal(b.unapplied_minor for b in accounts),
         b_credits=_literal(b.unused_credits_minor for b in accounts),
-        a_tenant=[key[0] for key, _ in kept],
-        a_payment=[key[1] for key, _ in kept],
-        a_item=[key[2] for key, _ in kept],
-        a_amount=_literal(held.amount_minor for _, held in kept),
-        a_rule=_literal(held.rule for _, held in kept),
-        a_diff=_literal(held.diff_minor for _, held in kept),
-        a_reason=_literal(held.diff_reason for _, held in kept),
+        a_tenant=[key[0] for key, _ in allocated],
+        a_payment=[key[1] for key, _ in allocated],
+        a_item=[key[2] for key, _ in allocated],
+        a_amount=_literal(held.amount_minor for _, held in allocated),
+        a_rule=_literal(held.rule for _, held in allocated),
+        a_diff=_literal(held.diff_minor for _, held in allocated),
+        a_reason=_literal(held.diff_reason for _, held in allocated),
         d_tenant=[d[0] for d in decisions],
         d_payment=[d[1] for d in decisions],
         d_version=_literal(d[2] for d in decisions),
@@ -349,6 +349,7 @@ async def save(
         l_payment=[e.payment_id for e in entries],
         l_item=[e.item_id for e in entries],
     )
+    stored.update([key for key, _ in allocated])
 
 
 async def restore_value_dates(conn: AsyncConnection, books: Books) -> None:
@@ -373,7 +374,7 @@ async def restore_value_dates(conn: AsyncConnection, books: Books) -> None:
 
 
 async def _drop(conn: AsyncConnection, books: Books) -> None:
-    """Removes allocations that were undone, writes set-offs and exchanges: rarer than the rest, so not in every batch's statement."""
+    """Removes and changes allocations of before, writes set-offs and exchanges: rarer than the rest, so not in every batch's statement."""
     gone = [key for key, held in books.changed_allocations.items() if held is None]
     if gone:
         await drop_exchanges(conn, gone)
@@ -384,6 +385,22 @@ async def _drop(conn: AsyncConnection, books: Books) -> None:
             tenants=[key[0] for key in gone],
             payments=[key[1] for key in gone],
             items=[key[2] for key in gone],
+        )
+    changed = [(key, held) for key, held in books.changed_allocations.items() if held is not None and key in books.stored]
+    if changed:
+        await run(
+            conn,
+            "UPDATE allocation SET amount_minor = t.amount, diff_minor = t.diff, diff_reason = t.reason FROM unnest("
+            "CAST(:tenants AS uuid[]), CAST(:payments AS uuid[]), CAST(:items AS uuid[]), CAST(:amounts AS bigint[]), "
+            "CAST(:diffs AS bigint[]), "
+            "CAST(:reasons AS text[])) AS t(tenant, payment, item, amount, diff, reason) WHERE allocation.tenant_id = t.tenant "
+            "AND allocation.payment_id = t.payment AND allocation.item_id = t.item",
+            tenants=[key[0] for key, _ in changed],
+            payments=[key[1] for key, _ in changed],
+            items=[key[2] for key, _ in changed],
+            amounts=[held.amount_minor for _, held in changed],
+            diffs=[held.diff_minor for _, held in changed],
+            reasons=[held.diff_reason for _, held in changed],
         )
     exchanged = {key: held.exchange for key, held in books.changed_allocations.items() if held is not None and held.exchange is not None}
     if exchanged:

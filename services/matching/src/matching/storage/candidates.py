@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from shared.aliases import survivor
-from shared.db import run
+from shared.db import records, run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
@@ -49,7 +49,7 @@ _DIRECT = (
 async def direct(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, list[tuple[str, Candidate]]]:
     """The items that virtual IBANs of one invoice and structured references name, with the rule, per payment."""
     found: dict[Key, list[tuple[str, Candidate]]] = {}
-    for row in await fetch(conn, _DIRECT, **keys(payments)):
+    for row in await records(conn, _DIRECT, **keys(payments)):
         found.setdefault((row[0], row[1]), []).append((row[2], Candidate(*row[3:])))
     return found
 
