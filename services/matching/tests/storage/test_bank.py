@@ -284,3 +284,21 @@ async def test_a_finnish_reference_is_the_same_with_zeros_in_front(world, client
     await world.match(tenant)
     assert (await world.one(tenant, "SELECT status FROM open_item")).status == "paid"
     await world.holds()
+
+
+async def test_a_notification_names_an_account_without_an_iban_by_its_number(world, client, tenant, make):
+    async def notify(body):
+        data, headers = signed(world, body)
+        return await client.post("/v1/payments", content=data, headers=headers)
+
+    account = {"number": "123 456 789", "clearing": {"system": "USABA", "member_id": "121140399"}}
+    fields = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "holder_name": "Seller Inc", "start_date": "2026-03-01"}
+    assert (await client.post("/v1/bank-accounts", json=account | fields)).status_code == 200
+    told = notification()
+    del told["account_iban"]
+    answer = await notify(told | {"account_number": "123456789"})
+    assert answer.status_code == 202, answer.text
+    assert len(await payments(world, tenant)) == 1
+    for wrong in (told, told | {"account_number": "123456789", "account_iban": IBAN}):
+        assert (await notify(wrong)).status_code == 422
+    assert (await notify(told | {"account_number": "987654321"})).json()["code"] == "account-unknown"

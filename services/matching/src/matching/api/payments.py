@@ -4,12 +4,12 @@ import json
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import Path, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from shared import audit
 from shared.web.auth import Caller, requires
 from shared.web.idempotency import KEYED
@@ -38,9 +38,13 @@ Status = Literal["received", "matched", "partly_matched", "unapplied", "returned
 
 
 class Notification(Command):
-    """A bank's word that one instant payment came in. `account_iban` is our account or the virtual IBAN credited."""
+    """A bank's word that one instant payment came in. `account_iban` is our account or the virtual IBAN credited.
 
-    account_iban: Iban
+    `account_number` stands for it where the account has no IBAN.
+    """
+
+    account_iban: Iban | None = None
+    account_number: Annotated[str | None, Field(max_length=42)] = None
     amount_minor: PositiveMinor
     currency: CurrencyCode
     booking_date: Date
@@ -52,6 +56,17 @@ class Notification(Command):
     debtor_name: Text | None = None
     debtor_iban: Annotated[str | None, Field(max_length=42)] = None
     virtual_iban: Iban | None = None
+
+    @model_validator(mode="after")
+    def _one_account(self) -> Self:
+        if (self.account_iban is None) == (self.account_number is None):
+            raise ValueError("the account is named once: by account_iban or by account_number")
+        return self
+
+    @property
+    def account(self) -> str:
+        """The account as we call it."""
+        return self.account_iban or "".join((self.account_number or "").split()).upper()
 
 
 class Notifications(Command):
@@ -189,7 +204,7 @@ async def _take_in(request: Request, caller: Caller, told: Sequence[Notification
     now = request.app.state.runtime.clock.now()
     async with database_of(request).transaction(caller.tenant_id) as conn:
         for at, one in enumerate(told):
-            place = (one.account_iban, one.virtual_iban)
+            place = (one.account, one.virtual_iban)
             if place not in located:
                 located[place] = await _located(conn, caller, one)
             held = located[place][0]
@@ -197,7 +212,7 @@ async def _take_in(request: Request, caller: Caller, told: Sequence[Notification
             by_account.setdefault(held.bank_account_id, []).append(at)
         for account_id in sorted(by_account):
             numbers = by_account[account_id]
-            places = [located[told[at].account_iban, told[at].virtual_iban] for at in numbers]
+            places = [located[told[at].account, told[at].virtual_iban] for at in numbers]
             rows = [(_transaction(told[at]), virtual_id) for at, (_, virtual_id) in zip(numbers, places, strict=True)]
             ids |= zip(numbers, await book_notifications(conn, places[0][0], rows, now), strict=True)
     return [ids[at] for at in range(len(told))]
@@ -206,14 +221,14 @@ async def _take_in(request: Request, caller: Caller, told: Sequence[Notification
 async def _located(conn: AsyncConnection, caller: Caller, told: Notification) -> tuple[bank.BankAccount, UUID | None]:
     """The account that a notification is about and the virtual IBAN credited. Raises a 422 Problem where it is none of ours."""
     virtual_id = None
-    held = await bank.account(conn, caller.tenant_id, told.account_iban)
+    held = await bank.account(conn, caller.tenant_id, told.account)
     for iban in (told.virtual_iban, None if held else told.account_iban):
         if iban and (found := await bank.account_of_virtual(conn, caller.tenant_id, iban)):
             if held is not None and held.bank_account_id != found[0].bank_account_id:
                 raise Problem(422, "virtual-iban-elsewhere", "The virtual IBAN belongs to another account")
             held, virtual_id = found
     if held is None:
-        raise Problem(422, "account-unknown", "The payment is on an account that is none of ours", f"account {told.account_iban}")
+        raise Problem(422, "account-unknown", "The payment is on an account that is none of ours", f"account {told.account}")
     return held, virtual_id
 
 
