@@ -81,7 +81,8 @@ async def worker() -> None:
             await statement.fetch(*([getattr(row, name) for row in rows] for name in Payment.__struct_fields__))
             ours = consumer.assignment()
             with contextlib.suppress(CommitFailedError, IllegalStateError):  # the other worker joined: it meets these again, and the inbox
-                await consumer.commit({tp: lane[-1].offset + 1 for tp, lane in polled.items() if tp in ours})
+                if reached := {tp: lane[-1].offset + 1 for tp, lane in polled.items() if tp in ours}:
+                    await consumer.commit(reached)
 
 
 async def relay() -> None:

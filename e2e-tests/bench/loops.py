@@ -13,6 +13,7 @@ from shared.clock import monotonic
 from shared.kafka import Producer, Record
 
 from bench.bare import DDL
+from bench.cpu import Meter
 from bench.rig import HERE, Rig, arrivals
 
 TENANT = UUID(int=7)
@@ -51,9 +52,9 @@ def payments(prefix: str, first: int, count: int) -> list[Record]:
     return found
 
 
-async def bare_rate(rig: Rig, count: int) -> float:
+async def bare_rate(rig: Rig, count: int, meter: Meter | None = None) -> float:
     """Payments a second through the bare loop: two workers and a relay process."""
-    return await _rate(rig, count, [("bare.py", "worker"), ("bare.py", "worker"), ("bare.py", "relay")])
+    return await _rate(rig, count, [("bare.py", "worker"), ("bare.py", "worker"), ("bare.py", "relay")], meter)
 
 
 async def naive_rate(rig: Rig, count: int) -> float:
@@ -61,7 +62,7 @@ async def naive_rate(rig: Rig, count: int) -> float:
     return await _rate(rig, count, [("naive.py",), ("bare.py", "relay")])
 
 
-async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]]) -> float:
+async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]], meter: Meter | None = None) -> float:
     prefix = rig.prefix()
     await rig.create(prefix + "BarePayment", prefix + "BarePaid", prefix + "BareOther")
     async with database(rig, count) as dsn, rig.listening(prefix + "BarePaid") as paid:
@@ -73,7 +74,7 @@ async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]]) -> float:
         with ExitStack() as running:
             for file, *arguments in commands:
                 running.enter_context(rig.process(str(HERE / file), *arguments, **environment))
-            return await arrivals(paid, count)
+            return await arrivals(paid, count, meter=meter)
 
 
 async def bare_latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:

@@ -33,6 +33,7 @@ from shared.testing.databases import Urls, fresh_database
 from shared.testing.events import context, message
 from shared.testing.tokens import public_key_file, token
 
+from bench.cpu import Meter
 from bench.loops import CUSTOMERS, TENANT, quantiles, since, steadily
 from bench.rig import Rig, arrivals, free_port
 
@@ -153,7 +154,7 @@ def _entry(number: int) -> Entry:
     return Entry(signed_minor=10_000, currency="EUR", status="booked", transactions=[transaction])
 
 
-async def rate(rig: Rig, count: int) -> float:
+async def rate(rig: Rig, count: int, meter: Meter | None = None) -> float:
     """Payments a second from PaymentReceived on the topic to InvoicePaid on the topic: two workers and a relay process."""
     async with scene(rig) as at:
         await open_items(at, count)
@@ -163,7 +164,7 @@ async def rate(rig: Rig, count: int) -> float:
                 await arrivals(received, count)
                 worker = ("-m", "matching", "worker")
                 with rig.process(*worker, **at.environment), rig.process(*worker, **at.environment):
-                    return await arrivals(paid, count)
+                    return await arrivals(paid, count, meter=meter)
 
 
 async def latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:

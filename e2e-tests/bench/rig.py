@@ -14,6 +14,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from shared.clock import monotonic
 
+from bench.cpu import Meter
+
 HERE = Path(__file__).parent
 PARTITIONS = 6
 STALL_SECONDS = 60.0
@@ -75,11 +77,13 @@ class Rig:
             await consumer.stop()
 
 
-async def arrivals(consumer: AIOKafkaConsumer, count: int, each: Callable[[ConsumerRecord], None] | None = None) -> float:
+async def arrivals(
+    consumer: AIOKafkaConsumer, count: int, each: Callable[[ConsumerRecord], None] | None = None, *, meter: Meter | None = None
+) -> float:
     """Waits for so many records; returns how many a second arrived.
 
-    Counted from when the first fifth is there: by then every process has started, joined its group and is warm. Raises
-    RuntimeError when nothing arrives for STALL_SECONDS.
+    Counted from when the first fifth is there: by then every process has started, joined its group and is warm; `meter` counts
+    from then, too. Raises RuntimeError when nothing arrives for STALL_SECONDS.
     """
     seen, last = 0, monotonic()
     begun_at, begun = 0.0, 0
@@ -91,10 +95,14 @@ async def arrivals(consumer: AIOKafkaConsumer, count: int, each: Callable[[Consu
             seen, last = seen + got, now
             if not begun and seen >= count // 5:
                 begun_at, begun = now, seen
+                if meter:
+                    meter.begin(seen)
             if each:
                 for lane in polled.values():
                     for record in lane:
                         each(record)
         elif now - last > STALL_SECONDS:
             raise RuntimeError(f"only {seen} of {count} arrived")
+    if meter:
+        meter.end(seen)
     return (seen - begun) / (last - begun_at) if last > begun_at else float("inf")

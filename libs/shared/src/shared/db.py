@@ -48,8 +48,7 @@ async def fetch(conn: AsyncConnection, statement: str, /, **values: Any) -> Sequ
 
 async def records(conn: AsyncConnection, statement: str, /, **values: Any) -> Sequence[Any]:
     """`fetch` with the driver's own rows, whose values have places and no attributes: for a batch of rows that become objects at once."""
-    cursor = (await conn.execute(sql(statement), values)).cursor
-    return [] if cursor is None else cursor.fetchall()
+    return (await conn.execute(sql(statement), values)).cursor.fetchall()
 
 
 async def run(conn: AsyncConnection, statement: str, /, **values: Any) -> int:
