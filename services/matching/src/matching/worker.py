@@ -17,6 +17,7 @@ from matching.handlers.files import import_slices
 from matching.handlers.imputation import impute_waiting
 from matching.handlers.ingest import withdraw
 from matching.handlers.invoices import keep_invoices
+from matching.handlers.late_money import allocate_late_money
 from matching.handlers.matching import look_at_due, match_payments
 from matching.handlers.promises import keep_promises
 from matching.handlers.pulls import pull
@@ -64,4 +65,5 @@ JOBS: tuple[Job, ...] = (
     Job("reconcile", 0.5, advance),
     Job("withdraw", 60.0, withdraw),
     Job("impute", 60.0, impute_waiting),
+    Job("late_money", 30.0, allocate_late_money),
 )

@@ -44,7 +44,7 @@ class Notification(Command):
     """
 
     account_iban: Iban | None = None
-    account_number: Annotated[str | None, Field(max_length=42)] = None
+    account_number: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9 ./-]{1,42}$")] = None
     amount_minor: PositiveMinor
     currency: CurrencyCode
     booking_date: Date
