@@ -111,12 +111,13 @@ def _explained(decision: Decision, model: Model) -> dict[str, object]:
         "confidence": round(decision.confidence, 6),
         "refused": decision.refused,
         "runner_up": decision.runner_up,
-        "candidates": [_reading(one, model) for one in decision.ranked],
+        # what moved the confidence is worked out for what a person looks at
+        "candidates": [_reading(one, model if decision.kind != "auto" or not place else None) for place, one in enumerate(decision.ranked)],
     }
 
 
-def _reading(one: Hypothesis, model: Model) -> dict[str, object]:
-    """A reading as a person confirms it: money and difference per item, and which credit notes are set off."""
+def _reading(one: Hypothesis, model: Model | None) -> dict[str, object]:
+    """A reading as a person confirms it: money and difference per item, which credit notes are set off, and what moved the confidence."""
     money, set_offs = netted([(UUID(str(line.item.item_id)), line.cents, line.diff_cents) for line in one.lines])
     shown: dict[str, object] = {
         "customer_id": one.customer_id,
@@ -128,8 +129,9 @@ def _reading(one: Hypothesis, model: Model) -> dict[str, object]:
             if (item := UUID(str(line.item.item_id))) in money
         ],
         "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
-        "moved_by": {name: round(step, 2) for name, step in contributions(model.explained(one.features))},
     }
+    if model is not None:
+        shown["moved_by"] = {name: round(step, 2) for name, step in contributions(model.explained(one.features))}
     if set_offs:
         shown["set_offs"] = [{"credit_item_id": credit, "item_id": item, "amount_minor": amount} for credit, item, amount in set_offs]
     return shown

@@ -7,6 +7,7 @@ whatever is in it; the deciding itself runs in a thread, so that the service goe
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from uuid import UUID
 
 import msgspec
@@ -20,7 +21,7 @@ from matching.domain.engine.habits import Settled
 from matching.domain.engine.index import VALUE_MIN, wanted_keys, written_keys
 from matching.domain.engine.inputs import Inputs, InputsError, stored
 from matching.domain.engine.parties import likeness
-from matching.domain.engine.records import Clues, Customer, Id, OpenItem
+from matching.domain.engine.records import NAMED, Clues, Customer, Id, OpenItem
 from matching.domain.engine.search import SHARED_MAX
 from matching.domain.engine.text import Text, fold, read
 from matching.domain.proposing import propose
@@ -67,6 +68,8 @@ class _Gathered:
     history: dict[Key, list[Settled]]
     charges: dict[UUID, dict[int, int]]
     rates: dict[tuple[UUID, str], dict[str, tuple[float, float, int]]]
+    seen: dict[tuple[UUID, UUID, int, date], OpenItem] = field(default_factory=dict)
+    """Items as the engine takes them, by what is taken of them and the day: payments of one customer share them."""
 
 
 async def decide(conn: AsyncConnection, payments: Sequence[Key], direct: Mapping[Key, Proposal]) -> dict[Key, Proposal]:
@@ -169,26 +172,26 @@ async def _who(conn: AsyncConnection, cases: Sequence[_Case]) -> None:
         _choose(case, people, children)
 
 
-def _pointed(case: _Case) -> dict[UUID, None]:
-    """The customers that something points to, surest signs first."""
+def _pointed(case: _Case, *, names: bool = True) -> dict[UUID, None]:
+    """The customers that something points to, surest signs first; without `names` those that something else does."""
     asked = case.asked
     signs: list[UUID] = [one for one in (asked.owner, asked.payer) if one is not None]
     order = (candidates.OWN, candidates.ALIAS_IBAN, candidates.PAST, candidates.ALIAS_NAME, candidates.NUMBER)
     # what came from many customers' account points to none of them: to the engine it is nobody's
     signs += [customer for how in order if len(case.known.get(how, ())) <= SHARED_MAX for customer in case.known.get(how, ())]
-    return dict.fromkeys([*signs, *case.documents.values(), *case.known.get(candidates.NAME, ()), *case.priced.values()])
+    named = case.known.get(candidates.NAME, ()) if names else ()
+    return dict.fromkeys([*signs, *case.documents.values(), *named, *case.priced.values()])
 
 
 def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, list[Person]]) -> None:
     tenant, written = case.asked.tenant_id, case.asked.debtor_name or ""
-    by_name = case.known.get(candidates.NAME, {})
     order = {customer: place for place, customer in enumerate(_pointed(case))}
-
-    def rank(customer: UUID) -> tuple[float, int]:
-        sign = -likeness(written, people[tenant, customer].name) if customer in by_name else 0.0
-        return (sign if sign < -0.5 else 0.0 if customer in by_name else -2.0, order[customer])  # noqa: PLR2004 - a name that agrees
-
-    found = sorted(order, key=rank)
+    otherwise = set(_pointed(case, names=False))
+    alike = {customer: likeness(written, people[tenant, customer].name) for customer in case.known.get(candidates.NAME, ())}
+    sure = bool(case.asked.owner or case.asked.payer or case.known.get(candidates.OWN))
+    # where the account says who paid, a name that does not agree but begins alike says nothing
+    pointed = [one for one in order if one in otherwise or alike.get(one, 0.0) >= (NAMED if sure else 0.0)]
+    found = sorted(pointed, key=lambda one: (one not in otherwise, -alike.get(one, 0.0) if one not in otherwise else 0.0, order[one]))
     if len(found) > PARTIES_MAX:
         case.left_out.append("customers to whom less points")
     chosen = [people[tenant, customer] for customer in found[:PARTIES_MAX]]
@@ -235,7 +238,9 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
         )
         owed = [one for one in gathered.items.get((tenant, asked.entity_id, customer), ()) if one.item_id not in asked.dismissed]
         for one in owed:
-            item = _open_item(one, taken.get((tenant, one.item_id), 0), asked)
+            gone = taken.get((tenant, one.item_id), 0)
+            known = (tenant, one.item_id, gone, asked.booking_date)
+            item = gathered.seen.get(known) or gathered.seen.setdefault(known, _open_item(one, gone, asked.booking_date))
             inputs.versions[one.item_id] = one.version
             (inputs.items if item.open_minor else inputs.settled).append(item)
             accounts[one.item_id] = one.account_id
@@ -246,10 +251,10 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
     return inputs, accounts
 
 
-def _open_item(one: Seen, taken: int, asked: Waiting) -> OpenItem:
+def _open_item(one: Seen, taken: int, day: date) -> OpenItem:
     sign = -1 if one.kind == "credit_note" else 1
     number = fold(one.number)
-    terms = [term for term in one.percents if term[0] >= asked.booking_date]
+    terms = [term for term in one.percents if term[0] >= day]
     until, percent = max(terms, key=lambda term: term[1]) if terms else max(one.percents, default=(None, 0))
     return OpenItem(
         one.item_id, one.customer_id, one.number, one.currency, one.issue_date, one.due_date, sign * one.original_minor,
