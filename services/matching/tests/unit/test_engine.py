@@ -187,6 +187,23 @@ def test_what_a_known_payer_calls_an_advance_and_names_nothing_stays_on_its_acco
     assert [(one.customer_id, one.rule, never_automatic([one])) for one in advances] == [("C1", "advance:on_account", None)] * kept
 
 
+@pytest.mark.parametrize(
+    ("text", "refused"), [("VIREMENT 1806", True), ("FA2024-99917", True), ("REGLEMENT 03/2024", False), ("", False), ("RUN 0104", False)]
+)
+def test_a_number_that_nobody_can_read_may_be_any_item_of_the_amount(text, refused):
+    """FA2024-01860, mistyped: without a word the oldest of two that cost the same is paid, with one that nobody can read neither."""
+    hypotheses = found(clues(67_33, text), item("FA2024-00978", 67_33, -32), item("FA2024-01860", 67_33, 3))
+    best = next(one for one in hypotheses if one.rule == "exact_amount:exact")
+    assert (never_automatic([best]) is not None) == refused
+
+
+def test_a_part_of_what_is_named_is_not_paid_where_the_payer_names_more_that_nobody_can_read():
+    """The second number is a credit note's, mistyped: what is missing is not a part."""
+    hypotheses = found(clues(1_121_26, "24041883 ET 2404355488"), item("24041883", 1_269_69), item("24043545", -148_43))
+    best = next(one for one in hypotheses if one.rule == "document_number:short")
+    assert never_automatic([best]) == "the payer names something else that nobody can read"
+
+
 def test_a_missing_sum_such_as_banks_charge_is_no_part():
     best = found(clues(48_500, "FA2024-00001"), item("FA2024-00001", 50_000))[0]
     assert never_automatic([best]) == "what is missing may be a bank's charge"

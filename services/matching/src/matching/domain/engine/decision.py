@@ -134,6 +134,10 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "a part of an item that is not named clearly is a guess"
     if money in {"short", "over"} and not _payer_known(value):
         return "the amount is not that of the item, and the payer is not its customer: the number may be written wrong"
+    if money == "over" and value["weakly_named_left_out"]:
+        return "the payer names an open item that this leaves out"
+    if money in {"short", "over", "rate"} and value["unread"] and value["reference"] <= 0:
+        return "the payer names something else that nobody can read"
     if money == "short_round":
         return "what is missing may be a bank's charge"
     if money == "rate_short" or (money == "rate" and value["weakest_name"] < SHORT):
@@ -143,7 +147,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
     if value["reference"] < 0 and not value["named_share"]:
         return "the reference is of none of these items"
     if best.tie and not named:
-        return "another item of the same amount is due the same day"
+        return "another item of the same amount would do as well"
     if not named and value["advance"]:
         return "the payer calls it an advance"
     if not named and value["paid_same_days"] in TWICE_DAYS:

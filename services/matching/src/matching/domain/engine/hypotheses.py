@@ -120,7 +120,7 @@ def readings(clues: Clues, items: Sequence[OpenItem], named: Named, learnt: Lear
         for pricing, prices in one.prices:
             _named(found, clues, one.items, prices, pricing, target, named, habit, learnt.gaps)
             if target.money != "charges":
-                _unnamed(found, clues, one.items, prices, pricing, target, habit, learnt.gaps, silent=not (named.hits or named.unread))
+                _unnamed(found, clues, one.items, prices, pricing, target, habit, learnt.gaps, silent=not (named.hits or named.loose))
             else:
                 _single(found, one.items, prices, pricing, target)
     for target in sums[:2]:

@@ -97,10 +97,12 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
         reference = int(bool(clues.structured_reference))
         setting = Setting(clues, party, rival, items, named, others, reference, text.advance, habit, learnt)
         every = readings(clues, items, named, learnt, habit)
-        alike = Counter(_kind(item) for item in items)
+        # what the payer names and nobody can read may be any item of the amount, not only one that is due the same day
+        kind = _price if named.loose else _kind
+        alike = Counter(kind(item) for item in items)
         for reading in every:
-            taken = Counter(_kind(line.item) for line in reading.lines)
-            tie = any(alike[kind] > count for kind, count in taken.items())
+            taken = Counter(kind(line.item) for line in reading.lines)
+            tie = any(alike[one] > count for one, count in taken.items())
             found.hypotheses.append(
                 Hypothesis(
                     party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie
@@ -116,6 +118,10 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
 def _kind(item: OpenItem) -> tuple[str, int, date]:
     """What items have in common that nothing but a name tells apart."""
     return item.currency, item.open_minor, item.due_date
+
+
+def _price(item: OpenItem) -> tuple[str, int]:
+    return item.currency, item.open_minor
 
 
 class _Known:

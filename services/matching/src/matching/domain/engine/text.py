@@ -22,6 +22,7 @@ FULL, DIGITS, LONG, MEDIUM, SHORT, NEAR = 6, 5, 4, 3, 2, 1
 """How strong a sign is: the whole number, its digits, an ending of 6, of 5, of 4 or 3 digits, a number with one letter wrong."""
 _WORDS = re.compile(r"[A-Z0-9]+", re.ASCII)
 _FOLD = str.maketrans("OILSB", "01158")
+_YEAR = re.compile(r"(19|20)[0-9]{2}", re.ASCII)
 _HEAD = re.compile(r"[A-Z]+|[0-9]+", re.ASCII)
 _RANGE = {"A", "BIS", "TO", "AU", "THRU", "TILL", "JUSQUA", "TOT", "HASTA", "AL"}
 _OTHER = frozenset(
@@ -160,12 +161,13 @@ class Hit:
 @dataclass(slots=True)
 class Named:
     """What of a customer's items a text names. `ranged` are those between the two ends of a range, `unread` how many
-    words look like numbers and are none of them.
+    words look like numbers and are none of them, `loose` how many may be a part of one that nobody knows.
     """
 
     hits: list[Hit] = field(default_factory=list)
     ranged: list[OpenItem] = field(default_factory=list)
     unread: int = 0
+    loose: int = 0
 
 
 def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = ()) -> Named:  # noqa: C901, PLR0912 - a search
@@ -192,7 +194,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
                 by_span.setdefault((span.start, span.end), []).append(Hit(item, FULL, span))
     _misspelt(runs, known, by_span)
     if not by_span:
-        return Named(unread=_unread(text, set(), ignored))
+        return Named([], [], *_unread(text, set(), ignored))
     chosen: list[Hit] = []
     taken: set[int] = set()
     seen: set[object] = set()
@@ -210,7 +212,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
             seen.add(top.item.item_id)
             chosen.append(top)
     chosen.sort(key=lambda hit: hit.span.start)
-    return Named(chosen, _ranged(text, chosen, known), _unread(text, taken, ignored))
+    return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored))
 
 
 def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: dict[tuple[int, int], list[Hit]]) -> None:  # noqa: C901 - a search
@@ -261,18 +263,20 @@ def _shortened(value: str) -> frozenset[str]:
     return frozenset([value, *(value[:at] + value[at + 1 :] for at in range(len(value)))])
 
 
-def _unread(text: Text, taken: set[int], ignored: Container[str]) -> int:
-    """How many words of five digits or more are nothing that is known, in the reading that leaves the fewest."""
+def _unread(text: Text, taken: set[int], ignored: Container[str]) -> tuple[int, int]:
+    """How many words of five digits or more, and of three or more, are nothing that is known, in the reading that leaves the fewest."""
     counts = []
     for start, end in text.parts[:2]:
-        count = 0
+        long = short = 0
         for at in range(start, end):
             word = text.words[at]
-            if at in taken or sum(map(str.isdigit, word)) < 5 or word.translate(_FOLD) in ignored:  # noqa: PLR2004
+            digits = sum(map(str.isdigit, word))
+            if at in taken or digits < ENDING_MIN or word.translate(_FOLD) in ignored or (at > start and text.words[at - 1] in _OTHER):
                 continue
-            count += not (at > start and text.words[at - 1] in _OTHER)
-        counts.append(count)
-    return min(counts, default=0)
+            long += digits >= 5  # noqa: PLR2004 - a document number
+            short += not _YEAR.fullmatch(word)
+        counts.append((long, short))
+    return min(counts, default=(0, 0))
 
 
 def _nearest(tops: list[Hit], chosen: list[Hit], start: int) -> Hit:
