@@ -1,6 +1,7 @@
 """Entries of camt messages and the transactions in them: what `camt` does with each Ntry."""
 
 from datetime import date
+from functools import lru_cache
 
 from lxml import etree
 
@@ -17,6 +18,21 @@ _FEES = frozenset({"CHRG", "COMM", "FEES", "COME", "COMI", "COMT"})
 """Sub-families of the ISO 20022 bank transaction codes: what went back, and charges and commissions."""
 _OWN, _ELSEWHERE = ("Amt", "AmtDtls/TxAmt/Amt"), ("Amt", "AmtDtls/TxAmt/Amt", "AmtDtls/CntrValAmt/Amt", "AmtDtls/InstdAmt/Amt")
 """Where a detail's amount stands; elsewhere only where all of them make up the entry's."""
+_PARTIES = {
+    role: (
+        (
+            f"RltdPties/{role}/Nm",
+            f"RltdPties/{role}/Pty/Nm",
+            f"RltdPties/{role}/Agt/FinInstnId/Nm",
+            f"RltdPties/Ultmt{role}/Nm",
+            f"RltdPties/Ultmt{role}/Pty/Nm",
+        ),
+        tuple(f"RltdPties/{role}Acct/Id/{kind}" for kind in ("IBAN", "Othr/Id", "PrtryAcct/Id")),
+    )
+    for role in ("Dbtr", "Cdtr")
+}
+"""Where a party's name stands, and its account: the first that is there."""
+_CODES = ("BkTxCd/Domn/Cd", "BkTxCd/Domn/Fmly/Cd", "BkTxCd/Domn/Fmly/SubFmlyCd", "BkTxCd/Prtry/Cd")
 _REFUND = "REFU"
 """ExternalPurpose1Code: "Transaction is the payment of a refund"."""
 
@@ -209,28 +225,41 @@ def _remittance(detail: Node) -> tuple[list[Reference], list[str]]:
     """Structured references and free lines. A document number in a structured field counts as a line."""
     references: list[Reference] = []
     lines = detail.texts("RmtInf/Ustrd")
-    for part in detail.all("RmtInf/Strd"):
-        for found in part.all("CdtrRefInf"):
-            kind = found.text("Tp/CdOrPrtry/Cd") or found.text("Tp/CdOrPrtry/Prtry") or ""
-            known = schemes.reference(found.text("Ref"), kind, found.text("Tp/Issr") or "")
-            if known:
-                references.append(known)
-        lines += part.texts("RfrdDocInf/Nb") + part.texts("AddtlRmtInf")
+    parts = detail.elements("RmtInf/Strd")
+    if len(parts) == 1 and len(detail.elements("RmtInf/Strd/CdtrRefInf")) <= 1:  # nearly always: the first of each is all there is
+        references += _reference(detail, "RmtInf/Strd/CdtrRefInf/")
+        lines += detail.texts("RmtInf/Strd/RfrdDocInf/Nb") + detail.texts("RmtInf/Strd/AddtlRmtInf")
+    else:
+        for part in map(Node, parts):
+            references += [one for found in part.all("CdtrRefInf") for one in _reference(found, "")]
+            lines += part.texts("RfrdDocInf/Nb") + part.texts("AddtlRmtInf")
     if not references and (belgian := schemes.ogm_in(" ".join(lines))):
         references.append(belgian)
     return references, lines
 
 
+def _reference(element: Node, at: str) -> list[Reference]:
+    """The structured reference below a path, as a list of one or none."""
+    get = element.values.get
+    kind = get(at + "Tp/CdOrPrtry/Cd") or get(at + "Tp/CdOrPrtry/Prtry") or ""
+    known = schemes.reference(get(at + "Ref"), kind, get(at + "Tp/Issr") or "")
+    return [known] if known else []
+
+
 def _party(detail: Node, role: str) -> tuple[str | None, str | None]:
-    at = f"RltdPties/{role}"
-    name = detail.text(f"{at}/Nm") or detail.text(f"{at}/Pty/Nm") or detail.text(f"{at}/Agt/FinInstnId/Nm")
-    account = detail.text(f"{at}Acct/Id/IBAN") or detail.text(f"{at}Acct/Id/Othr/Id") or detail.text(f"{at}Acct/Id/PrtryAcct/Id")
-    return name or detail.text(f"RltdPties/Ultmt{role}/Nm") or detail.text(f"RltdPties/Ultmt{role}/Pty/Nm"), _iban(account)
+    """Name and account of who pays or is paid."""
+    names, accounts = _PARTIES[role]
+    get = detail.values.get
+    name = next((text for path in names if (text := get(path))), None)
+    account = next((text for path in accounts if (text := get(path))), None)
+    return name, _iban(account)
 
 
 def _code(element: Node) -> str | None:
-    parts = ("Domn/Cd", "Domn/Fmly/Cd", "Domn/Fmly/SubFmlyCd", "Prtry/Cd")
-    return "-".join(text for part in parts if (text := element.text(f"BkTxCd/{part}"))) or None
+    if "BkTxCd" not in element.values:
+        return None
+    get = element.values.get
+    return "-".join([text for path in _CODES if (text := get(path))]) or None
 
 
 def _charges(element: Node) -> list[Amount]:
@@ -288,12 +317,17 @@ def _plain(text: str) -> str:
     return "?" if "," in found else found
 
 
+@lru_cache(maxsize=1_024)
+def _day(text: str) -> date:
+    return date.fromisoformat(text)
+
+
 def day_at(element: Node, *paths: str) -> date | None:
     for path in paths:
         text = element.text(path)
         if text:
             try:
-                return date.fromisoformat(text[:10])
+                return _day(text[:10])
             except ValueError:
                 raise BankFileError(f"{_place(element.element)}/{path}: no ISO 8601 date") from None
     return None

@@ -4,17 +4,20 @@ from lxml import etree
 
 _APART = frozenset({"Ntry", "TxDtls", "Stmt", "Rpt", "Ntfctn"})
 """Elements of which a parent has many, each read by itself."""
+MANY = frozenset({"TxDtls", "Bal", "Btch", "Ustrd", "Strd", "CdtrRefInf", "Nb", "AddtlRmtInf", "Chrgs", "Rcrd"})
+"""Elements of which every one is asked for."""
 
 
 class Node:
     """An element as a table: the text of everything below it by path, the first of each, and the currency of amounts."""
 
-    __slots__ = ("element", "values")
+    __slots__ = ("element", "lists", "values")
 
     def __init__(self, element: etree._Element) -> None:
         self.element = element
         self.values: dict[str, str] = {}
-        _fill(self.values, element, "")
+        self.lists: dict[str, list[etree._Element]] = {}
+        self._fill(element, "")
 
     def text(self, path: str) -> str | None:
         """The text at a path; None where there is none."""
@@ -29,30 +32,27 @@ class Node:
         return [text for one in self.elements(path) if (text := " ".join((one.text or "").split()))]
 
     def elements(self, path: str) -> list[etree._Element]:
-        """The elements at a path as they are."""
-        if path not in self.values:
-            return []
-        found = [self.element]
-        for name in path.split("/"):
-            found = [child for one in found for child in one if (_names.get(child.tag) or local(child)) == name]
-        return found
+        """The elements at a path as they are; it ends in one of `MANY`."""
+        return self.lists.get(path, [])
 
-
-def _fill(values: dict[str, str], element: etree._Element, prefix: str) -> None:
-    for child in element:
-        name = _names.get(child.tag) or local(child)
-        if name in _APART:
-            values.setdefault(prefix + name, "")
-            continue
-        path = prefix + name
-        within = len(child)
-        if path not in values:
-            text = child.text
-            values[path] = text.strip() if text else ""
-            if not within and (currency := child.get("Ccy")):
-                values[path + "@"] = currency.strip()
-        if within:
-            _fill(values, child, path + "/")
+    def _fill(self, element: etree._Element, prefix: str) -> None:
+        values = self.values
+        for child in element:
+            name = _names.get(child.tag) or local(child)
+            path = prefix + name
+            if name in MANY:
+                self.lists.setdefault(path, []).append(child)
+            if name in _APART:
+                values.setdefault(path, "")
+                continue
+            within = len(child)
+            if path not in values:
+                text = child.text
+                values[path] = text.strip() if text else ""
+                if not within and (currency := child.get("Ccy")):
+                    values[path + "@"] = currency.strip()
+            if within:
+                self._fill(child, path + "/")
 
 
 _names: dict[object, str] = {}
