@@ -229,7 +229,8 @@ async def test_the_queue_shows_candidates_and_what_is_confirmed_is_learnt(world,
     aliases = await world.rows(tenant, "SELECT kind, value, customer_id FROM payer_alias ORDER BY kind")
     one = make.customer_id(tenant, "C1")
     assert [tuple(row) for row in aliases] == [("iban", iban, one), ("name", "DUPONT SA", one)]
-    await world.pay(held, 800, debtor_iban=iban, number=2)  # the same IBAN again: the customer is known now
+    # the same payer again: the customer is known now
+    await world.pay(held, 800, debtor_iban=iban, debtor_name="DUPONT SA", remittance=["F-3"], number=2)
     await world.match(tenant)
     assert (await items(world, tenant))["F-3"][0] == 0
     await world.holds()
