@@ -142,7 +142,7 @@ def invoice(
     reference: str | None = None,
     version: int = 1,
     cls=InvoiceIssued,
-    due: date = date(2026, 3, 31),
+    due: date = date(2026, 3, 6),
     entity: str = "seller",
     **more,
 ):
