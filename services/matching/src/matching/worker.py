@@ -65,5 +65,5 @@ JOBS: tuple[Job, ...] = (
     Job("reconcile", 0.5, advance),
     Job("withdraw", 60.0, withdraw),
     Job("impute", 60.0, impute_waiting),
-    Job("late_money", 30.0, allocate_late_money),
+    Job("late_money", 60.0, allocate_late_money),
 )

@@ -302,3 +302,13 @@ async def test_a_notification_names_an_account_without_an_iban_by_its_number(wor
     for wrong in (told, told | {"account_number": "123456789", "account_iban": IBAN}):
         assert (await notify(wrong)).status_code == 422
     assert (await notify(told | {"account_number": "987654321"})).json()["code"] == "account-unknown"
+
+
+async def test_a_notification_says_what_the_payer_told_his_bank_to_pay(world, client, tenant, make):
+    await put_account(client, make, tenant)
+    told = notification(instructed_minor=10_800, instructed_currency="USD")
+    data, headers = signed(world, told)
+    assert (await client.post("/v1/payments", content=data, headers=headers)).status_code == 202
+    assert tuple(await world.one(tenant, "SELECT instructed_minor, instructed_currency FROM payment")) == (10_800, "USD")
+    data, headers = signed(world, notification(bank_reference="AB9", instructed_minor=1))
+    assert (await client.post("/v1/payments", content=data, headers=headers)).status_code == 422

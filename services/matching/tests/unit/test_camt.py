@@ -141,7 +141,9 @@ def test_details_that_state_an_instructed_amount_only_are_told_apart_where_these
     assert (statement.verdict(), booked(entries)) == (None, [("total", 1000, "R1")])
 
 
-@pytest.mark.parametrize("declaration", ["", '<?xml version="1.0"?>', '<?xml version="1.0" encoding="UTF-8"?>'])
+@pytest.mark.parametrize(
+    "declaration", ["", '<?xml version="1.0"?>', *(f'<?xml version="1.0" encoding="{one}"?>' for one in ("UTF-8", "utf8", "utf-16"))]
+)
 def test_names_in_windows_1252_are_read_under_whatever_declaration(declaration):
     party = "<RltdPties><Dbtr><Nm>M\u00fcller &amp; S\u00f6hne</Nm></Dbtr></RltdPties>"
     text = declaration + document(entry(details=f"<NtryDtls>{detail(more=party)}</NtryDtls>")).decode()

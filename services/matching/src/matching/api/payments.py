@@ -24,7 +24,7 @@ from matching.api.accounts import Iban, database_of
 from matching.api.commands import command
 from matching.api.pages import page
 from matching.domain.references import normalised
-from matching.domain.statements import Reference, Transaction
+from matching.domain.statements import Amount, Reference, Transaction
 from matching.handlers.ingest import book_notifications
 from matching.handlers.payments import unmatch
 from matching.settings import MatchingSettings
@@ -40,7 +40,8 @@ Status = Literal["received", "matched", "partly_matched", "unapplied", "returned
 class Notification(Command):
     """A bank's word that one instant payment came in. `account_iban` is our account or the virtual IBAN credited.
 
-    `account_number` stands for it where the account has no IBAN.
+    `account_number` stands for it where the account has no IBAN. `instructed_*`: what the payer told his bank to pay, where that was
+    another currency: with the amount credited it says the bank's rate.
     """
 
     account_iban: Iban | None = None
@@ -56,11 +57,15 @@ class Notification(Command):
     debtor_name: Text | None = None
     debtor_iban: Annotated[str | None, Field(max_length=42)] = None
     virtual_iban: Iban | None = None
+    instructed_minor: PositiveMinor | None = None
+    instructed_currency: CurrencyCode | None = None
 
     @model_validator(mode="after")
     def _one_account(self) -> Self:
         if (self.account_iban is None) == (self.account_number is None):
             raise ValueError("the account is named once: by account_iban or by account_number")
+        if (self.instructed_minor is None) != (self.instructed_currency is None):
+            raise ValueError("what the payer told his bank to pay has an amount and a currency")
         return self
 
     @property
@@ -261,6 +266,9 @@ def _transaction(told: Notification) -> Transaction:
         counterparty_name=told.debtor_name,
         counterparty_iban="".join((told.debtor_iban or "").split()).upper() or None,
         virtual_iban=told.virtual_iban,
+        instructed=Amount(told.instructed_minor, told.instructed_currency)
+        if told.instructed_minor is not None and told.instructed_currency is not None
+        else None,
     )
 
 

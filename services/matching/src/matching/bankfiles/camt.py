@@ -33,7 +33,7 @@ _TOP = ["{*}Stmt", "{*}Ntfctn", "{*}Rpt"]
 
 def read(file: BinaryIO) -> Iterator[Item]:
     """The entries and statements of a file. Raises BankFileError where it is no well-formed message."""
-    encoding = None if texts.is_as_declared(file) else "windows-1252"
+    encoding = texts.encoding_of(file)
     events = etree.iterparse(
         texts.Trimmed(file),
         events=("start", "end"),

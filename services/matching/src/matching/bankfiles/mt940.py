@@ -75,8 +75,8 @@ def _fields(file: BinaryIO) -> Iterator[tuple[str, list[str]]]:
     tag, value = "", [""]
     for raw in texts.lines(file):
         line = raw.strip("\x00\x01\x03\x1a\ufeff")
-        if "{4:" in line[:400]:
-            line = line[line.index("{4:") + 3 :]
+        if (block := line.rfind("{4:", 0, 1_000)) >= 0:  # the last one: an acknowledgement before the message has a block 4 too
+            line = line[block + 3 :]
         found = _TAG.match(line if tag == "86" and not _SURE.match(line) else line.lstrip())
         if found:
             if tag:

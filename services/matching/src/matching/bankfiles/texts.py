@@ -89,15 +89,19 @@ class Trimmed:
         return piece.rstrip(self._ends) or (self.read(size) if piece and self._ends else b"")
 
 
-def is_as_declared(file: BinaryIO) -> bool:
-    """Whether XML is in the encoding that it declares: banks write Windows-1252 under a declaration of UTF-8, or under none."""
+def encoding_of(file: BinaryIO) -> str | None:
+    """The encoding of an XML file where it is not the one it declares; None where it is, or where nobody can tell.
+
+    Banks write Windows-1252 under a declaration of UTF-8, or under none, and programs UTF-8 under one of UTF-16.
+    """
     file.seek(0)
     head = file.read(_HEAD)
-    declared = _ENCODING.search(head)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\x00" in head[:4]:
-        return True
-    if declared and declared[1].lower() not in {b"utf-8", b"utf8"}:
-        return True
+        return None
+    found = _ENCODING.search(head)
+    declared = found[1].lower() if found else b"utf-8"
+    if declared not in {b"utf-8", b"utf8", b"utf-16", b"utf16"}:
+        return None
     decoder = codecs.getincrementaldecoder("utf-8")()
     file.seek(0)
     try:
@@ -105,5 +109,5 @@ def is_as_declared(file: BinaryIO) -> bool:
             decoder.decode(piece)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        return False
-    return True
+        return "windows-1252"
+    return "utf-8" if declared in {b"utf-16", b"utf16"} else None
