@@ -164,3 +164,11 @@ async def test_a_refused_recall_restores_what_was_exchanged(world, tenant, make,
     assert await ledger(world, tenant) == before
     assert tuple(await world.one(tenant, "SELECT open_minor, cash_minor FROM open_item")) == (0, 100_000)
     await world.holds()
+
+
+async def test_what_is_no_rate_between_two_amounts_is_refused(world, tenant, make, client):
+    payment = await dollars(world, tenant, make, 9_000_000_000_000, instructed=Amount(1, "EUR"))
+    await limit(client, tenant, make, 2**60)
+    answer = await post(client, f"/v1/payments/{payment}/allocations", {"lines": [across(make, tenant, "F-1", 100_000, 100_000)]})
+    assert (answer.status_code, answer.json()["code"]) == (422, "rate-invalid")
+    await world.holds()

@@ -14,6 +14,8 @@ from shared.money import MAX_MINOR, exponent
 _RATE = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,10})?", re.ASCII)
 BANK_RATE = "bank"
 """The source of a rate that follows from what the payer told his bank to pay and what the bank credited."""
+RATE_END = 10**9
+"""No rate reaches this; one that rounds to nothing at ten decimals is none either."""
 _PRECISION = 60
 """Digits of the arithmetic: an amount has 19, a rate 19."""
 
@@ -53,4 +55,6 @@ def worth(amount_minor: int, currency: str, rate: Decimal, other: str) -> int:
 
 def exchange(amount_minor: int, currency: str, item_amount_minor: int, item_currency: str, rate: Decimal, source: str) -> Exchange:
     """An amount of a payment for so much of an item, and what we gain or lose by it at the rate. Raises ValueError."""
+    if not 0 < rate < RATE_END:
+        raise ValueError("what was sent and what was credited make no rate: one of the two is too small")
     return Exchange(item_amount_minor, rate, source, worth(amount_minor, currency, rate, item_currency) - item_amount_minor)
