@@ -18,7 +18,7 @@ from matching.handlers.imputation import impute_waiting
 from matching.handlers.ingest import withdraw
 from matching.handlers.invoices import keep_invoices
 from matching.handlers.late_money import allocate_late_money
-from matching.handlers.matching import look_at_due, match_payments
+from matching.handlers.matching import forget_clues, look_at_due, match_payments
 from matching.handlers.promises import keep_promises
 from matching.handlers.pulls import pull
 from matching.handlers.reconciliation import advance
@@ -66,4 +66,5 @@ JOBS: tuple[Job, ...] = (
     Job("withdraw", 60.0, withdraw),
     Job("impute", 60.0, impute_waiting),
     Job("late_money", 60.0, allocate_late_money),
+    Job("forget_clues", 60.0, forget_clues),
 )

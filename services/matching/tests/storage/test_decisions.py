@@ -395,3 +395,20 @@ async def test_a_named_item_in_another_currency_is_settled_at_a_rate_near_those_
     assert tuple(told) == ("usual", 0)
     await replayed(world, tenant)
     await world.holds()
+
+
+async def test_a_payer_whose_name_becomes_known_later_is_looked_at_again_and_what_is_settled_is_forgotten(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "FA2026-00001", 1_000, customer="C1", due=DAY))
+    await world.pay(held, 1_000, debtor_name="NORDWIND LOGISTIK G", remittance=["Zahlung"])
+    await world.match(tenant)
+    await look(world, tenant)
+    await look(world, tenant)
+    assert tuple(await world.one(tenant, "SELECT status, next_look_at IS NULL FROM payment")) == ("unapplied", True)
+    who = CustomerIdentityChanged(version=1, customer_id=make.customer_id(tenant, "C1"), name="Nordwind Logistik GmbH", known_ibans=[])
+    await world.feed(message(tenant, who))
+    assert (await world.one(tenant, "SELECT count(*) FROM payment_clue"))[0] == 1
+    await look(world, tenant)
+    assert tuple(await world.one(tenant, "SELECT status, rule FROM payment")) == ("matched", "exact_amount")
+    assert (await world.one(tenant, "SELECT count(*) FROM payment_clue"))[0] == 0
+    await world.holds()

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.domain.engine.index import name_keys
+from matching.domain.engine.parties import PREFIX_MIN
 from matching.domain.engine.text import fold
 from matching.handlers.publishing import save_and_publish
 from matching.storage import parties
@@ -56,7 +57,7 @@ async def keep_customers(conn: AsyncConnection, messages: Sequence[Message[Custo
 
 
 async def keep_identities(conn: AsyncConnection, messages: Sequence[Message[CustomerIdentityChanged]], _: Context) -> None:
-    """Keeps names and known IBANs; what came from a newly known IBAN and is unapplied is looked at again."""
+    """Keeps names and known IBANs; what came from a newly known IBAN, or under such a name, and is unapplied is looked at again."""
     applied = await keep(
         conn,
         CUSTOMER_IDENTITY,
@@ -72,8 +73,10 @@ async def keep_identities(conn: AsyncConnection, messages: Sequence[Message[Cust
         {(*key, iban.replace(" ", "").upper()) for key in changed for iban in newest[key].known_ibans}, key=lambda row: tuple(map(str, row))
     )
     await set_known_ibans(conn, changed, rows)
-    await parties.set_names(conn, changed, sorted({(*key, value) for key in changed for value in name_keys(newest[key].name)}))
-    await look_again_at(conn, [(tenant, iban) for tenant, _, iban in rows], machine_now())
+    names = sorted({(*key, value) for key in changed for value in name_keys(newest[key].name)})
+    await parties.set_names(conn, changed, names)
+    starts = sorted({(tenant, value[:PREFIX_MIN]) for tenant, _, value in names if len(value) >= PREFIX_MIN})
+    await look_again_at(conn, [(tenant, iban) for tenant, _, iban in rows], machine_now(), starts)
 
 
 async def keep_merges(conn: AsyncConnection, messages: Sequence[Message[CustomerMergeState]], ctx: Context) -> None:

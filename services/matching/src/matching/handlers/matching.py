@@ -58,6 +58,12 @@ async def look_at_due(context: JobContext, tenant_id: UUID) -> None:
             return
 
 
+async def forget_clues(context: JobContext, tenant_id: UUID) -> None:
+    """Job: what payments say that wait no more, however they were settled, wakes nobody up."""
+    async with context.database.transaction(tenant_id) as conn:
+        await candidates.forget_settled(conn, tenant_id)
+
+
 async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, causes: Mapping[Key, Envelope]) -> None:
     """Decides on payments in the order given (the payment order): those received, unapplied or partly matched.
 
@@ -99,7 +105,7 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
             payment.candidate_customer_ids = _customers(proposal) if payment.unapplied_minor and not payment.payer_customer_id else None
         if payment.unapplied_minor and not payment.looks:
             clues += [(key[0], kind, value, key[1]) for kind, value in proposal.clues]
-        elif not payment.unapplied_minor and payment.looks:
+        elif not payment.unapplied_minor and payment.status != "received":
             done.append(key)
         changed = books.decided(payment, reason if payment.unapplied_minor else None)
         next_look = _next_look(payment, machine)

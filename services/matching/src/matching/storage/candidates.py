@@ -385,6 +385,16 @@ async def note_clues(conn: AsyncConnection, rows: Sequence[tuple[UUID, str, str,
         )
 
 
+async def forget_settled(conn: AsyncConnection, tenant_id: UUID) -> None:
+    """Forgets what payments say that are settled. Reads what is kept of a tenant's waiting payments once."""
+    await run(
+        conn,
+        "DELETE FROM payment_clue c USING payment p WHERE c.tenant_id = :tenant AND p.tenant_id = c.tenant_id "
+        "AND p.payment_id = c.payment_id AND p.status NOT IN ('received', 'unapplied', 'partly_matched')",
+        tenant=tenant_id,
+    )
+
+
 WAITING_MAX = 200
 """Payments that one value wakes up."""
 

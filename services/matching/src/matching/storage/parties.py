@@ -55,20 +55,29 @@ async def set_names(conn: AsyncConnection, customers: Sequence[Key], rows: Seque
         )
 
 
-async def look_again_at(conn: AsyncConnection, ibans: Sequence[tuple[UUID, str]], at: datetime) -> None:
-    """Payments still unapplied that came from one of these (tenant, IBAN) are looked at as if they were new: now, and as often.
+async def look_again_at(
+    conn: AsyncConnection, ibans: Sequence[tuple[UUID, str]], at: datetime, starts: Sequence[tuple[UUID, str]] = ()
+) -> None:
+    """Payments still unapplied that came from one of these (tenant, IBAN), or whose payer's name begins so (tenant, `PREFIX_MIN`
+    letters), are looked at as if they were new: now, and as often.
 
     Their items may come at the same moment: a single look could miss them for good.
     """
-    if ibans:
+    if ibans or starts:
         await fetch(
             conn,
-            "WITH due AS (SELECT p.tenant_id, p.payment_id FROM payment p WHERE p.status IN ('unapplied', 'partly_matched') AND "
+            "WITH meant AS (SELECT p.tenant_id, p.payment_id FROM payment p WHERE "
             "(p.tenant_id, p.debtor_iban) IN (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ibans AS text[]))) "
-            "ORDER BY p.tenant_id, p.payment_id FOR UPDATE) UPDATE payment SET looks = 0, next_look_at = :at FROM due "
+            "AND p.status IN ('unapplied', 'partly_matched') UNION SELECT c.tenant_id, c.payment_id FROM payment_clue c WHERE "
+            "c.kind = 'name' AND (c.tenant_id, c.value) IN (SELECT * FROM unnest(CAST(:n_tenants AS uuid[]), CAST(:starts AS text[])))), "
+            "due AS (SELECT p.tenant_id, p.payment_id FROM payment p JOIN meant USING (tenant_id, payment_id) "
+            "WHERE p.status IN ('unapplied', 'partly_matched') ORDER BY p.tenant_id, p.payment_id FOR UPDATE OF p) "
+            "UPDATE payment SET looks = 0, next_look_at = :at FROM due "
             "WHERE payment.tenant_id = due.tenant_id AND payment.payment_id = due.payment_id RETURNING 1",
             tenants=[pair[0] for pair in ibans],
             ibans=[pair[1] for pair in ibans],
+            n_tenants=[pair[0] for pair in starts],
+            starts=[pair[1] for pair in starts],
             at=at,
         )
 
