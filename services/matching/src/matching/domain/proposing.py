@@ -10,14 +10,12 @@ from matching.domain.engine.features import NAMES
 from matching.domain.engine.inputs import Inputs, conclude
 from matching.domain.engine.records import ADVANCE, Clues, Hypothesis, Id, Party
 from matching.domain.engine.search import Found
-from matching.domain.exchange import BANK_RATE
+from matching.domain.exchange import BANK_RATE, exchange, implied
 
 KNOWN = 0.6
 """How sure an IBAN is a payer's that earlier payments were made from."""
 USUAL_RATE = "usual"
 """The source of a rate that nobody stated, near those seen lately."""
-RATE_MOST = 1_000_000
-"""Minor units of one currency for one of another, at most: more is no rate."""
 CUSTOMERS_MAX = 10
 """Customers that are named as those who may have paid."""
 
@@ -65,7 +63,12 @@ def _rate_of(best: Hypothesis, clues: Clues) -> str | None:
     sent, money = sum(line.cents for line in best.lines), clues.amount_minor
     currencies = {line.item.currency for line in best.lines}
     plain = len(currencies) == 1 and all(not line.diff_cents and 0 < sent <= money * line.cents for line in best.lines)
-    if not plain or sent >= money * RATE_MOST or money >= sent * RATE_MOST:
+    if not plain:
+        return None
+    other = best.lines[0].item.currency
+    try:
+        exchange(money, clues.currency, sent, other, implied(money, clues.currency, sent, other), BANK_RATE)
+    except ValueError:  # two amounts that make no rate
         return None
     if best.rule.endswith(":exchanged") and currencies == {clues.instructed_currency} and sent == clues.instructed_minor:
         return BANK_RATE
