@@ -55,7 +55,7 @@ async def measure(rig: Rig, *, quick: bool) -> dict[str, float]:
     figures["invoices_ubl_per_s"] = await product.invoices_ubl(rig, 200 if quick else 1_000)
     figures["statements_per_batch"] = await product.statements_per_batch(rig)
     say(f"{scale.FEW} and {scale.MANY} open items")
-    figures |= await scale.measure(rig, rounds=4 if quick else 8)
+    figures |= await scale.measure(rig, rounds=16 if quick else 40)
     return {name: round(value, 2) for name, value in figures.items()}
 
 

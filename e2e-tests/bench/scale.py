@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from time import process_time
 from uuid import UUID
 
 import asyncpg
@@ -34,7 +35,8 @@ from bench.rig import Rig, say
 FEW, MANY = 10_000, 1_000_000
 ITEMS_EACH = 50
 """Open items of one customer, however many there are in all: what grows is the number of customers."""
-BATCH = 250
+BATCH = 50
+"""Payments of one transaction: what a poll brings at some hundred a second."""
 SINGLES = 400
 """Payments that are matched alone, each in its own transaction, for the distribution of the time of one."""
 STEP = 7_919
@@ -149,16 +151,36 @@ async def receive(at: Scene, first: int, count: int, items: int) -> list[Key]:
     return [(row[0], row[1]) for row in rows]
 
 
-async def timed(at: Scene, keys: Sequence[Key]) -> float:
-    """Milliseconds that the service's transaction over these payments takes."""
-    begun = monotonic()
+async def timed(at: Scene, keys: Sequence[Key], backends: Sequence[int] = ()) -> tuple[float, float]:
+    """Milliseconds that the service's transaction over these payments takes, and how many of them this process and Postgres work.
+
+    What they work does not depend on who else is on the machine; what it takes does, and on the disk.
+    """
+    begun, worked = monotonic(), _worked(backends)
     async with at.runtime.database.transaction(TENANT) as conn:
         await match(conn, keys, NOW, {})
-    return (monotonic() - begun) * 1000
+    return (monotonic() - begun) * 1000, _worked(backends) - worked
 
 
-async def measure(rig: Rig, *, few: int = FEW, many: int = MANY, rounds: int = 8) -> dict[str, float]:
-    """Milliseconds a payment at both sizes and their ratio, the distribution of one payment alone, and memory."""
+def _worked(backends: Sequence[int]) -> float:
+    """Milliseconds that this process and these (Linux) had a core so far."""
+    of_others = sum(int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) for pid in backends)
+    return process_time() * 1000 + of_others / 1e6
+
+
+async def _backends(at: Scene) -> list[int]:
+    """The Postgres processes that work for this scene's connections."""
+    conn = await asyncpg.connect(at.urls.check)
+    rows = await conn.fetch("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'encours-matching'")
+    await conn.close()
+    return [int(row[0]) for row in rows]
+
+
+async def measure(rig: Rig, *, few: int = FEW, many: int = MANY, rounds: int = 40) -> dict[str, float]:
+    """Milliseconds a payment in batches of BATCH at both sizes and their ratio, of payments that come alone, and memory.
+
+    `_work` is what this process and Postgres had a core for (see `timed`); a quantile is over batches, or over payments alone.
+    """
     async with scene(rig) as small, scene(rig) as large:
         for at, items in ((small, few), (large, many)):
             begun = monotonic()
@@ -167,29 +189,34 @@ async def measure(rig: Rig, *, few: int = FEW, many: int = MANY, rounds: int = 8
         sizes = ((small, few), (large, many))
         count = (rounds + 1) * BATCH
         keys = {at.prefix: await receive(at, 0, count + SINGLES, items) for at, items in sizes}
-        costs: dict[str, list[float]] = {at.prefix: [] for at, _ in sizes}
+        costs: dict[str, list[tuple[float, float]]] = {at.prefix: [] for at, _ in sizes}
+        backends: dict[str, list[int]] = {}
         for turn in range(rounds + 1):
             for at, _ in sizes if turn % 2 else reversed(sizes):
-                cost = await timed(at, keys[at.prefix][turn * BATCH : (turn + 1) * BATCH])
-                if turn:  # the first warms plans and pages
-                    costs[at.prefix].append(cost / BATCH)
-        singles: dict[str, list[float]] = {at.prefix: [] for at, _ in sizes}
+                took, worked = await timed(at, keys[at.prefix][turn * BATCH : (turn + 1) * BATCH], backends.get(at.prefix, ()))
+                if turn:
+                    costs[at.prefix].append((took / BATCH, worked / BATCH))
+                else:  # the first warms plans, pages and the pool
+                    backends[at.prefix] = await _backends(at)
+        singles: dict[str, list[tuple[float, float]]] = {at.prefix: [] for at, _ in sizes}
         for one in range(count, count + SINGLES):
             for at, _ in sizes:
-                singles[at.prefix].append(await timed(at, keys[at.prefix][one : one + 1]))
+                singles[at.prefix].append(await timed(at, keys[at.prefix][one : one + 1], backends[at.prefix]))
         matched = {at.prefix: await _matched(at) for at, _ in sizes}
         if abs(matched[small.prefix] - matched[large.prefix]) > UNLIKE_MAX * (count + SINGLES):  # amounts meet oftener among more items
             raise RuntimeError(f"the sizes were not decided alike: {list(matched.values())} matched")
         worker_mb = await _worker_peak_mb(rig, large, many, count + SINGLES)
-        cost_few, cost_many = (statistics.median(costs[at.prefix]) for at, _ in sizes)
-        cuts = statistics.quantiles(singles[large.prefix], n=100)
-        return {
-            f"match_ms_{few}": cost_few,
-            f"match_ms_{many}": cost_many,
-            "match_ratio": statistics.median(b / a for a, b in zip(costs[small.prefix], costs[large.prefix], strict=True)),
-            f"match_alone_p50_ms_{few}": statistics.median(singles[small.prefix]),
-            f"match_alone_p50_ms_{many}": cuts[49],
-            f"match_alone_p99_ms_{many}": cuts[98],
+        figures = {
+            "match_ratio": statistics.median(b[0] / a[0] for a, b in zip(costs[small.prefix], costs[large.prefix], strict=True)),
+            "match_work_ratio": statistics.median(b[1] / a[1] for a, b in zip(costs[small.prefix], costs[large.prefix], strict=True)),
+        }
+        for at, items in sizes:
+            for place, kind in enumerate(("", "_work")):
+                cuts = statistics.quantiles((one[place] for one in costs[at.prefix]), n=100)
+                figures |= {f"match{kind}_p50_ms_{items}": cuts[49], f"match{kind}_p99_ms_{items}": cuts[98]}
+                cuts = statistics.quantiles((one[place] for one in singles[at.prefix]), n=100)
+                figures |= {f"match_alone{kind}_p50_ms_{items}": cuts[49], f"match_alone{kind}_p99_ms_{items}": cuts[98]}
+        return figures | {
             "match_share": matched[large.prefix] / (count + SINGLES),
             "worker_peak_mb": worker_mb,
             "database_mb": await _size_mb(large),
@@ -234,7 +261,7 @@ def main() -> int:
     """Runs it alone; returns the exit status."""
     parser = argparse.ArgumentParser(prog="bench.scale", description=__doc__)
     parser.add_argument("--items", type=int, default=MANY)
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, infrastructure(Path(folder)) as servers:
         figures = asyncio.run(measure(Rig(servers.admin_dsn, servers.bootstrap), many=options.items, rounds=options.rounds))

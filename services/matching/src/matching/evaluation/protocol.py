@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from time import perf_counter
+from time import perf_counter, process_time
 
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.index import Index
@@ -16,7 +16,7 @@ Items = Mapping[Id, OpenItem]
 
 @dataclass(slots=True)
 class Case:
-    """One payment as it was seen: its readings, which of them are right, and how long the search took.
+    """One payment as it was seen: its readings, which of them are right, how long the search took and how long it had a core.
 
     `made` is one of the train part with its text taken away: more to learn from how payers pay without a word, not to certify by.
     """
@@ -28,6 +28,7 @@ class Case:
     seconds: float
     train: bool
     made: bool = False
+    worked: float = 0.0
 
 
 def cases(history: History) -> Iterator[Case]:
@@ -42,9 +43,9 @@ def cases(history: History) -> Iterator[Case]:
             index.add_item(upcoming)
             upcoming = next(waiting, None)
         truth = history.truth[str(clues.payment_id)]
-        started = perf_counter()
+        started, worked = perf_counter(), process_time()
         found = search(clues, index, learnt)
-        seconds = perf_counter() - started
+        seconds, worked = perf_counter() - started, process_time() - worked
         true = true_key(truth, items)
         yield Case(
             clues,
@@ -53,6 +54,7 @@ def cases(history: History) -> Iterator[Case]:
             [is_right(one, truth, true) for one in found.hypotheses],
             seconds,
             str(clues.payment_id) in history.train,
+            worked=worked,
         )
         if str(clues.payment_id) in history.train and not truth.no_reference and (clues.remittance or clues.structured_reference):
             yield _silent(clues, truth, index, learnt, items)
