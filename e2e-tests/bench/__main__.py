@@ -1,8 +1,8 @@
 """`make bench`: what the system does on this machine, as ratios within one run. Prints progress, then one JSON object.
 
 Parts are taken in turns, three rounds, medians, because machines are noisy; synchronous_commit is on. `--quick` does one
-round of less; `--floor [N]` measures only the product and the naive form, for two minutes, and exits non-zero when the rate is
-under N (20) times the naive form's; `--cpu [N]` measures what a payment costs of the processors, by process.
+round of less; `--floor [N]` measures only the product and the naive form, up to three rounds of a minute, and exits non-zero when
+the rate of two of them is under N (20) times the naive form's; `--cpu [N]` measures what a payment costs of the processors, by process.
 """
 
 import argparse
@@ -74,13 +74,20 @@ async def measure_cpu(rig: Rig, folder: Path, count: int) -> dict[str, dict[str,
     return {name: {**meter.spent, "together": round(sum(meter.spent.values()), 1)} for name, meter in meters.items()}
 
 
-async def measure_floor(rig: Rig) -> dict[str, float]:
-    """The product's rate between two of the naive form, and their ratio."""
+async def measure_floor(rig: Rig, floor: float) -> dict[str, float]:
+    """The product's rate between two of the naive form, and their ratio: the median of three rounds, or of two that agree."""
+    rounds: list[tuple[float, float, float]] = []
     await warm(rig)
-    before = await loops.naive_rate(rig, 400)
-    end_to_end = await product.rate(rig, 30_000)
-    naive = (before + await loops.naive_rate(rig, 400)) / 2
-    return {"end_to_end_per_s": round(end_to_end, 2), "naive_per_s": round(naive, 2), "ratio_to_naive": round(end_to_end / naive, 2)}
+    naive = await loops.naive_rate(rig, 400)
+    while len(rounds) < 3:  # noqa: PLR2004
+        end_to_end = await product.rate(rig, 30_000)
+        before, naive = naive, await loops.naive_rate(rig, 400)
+        rounds.append((end_to_end * 2 / (before + naive), end_to_end, (before + naive) / 2))
+        say(f"{rounds[-1][0]:.1f} times the naive form")
+        if len(rounds) == 2 and (rounds[0][0] >= floor) == (rounds[1][0] >= floor):  # noqa: PLR2004
+            break
+    ratio, end_to_end, naive = sorted(rounds)[(len(rounds) - 1) // 2]
+    return {"end_to_end_per_s": round(end_to_end, 2), "naive_per_s": round(naive, 2), "ratio_to_naive": round(ratio, 2)}
 
 
 def main() -> int:
@@ -95,7 +102,7 @@ def main() -> int:
         if options.cpu:
             print(json.dumps(asyncio.run(measure_cpu(rig, Path(folder), options.cpu))))
             return 0
-        figures = asyncio.run(measure_floor(rig) if options.floor else measure(rig, quick=options.quick))
+        figures = asyncio.run(measure_floor(rig, options.floor) if options.floor else measure(rig, quick=options.quick))
     print(json.dumps(figures))
     if options.floor and figures["ratio_to_naive"] < options.floor:
         print(f"ratio_to_naive is {figures['ratio_to_naive']}, under the floor of {options.floor}", file=sys.stderr)
