@@ -1,5 +1,6 @@
 """What the engine decides in the service: the same ledger in every order, and every decision again from what it was taken on."""
 
+import asyncio
 import contextlib
 import json
 import random
@@ -411,4 +412,24 @@ async def test_a_payer_whose_name_becomes_known_later_is_looked_at_again_and_wha
     await look(world, tenant)
     assert tuple(await world.one(tenant, "SELECT status, rule FROM payment")) == ("matched", "exact_amount")
     assert (await world.one(tenant, "SELECT count(*) FROM payment_clue"))[0] == 0
+    await world.holds()
+
+
+async def test_many_at_once_that_name_one_item_settle_it_once_and_the_others_decide_again(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(identity(tenant, make, 1), *(make.invoice(tenant, f"FA2026-0000{n}", 1_000, customer="C1", due=DAY) for n in (1, 2)))
+    said = {"debtor_iban": iban(1), "remittance": ["FA2026-00001"]}
+    pays = [await world.pay(held, 1_000, number=n, **said) for n in range(12)]
+
+    async def match(payment):
+        async with world.database.transaction(tenant) as conn:
+            await engine.match(conn, [(tenant, payment)], NOW, {})
+
+    await asyncio.gather(*(match(payment) for payment in pays))
+    await look(world, tenant)
+    rows = await world.rows(tenant, "SELECT invoice_number, open_minor FROM open_item ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("FA2026-00001", 0), ("FA2026-00002", 1_000)]  # what is named is never another's
+    left = await world.rows(tenant, "SELECT status, unapplied_reason, count(*) FROM payment GROUP BY 1, 2 ORDER BY 3")
+    assert [tuple(row) for row in left] == [("matched", None, 1), ("unapplied", "already_paid", 11)]
+    assert sum((await replayed(world, tenant)).values()) == 12
     await world.holds()
