@@ -6,6 +6,7 @@ a part that fails for good ends the process, so that whoever supervises it knows
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import json
 import signal
@@ -36,6 +37,7 @@ from shared.web.pagination import Cursors
 
 IDEMPOTENCY_KEPT = timedelta(days=30)
 STALL_SECONDS = 120.0
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +106,7 @@ async def run_roles(service: Service, settings: Settings, roles: frozenset[str])
         raise SystemExit(f"{service.name}: the database's schema is not this code's newest: run `python -m {service.name} migrate`")
     runtime = open_runtime(service, settings)
     _spare_the_collector()
+    _keep_memory()
     try:
         if service.on_start is not None:
             await service.on_start(runtime)
@@ -132,6 +135,17 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 50, 50)
+
+
+def _keep_memory() -> None:
+    """A batch's texts are megabytes, which glibc gives back to the system after each and takes again, page by page, for the next.
+
+    What the largest batch took stays with the process instead. Another C library decides for itself.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 
 
 async def _start_relay(group: asyncio.TaskGroup, runtime: Runtime) -> Callable[[], object]:
