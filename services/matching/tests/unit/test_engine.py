@@ -204,6 +204,13 @@ def test_a_part_of_what_is_named_is_not_paid_where_the_payer_names_more_that_nob
     assert never_automatic([best]) == "the payer names something else that nobody can read"
 
 
+def test_what_may_as_well_be_a_third_of_another_item_is_left_to_a_person():
+    hypotheses = found(clues(500_00), item("FA2024-00001", 500_00, -12), item("FA2024-00002", 1_500_00, -3))
+    ranked = sorted(hypotheses, key=lambda one: one.rule != "exact_amount:exact")
+    assert never_automatic(ranked) == "it may as well be an instalment of another item"
+    assert never_automatic(ranked[:1]) is None
+
+
 def test_a_missing_sum_such_as_banks_charge_is_no_part():
     best = found(clues(48_500, "FA2024-00001"), item("FA2024-00001", 50_000))[0]
     assert never_automatic([best]) == "what is missing may be a bank's charge"

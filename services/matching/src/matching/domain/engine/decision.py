@@ -160,11 +160,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "other sets of withheld items come to the same sum"
     if value["equal_items"] and named and (value["tied_names"] or value["weakest_name"] < NEAR) and value["reference"] <= 0:
         return "what is named fits several items of the same amount"
-    if (
-        not named
-        and (value["part_paid"] or money == "rounding" or rule == "combination")
-        and any(other.rule.startswith("instalment") for other in ranked[1:])
-    ):
+    if not named and any(other.rule.startswith("instalment") for other in ranked[1:]):
         return "it may as well be an instalment of another item"
     for other in ranked[1:3]:
         if other.confidence > best.confidence * 0.5 and not named:
