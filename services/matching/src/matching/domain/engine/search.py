@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Protocol
 
+from shared.references import is_valid
+
 from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import readings
@@ -78,7 +80,7 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
             known = {hit.item.item_id for hit in named.hits}
             named.hits += [hit for hit in documents if hit.item.customer_id == party.customer_id and hit.item.item_id not in known]
             if not source.named(clues.structured_reference):
-                close = [item for item in items if item.reference and near(clues.structured_reference, item.reference)]
+                close = [item for item in items if item.reference and _mistyped(clues.structured_reference, item.reference)]
                 named.hits += [Hit(item, MEDIUM, Span(-1, -1, other=False), len(close) - 1) for item in close if item.item_id not in known]
         firm = {(hit.span.start, hit.span.end) for hit in named.hits if hit.strength >= LONG}
         foreign = [
@@ -145,6 +147,15 @@ def _documents(clues: Clues, text: Text, source: Source) -> list[Hit]:
     if clues.structured_reference:
         hits += [Hit(item, FULL, Span(-1, -1, other=False)) for item in source.named(clues.structured_reference)]
     return hits
+
+
+def _mistyped(written: str, reference: str) -> bool:
+    """Whether a reference must be this one with a letter wrong: its own check digits are right and those of what is written are not.
+
+    Without two check digits, or with ten to choose from, what is one digit away may as well be the next invoice's.
+    """
+    proven = any(is_valid(scheme, reference) and not is_valid(scheme, written) for scheme in ("RF", "OGM", "QRR"))
+    return proven and near(written, reference)
 
 
 def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
