@@ -415,6 +415,25 @@ async def test_a_payer_whose_name_becomes_known_later_is_looked_at_again_and_wha
     await world.holds()
 
 
+async def test_a_discount_that_was_over_long_ago_is_granted_by_a_person_only(world, tenant, make, client):
+    held = await world.account(tenant)
+    terms = [DiscountTerm(until=date(2026, 3, 9), percent_bp=200)]
+    await world.feed(
+        identity(tenant, make, 1),
+        *(make.invoice(tenant, f"FA2026-0000{n}", 10_000, customer="C1", due=date(2026, 3, 30), discounts=terms) for n in (1, 2)),
+    )
+    await world.pay(held, 9_800, debtor_iban=iban(1), remittance=["FA2026-00001"], day=date(2026, 3, 11), number=1)
+    await world.pay(held, 9_800, debtor_iban=iban(1), remittance=["FA2026-00002"], day=date(2026, 4, 2), number=2)
+    await world.match(tenant)
+    rows = await world.rows(tenant, "SELECT invoice_number, open_minor, discount_minor FROM open_item ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("FA2026-00001", 0, 200), ("FA2026-00002", 10_000, 0)]
+    (waiting,) = (await client.get("/v1/review-queue")).json()["items"]
+    assert (waiting["reason"], waiting["evidence"]["refused"]) == ("uncertain", "the discount was taken when it was over")
+    assert waiting["candidates"][0]["lines"][0]["difference_minor"] == 200
+    await replayed(world, tenant)
+    await world.holds()
+
+
 async def test_many_at_once_that_name_one_item_settle_it_once_and_the_others_decide_again(world, tenant, make):
     held = await world.account(tenant)
     await world.feed(identity(tenant, make, 1), *(make.invoice(tenant, f"FA2026-0000{n}", 1_000, customer="C1", due=DAY) for n in (1, 2)))
