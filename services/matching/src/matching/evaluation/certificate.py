@@ -127,5 +127,5 @@ def certify(scores: Sequence[tuple[float, bool]], sample: int, bound: float = BO
             curve=curve,
         )  # fmt: skip
     count, wrong, limit = passed
-    threshold = ordered[count - 1][0]
+    threshold = LEAST if count == most else ordered[count - 1][0]  # the last test is of all that are so sure
     return Certificate(procedure, bound, confidence, sample, count, wrong, limit, threshold, certified=True, tested=tested, curve=curve)

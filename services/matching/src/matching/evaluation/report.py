@@ -11,7 +11,7 @@ from time import perf_counter, process_time
 from typing import Any, TextIO
 
 from matching.domain.engine.confidence import Model
-from matching.domain.engine.decision import Decision, certainty, contributions, decide, judge, never_automatic
+from matching.domain.engine.decision import Decision, certainty, contributions, decide, judge, never_automatic, sure_enough
 from matching.domain.engine.features import NAMES
 from matching.evaluation.certificate import Certificate, certify
 from matching.evaluation.history import read_history
@@ -68,7 +68,7 @@ def calibrated(train: list[Case], name: str) -> tuple[Model, Certificate]:
     for case in real:
         ranked = sorted(zip(case.found.hypotheses, case.right, strict=True), key=lambda pair: (-pair[0].confidence, pair[0].key()))
         best = [one for one, _ in ranked]
-        if best and never_automatic(best) is None:
+        if best and never_automatic(best) is None and sure_enough(best, 0.0):
             scores.append((certainty(best), ranked[0][1]))
     certificate = certify(scores, len(real))
     model = fit(train, name)

@@ -16,6 +16,8 @@ from matching.domain.engine.text import DIGITS, NEAR, SHORT
 SHOWN = 5
 """Candidates that are shown for a payment."""
 WHOLE = ("exact", "charges_stated", "exchanged")
+SURE = 0.95
+"""Least confidence of a learnt reading that is automatic, whatever is proven of all together."""
 ODDS_SURE = 0.17
 """Odds against a set of withheld items up to which it is automatic, where the threshold allows it."""
 DESIGNATED = 0.98
@@ -92,10 +94,16 @@ def decide(hypotheses: Sequence[Hypothesis], threshold: float) -> Decision:
         return Decision("unmatched", 0.0, ranked[:SHOWN])
     confidence = certainty(ranked)
     refused = never_automatic(ranked)
-    kind = "auto" if refused is None and threshold <= confidence and threshold < 1 else "review"
+    kind = "auto" if refused is None and sure_enough(ranked, threshold) and threshold < 1 else "review"
     if kind == "review" and refused is None:
         refused = "not sure enough"
     return Decision(kind, confidence, ranked[:SHOWN], refused if kind == "review" else None, _why_lost(ranked))
+
+
+def sure_enough(ranked: Sequence[Hypothesis], threshold: float) -> bool:
+    """Whether the first reading reaches the threshold; what is learnt has to be SURE, too: only a payment run's odds are exact."""
+    run = ranked[0].rule.split(":")[0] in RUNS
+    return certainty(ranked) >= (threshold if run else max(threshold, SURE))
 
 
 def certainty(ranked: Sequence[Hypothesis]) -> float:

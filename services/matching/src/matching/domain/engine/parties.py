@@ -35,15 +35,18 @@ def whole(name: str) -> str:
 def likeness(written: str, known: str) -> float:
     """How far what a payer is called agrees with a customer's name, 0 to 1: 1 the same, 0.9 one is the beginning of the other."""
     ours, full = compact(known), whole(known)
-    for theirs in {compact(written), whole(written), whole(written).removeprefix("STE")}:
+    best = 0.0
+    for theirs in (compact(written), whole(written), whole(written).removeprefix("STE")):  # the best of all, whatever their order
         if theirs in (ours, full):
             return 1.0
         if len(theirs) >= PREFIX_MIN and full.startswith(theirs):
-            return 0.95
-        if len(ours) >= PREFIX_MIN and theirs.startswith(ours):
-            return 0.9
-        if len(theirs) >= PREFIX_MIN and ours.startswith(theirs):
-            return 0.85
+            best = max(best, 0.95)
+        elif len(ours) >= PREFIX_MIN and theirs.startswith(ours):
+            best = max(best, 0.9)
+        elif len(theirs) >= PREFIX_MIN and ours.startswith(theirs):
+            best = max(best, 0.85)
+    if best:
+        return best
     theirs = compact(written)
     common = 0
     for mine, their in zip(ours, theirs, strict=False):
