@@ -123,6 +123,6 @@ def since(value: bytes, sent: dict[str, float]) -> float:
 
 
 def quantiles(waits: list[float]) -> tuple[float, float]:
-    """p50 and p99 of seconds in order of arrival, in milliseconds; the first fifth, while processes warm up, does not count."""
-    cuts = statistics.quantiles(waits[len(waits) // 5 :], n=100)
+    """p50 and p99 of seconds in order of arrival, in milliseconds; the first third, while processes warm up, does not count."""
+    cuts = statistics.quantiles(waits[len(waits) // 3 :], n=100)
     return cuts[49] * 1000, cuts[98] * 1000

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import asyncpg
 from prometheus_client import REGISTRY
 from shared import metrics
 from shared.clock import monotonic
@@ -118,3 +119,38 @@ async def test_a_commit_of_another_process_wakes_the_relay_that_has_dozed_off(da
     await asyncio.wait_for(asyncio.gather(*tasks), 10)
     database.after_commit.remove(notifier.wake)
     await reading.close()
+
+
+async def test_the_outbox_is_read_in_its_order_and_never_whole(database: Database, urls: Urls) -> None:
+    """A plan made while the table was empty, and kept, read all that had been sent since the last vacuum, at every look."""
+    owner = await asyncpg.connect(urls.owner)
+    whole = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'outbox'"
+    await owner.execute("SELECT pg_stat_force_next_flush()")
+    before = await owner.fetchval(whole)
+    producer = _Down()
+    producer.away = False
+    reading = Database(urls.relay, application_name="relay", pool_max=2)
+    relay = Relay(reading, producer)
+    database.after_commit.append(relay.wake)
+    task = asyncio.create_task(relay.run())
+    for version in range(1, 21):
+        async with database.transaction(TENANT) as conn:
+            await publish(conn, [Outgoing(TENANT, payment(3, version))])
+        await asyncio.sleep(0.02)
+
+    async def sent() -> bool:
+        return len(producer.sent) == 20
+
+    await eventually(sent)
+    relay.stop()
+    await asyncio.wait_for(task, 10)
+    database.after_commit.remove(relay.wake)
+    await reading.close()  # its session tells what it did at its end
+    looked = "SELECT idx_scan FROM pg_stat_user_tables WHERE relname = 'outbox'"
+
+    async def told() -> bool:
+        return await owner.fetchval(looked) >= 20
+
+    await eventually(told)
+    assert await owner.fetchval(whole) == before
+    await owner.close()

@@ -127,6 +127,10 @@ class Relay:
                             log.info("relay_up_again")
                             down = False
                         wait = IDLE_SECONDS_MIN
+                        # a plan made while the outbox is small reads the whole table and is kept; rows are to be read in their order
+                        await run(conn, "SET enable_seqscan = off")
+                        await run(conn, "SET enable_bitmapscan = off")
+                        await run(conn, "SET enable_sort = off")
                         await self._listen(conn)
                         await self._serve(conn)
                     finally:
