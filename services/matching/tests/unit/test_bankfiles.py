@@ -1,5 +1,6 @@
 """Every format, on one small day of our own: what is read, in whatever wrapping; and that nothing else ever happens but a clear refusal."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -144,6 +145,15 @@ def test_a_broken_file_is_read_flagged_or_refused_and_nothing_else(name, mutatio
         if verdict is None and statement.balanced is not None:
             assert statement.opening_minor + statement.booked_minor == statement.closing_minor
     assert all(one.amount_minor >= 0 and len(one.currency) == 3 for one in found)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_superscript_is_no_digit(name):
+    """Python's `isdigit` takes it for one, `int` does not."""
+    data = samples.ALL[name]().encode()
+    for at in [at for at, byte in enumerate(data) if chr(byte).isdecimal()][::5]:
+        with contextlib.suppress(BankFileError):
+            everything(data[:at] + b"\xb2" + data[at + 1 :])
 
 
 @pytest.mark.parametrize("name", FORMATS)

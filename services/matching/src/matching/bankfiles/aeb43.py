@@ -47,7 +47,7 @@ def read(file: BinaryIO) -> Iterator[Item]:
                 yield from _end(now, "")
             now = None
             stated = line[20:26].strip()
-            if stated.isdigit() and int(stated) not in {number - 1, number}:
+            if stated.isdecimal() and int(stated) not in {number - 1, number}:
                 raise BankFileError(f"the end record states {int(stated)} records, {number - 1} were found")
         elif now is None:
             raise BankFileError(f"record {number}: begins with neither 11 nor 88 outside of an account")
@@ -80,7 +80,7 @@ def _opening(line: str) -> Statement:
 def _account(line: str) -> str:
     """The IBAN of a Spanish account, computed from bank, office and number."""
     bank, number = line[2:10], line[10:20]
-    if not (bank + number).isdigit():
+    if not (bank + number).isdecimal():
         return (bank + number).replace(" ", "").upper()
     local = f"{bank}{ccc.calc_check_digits(f'{bank}00{number}')}{number}"
     return f"ES{iban_numbers.calc_check_digits('ES00' + local)}{local}"
@@ -143,7 +143,7 @@ def _movement(statement: Statement, line: str, number: int) -> Entry:
 def _complement(one: Transaction, line: str) -> None:
     if line.startswith("23"):
         one.remittance += [text] if (text := " ".join(line[4:80].split())) else []
-    elif (currency := _NUMBERS.get(line[4:7])) and line[7:21].isdigit():
+    elif (currency := _NUMBERS.get(line[4:7])) and line[7:21].isdecimal():
         one.instructed = Amount(_amount(line[7:21], currency), currency)
 
 

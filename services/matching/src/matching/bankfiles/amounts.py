@@ -41,7 +41,7 @@ def minor_of(text: str, currency: str) -> int:
 
 def scaled(digits: str, stated: int, currency: str) -> int:
     """Minor units of a number without a point whose last `stated` digits are decimals: CODA has three, CFONB says how many."""
-    if not (digits.isascii() and digits.isdigit()):
+    if not (digits.isascii() and digits.isdecimal()):
         raise BankFileError(f"{digits[:40]!r} is no amount")
     return minor_of(digits[: len(digits) - stated] + "." + digits[len(digits) - stated :], currency)
 
@@ -58,7 +58,7 @@ def day_of(digits: str, order: str = "ymd") -> date | None:
     A day past the end of its month is its last: German banks write 30 February as a value date (30/360 interest), others 31 November.
     """
     text = digits.strip()
-    if not (text.isascii() and text.isdigit() and len(text) in {6, 8}) or not int(text):
+    if not (text.isascii() and text.isdecimal() and len(text) in {6, 8}) or not int(text):
         return None
     widths = {"y": len(text) - 4, "m": 2, "d": 2}
     part, at = {}, 0

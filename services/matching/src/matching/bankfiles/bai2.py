@@ -179,7 +179,7 @@ def _skip_funds(fields: list[str], at: int, funds: str) -> int:
         return at + 2
     if funds == "D":
         pairs = fields[at] if at < len(fields) else ""
-        return at + 1 + 2 * (int(pairs) if pairs.isascii() and pairs.isdigit() and len(pairs) < 4 else 0)  # noqa: PLR2004 - no bank has more
+        return at + 1 + 2 * (int(pairs) if pairs.isascii() and pairs.isdecimal() and len(pairs) < 4 else 0)  # noqa: PLR2004 - no bank has more
     return at
 
 
@@ -203,7 +203,7 @@ def _entry(now: _File, account: _Account, body: str) -> Entry | None:
         minor = _signed(text.strip(" /")) or 0
         minor_of(str(abs(minor)), "JPY")  # bounded
         account.control += minor
-        kind = int(code) if code.isascii() and code.isdigit() else 0
+        kind = int(code) if code.isascii() and code.isdecimal() else 0
         if kind == 890:  # noqa: PLR2004 - "contains non-monetary information"
             return None
         if kind not in _CREDIT and kind not in _DEBIT:
@@ -294,7 +294,7 @@ def _trailer(body: str) -> tuple[int | None, int | None]:
     except BankFileError:
         total = None
     last = fields[-1] if len(fields) > 1 else ""
-    return total, int(last) if last.isascii() and last.isdigit() and len(last) < 10 else None  # noqa: PLR2004 - a count
+    return total, int(last) if last.isascii() and last.isdecimal() and len(last) < 10 else None  # noqa: PLR2004 - a count
 
 
 def _cut(now: _File) -> Statement | None:

@@ -109,7 +109,7 @@ def _header(found: etree._Element, statement: Statement) -> date | None:
     statement.identification = top.text("Id") or ""
     number = top.text("ElctrncSeqNb") or top.text("LglSeqNb")
     statement.number = number or statement.identification
-    statement.sequence = int(number) if number and number.isascii() and number.isdigit() and len(number) < 18 else None  # noqa: PLR2004 - fits bigint
+    statement.sequence = int(number) if number and number.isascii() and number.isdecimal() and len(number) < 18 else None  # noqa: PLR2004 - fits bigint
     account = top.text("Acct/Id/IBAN") or top.text("Acct/Id/Othr/Id") or top.text("Acct/Id/PrtryAcct/Id") or top.text("Acct/Id/BBAN")
     statement.account = (account or "").replace(" ", "").upper()
     statement.currency = top.text("Acct/Ccy") or statement.currency

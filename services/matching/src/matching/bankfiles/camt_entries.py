@@ -353,4 +353,4 @@ def _place(element: etree._Element) -> str:
 def count(element: Node, path: str) -> int | None:
     """A stated number; None where there is none."""
     text = element.text(path)
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 18 else None  # noqa: PLR2004 - schema: 15 digits
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 18 else None  # noqa: PLR2004 - schema: 15 digits

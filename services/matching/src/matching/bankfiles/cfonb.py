@@ -69,17 +69,17 @@ def _open(line: str) -> _Open:
     statement.currency = line[16:19].strip() or None
     statement.number = line[34:40].strip()
     statement.identification = statement.number
-    places = int(line[19]) if line[19].isdigit() else None
+    places = int(line[19]) if line[19].isdecimal() else None
     return _Open(statement, line[90:104], places)
 
 
 def _account(line: str) -> str:
     """The IBAN of a French account, computed from bank, branch and number (RIB key); the number alone where one is missing."""
     bank, branch, number = line[2:7].strip(), line[11:16].strip(), line[21:32].strip()
-    if len(bank) != 5 or len(branch) != 5 or len(number) != 11 or not (bank + branch).isdigit() or not number.isalnum():  # noqa: PLR2004 - RIB
+    if len(bank) != 5 or len(branch) != 5 or len(number) != 11 or not (bank + branch).isdecimal() or not number.isalnum():  # noqa: PLR2004 - RIB
         return number
     digits = "".join(_LETTERS.get(letter, letter) for letter in number.upper())
-    if not (digits.isascii() and digits.isdigit()):
+    if not (digits.isascii() and digits.isdecimal()):
         return number
     key = 97 - (89 * int(bank) + 15 * int(branch) + 3 * int(digits)) % 97
     local = f"{bank}{branch}{number.upper()}{key:02d}"
@@ -101,7 +101,7 @@ def _movement(now: _Open, line: str, number: int) -> tuple[Entry, Transaction]:
     currency = line[16:19].strip() or statement.currency or "EUR"
     if statement.currency is None:
         statement.currency = currency
-    if line[19].isdigit():
+    if line[19].isdecimal():
         now.places = now.places if now.places is not None else int(line[19])
     booking, value = day_of(line[34:40], "dmy"), day_of(line[42:48], "dmy")
     reference = line[104:120].strip()
@@ -125,7 +125,7 @@ def _movement(now: _Open, line: str, number: int) -> tuple[Entry, Transaction]:
     try:
         if booking is None and value is None:
             raise BankFileError("no booking date")
-        signed = _amount(line[90:104], int(line[19]) if line[19].isdigit() else (now.places if now.places is not None else 2), currency)
+        signed = _amount(line[90:104], int(line[19]) if line[19].isdecimal() else (now.places if now.places is not None else 2), currency)
         one.credit, one.amount_minor, entry.signed_minor, entry.transactions = signed >= 0, abs(signed), signed, [one]
     except BankFileError as error:
         entry.problem = f"record {number}: {error}"
@@ -161,7 +161,7 @@ def _complement(one: Transaction, qualifier: str, text: str) -> None:
 
 def _money(one: Transaction, text: str, *, charge: bool) -> None:
     currency, places, digits = text[:3], text[3:4], text[4:18].strip()
-    if not places.isdigit():
+    if not places.isdecimal():
         return
     try:
         amount = Amount(scaled(digits, int(places), currency), currency)

@@ -98,7 +98,7 @@ def _opening(line: str) -> Statement:
     statement = Statement(kind="CODA", number=line[125:128].strip() or line[2:5].strip())
     statement.identification = statement.number
     digits = statement.number
-    statement.sequence = int(digits) if digits.isascii() and digits.isdigit() and int(digits) else None
+    statement.sequence = int(digits) if digits.isascii() and digits.isdecimal() and int(digits) else None
     statement.account, statement.currency = _account(line[5:42], line[1])
     statement.opening_minor = _balance(statement, line[42], line[43:58])
     return statement
@@ -115,7 +115,7 @@ def _account(text: str, structure: str) -> tuple[str, str | None]:
         return text[:34].replace(" ", "").upper(), text[34:37].strip() or None
     number = text[:12].strip()
     currency = text[13:16].strip() or None
-    if number.isascii() and number.isdigit() and len(number) == 12:  # noqa: PLR2004 - a Belgian account number
+    if number.isascii() and number.isdecimal() and len(number) == 12:  # noqa: PLR2004 - a Belgian account number
         return f"BE{iban_numbers.calc_check_digits('BE00' + number)}{number}", currency
     return number.replace(" ", "").upper(), currency
 
@@ -179,7 +179,7 @@ def _entry(movement: list[_Record], statement: Statement) -> Entry:
         deepest = _without_subtotals(parts, currency)
         _split(entry, [_transaction(part, currency) for part in deepest], total)
     for one in details:
-        if one not in parts and (text := " ".join(one.line[62:115].split())) and not text.isdigit():
+        if one not in parts and (text := " ".join(one.line[62:115].split())) and not text.isdecimal():
             total.remittance.append(text)
     return entry
 
@@ -278,7 +278,7 @@ def _structured(one: Transaction, kind: str, text: str) -> None:
         return
     if kind in {"105", "106"}:  # amounts: 15 digits, three decimals: gross in the account's currency, in the original's
         digits, currency = text[15:30], text[42:45].strip()
-        if digits.isdigit() and currency.isalpha():
+        if digits.isdecimal() and currency.isalpha():
             try:
                 one.instructed = Amount(scaled(digits, DECIMALS, currency), currency)
             except BankFileError:

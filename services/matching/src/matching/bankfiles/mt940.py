@@ -98,7 +98,7 @@ def _fields(file: BinaryIO) -> Iterator[tuple[str, list[str]]]:
 
 def _named(value: list[str]) -> list[str]:
     """The proprietary :NS: lines without their two digits."""
-    return [line[2:] if line[:2].isdigit() else line for line in value]
+    return [line[2:] if line[:2].isdecimal() else line for line in value]
 
 
 def _field(statement: Statement, tag: str, text: str) -> None:
@@ -108,7 +108,7 @@ def _field(statement: Statement, tag: str, text: str) -> None:
     elif tag in {"28", "28C"}:
         statement.number = value
         digits = value.partition("/")[0].strip()
-        statement.sequence = int(digits) if digits.isascii() and digits.isdigit() and 0 < len(digits) < 18 and int(digits) else None  # noqa: PLR2004 - fits bigint
+        statement.sequence = int(digits) if digits.isascii() and digits.isdecimal() and 0 < len(digits) < 18 and int(digits) else None  # noqa: PLR2004 - fits bigint
     elif tag in {"60F", "60M", "62F", "62M"}:
         _balance(statement, value, opening=tag[0:2] == "60")
     elif tag == "34F":
@@ -125,7 +125,7 @@ def _field(statement: Statement, tag: str, text: str) -> None:
 def _account(value: str, currency: str | None) -> tuple[str, str | None]:
     """`BIC/NUMBER`, `BLZ/NUMBER`, an IBAN with spaces, a number with its currency behind it."""
     text = value.replace(" ", "").upper()
-    if len(text) > 10 and text[-3:].isalpha() and text[-4:-3].isdigit():  # noqa: PLR2004 - too short to carry a currency
+    if len(text) > 10 and text[-3:].isalpha() and text[-4:-3].isdecimal():  # noqa: PLR2004 - too short to carry a currency
         text, currency = text[:-3], currency or text[-3:]
     head, slash, tail = text.partition("/")
     if slash and head.isalpha() and tail:

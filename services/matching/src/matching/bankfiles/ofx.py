@@ -166,12 +166,12 @@ def _amount(text: str, currency: str) -> int:
     if found is None or not (found[2] or found[4]):
         raise BankFileError(f"{text[:30]!r} is no amount")
     sign, whole, point, decimals = found.groups()
-    thousands = {char for char in whole if not char.isdigit()}
+    thousands = {char for char in whole if not char.isdecimal()}
     if len(thousands) > 1 or point in thousands:
         raise BankFileError(f"{text[:30]!r} is no amount")
     if not point and len(thousands & {".", ","}) == 1:
         raise BankFileError(f"{text[:30]!r}: thousands or decimals?")
-    digits = "".join(char for char in whole if char.isdigit())
+    digits = "".join(char for char in whole if char.isdecimal())
     minor = minor_of(f"{digits}.{decimals or ''}", currency)
     return -minor if sign == "-" else minor
 

@@ -21,7 +21,7 @@ def reference(value: str | None, stated: str = "", issuer: str = "") -> Referenc
     kind, by = stated.strip().upper(), issuer.strip().upper()
     if is_valid("RF", compared):
         return Reference("RF", compared)
-    digits = compared.isascii() and compared.isdigit()
+    digits = compared.isascii() and compared.isdecimal()
     if digits and ((kind in _SWISS and len(compared) >= _ESR_MIN) or (is_valid("QRR", compared))):
         return Reference("QRR/ESR", compared)
     if (by == "BBA" or _OGM.fullmatch(given)) and is_valid("OGM", compared):

@@ -41,6 +41,6 @@ def runs(lines: Iterable[str]) -> dict[str, list[Span]]:
                 value += words[end]
                 if len(value) > 40:  # noqa: PLR2004 - longer than any document number
                     break
-                if len(value) >= NUMBER_MIN and any(char.isdigit() for char in value):
+                if len(value) >= NUMBER_MIN and any(char.isdecimal() for char in value):
                     found.setdefault(value, []).append((number, start, end + 1))
     return found

@@ -259,7 +259,7 @@ def is_local_number(number: str, iban: str) -> bool:
     """
     bank, _, local = number.rpartition("/")
     digits = "".join(char for char in local if char.isalnum()).lstrip("0")
-    if len(digits) < LOCAL_MIN or (bank.isdigit() and bank not in iban):
+    if len(digits) < LOCAL_MIN or (bank.isdecimal() and bank not in iban):
         return False
     ends = iban[:-2] if iban.startswith("FR") else iban
     return ends.endswith(digits)

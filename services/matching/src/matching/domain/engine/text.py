@@ -91,7 +91,7 @@ def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> No
     offset = len(words)
     words += found
     for start, word in enumerate(found):
-        if not any(map(str.isdigit, word)) and len(word) > 4:  # noqa: PLR2004 - a prefix is short; a long word is prose
+        if not any(map(str.isdecimal, word)) and len(word) > 4:  # noqa: PLR2004 - a prefix is short; a long word is prose
             continue
         other = start > 0 and (
             found[start - 1] in _OTHER or (found[start - 1] in {"NR", "NO", "N"} and start > 1 and found[start - 2] in _OTHER)
@@ -101,7 +101,7 @@ def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> No
             value += found[end]
             if len(value) > LENGTH_MAX:
                 break
-            if len(value) >= ENDING_MIN and any(map(str.isdigit, value)):
+            if len(value) >= ENDING_MIN and any(map(str.isdecimal, value)):
                 runs.setdefault(value.translate(_FOLD), []).append(Span(offset + start, offset + end + 1, other))
 
 
@@ -111,7 +111,7 @@ def forms(number: str) -> tuple[tuple[str, int], ...]:
     plain = "".join(_WORDS.findall(number.upper() if number.isascii() else unicodedata.normalize("NFKD", number).upper()))
     result = {plain.translate(_FOLD): FULL}
     digits = re.sub(r"^[^0-9]+", "", plain)
-    if not digits.isdigit():
+    if not digits.isdecimal():
         digits = (re.findall(r"[0-9]+$", plain) or [""])[0]
     if len(digits) >= 5:  # noqa: PLR2004 - fewer digits are an ending, however whole
         result.setdefault(digits, DIGITS if len(digits) > 6 else LONG)  # noqa: PLR2004
@@ -132,7 +132,7 @@ def heads(number: str) -> frozenset[str]:
     for end in range(1, len(groups)):
         head = "".join(groups[:end])
         found.update({head, head.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZ")})
-    return frozenset(one.translate(_FOLD) for one in found if any(map(str.isdigit, one)))
+    return frozenset(one.translate(_FOLD) for one in found if any(map(str.isdecimal, one)))
 
 
 def near(written: str, known: str) -> bool:
@@ -223,7 +223,7 @@ def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: d
     free: dict[str, list[Span]] = {}
     written: dict[str, list[str]] = {}
     for value, spans in runs.items():
-        if not 7 <= len(value) <= 20 or not value[-1].isdigit():  # noqa: PLR2004 - shorter ones are near too many
+        if not 7 <= len(value) <= 20 or not value[-1].isdecimal():  # noqa: PLR2004 - shorter ones are near too many
             continue
         loose = [span for span in spans if not span.other and not any(at in firm for at in range(span.start, span.end))]
         if loose:
@@ -270,7 +270,7 @@ def _unread(text: Text, taken: set[int], ignored: Container[str]) -> tuple[int, 
         long = short = 0
         for at in range(start, end):
             word = text.words[at]
-            digits = sum(map(str.isdigit, word))
+            digits = sum(map(str.isdecimal, word))
             if at in taken or digits < ENDING_MIN or word.translate(_FOLD) in ignored or (at > start and text.words[at - 1] in _OTHER):
                 continue
             long += digits >= 5  # noqa: PLR2004 - a document number
@@ -291,7 +291,7 @@ def _nearest(tops: list[Hit], chosen: list[Hit], start: int) -> Hit:
 
 
 def _value(number: str) -> int:
-    return int("".join(filter(str.isdigit, number))[-12:] or 0)
+    return int("".join(filter(str.isdecimal, number))[-12:] or 0)
 
 
 def _ranged(text: Text, chosen: list[Hit], items: Iterable[OpenItem]) -> list[OpenItem]:
