@@ -31,6 +31,7 @@ DRAIN_SECONDS = 20.0
 COMMIT_SECONDS = 0.05
 """How long offsets may wait for more of them: what a crash repeats is known by its version or its inbox row."""
 COMMIT_SECONDS_MAX = 4.0
+"""How long an end or a rebalance waits for the last commit."""
 
 Lanes = dict[TopicPartition, list[ConsumerRecord]]
 
@@ -49,12 +50,12 @@ class Worker:
         self._batch_max = batch_max
         self._stop = batches.stopping
         self._lines: dict[str, Lanes] = {}
-        self._epoch = 0
         self._room = asyncio.Event()
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._reached: dict[TopicPartition, int] = {}
         self._uncommitted = asyncio.Event()
         self._committing = asyncio.Lock()
+        self._commits: set[asyncio.Task[None]] = set()
         self._blocked: set[TopicPartition] = set()
         self._refused: Exception | None = None
         self.ready = asyncio.Event()
@@ -92,7 +93,8 @@ class Worker:
                 try:
                     await self.drain(client)
                 finally:
-                    committing.cancel()
+                    for task in (committing, *self._commits):
+                        task.cancel()
                     await client.stop()  # leaves the group
         await self._batches.close()
 
@@ -105,11 +107,8 @@ class Worker:
                 raise error
             if committing.done():
                 committing.result()
-            epoch = self._epoch
-            polled = await self._poll(client)
-            if epoch != self._epoch:
-                continue  # partitions moved meanwhile
-            for tp, records in polled.items():
+            # what a poll gives after partitions moved is of the new assignment; what was polled just before is known when it comes again
+            for tp, records in (await self._poll(client)).items():
                 if records:
                     self._lines.setdefault(tp.topic, {}).setdefault(tp, []).extend(records)
             self._reap()
@@ -158,22 +157,28 @@ class Worker:
 
         What is not done by then is abandoned uncommitted.
         """
-        self._epoch += 1
         self._lines.clear()
         try:
             if self._busy:
-                done, late = await asyncio.wait(self._busy.values(), timeout=DRAIN_SECONDS)
+                busy = dict(self._busy)
+                done, late = await asyncio.wait(busy.values(), timeout=DRAIN_SECONDS)
                 for task in late:
                     log.warning("drain_timed_out", topic=task.get_name())
                     task.cancel()
                 if late:
                     await asyncio.wait(late)
-                self._busy.clear()
+                for topic, task in busy.items():
+                    if self._busy.get(topic) is task:
+                        del self._busy[topic]
                 for task in done:
                     if not task.cancelled() and (error := task.exception()) and not is_unavailable(error):
                         raise error
         finally:
-            await self._commit(client)
+            last = asyncio.create_task(self._commit(client))
+            # not called off where the broker is away: aiokafka's own tasks wait for the same futures and would never join again
+            self._commits.add(last)
+            last.add_done_callback(self._commits.discard)
+            await asyncio.wait((last,), timeout=COMMIT_SECONDS_MAX)
             self._reached.clear()
 
     async def _topic(self, topic: str) -> None:
@@ -224,10 +229,9 @@ class Worker:
             if not reached:
                 return
             try:
-                async with asyncio.timeout(COMMIT_SECONDS_MAX):
-                    await client.commit(reached)
-            except (KafkaError, IllegalStateError, TimeoutError) as error:
-                # the group moved on, or the broker is away: somebody gets these records again, and versions and inbox make that harmless
+                await client.commit(reached)
+            except (KafkaError, IllegalStateError) as error:
+                # the group moved on: somebody else gets these records again, and versions and inbox make that harmless
                 log.info("offset_commit_refused", why=type(error).__name__)
 
     def _block(self, tp: TopicPartition, why: str) -> None:
