@@ -50,6 +50,8 @@ class Worker:
         self._batch_max = batch_max
         self._stop = batches.stopping
         self._lines: dict[str, Lanes] = {}
+        self._revoked = 0
+        """How often what was in line was forgotten."""
         self._room = asyncio.Event()
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._reached: dict[TopicPartition, int] = {}
@@ -107,8 +109,10 @@ class Worker:
                 raise error
             if committing.done():
                 committing.result()
-            # what a poll gives after partitions moved is of the new assignment; what was polled just before is known when it comes again
-            for tp, records in (await self._poll(client)).items():
+            taken, polled = await self._poll(client)
+            if taken != self._revoked:
+                continue  # of an assignment that has ended: behind them are gaps, and they come again
+            for tp, records in polled.items():
                 if records:
                     self._lines.setdefault(tp.topic, {}).setdefault(tp, []).extend(records)
             self._reap()
@@ -116,14 +120,23 @@ class Worker:
                 if lanes and topic not in self._busy:
                     self._busy[topic] = asyncio.create_task(self._topic(topic), name=topic)
 
-    async def _poll(self, client: AIOKafkaConsumer) -> Lanes:
-        """What has come of the topics that have room in their line."""
+    async def _poll(self, client: AIOKafkaConsumer) -> tuple[int, Lanes]:
+        """What has come of the topics that have room in their line, and how often partitions had been revoked when it was taken.
+
+        A poll may outlast a rebalance, and then gives records of the new assignment, so it counts when it takes, not before or after.
+        """
+
+        async def take() -> tuple[int, Lanes]:
+            polled = await client.getmany(*wanted, timeout_ms=250, max_records=self._batch_max)
+            return self._revoked, polled  # nothing ran in between
+
         full = {topic for topic, lanes in self._lines.items() if sum(map(len, lanes.values())) >= self._batch_max}
         wanted = [tp for tp in client.assignment() if tp not in self._blocked and tp.topic not in full]
+        nothing: tuple[int, Lanes] = (self._revoked, {})
         if not wanted:
             await self._batches.pause(0.05)
-            return {}
-        poll = asyncio.ensure_future(client.getmany(*wanted, timeout_ms=250, max_records=self._batch_max))
+            return nothing
+        poll = asyncio.ensure_future(take())
         try:
             if full:  # to be read again as soon as there is room; a poll that is called off has taken nothing yet
                 self._room.clear()
@@ -134,14 +147,14 @@ class Worker:
                     poll.cancel()
                     await asyncio.wait((poll,))
                     if poll.cancelled():
-                        return {}
-            return dict(await poll)
+                        return nothing
+            return await poll
         except (IllegalStateError, NoOffsetForPartitionError):
-            return {}  # a rebalance is under way: the partition went, or `assigned` has not positioned (or blocked) it yet
+            return nothing  # a rebalance is under way: the partition went, or `assigned` has not positioned (or blocked) it yet
         except OffsetOutOfRangeError as error:
             for tp in error.args[0]:
                 self._block(tp, "offset_out_of_range")
-            return {}
+            return nothing
         finally:
             poll.cancel()  # where this task itself is cancelled
 
@@ -157,6 +170,7 @@ class Worker:
 
         What is not done by then is abandoned uncommitted.
         """
+        self._revoked += 1
         self._lines.clear()
         try:
             if self._busy:

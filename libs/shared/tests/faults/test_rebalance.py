@@ -10,11 +10,11 @@ from shared.batches import Batches
 from shared.clock import BusinessClock, monotonic
 from shared.consumer import Worker
 from shared.db import Database
-from shared.kafka import Offsets
+from shared.kafka import Offsets, consumer
 from shared.service import prepare_inbox
 from shared.testing.waiting import eventually
 from toyservice import handlers
-from toyservice.harness import System, Zygote, history
+from toyservice.harness import TENANTS, System, Zygote, history, payment
 from toyservice.service import SERVICE
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
@@ -120,6 +120,36 @@ async def test_a_batch_whose_partitions_all_moved_away_commits_no_offsets_and_ki
     assert set((await toy.verify()).values()) == {True}
     for database in databases:
         await database.close()
+
+
+async def test_a_poll_that_outlasts_a_revocation_loses_nothing(toy: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a broker is away aiokafka revokes again at every attempt to join; a poll waits through all of them for the new assignment."""
+    clients = []
+
+    def remembered(*args: str, **options: str) -> object:
+        clients.append(consumer(*args, **options))
+        return clients[-1]
+
+    monkeypatch.setattr("shared.consumer.new_consumer", remembered)
+    database = Database(toy.urls.app, application_name="w")
+    await prepare_inbox(database)
+    batches = Batches(
+        "toyservice", database, SERVICE.routes, offsets=Offsets(toy.bootstrap), topic_prefix=toy.prefix, clock=BusinessClock()
+    )
+    worker = Worker(batches, database, bootstrap_servers=toy.bootstrap, topic_prefix=toy.prefix)
+    running = asyncio.create_task(worker.run())
+    await asyncio.wait_for(worker.ready.wait(), 30)
+    for number in range(1, 21):
+        await worker.drain(clients[0])  # nothing is in line: only the poll in hand can lose what comes next
+        await toy.feed([(TENANTS[0], payment(number))])
+
+        async def applied(number: int = number) -> bool:
+            return await toy.count("SELECT count(*) FROM payment") == number
+
+        await eventually(applied, seconds=10, what=f"payment {number}")
+    worker.stop()
+    await running
+    await database.close()
 
 
 async def test_an_orderly_end_leaves_no_message_behind_its_offset(toy: System, zygote: Zygote, tmp_path: Path) -> None:
