@@ -30,7 +30,7 @@ from matching.handlers.matching import match
 from matching.handlers.publishing import save_and_publish
 from matching.storage import items as stored
 from matching.storage.books import account_id, by_key, lock
-from matching.storage.candidates import woken
+from matching.storage.clues import woken
 from matching.storage.expected import waiting_for
 from matching.storage.parties import note_named
 from matching.storage.rows import fetch

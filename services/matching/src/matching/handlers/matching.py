@@ -26,6 +26,7 @@ from matching.handlers.expected import meet
 from matching.handlers.publishing import save_and_publish
 from matching.storage import candidates
 from matching.storage.books import Decided, account_id, by_key, lock, look_again
+from matching.storage.clues import forget_settled, note_clues
 from matching.storage.expected import note_set_offs
 from matching.storage.items import set_offs_of
 from matching.storage.rows import fetch
@@ -61,7 +62,7 @@ async def look_at_due(context: JobContext, tenant_id: UUID) -> None:
 async def forget_clues(context: JobContext, tenant_id: UUID) -> None:
     """Job: what payments say that wait no more, however they were settled, wakes nobody up."""
     async with context.database.transaction(tenant_id) as conn:
-        await candidates.forget_settled(conn, tenant_id)
+        await forget_settled(conn, tenant_id)
 
 
 async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, causes: Mapping[Key, Envelope]) -> None:
@@ -117,7 +118,7 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
         else:
             quiet[key] = (payment.looks, next_look)
     await note_set_offs(conn, books.set_off_with)
-    await candidates.note_clues(conn, clues, done)
+    await note_clues(conn, clues, done)
     await save_and_publish(conn, books, now, causes, decisions=decisions, looks=looks)
     await look_again(conn, quiet)
 

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from shared.aliases import survivor
-from shared.db import records, run
+from shared.db import records
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
@@ -121,7 +121,7 @@ async def waiting(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, W
     return {(row[0], row[1]): Waiting(*row) for row in rows}
 
 
-def _columns(rows: Sequence[Sequence[Any]], *names: str) -> dict[str, list[Any]]:
+def columns(rows: Sequence[Sequence[Any]], *names: str) -> dict[str, list[Any]]:
     return {name: [row[at] for row in rows] for at, name in enumerate(names)}
 
 
@@ -167,8 +167,8 @@ async def parties(
         tenants=[one.tenant_id for one in asked],
         ibans=[one.debtor_iban for one in asked],
         payers=[one.debtor_name for one in asked],
-        **_columns(numbers, "n_places", "n_tenants", "n_values"),
-        **_columns(names, "w_places", "w_tenants", "w_values"),
+        **columns(numbers, "n_places", "n_tenants", "n_values"),
+        **columns(names, "w_places", "w_tenants", "w_values"),
     )
     return [(row[0], row[1], row[2], row[3]) for row in rows]
 
@@ -182,7 +182,7 @@ async def named(conn: AsyncConnection, asked: Sequence[tuple[int, UUID, UUID, st
         "SELECT item_id FROM item_reference WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id AND value = p.value "
         f"LIMIT {SAME_VALUE_MAX}) r CROSS JOIN LATERAL (SELECT item_id, customer_id FROM open_item WHERE tenant_id = p.tenant_id "
         "AND item_id = r.item_id OFFSET 0) i ORDER BY 1, 2",
-        **_columns(asked, "places", "tenants", "entities", "values"),
+        **columns(asked, "places", "tenants", "entities", "values"),
     )
     return [(row[0], row[1], row[2]) for row in rows]
 
@@ -196,7 +196,7 @@ async def of_amount(conn: AsyncConnection, asked: Sequence[tuple[int, UUID, UUID
         "AS p(place, tenant_id, entity_id, currency, amount) CROSS JOIN LATERAL (SELECT item_id, customer_id FROM open_item i "
         "WHERE i.tenant_id = p.tenant_id AND i.entity_id = p.entity_id AND i.open_minor = p.amount AND i.status = 'open' "
         f"AND i.currency = p.currency AND i.kind <> 'credit_note' LIMIT {PRICE_MAX}) i ORDER BY 1, 2",
-        **_columns(asked, "places", "tenants", "entities", "currencies", "amounts"),
+        **columns(asked, "places", "tenants", "entities", "currencies", "amounts"),
     )
     return [(row[0], row[1], row[2]) for row in rows]
 
@@ -270,7 +270,7 @@ async def items(
         f"AND i.entity_id = k.entity_id ORDER BY i.due_date DESC LIMIT {SETTLED_MAX}) i UNION "
         f"SELECT i.entity_id, {_SEEN} FROM unnest(CAST(:i_tenants AS uuid[]), CAST(:i_ids AS uuid[])) AS a(tenant_id, item_id) "
         "JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id",
-        **_columns(listed, "tenants", "entities", "customers"),
+        **columns(listed, "tenants", "entities", "customers"),
         **{f"i_{name}": values for name, values in keys(also).items()},
     )
     found: dict[tuple[UUID, UUID, UUID], list[Seen]] = {}
@@ -331,12 +331,12 @@ async def history(conn: AsyncConnection, wanted: Iterable[Key], payments: Iterab
 
 
 async def charges(conn: AsyncConnection, tenants: Iterable[UUID]) -> dict[UUID, dict[int, int]]:
-    """Which bank charges were seen how often, per tenant, of the last so many."""
+    """Which bank charges were seen how often, per tenant, in a sample of CHARGES_MAX: payments' ids are random."""
     rows = await fetch(
         conn,
         "SELECT k.tenant_id, c.diff_minor, CAST(count(*) AS int) FROM unnest(CAST(:tenants AS uuid[])) AS k(tenant_id) CROSS JOIN LATERAL ("  # noqa: S608 - our own text
         "SELECT diff_minor FROM allocation WHERE tenant_id = k.tenant_id AND diff_reason = 'bank_charges' "
-        f"LIMIT {CHARGES_MAX}) c GROUP BY 1, 2 ORDER BY 1, 2",
+        f"ORDER BY payment_id LIMIT {CHARGES_MAX}) c GROUP BY 1, 2 ORDER BY 1, 2",
         tenants=sorted(set(tenants)),
     )
     found: dict[UUID, dict[int, int]] = {}
@@ -364,60 +364,3 @@ async def rates(conn: AsyncConnection, tenants: Iterable[UUID], day: date) -> di
     for tenant, paid_in, owed_in, low, high, times in rows:
         found.setdefault((tenant, paid_in), {})[owed_in] = (low, high, times)
     return found
-
-
-# --- what waits for something to come ------------------------------------------------------------------------------
-async def note_clues(conn: AsyncConnection, rows: Sequence[tuple[UUID, str, str, UUID]], settled: Sequence[Key]) -> None:
-    """Keeps what payments that wait say, (tenant, kind, value, payment), and forgets it of those that are settled."""
-    if settled:
-        await run(
-            conn,
-            "DELETE FROM payment_clue WHERE (tenant_id, payment_id) IN "
-            "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
-            **keys(settled),
-        )
-    if rows:
-        await run(
-            conn,
-            "INSERT INTO payment_clue (tenant_id, kind, value, payment_id) SELECT * FROM unnest(CAST(:tenants AS uuid[]), "
-            "CAST(:kinds AS text[]), CAST(:values AS text[]), CAST(:ids AS uuid[])) ON CONFLICT DO NOTHING",
-            **_columns(rows, "tenants", "kinds", "values", "ids"),
-        )
-
-
-async def forget_settled(conn: AsyncConnection, tenant_id: UUID) -> None:
-    """Forgets what payments say that are settled. Reads what is kept of a tenant's waiting payments once."""
-    await run(
-        conn,
-        "DELETE FROM payment_clue c USING payment p WHERE c.tenant_id = :tenant AND p.tenant_id = c.tenant_id "
-        "AND p.payment_id = c.payment_id AND p.status NOT IN ('received', 'unapplied', 'partly_matched')",
-        tenant=tenant_id,
-    )
-
-
-WAITING_MAX = 200
-"""Payments that one value wakes up."""
-
-
-async def woken(conn: AsyncConnection, documents: Iterable[tuple[UUID, UUID, str]], debtors: Iterable[Key]) -> list[Key]:
-    """Payments with an unapplied part that new items may settle: they say one of the values (tenant, entity, folded), or their
-    payer's name begins as that of one of the items' debtors does.
-    """
-    asked, people = list(documents), list(debtors)
-    rows = await fetch(
-        conn,
-        "SELECT p.tenant_id, p.payment_id FROM (SELECT k.tenant_id, k.entity_id, c.payment_id FROM unnest(CAST(:tenants AS uuid[]), "  # noqa: S608 - our own text
-        "CAST(:entities AS uuid[]), CAST(:values AS text[])) AS k(tenant_id, entity_id, value) CROSS JOIN LATERAL (SELECT payment_id "
-        f"FROM payment_clue WHERE tenant_id = k.tenant_id AND kind = 'document' AND value = k.value LIMIT {WAITING_MAX}) c UNION "
-        "SELECT k.tenant_id, NULL, c.payment_id FROM unnest(CAST(:d_tenants AS uuid[]), CAST(:d_ids AS uuid[])) "
-        "AS k(tenant_id, customer_id) "
-        "CROSS JOIN LATERAL (SELECT DISTINCT left(value, 7) AS start FROM customer_name WHERE tenant_id = k.tenant_id "
-        "AND customer_id = k.customer_id OFFSET 0) n CROSS JOIN LATERAL (SELECT payment_id FROM payment_clue "
-        f"WHERE tenant_id = k.tenant_id AND kind = 'name' AND value = n.start LIMIT {WAITING_MAX}) c) w "
-        "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = w.tenant_id AND payment_id = w.payment_id OFFSET 0) p "
-        "WHERE p.status IN ('unapplied', 'partly_matched') AND (w.entity_id IS NULL OR w.entity_id = p.entity_id) "
-        "GROUP BY 1, 2, p.booking_date ORDER BY 1, p.booking_date, 2",
-        **_columns(asked, "tenants", "entities", "values"),
-        **{f"d_{name}": values for name, values in keys(people).items()},
-    )
-    return [(row[0], row[1]) for row in rows]

@@ -191,7 +191,7 @@ ALLOCATION = Table(
     minor("diff_minor"),
     Column("diff_reason", Text),
     Index("allocation_item", "tenant_id", "item_id"),
-    Index("allocation_charges", "tenant_id", "diff_minor", postgresql_where=text("diff_reason = 'bank_charges'")),
+    Index("allocation_charges", "tenant_id", "payment_id", postgresql_where=text("diff_reason = 'bank_charges'")),
     CheckConstraint("amount_minor > 0", name="allocation_above_zero"),
     CheckConstraint("diff_minor >= 0 AND (diff_minor = 0 OR diff_reason IS NOT NULL)", name="allocation_difference"),
 )
