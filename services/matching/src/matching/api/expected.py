@@ -244,9 +244,10 @@ async def post_announcement(request: Request, caller: Writer, body: Announcement
     """Announces money: a direct debit handed in, a cheque in hand, a card payment pending, a transfer promised by its bank."""
     lines = [RemittanceLine(None, line.item_id, line.amount_minor, 0, None, line.amount_minor) for line in body.lines]
     _checked(lines, body.amount_minor)
-    until = body.holds_until or body.expected_on + timedelta(days=HOLD_DAYS)
+    until = body.holds_until or body.expected_on + timedelta(days=min(HOLD_DAYS, (date.max - body.expected_on).days))
     if until < body.expected_on:
-        raise Problem(422, "holds-too-short", "It holds at least until the day on which the money is expected")
+        error = FieldError("/holds_until", "holds-too-short", "is before the day on which the money is expected")
+        raise Problem(422, "holds-too-short", "It holds at least until the day on which the money is expected", errors=[error])
     held = _remittance(request, caller, new_id(), body.entity_id, "debtor", body.customer_id, body.currency, body.amount_minor, lines)
     held.kind, held.form, held.reference = body.kind, None, _reference(body.reference)
     held.expected_on, held.holds_until = body.expected_on, until
@@ -258,7 +259,9 @@ async def _receive(request: Request, caller: Caller, held: Expected, said: str |
 
 
 async def _take(conn: AsyncConnection, request: Request, caller: Caller, held: Expected, said: str | None) -> Response:
-    await known_customer(conn, caller.tenant_id, held.payer_customer_id)
+    await known_customer(
+        conn, caller.tenant_id, held.payer_customer_id, "/payer_customer_id" if held.kind == "remittance" else "/customer_id"
+    )
     taken = await expected.receive(conn, held, said, request.app.state.runtime.clock.now())
     detail = {"kind": held.kind, "amount_minor": held.amount_minor, "status": taken.status}
     await audit.record(conn, caller.tenant_id, [(caller.subject, "expected_payment.receive", str(held.expected_id), detail)])

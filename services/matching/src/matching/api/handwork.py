@@ -317,7 +317,7 @@ async def reverse_write_off(
     now = request.app.state.runtime.clock.now()
 
     async def produce(conn: AsyncConnection) -> Response:
-        given = await write_offs.reverse(conn, caller.tenant_id, write_off_id, body.amount_minor, by=caller.subject, now=now)
+        given = await write_offs.reverse(conn, caller.tenant_id, write_off_id, body.amount_minor, now=now)
         return await _told(conn, caller, "write_off.reverse", given, reason=body.reason)
 
     return await command(request, caller, produce)

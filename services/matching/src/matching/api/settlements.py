@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -138,7 +138,11 @@ async def post_settlement(request: Request, caller: Writer, body: SettlementComm
         raise Problem(422, "item-twice", "An item is named twice", errors=[FieldError("/lines", "item-twice", "an item is named twice")])
     amount = sum(line.amount_minor for line in body.lines)
     if amount >= 2**63:
-        raise Problem(422, "amount-too-large", "The sum of the lines is larger than any amount")
+        error = FieldError("/lines", "amount-too-large", "their sum is larger than any amount")
+        raise Problem(422, "amount-too-large", "The sum of the lines is larger than any amount", errors=[error])
+    if body.value_date > now.date() + timedelta(days=1):  # it may be tomorrow already where the entity is
+        error = FieldError("/value_date", "value-date-ahead", "is a day that has not come")
+        raise Problem(422, "value-date-ahead", "What is settled was settled: its value date is not ahead", errors=[error])
     given = Settlement(
         body.entity_id,  # replaced by the settlement's own
         body.entity_id,

@@ -321,17 +321,17 @@ class Books:
         self._enter(item, "payables", "receivables", amount, None, item.item_id)
 
     def undo_net(self, item: Item, amount: int) -> None:
-        """A netting was taken back: the item owes again. Raises ValueError for more than was netted."""
-        if not 0 < amount <= item.set_off_minor:
-            raise ValueError("only what was netted is taken back")
+        """A netting was taken back: the item owes again. Raises ValueError for more than was netted, and for a cancelled item."""
+        if not 0 < amount <= item.set_off_minor or item.close_cause == "cancelled":
+            raise ValueError("only what was netted of an item that is not cancelled is taken back")
         item.set_off_minor -= amount
         self._open(item, amount)
         self._enter(item, "receivables", "payables", amount, None, item.item_id)
 
     def reverse_write_off(self, item: Item, amount: int) -> None:
-        """What was written off is owed again. Raises ValueError for more than was."""
-        if not 0 < amount <= item.written_off_minor:
-            raise ValueError("only what was written off is taken back")
+        """What was written off is owed again. Raises ValueError for more than was, and for a cancelled item: nothing of it is owed."""
+        if not 0 < amount <= item.written_off_minor or item.close_cause == "cancelled":
+            raise ValueError("only what was written off of an item that is not cancelled is taken back")
         item.written_off_minor -= amount
         self._open(item, amount)
         self._enter(item, "receivables", "bad_debt", amount, None, item.item_id)

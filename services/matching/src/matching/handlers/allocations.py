@@ -19,7 +19,7 @@ from uuid import UUID
 import msgspec
 from shared.clock import machine_now
 from shared.db import run
-from shared.web.problems import FieldError, Problem
+from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Exchange, Item, Key, Payment
@@ -27,6 +27,7 @@ from matching.domain.exchange import BANK_RATE, exchange, implied
 from matching.handlers.limits import limit_of
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.refusals import refused
 from matching.handlers.write_offs import reverse_for_money
 from matching.storage.books import Decided, account_id
 from matching.storage.expected import note_set_offs
@@ -34,6 +35,7 @@ from matching.storage.parties import learn_payer
 from matching.storage.rows import fetch
 
 RULE = "hand"
+BY_HAND = frozenset({RULE, "confirmed"})
 ONE_CURRENCY = "The item is in the payment's own currency: nothing is exchanged"
 _JSON = msgspec.json.Encoder().encode
 
@@ -109,20 +111,17 @@ async def allocate(
         versions.append({"item_id": item.item_id, "version": item.version, "open_minor": item.open_minor})
         exchanged = exchanges.get(at)
         missing = (exchanged.item_amount_minor if exchanged else line.amount_minor + line.difference_minor) - item.open_minor
-        if 0 < missing <= item.written_off_minor:
-            await reverse_for_money(conn, books, item, missing, by=by, now=now)
-        elif missing > 0:
-            raise _refused(409, "item-has-less", "The item has less than that open", at)
+        await _owes_again(conn, books, item, missing, at)
         if line.amount_minor > payment.unapplied_minor:
-            raise _refused(409, "payment-has-less", "The payment has less than that unapplied", at)
+            raise refused(409, "payment-has-less", "The payment has less than that unapplied", f"/lines/{at}")
         held = payment.allocations.get(item.item_id)
         if exchanged is not None:
             if held is not None:
-                raise _refused(409, "item-has-exchange", "This payment is exchanged for the item already: unmatch it first", at)
+                raise refused(409, "item-has-exchange", "This payment is exchanged for the item already: unmatch it first", f"/lines/{at}")
             books.allocate_across(payment, item, rule, line.amount_minor, exchanged)
             continue
         if line.difference_minor and held is not None and held.diff_reason not in {None, line.reason}:
-            raise _refused(409, "difference-has-another-reason", "This payment forgives the item for another reason already", at)
+            raise refused(409, "difference-has-another-reason", "This payment forgives the item for another reason already", f"/lines/{at}")
         books.allocate(payment, item, rule, amount=line.amount_minor, diff=line.difference_minor, reason=line.reason)
     _attribute(books, payment, lines, customer_id)
     payment.rule = rule
@@ -138,6 +137,16 @@ async def allocate(
     await save_and_publish(conn, books, now, {}, decisions=[Decided(*key, payment.version + 1, rule, evidence.decode())])
     await learn_payer(conn, tenant_id, payment_id, customer_id, by=by)  # only who was named: a debtor is not always who pays
     return payment
+
+
+async def _owes_again(conn: AsyncConnection, books: Books, item: Item, missing: int, at: int) -> None:
+    """What a line wants beyond what is open is taken back from the item's write-offs. Raises a 409 Problem where that is less."""
+    if missing > 0 and item.close_cause == "cancelled":
+        raise refused(409, "item-cancelled", "The invoice was cancelled: nothing of it is owed", f"/lines/{at}")
+    if missing > item.written_off_minor:
+        raise refused(409, "item-has-less", "The item has less than that open", f"/lines/{at}")
+    if missing > 0:
+        await reverse_for_money(conn, books, item, missing)
 
 
 async def _set_off(conn: AsyncConnection, books: Books, payment: Key, set_offs: Sequence[SetOff]) -> None:
@@ -177,8 +186,8 @@ async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, custome
     return payment
 
 
-async def known_customer(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None) -> None:
-    """Raises a 404 Problem for a customer of whom nothing is known."""
+async def known_customer(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None, pointer: str = "/customer_id") -> None:
+    """Raises a 404 Problem for a customer of whom nothing is known; `pointer` is where the body names him."""
     if customer_id is not None and not await fetch(
         conn,
         "SELECT 1 FROM customer WHERE tenant_id = :tenant AND customer_id = :id UNION ALL "
@@ -186,12 +195,13 @@ async def known_customer(conn: AsyncConnection, tenant_id: UUID, customer_id: UU
         tenant=tenant_id,
         id=customer_id,
     ):
-        raise Problem(404, "customer-unknown", "There is no such customer")
+        raise refused(404, "customer-unknown", "There is no such customer", pointer)
 
 
 async def _alone(conn: AsyncConnection, payment: Payment, lines: Sequence[Line]) -> None:
-    given = sum(line.difference_minor for line in lines)
-    if given > 0 and given > await limit_of(conn, payment.tenant_id, payment.entity_id, payment.currency):
+    new = sum(line.difference_minor for line in lines)
+    given = new + sum(one.diff_minor for one in payment.allocations.values() if one.rule in BY_HAND)  # else the limit is passed in slices
+    if new > 0 and given > await limit_of(conn, payment.tenant_id, payment.entity_id, payment.currency):
         raise Problem(
             403,
             "difference-above-limit",
@@ -203,14 +213,14 @@ async def _alone(conn: AsyncConnection, payment: Payment, lines: Sequence[Line])
 def _fitting(books: Books, payment: Payment, line: Line, at: int) -> Item:
     item = books.items.get((payment.tenant_id, line.item_id))
     if item is None:
-        raise _refused(404, "item-unknown", "There is no such item", at)
+        raise refused(404, "item-unknown", "There is no such item", f"/lines/{at}")
     if item.kind == "credit_note":
-        raise _refused(422, "item-is-credit", "A payment does not settle a credit note", at)
+        raise refused(422, "item-is-credit", "A payment does not settle a credit note", f"/lines/{at}")
     if item.entity_id != payment.entity_id:
-        raise _refused(422, "item-elsewhere", "The item is another entity's", at)
+        raise refused(422, "item-elsewhere", "The item is another entity's", f"/lines/{at}")
     if (item.currency != payment.currency) != (line.across is not None):
         title = "The item is in another currency: say what of it is settled, and at which rate" if line.across is None else ONE_CURRENCY
-        raise _refused(422, "item-currency", title, at)
+        raise refused(422, "item-currency", title, f"/lines/{at}")
     return item
 
 
@@ -242,20 +252,26 @@ async def _exchanges(conn: AsyncConnection, books: Books, payment: Payment, line
     )[0]
     found: dict[int, Exchange] = {}
     gained: Counter[str] = Counter()
+    before: Counter[str] = Counter()
+    for one in payment.allocations.values():
+        if one.exchange is not None and one.rule in BY_HAND:
+            before[books.items[payment.tenant_id, one.item_id].currency] += abs(one.exchange.difference_minor)
     for at, (line, wanted) in across.items():
         item = _fitting(books, payment, line, at)
         rate = wanted.rate
         if rate is None:
             if told[1] != item.currency:
-                raise _refused(422, "rate-missing", "The bank said no amount in the item's currency: give a rate and its source", at)
+                raise refused(
+                    422, "rate-missing", "The bank said no amount in the item's currency: give a rate and its source", f"/lines/{at}"
+                )
             rate = implied(payment.amount_minor, payment.currency, told[0], item.currency)
         try:
             found[at] = exchange(line.amount_minor, payment.currency, wanted.item_amount_minor, item.currency, rate, wanted.source)
         except ValueError as error:
-            raise _refused(422, "rate-invalid", str(error), at) from None
+            raise refused(422, "rate-invalid", str(error), f"/lines/{at}") from None
         gained[item.currency] += abs(found[at].difference_minor)
     for currency, given in gained.items():
-        if given > await limit_of(conn, payment.tenant_id, payment.entity_id, currency):
+        if given and given + before[currency] > await limit_of(conn, payment.tenant_id, payment.entity_id, currency):
             raise Problem(
                 403,
                 "difference-above-limit",
@@ -276,7 +292,3 @@ def _attribute(books: Books, payment: Payment, lines: Sequence[Line], customer_i
         if account is not None:
             books.attribute(payment, account)
             payment.candidate_customer_ids = None
-
-
-def _refused(status: int, code: str, title: str, at: int) -> Problem:
-    return Problem(status, code, title, errors=[FieldError(f"/lines/{at}", code, title[0].lower() + title[1:])])

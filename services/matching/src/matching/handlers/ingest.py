@@ -168,7 +168,7 @@ async def _confirm(conn: AsyncConnection, held: BankAccount, payment_ids: Sequen
             payment.confirmation = "booked"
             if payment.return_reason == WITHDRAWN:  # it came after all
                 books.come_after_all(payment)
-            acts = {"received": "received", "matched": "matched", "returned": "returned"}
+            acts = {status: status for status in ("received", "matched", "returned", "refunded")}
             books.acts[key] = {acts.get(payment.status, "unapplied")}
     await save_and_publish(conn, books, now, {}, keep_looks=True)
     return len(books.acts)

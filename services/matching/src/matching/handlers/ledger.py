@@ -105,7 +105,8 @@ async def missing(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, first
 
 
 def _period(tenant_id: UUID, entity_id: UUID, first: date, last: date) -> dict[str, object]:
-    return {"tenant": tenant_id, "entity": entity_id, "first": _start(first), "after": _start(last + timedelta(days=1)), "source": SOURCE}
+    after = datetime.max.replace(tzinfo=UTC) if last == date.max else _start(last + timedelta(days=1))
+    return {"tenant": tenant_id, "entity": entity_id, "first": _start(first), "after": after, "source": SOURCE}
 
 
 def _start(day: date) -> datetime:

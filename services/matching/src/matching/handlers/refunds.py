@@ -23,6 +23,7 @@ from matching.domain.statements import Transaction
 from matching.handlers.limits import limit_of, second_person
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.refusals import refused
 from matching.storage.bank import BankAccount
 from matching.storage.rows import fetch
 
@@ -74,7 +75,7 @@ async def request(
     books, payment = await _payment(conn, tenant_id, payment_id)
     amount = amount or payment.unapplied_minor
     if not 0 < amount <= payment.unapplied_minor:
-        raise Problem(409, "payment-has-less", "The payment has less than that unapplied")
+        raise refused(409, "payment-has-less", "The payment has less than that unapplied", "/amount_minor")
     (payer_name, payer_iban, known), *_ = await fetch(
         conn,
         "SELECT debtor_name, debtor_iban, EXISTS (SELECT 1 FROM bank_account b WHERE b.tenant_id = p.tenant_id "
@@ -84,9 +85,11 @@ async def request(
     )
     name, iban = creditor_name or payer_name, creditor_iban or payer_iban
     if not known:
-        raise Problem(422, "payment-without-account", "The payment did not come in on a bank account: the bank cannot give it back")
+        title = "The payment did not come in on a bank account: the bank cannot give it back"
+        raise refused(422, "payment-without-account", title, "/payment_id")
     if not name or not iban:
-        raise Problem(422, "creditor-unknown", "The payer's name or IBAN is not known: name them")
+        place = "/creditor_iban" if name else "/creditor_name"
+        raise refused(422, "creditor-unknown", "The payer's name or IBAN is not known: name them", place)
     refund_id = new_id()
     given = Refund(
         refund_id,
@@ -125,7 +128,7 @@ async def request(
         now=now,
     )
     own = iban == payer_iban
-    if own and amount <= await limit_of(conn, tenant_id, payment.entity_id, payment.currency):
+    if own and amount + await _given_alone(conn, payment) <= await limit_of(conn, tenant_id, payment.entity_id, payment.currency):
         await _approve(conn, books, payment, given, by=by, now=now)
     return given
 
@@ -246,8 +249,20 @@ async def _payment(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -> 
     books = await lock_with_items(conn, [(tenant_id, payment_id)])
     payment = books.payments.get((tenant_id, payment_id))
     if payment is None:
-        raise Problem(404, "payment-unknown", "There is no such payment")
+        raise refused(404, "payment-unknown", "There is no such payment", "/payment_id")
     return books, payment
+
+
+async def _given_alone(conn: AsyncConnection, payment: Payment) -> int:
+    """What of a payment one person alone has given back already: the limit is for all of it, or it would be passed in slices."""
+    rows = await fetch(
+        conn,
+        "SELECT coalesce(sum(amount_minor), 0) FROM refund WHERE tenant_id = :tenant AND payment_id = :payment "
+        "AND status IN ('approved', 'sent', 'paid') AND decided_by = requested_by",
+        tenant=payment.tenant_id,
+        payment=payment.payment_id,
+    )
+    return int(rows[0][0])
 
 
 async def _locked(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID) -> tuple[Books, Payment, Refund]:

@@ -77,7 +77,8 @@ async def candidates(conn: AsyncConnection, tenant_id: UUID, payments: Sequence[
             "FROM unnest(CAST(:payments AS uuid[]), "
             "CAST(:items AS uuid[])) AS w(payment_id, item_id) JOIN open_item i ON i.tenant_id = :tenant AND i.item_id = w.item_id "
             "JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = w.payment_id AND p.currency = i.currency "
-            "WHERE i.open_minor + i.written_off_minor > 0 AND NOT EXISTS (SELECT 1 FROM dismissed_pair d "
+            "WHERE i.open_minor + i.written_off_minor > 0 AND i.close_cause IS DISTINCT FROM 'cancelled' "
+            "AND NOT EXISTS (SELECT 1 FROM dismissed_pair d "
             "WHERE d.tenant_id = :tenant AND d.payment_id = w.payment_id AND d.item_id = w.item_id)",
             tenant=tenant_id,
             payments=[pair[0] for pair in wanted],

@@ -17,14 +17,15 @@ from shared.clock import machine_now
 from shared.db import run
 from shared.ids import named_id, new_id
 from shared.outbox import Outgoing, publish
-from shared.web.problems import FieldError, Problem
+from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Payment
+from matching.domain.books import Books, Payment
 from matching.handlers import allocations
 from matching.handlers.limits import limit_of, second_person
 from matching.handlers.payments import lock_items, lock_with_items, take_off
 from matching.handlers.publishing import payment_event, save_and_publish
+from matching.handlers.refusals import refused
 from matching.storage.rows import fetch
 
 RULE = "settlement"
@@ -82,7 +83,8 @@ async def request(conn: AsyncConnection, tenant_id: UUID, given: Settlement, *, 
         now=now,
     )
     if not stored:
-        raise Problem(409, "proof-used", "This proof has settled something of the entity already")
+        raise refused(409, "proof-used", "This proof has settled something of the entity already", "/proof/reference")
+    await _fitting(conn, tenant_id, given)
     if given.amount_minor <= await limit_of(conn, tenant_id, given.entity_id, given.currency):
         await _book(conn, tenant_id, given, by=given.requested_by, now=now)
     return given
@@ -108,6 +110,8 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID, *
         raise Problem(409, "settlement-not-booked", "The settlement is not booked, or reversed already")
     if given.payment_id is None:
         books = await lock_items(conn, [(tenant_id, item) for item, _ in given.lines])
+        if any(item.close_cause == "cancelled" for item in books.items.values()):
+            raise Problem(409, "item-cancelled", "An invoice of it was cancelled: nothing of it is owed")
         for item_id, amount in given.lines:
             books.undo_net(books.items[tenant_id, item_id], amount)
     else:
@@ -120,18 +124,24 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID, *
     return given
 
 
-async def _book(conn: AsyncConnection, tenant_id: UUID, given: Settlement, *, by: str, now: datetime) -> None:
+async def _fitting(conn: AsyncConnection, tenant_id: UUID, given: Settlement) -> Books:
+    """The items of a settlement, locked. Raises a Problem for a line that no approval could book."""
     books = await lock_items(conn, [(tenant_id, item) for item, _ in given.lines])
     for at, (item_id, amount) in enumerate(given.lines):
         item = books.items.get((tenant_id, item_id))
         if item is None:
-            raise _refused(404, "item-unknown", "There is no such item", at)
+            raise refused(404, "item-unknown", "There is no such item", f"/lines/{at}")
         if (item.entity_id, item.currency) != (given.entity_id, given.currency) or item.kind == "credit_note":
-            raise _refused(422, "item-elsewhere", "The item is another entity's, in another currency, or a credit note", at)
+            raise refused(422, "item-elsewhere", "The item is another entity's, in another currency, or a credit note", f"/lines/{at}")
         if item.customer_id != given.customer_id:
-            raise _refused(422, "item-is-anothers", "The item is another customer's", at)
+            raise refused(422, "item-is-anothers", "The item is another customer's", f"/lines/{at}")
         if amount > item.open_minor:
-            raise _refused(409, "item-has-less", "The item has less than that open", at)
+            raise refused(409, "item-has-less", "The item has less than that open", f"/lines/{at}")
+    return books
+
+
+async def _book(conn: AsyncConnection, tenant_id: UUID, given: Settlement, *, by: str, now: datetime) -> None:
+    books = await _fitting(conn, tenant_id, given)
     if given.kind == "netting":
         for item_id, amount in given.lines:
             books.net(books.items[tenant_id, item_id], amount)
@@ -225,7 +235,3 @@ async def _set(conn: AsyncConnection, tenant_id: UUID, given: Settlement, status
         by=by,
         now=now,
     )
-
-
-def _refused(status: int, code: str, title: str, at: int) -> Problem:
-    return Problem(status, code, title, errors=[FieldError(f"/lines/{at}", code, title[0].lower() + title[1:])])

@@ -19,6 +19,7 @@ from matching.domain.books import Books, Item
 from matching.handlers.limits import limit_of, second_person
 from matching.handlers.payments import lock_items
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.refusals import refused
 from matching.storage.rows import fetch
 
 
@@ -55,11 +56,11 @@ async def request(
     books = await lock_items(conn, [(tenant_id, item_id)])
     item = _open(books, tenant_id, item_id)
     if amount is not None and amount > item.open_minor:
-        raise Problem(409, "item-has-less", "The item has less than that open")
+        raise refused(409, "item-has-less", "The item has less than that open", "/amount_minor")
     given = WriteOff(
         new_id(), 1, item.entity_id, item_id, item.currency, amount or item.open_minor, 0, reason, note, "requested", by, None, now, None
     )
-    alone = given.amount_minor <= await limit_of(conn, tenant_id, item.entity_id, item.currency)
+    alone = given.amount_minor + await _given_alone(conn, item) <= await limit_of(conn, tenant_id, item.entity_id, item.currency)
     await run(
         conn,
         f"INSERT INTO write_off (tenant_id, {COLUMNS}) VALUES (:tenant, :id, 1, :entity, :item, :currency, :amount, 0, :reason, :note, "  # noqa: S608 - ours
@@ -96,21 +97,23 @@ async def decide(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, *, 
     return given
 
 
-async def reverse(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, amount: int | None, *, by: str, now: datetime) -> WriteOff:
+async def reverse(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, amount: int | None, *, now: datetime) -> WriteOff:
     """The item owes `amount` of a booked write-off again, or the whole of what is left of it."""
     books, item, given = await _locked(conn, tenant_id, write_off_id)
     left = given.amount_minor - given.reversed_minor
     if given.status != "booked":
         raise Problem(409, "write-off-not-booked", "The write-off is not booked, or reversed already")
+    if item.close_cause == "cancelled":
+        raise Problem(409, "item-cancelled", "The invoice was cancelled: nothing of it is owed")
     if amount is not None and amount > left:
-        raise Problem(409, "write-off-has-less", "Less than that is left of the write-off")
+        raise refused(409, "write-off-has-less", "Less than that is left of the write-off", "/amount_minor")
     books.reverse_write_off(item, amount or left)
-    await _reversed(conn, item, given, amount or left, by=by, now=now)
+    await _reversed(conn, item, given, amount or left)
     await save_and_publish(conn, books, now, {})
     return given
 
 
-async def reverse_for_money(conn: AsyncConnection, books: Books, item: Item, amount: int, *, by: str, now: datetime) -> None:
+async def reverse_for_money(conn: AsyncConnection, books: Books, item: Item, amount: int) -> None:
     """Money comes for a written-off item: its latest write-offs are reversed as far as needed. The caller saves the books."""
     rows = await fetch(
         conn,
@@ -124,7 +127,7 @@ async def reverse_for_money(conn: AsyncConnection, books: Books, item: Item, amo
         given = WriteOff(*row)
         step = min(amount, given.amount_minor - given.reversed_minor)
         if step:
-            await _reversed(conn, item, given, step, by=by, now=now)
+            await _reversed(conn, item, given, step)
         amount -= step
 
 
@@ -140,14 +143,26 @@ async def _locked(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID) ->
     return books, books.items[tenant_id, item_id], WriteOff(*rows[0])
 
 
+async def _given_alone(conn: AsyncConnection, item: Item) -> int:
+    """What of an item is written off already by one person alone: the limit is for all of it, or it would be passed in slices."""
+    rows = await fetch(
+        conn,
+        "SELECT coalesce(sum(amount_minor - reversed_minor), 0) FROM write_off WHERE tenant_id = :tenant AND item_id = :item "
+        "AND status = 'booked' AND decided_by = requested_by",
+        tenant=item.tenant_id,
+        item=item.item_id,
+    )
+    return int(rows[0][0])
+
+
 def _open(books: Books, tenant_id: UUID, item_id: UUID) -> Item:
     item = books.items.get((tenant_id, item_id))
     if item is None:
-        raise Problem(404, "item-unknown", "There is no such item")
+        raise refused(404, "item-unknown", "There is no such item", "/item_id")
     if item.kind == "credit_note":
-        raise Problem(422, "item-is-credit", "A credit note is owed by us: it is not written off")
+        raise refused(422, "item-is-credit", "A credit note is owed by us: it is not written off", "/item_id")
     if not item.open_minor:
-        raise Problem(409, "item-settled", "Nothing of the item is open")
+        raise refused(409, "item-settled", "Nothing of the item is open", "/item_id")
     return item
 
 
@@ -159,9 +174,8 @@ async def _book(conn: AsyncConnection, books: Books, item: Item, given: WriteOff
     await save_and_publish(conn, books, now, {})
 
 
-async def _reversed(conn: AsyncConnection, item: Item, given: WriteOff, amount: int, *, by: str, now: datetime) -> None:
+async def _reversed(conn: AsyncConnection, item: Item, given: WriteOff, amount: int) -> None:
     given.reversed_minor += amount
-    given.decided_by, given.decided_at = by, now
     if given.reversed_minor == given.amount_minor:
         given.status = "reversed"
     await _save(conn, item.tenant_id, given)
