@@ -65,6 +65,18 @@ async def test_a_batch_takes_a_handful_of_statements(world, tenant, make):
     await world.holds()
 
 
+async def test_a_payment_that_comes_alone_takes_few_statements_more_for_the_engine(world, tenant, make):
+    """Each is a round trip that nobody shares with it."""
+    held = await world.account(tenant)
+    await world.feed(identity(tenant, make), *(make.invoice(tenant, f"INV-{n}", 1_000 + n) for n in range(1, 4)))
+    await world.pay(held, 1_002, remittance=["INV-2"], debtor_iban=PAYER)
+    before = world.database.statements
+    await world.match(tenant)
+    assert world.database.statements - before <= 11  # who may have paid, what they owe, what earlier payments tell
+    assert (await world.one(tenant, "SELECT status, rule FROM payment"))[0] == "matched"
+    await world.holds()
+
+
 async def test_partial_and_over_payment(world, tenant, make):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 10_000, reference=REFERENCE))

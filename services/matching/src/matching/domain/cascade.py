@@ -52,7 +52,7 @@ class Proposal:
     `party` is the payer where known without the items. `unapplied_minor` is what the engine saw of the payment, `rate_source`
     who says what items in another currency cost. `evidence`
     explains the engine's decision, `inputs` is what it decided on (both JSON); `clues` are what an item or a customer that comes
-    later may be known by: (`document` or `name`, value).
+    later may be known by: (`document` or `name`, value). `accounts` are those that items were seen on.
     """
 
     rule: str
@@ -68,6 +68,7 @@ class Proposal:
     inputs: str | None = None
     named_customers: list[UUID] = field(default_factory=list)
     clues: list[tuple[str, str]] = field(default_factory=list)
+    accounts: set[UUID] = field(default_factory=set)
 
 
 def direct(found: Sequence[tuple[str, Candidate]]) -> Proposal:

@@ -1,6 +1,6 @@
 """Feeding the matching engine with what is known of payments, a batch at a time, and turning its decisions into proposals.
 
-A payment is decided on as if those before it in the batch had been carried out already. Ten statements a slice of the batch,
+A payment is decided on as if those before it in the batch had been carried out already. Three statements a slice of the batch at most,
 whatever is in it; the deciding itself runs in a thread, so that the service goes on listening.
 """
 
@@ -25,8 +25,9 @@ from matching.domain.engine.records import NAMED, Clues, Customer, Id, OpenItem
 from matching.domain.engine.search import SHARED_MAX
 from matching.domain.engine.text import Text, fold, read
 from matching.domain.proposing import propose
-from matching.storage import candidates
-from matching.storage.candidates import Person, Seen, Waiting
+from matching.storage import evidence
+from matching.storage.candidates import Direct, Waiting
+from matching.storage.evidence import Experience, Person, Pointed, Seen
 from matching.storage.models import shipped
 
 SLICE = 250
@@ -49,10 +50,9 @@ class _Case:
     asked: Waiting
     text: Text
     values: list[str]
-    known: dict[str, dict[UUID, int]] = field(default_factory=dict)
-    documents: dict[UUID, UUID] = field(default_factory=dict)
-    priced: dict[UUID, UUID] = field(default_factory=dict)
+    pointed: Pointed = field(default_factory=Pointed)
     people: list[Person] = field(default_factory=list)
+    threshold: float | None = None
     left_out: list[str] = field(default_factory=list)
 
     def written(self) -> list[str]:
@@ -66,14 +66,14 @@ class _Gathered:
     cases: list[_Case]
     items: dict[tuple[UUID, UUID, UUID], list[Seen]]
     history: dict[Key, list[Settled]]
-    charges: dict[UUID, dict[int, int]]
-    rates: dict[tuple[UUID, str], dict[str, tuple[float, float, int]]]
+    experience: Experience
     seen: dict[tuple[UUID, UUID, int, date], OpenItem] = field(default_factory=dict)
     """Items as the engine takes them, by what is taken of them and the day: payments of one customer share them."""
 
 
-async def decide(conn: AsyncConnection, payments: Sequence[Key], direct: Mapping[Key, Proposal]) -> dict[Key, Proposal]:
-    """The engine's proposal for each payment of the batch that no direct hit decides; `payments` are in payment order.
+async def decide(conn: AsyncConnection, payments: Sequence[Key], found: Direct, direct: Mapping[Key, Proposal]) -> dict[Key, Proposal]:
+    """The engine's proposal for each payment of the batch that no direct hit decides; `payments` are in payment order, `direct` what the
+    hits propose.
 
     Of a direct hit whose amount is another one it is asked whether all of the item is meant (a discount, charges, an exchange); if that
     is not certain, the hit stands as it is.
@@ -82,9 +82,8 @@ async def decide(conn: AsyncConnection, payments: Sequence[Key], direct: Mapping
     taken: dict[Key, int] = {}
     for first in range(0, len(payments), SLICE):
         batch = payments[first : first + SLICE]
-        waiting = await candidates.waiting(conn, batch)
         inexact = {key for key in batch if key in direct and any(one.inexact for one in direct[key].targets)}
-        asked = [waiting[key] for key in batch if key in waiting and (key not in direct or key in inexact)]
+        asked = [found.waiting[key] for key in batch if key in found.waiting and (key not in direct or key in inexact)]
         gathered = await _gather(conn, asked) if asked else None
         cases = {(case.asked.tenant_id, case.asked.payment_id): case for case in gathered.cases} if gathered else {}
         for key in batch:
@@ -95,8 +94,8 @@ async def decide(conn: AsyncConnection, payments: Sequence[Key], direct: Mapping
                     proposals[key] = proposal
                     _take(taken, key[0], proposal)
                     continue
-            if hit is not None and key in waiting:
-                _take_direct(taken, key[0], hit, waiting[key].unapplied_minor)
+            if hit is not None:
+                _take_direct(taken, key[0], hit, found.unapplied[key])
     return proposals
 
 
@@ -122,21 +121,16 @@ async def _gather(conn: AsyncConnection, asked: Sequence[Waiting]) -> _Gathered:
             case.left_out.append("words of a long text")
         cases.append(case)
     await _who(conn, cases)
-    also = {(case.asked.tenant_id, item) for case in cases for item in (*case.documents, *case.priced)}
+    also = {(case.asked.tenant_id, item) for case in cases for item in (*case.pointed.documents, *case.pointed.priced)}
     debtors = {(case.asked.tenant_id, case.asked.entity_id, person.customer_id) for case in cases for person in case.people}
-    items = await candidates.items(conn, sorted(debtors), sorted(also))
-    await candidates.describe(conn, {(one.tenant_id, one.item_id): one for owed in items.values() for one in owed})
+    if not debtors and not also:  # nobody, for nothing
+        return _Gathered(cases, {}, {}, Experience())
+    items = await evidence.items(conn, sorted(debtors), sorted(also))
     payers = sorted({(tenant, customer) for tenant, _, customer in debtors})
-    rows = await candidates.history(conn, payers, [(one.tenant_id, one.payment_id) for one in asked])
-    history = {key: [_settled(row) for row in held] for key, held in rows.items()}
-    tenants = [one.tenant_id for one in asked]
-    return _Gathered(
-        cases,
-        items,
-        history,
-        await candidates.charges(conn, tenants),
-        await candidates.rates(conn, tenants, max(one.booking_date for one in asked)),
-    )
+    day = max(one.booking_date for one in asked)
+    experience = await evidence.experience(conn, payers, [(one.tenant_id, one.payment_id) for one in asked], day)
+    history = {key: [_settled(row) for row in held] for key, held in experience.history.items()}
+    return _Gathered(cases, items, history, experience)
 
 
 def _settled(row: tuple[object, ...]) -> Settled:
@@ -148,47 +142,35 @@ async def _who(conn: AsyncConnection, cases: Sequence[_Case]) -> None:
     """Who may have paid each: those that its accounts, its name, its words and its amount point to, likeliest first."""
     numbers = [(at, case.asked.tenant_id, value) for at, case in enumerate(cases) for value in case.values]
     names = [(at, case.asked.tenant_id, key) for at, case in enumerate(cases) for key in sorted(written_keys(case.asked.debtor_name or ""))]
-    for at, how, customer, times in await candidates.parties(conn, [case.asked for case in cases], numbers, names):
-        cases[at].known.setdefault(how, {})[customer] = times
-    values = []
-    for at, case in enumerate(cases):
-        values += [(at, case.asked.tenant_id, case.asked.entity_id, value) for value in case.written()]
-    for at, item, customer in await candidates.named(conn, values):
-        cases[at].documents[item] = customer
-    unknown = [
-        (at, case.asked.tenant_id, case.asked.entity_id, case.asked.currency, case.asked.unapplied_minor)
-        for at, case in enumerate(cases)
-        if not (case.asked.owner or case.asked.payer or case.known.get(candidates.OWN))
-    ]
-    for at, item, customer in await candidates.of_amount(conn, unknown):
-        cases[at].priced[item] = customer
-    wanted = {(case.asked.tenant_id, customer) for case in cases for customer in _pointed(case)}
-    people = await candidates.customers(conn, sorted(wanted))
+    values = [(at, case.asked.tenant_id, case.asked.entity_id, value) for at, case in enumerate(cases) for value in case.written()]
+    found = await evidence.who(conn, [case.asked for case in cases], numbers, names, values)
+    for case, pointed in zip(cases, found.pointed, strict=True):
+        case.pointed, case.threshold = pointed, found.thresholds.get(case.asked.tenant_id)
     children: dict[Key, list[Person]] = {}
-    for (tenant, _), person in people.items():
+    for (tenant, _), person in found.people.items():
         if person.parent is not None:
             children.setdefault((tenant, person.parent), []).append(person)
     for case in cases:
-        _choose(case, people, children)
+        _choose(case, found.people, children)
 
 
-def _pointed(case: _Case, *, names: bool = True) -> dict[UUID, None]:
+def _pointed(pointed: Pointed, *, names: bool = True) -> dict[UUID, None]:
     """The customers that something points to, surest signs first; without `names` those that something else does."""
-    asked = case.asked
-    signs: list[UUID] = [one for one in (asked.owner, asked.payer) if one is not None]
-    order = (candidates.OWN, candidates.ALIAS_IBAN, candidates.PAST, candidates.ALIAS_NAME, candidates.NUMBER)
+    known = pointed.known
+    signs: list[UUID] = [one for one in (pointed.owner, pointed.payer) if one is not None]
+    order = (evidence.OWN, evidence.ALIAS_IBAN, evidence.PAST, evidence.ALIAS_NAME, evidence.NUMBER)
     # what came from many customers' account points to none of them: to the engine it is nobody's
-    signs += [customer for how in order if len(case.known.get(how, ())) <= SHARED_MAX for customer in case.known.get(how, ())]
-    named = case.known.get(candidates.NAME, ()) if names else ()
-    return dict.fromkeys([*signs, *case.documents.values(), *named, *case.priced.values()])
+    signs += [customer for how in order if len(known.get(how, ())) <= SHARED_MAX for customer in known.get(how, ())]
+    named = known.get(evidence.NAME, ()) if names else ()
+    return dict.fromkeys([*signs, *pointed.documents.values(), *named, *pointed.priced.values()])
 
 
 def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, list[Person]]) -> None:
-    tenant, written = case.asked.tenant_id, case.asked.debtor_name or ""
-    order = {customer: place for place, customer in enumerate(_pointed(case))}
-    otherwise = set(_pointed(case, names=False))
-    alike = {customer: likeness(written, people[tenant, customer].name) for customer in case.known.get(candidates.NAME, ())}
-    sure = bool(case.asked.owner or case.asked.payer or case.known.get(candidates.OWN))
+    tenant, written, known = case.asked.tenant_id, case.asked.debtor_name or "", case.pointed.known
+    order = {customer: place for place, customer in enumerate(_pointed(case.pointed))}
+    otherwise = set(_pointed(case.pointed, names=False))
+    alike = {customer: likeness(written, people[tenant, customer].name) for customer in known.get(evidence.NAME, ())}
+    sure = bool(case.pointed.owner or case.pointed.payer or known.get(evidence.OWN))
     # where the account says who paid, a name that does not agree but begins alike says nothing
     pointed = [one for one in order if one in otherwise or alike.get(one, 0.0) >= (NAMED if sure else 0.0)]
     found = sorted(pointed, key=lambda one: (one not in otherwise, -alike.get(one, 0.0) if one not in otherwise else 0.0, order[one]))
@@ -207,9 +189,10 @@ def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, li
 def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: Model) -> tuple[Inputs, dict[Id, UUID]]:
     asked = case.asked
     tenant = asked.tenant_id
-    own = case.known.get(candidates.OWN, {})
-    owner = asked.owner or asked.payer
-    account = asked.virtual_iban if asked.owner else SAID if asked.payer else None
+    pointed, known = case.pointed, case.pointed.known
+    own = known.get(evidence.OWN, {})
+    owner = pointed.owner or pointed.payer
+    account = pointed.virtual_iban if pointed.owner else SAID if pointed.payer else None
     inputs = Inputs(
         Clues(
             asked.payment_id, asked.booking_date, asked.unapplied_minor, asked.currency, account, asked.debtor_name, asked.debtor_iban,
@@ -217,18 +200,18 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
             fold(asked.structured_reference) if asked.structured_reference else None, list(asked.remittance),
             asked.instructed_minor, asked.instructed_currency if asked.instructed_minor else None,
         ),
-        asked.threshold if asked.threshold is not None else model.threshold,
+        model.threshold if case.threshold is None else case.threshold,
         model.name,
-        charges=gathered.charges.get(tenant, {}),
-        rates=gathered.rates.get((tenant, asked.currency), {}),
+        charges=gathered.experience.charges.get(tenant, {}),
+        rates=gathered.experience.rates.get((tenant, asked.currency), {}),
         left_out=list(case.left_out),
     )  # fmt: skip
     accounts: dict[Id, UUID] = {}
     shared = own if len(own) > 1 else {}  # an IBAN of several customers is nobody's own
-    for how in (shared, case.known.get(candidates.ALIAS_IBAN, {}), case.known.get(candidates.PAST, {})):
+    for how in (shared, known.get(evidence.ALIAS_IBAN, {}), known.get(evidence.PAST, {})):
         for customer, times in how.items():
             inputs.ibans[customer] = inputs.ibans.get(customer, 0) + times
-    for customer, times in case.known.get(candidates.ALIAS_NAME, {}).items():
+    for customer, times in known.get(evidence.ALIAS_NAME, {}).items():
         inputs.names[customer] = times
     for person in case.people:
         customer = person.customer_id
@@ -236,15 +219,15 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
         inputs.customers.append(
             Customer(customer, person.number, person.name, asked.currency, ibans, account if customer == owner else None, person.parent)
         )
-        owed = [one for one in gathered.items.get((tenant, asked.entity_id, customer), ()) if one.item_id not in asked.dismissed]
+        owed = [one for one in gathered.items.get((tenant, asked.entity_id, customer), ()) if one.item_id not in pointed.dismissed]
         for one in owed:
             gone = taken.get((tenant, one.item_id), 0)
-            known = (tenant, one.item_id, gone, asked.booking_date)
-            item = gathered.seen.get(known) or gathered.seen.setdefault(known, _open_item(one, gone, asked.booking_date))
+            place = (tenant, one.item_id, gone, asked.booking_date)
+            item = gathered.seen.get(place) or gathered.seen.setdefault(place, _open_item(one, gone, asked.booking_date))
             inputs.versions[one.item_id] = one.version
             (inputs.items if item.open_minor else inputs.settled).append(item)
             accounts[one.item_id] = one.account_id
-        if sum(one.open_minor > 0 for one in owed) > candidates.ITEMS_MAX:
+        if sum(one.open_minor > 0 for one in owed) > evidence.ITEMS_MAX:
             inputs.left_out.append(f"items of customer {customer} due later")
         if rows := [row for row in gathered.history.get((tenant, customer), ()) if row.booked <= asked.booking_date]:
             inputs.history[customer] = rows
@@ -254,12 +237,14 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
 def _open_item(one: Seen, taken: int, day: date) -> OpenItem:
     sign = -1 if one.kind == "credit_note" else 1
     number = fold(one.number)
+    others = [fold(value) for kind, value in one.names if kind == "number"]
+    structured = [fold(value) for kind, value in one.names if kind == "structured"]
     terms = [term for term in one.percents if term[0] >= day]
     until, percent = max(terms, key=lambda term: term[1]) if terms else max(one.percents, default=(None, 0))
     return OpenItem(
         one.item_id, one.customer_id, one.number, one.currency, one.issue_date, one.due_date, sign * one.original_minor,
-        sign * max(one.open_minor - taken, 0), tuple(dict.fromkeys(value for held in one.references if (value := fold(held)) != number)),
-        fold(one.structured) if one.structured else None, percent / 100, until, one.contested_minor,
+        sign * max(one.open_minor - taken, 0), tuple(dict.fromkeys(value for value in others if value != number)),
+        structured[-1] if structured else None, percent / 100, until, one.contested_minor,
     )  # fmt: skip
 
 
@@ -275,5 +260,6 @@ def _propose(case: _Case, gathered: _Gathered, taken: Mapping[Key, int]) -> Prop
         proposal = Proposal("none", reason="uncertain", unapplied_minor=case.asked.unapplied_minor, evidence=refused)
     proposal.inputs = _ENCODE(stored(inputs)).decode()
     proposal.named_customers = [person.customer_id for person in case.people]
+    proposal.accounts = set(accounts.values())
     proposal.clues = wanted_keys(case.written(), case.asked.debtor_name)
     return proposal

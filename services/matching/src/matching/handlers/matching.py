@@ -26,6 +26,7 @@ from matching.handlers.expected import meet
 from matching.handlers.publishing import save_and_publish
 from matching.storage import candidates
 from matching.storage.books import Decided, account_id, by_key, lock, look_again
+from matching.storage.candidates import Direct
 from matching.storage.clues import forget_settled, note_clues
 from matching.storage.expected import note_set_offs
 from matching.storage.items import set_offs_of
@@ -72,10 +73,11 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
     """
     if (await by_key(conn)).payments_expected:  # the debtor's own word goes first
         payments = await meet(conn, payments, now, causes)
-    proposals = await _propose(conn, payments)
+    found = await candidates.direct(conn, payments)
+    proposals = await _propose(conn, payments, found)
     if not proposals:
         return
-    books = await _lock(conn, list(proposals), proposals)
+    books = await _lock(conn, found, proposals)
     machine = machine_now()
     decisions: list[Decided] = []
     looks: dict[Key, datetime | None] = {}
@@ -123,44 +125,36 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
     await look_again(conn, quiet)
 
 
-async def _propose(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, Proposal]:
+async def _propose(conn: AsyncConnection, payments: Sequence[Key], found: Direct) -> dict[Key, Proposal]:
     """The proposal for each payment that can still be decided on."""
-    found = await candidates.direct(conn, payments)
-    proposals = {key: direct(hits) for key, hits in found.items()}
-    if len(proposals) < len(payments) or any(one.inexact for hits in found.values() for _, one in hits):
-        proposals.update(await decide(conn, payments, proposals))
+    proposals = {key: direct(hits) for key, hits in found.hits.items()}
+    if found.waiting:
+        proposals.update(await decide(conn, payments, found, proposals))
     return proposals
 
 
-async def _lock(conn: AsyncConnection, payments: Sequence[Key], proposals: Mapping[Key, Proposal]) -> Books:
+async def _lock(conn: AsyncConnection, found: Direct, proposals: Mapping[Key, Proposal]) -> Books:
     """Locks the accounts, payments and items that the proposals need, in that order."""
     accounts: dict[Key, None] = {}
     items: dict[Key, None] = {}
-    parties: list[Key] = []
-    for key in payments:
-        proposal = proposals[key]
+    new_accounts = []
+    for key, proposal in proposals.items():
         for account, item in touched(proposal):
             accounts[key[0], account] = None
             items[key[0], item] = None
-        if not proposal.targets or proposal.party is not None:
-            parties.append(key)
-    new_accounts = []
-    if parties:
-        rows = await fetch(
-            conn,
-            "SELECT tenant_id, payment_id, entity_id, currency, account_id FROM payment WHERE (tenant_id, payment_id) IN "
-            "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
-            tenants=[key[0] for key in parties],
-            ids=[key[1] for key in parties],
-        )
-        for tenant, payment_id, entity, currency, held in rows:
-            if held is not None:
-                accounts[tenant, held] = None
-            party = proposals[tenant, payment_id].party
-            if party is not None:
-                new_accounts.append((tenant, account_id(tenant, party, entity, currency), entity, party, currency))
-    books = await lock(conn, accounts=accounts, new_accounts=new_accounts, payments=payments, items=items)
-    netted = [(key[0], share.item_id) for key in payments for share in proposals[key].shares if share.minor < 0]
+        asked = found.waiting.get(key)
+        if asked is None:
+            continue
+        if asked.account_id is not None:
+            accounts[key[0], asked.account_id] = None
+        if proposal.party is not None:
+            account = account_id(key[0], proposal.party, asked.entity_id, asked.currency)
+            if account in proposal.accounts:
+                accounts[key[0], account] = None
+            else:
+                new_accounts.append((key[0], account, asked.entity_id, proposal.party, asked.currency))
+    books = await lock(conn, accounts=accounts, new_accounts=new_accounts, payments=proposals, items=items)
+    netted = [(key[0], share.item_id) for key, proposal in proposals.items() for share in proposal.shares if share.minor < 0]
     if netted:
         books.set_offs = await set_offs_of(conn, netted)
     return books

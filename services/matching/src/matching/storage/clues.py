@@ -8,8 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.storage.books import keys
-from matching.storage.candidates import columns
-from matching.storage.rows import fetch
+from matching.storage.rows import columns, fetch
 
 WAITING_MAX = 200
 """Payments that one value wakes up."""

@@ -1,0 +1,319 @@
+"""What else a batch of payments points to, for the engine, without locks: who may have paid, what they owe, what earlier payments tell.
+
+One statement each over the whole batch, each by index: a payment that comes alone pays every round trip itself. Every query leads
+with the tenant and stays within the payment's legal entity. What is asked of many payments comes back by the payment's place in
+the batch.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from shared.aliases import survivor
+from shared.db import records
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Key
+from matching.domain.engine.search import SHARED_MAX
+from matching.storage.books import keys
+from matching.storage.candidates import Waiting
+from matching.storage.rows import columns
+
+OWN, ALIAS_IBAN, ALIAS_NAME, PAST, NUMBER, NAME = "own", "alias_iban", "alias_name", "past", "number", "name"
+OWNER, SAID, DOCUMENT, PRICE, PERSON, POLICY, DISMISSED = "owner", "said", "document", "price", "person", "policy", "dismissed"
+PAST_MAX = 50
+"""Payments from one IBAN, the last, by which it is known whose it is."""
+NAMES_MAX = 40
+"""Customers whose name begins alike, of each form."""
+SAME_VALUE_MAX = 20
+"""Items that carry one document number."""
+PRICE_MAX = 61
+"""Items of one amount, one more than the engine takes for a sign."""
+CHILDREN_MAX = 40
+ITEMS_MAX = 400
+"""Open items of one customer that are looked at, those due first."""
+SETTLED_MAX = 40
+"""Items of one customer settled last that a text may name again."""
+HISTORY_MAX = 24
+"""Payments of one customer that tell of its habits."""
+CHARGES_MAX = 500
+RATES_MAX = 500
+RATES_DAYS = 120
+"""How long ago payments in another currency still tell of its rate, of so many that are looked at."""
+
+
+@dataclass(slots=True)
+class Person:
+    """A customer as it is kept: number, name, and who may pay for it."""
+
+    customer_id: UUID
+    number: str
+    name: str
+    parent: UUID | None
+
+
+_WHO = (
+    "WITH k AS (SELECT * FROM unnest(CAST(:places AS int[]), CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), "  # noqa: S608 - our own text
+    "CAST(:currencies AS text[]), CAST(:amounts AS bigint[]), CAST(:ibans AS text[]), CAST(:payers AS text[]), CAST(:virtuals AS uuid[]), "
+    "CAST(:said AS uuid[]), CAST(:payments AS uuid[])) "
+    "AS t(place, tenant_id, entity_id, currency, amount, iban, payer, virtual_iban_id, said, payment_id)), "
+    f"known AS MATERIALIZED (SELECT k.place, k.tenant_id, '{OWNER}' AS how, coalesce({survivor('k.tenant_id', 'v.customer_id')}, "
+    "(SELECT n.customer_id FROM open_item n WHERE n.tenant_id = k.tenant_id AND n.item_id = v.invoice_id), (SELECT n.customer_id "
+    "FROM payment_instruction n WHERE n.tenant_id = k.tenant_id AND n.virtual_iban_id = k.virtual_iban_id)) AS customer_id, v.iban "
+    "FROM k CROSS JOIN LATERAL (SELECT * FROM virtual_iban WHERE tenant_id = k.tenant_id AND virtual_iban_id = k.virtual_iban_id "
+    f"AND status = 'assigned' OFFSET 0) v UNION ALL SELECT place, tenant_id, '{SAID}', {survivor('k.tenant_id', 'k.said')}, NULL FROM k "
+    "WHERE said IS NOT NULL), "
+    "n AS (SELECT * FROM unnest(CAST(:n_places AS int[]), CAST(:n_tenants AS uuid[]), CAST(:n_values AS text[])) "
+    "AS t(place, tenant_id, value)), "
+    'w AS (SELECT place, tenant_id, value COLLATE "C" AS value FROM unnest(CAST(:w_places AS int[]), CAST(:w_tenants AS uuid[]), '
+    "CAST(:w_values AS text[])) AS t(place, tenant_id, value)), signs AS ("
+    f"SELECT k.place, k.tenant_id, '{OWN}' AS how, o.customer_id, 1 AS times FROM k CROSS JOIN LATERAL ("
+    "SELECT customer_id FROM payer_iban WHERE tenant_id = k.tenant_id AND iban = k.iban OFFSET 0) o UNION ALL "
+    f"SELECT k.place, k.tenant_id, '{ALIAS_IBAN}', a.customer_id, a.times FROM k CROSS JOIN LATERAL (SELECT customer_id, times "
+    "FROM payer_alias WHERE tenant_id = k.tenant_id AND kind = 'iban' AND value = k.iban OFFSET 0) a UNION ALL "
+    f"SELECT k.place, k.tenant_id, '{ALIAS_NAME}', a.customer_id, a.times FROM k CROSS JOIN LATERAL (SELECT customer_id, times "
+    "FROM payer_alias WHERE tenant_id = k.tenant_id AND kind = 'name' "
+    "AND value = upper(regexp_replace(btrim(k.payer), '\\s+', ' ', 'g')) OFFSET 0) a "
+    f"UNION ALL SELECT k.place, k.tenant_id, '{PAST}', a.payer_customer_id, count(*) FROM k CROSS JOIN LATERAL ("
+    "SELECT payer_customer_id FROM payment WHERE tenant_id = k.tenant_id AND debtor_iban = k.iban AND status = 'matched' "
+    "AND payer_customer_id IS NOT NULL "
+    f"ORDER BY booking_date DESC LIMIT {PAST_MAX}) a GROUP BY 1, 2, 4 UNION ALL "
+    f"SELECT n.place, n.tenant_id, '{NUMBER}', c.customer_id, 1 FROM n CROSS JOIN LATERAL (SELECT customer_id FROM customer "
+    "WHERE tenant_id = n.tenant_id AND number_key = n.value LIMIT 5) c UNION ALL "
+    f"SELECT w.place, w.tenant_id, '{NAME}', c.customer_id, 1 FROM w CROSS JOIN LATERAL ("
+    "(SELECT b.customer_id FROM generate_series(7, length(w.value)) AS g(length) CROSS JOIN LATERAL (SELECT customer_id "
+    "FROM customer_name WHERE tenant_id = w.tenant_id AND value = left(w.value, g.length) OFFSET 0) b "
+    f"LIMIT {NAMES_MAX}) UNION ALL "
+    "(SELECT customer_id FROM customer_name WHERE tenant_id = w.tenant_id AND value >= w.value AND value < w.value || '~' "
+    f"LIMIT {NAMES_MAX}) UNION ALL (SELECT customer_id FROM customer_name WHERE tenant_id = w.tenant_id AND value >= left(w.value, 7) "
+    f"AND value < left(w.value, 7) || '~' LIMIT {NAMES_MAX})) c), "
+    f"found AS MATERIALIZED (SELECT place, tenant_id, how, {survivor('f.tenant_id', 'f.customer_id')} AS customer_id, "
+    "CAST(sum(times) AS int) AS times FROM (SELECT DISTINCT place, tenant_id, how, customer_id, times FROM signs) f GROUP BY 1, 2, 3, 4), "
+    "documents AS MATERIALIZED (SELECT DISTINCT p.place, p.tenant_id, i.item_id, i.customer_id FROM unnest(CAST(:d_places AS int[]), "
+    "CAST(:d_tenants AS uuid[]), CAST(:d_entities AS uuid[]), CAST(:d_values AS text[])) AS p(place, tenant_id, entity_id, value) "
+    "CROSS JOIN LATERAL (SELECT item_id FROM item_reference WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id AND value = p.value "
+    f"LIMIT {SAME_VALUE_MAX}) r CROSS JOIN LATERAL (SELECT item_id, customer_id FROM open_item WHERE tenant_id = p.tenant_id "
+    "AND item_id = r.item_id OFFSET 0) i), "
+    "priced AS MATERIALIZED (SELECT k.place, k.tenant_id, i.item_id, i.customer_id FROM k CROSS JOIN LATERAL ("
+    "SELECT item_id, customer_id FROM open_item i WHERE i.tenant_id = k.tenant_id AND i.entity_id = k.entity_id "
+    "AND i.open_minor = k.amount AND i.status = 'open' AND i.currency = k.currency AND i.kind <> 'credit_note' "
+    f"LIMIT {PRICE_MAX}) i WHERE k.place NOT IN (SELECT place FROM found WHERE how = '{OWN}' "
+    "UNION ALL SELECT place FROM known WHERE customer_id IS NOT NULL)), "
+    "pointed AS (SELECT tenant_id, customer_id FROM known WHERE customer_id IS NOT NULL UNION SELECT tenant_id, customer_id FROM ("
+    "SELECT tenant_id, how, customer_id, count(*) OVER (PARTITION BY place, how) AS alike "
+    f"FROM found) a WHERE alike <= {SHARED_MAX} OR how = '{NAME}' UNION SELECT tenant_id, customer_id FROM documents "
+    "UNION SELECT tenant_id, customer_id FROM priced), "
+    "people AS (SELECT * FROM pointed UNION SELECT k.tenant_id, c.customer_id FROM pointed k CROSS JOIN LATERAL ("
+    f"SELECT customer_id FROM customer WHERE tenant_id = k.tenant_id AND parent_customer_id = k.customer_id LIMIT {CHILDREN_MAX}) c) "
+    "SELECT how, place, tenant_id, customer_id, CAST(NULL AS uuid), ROW(times) FROM found UNION ALL "
+    "SELECT how, place, tenant_id, customer_id, NULL, ROW(iban) FROM known WHERE customer_id IS NOT NULL UNION ALL "
+    f"SELECT '{DOCUMENT}', place, tenant_id, customer_id, item_id, NULL FROM documents UNION ALL "
+    f"SELECT '{PRICE}', place, tenant_id, customer_id, item_id, NULL FROM priced UNION ALL "
+    f"SELECT '{POLICY}', NULL, tenant_id, NULL, NULL, ROW(threshold) FROM matching_policy WHERE tenant_id IN (SELECT tenant_id FROM k) "
+    f"UNION ALL SELECT '{DISMISSED}', k.place, k.tenant_id, NULL, d.item_id, NULL FROM k CROSS JOIN LATERAL (SELECT item_id "
+    "FROM dismissed_pair WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) d UNION ALL "
+    f"SELECT '{PERSON}', NULL, f.tenant_id, f.customer_id, NULL, ROW(coalesce(c.customer_number, ''), coalesce(n.name, ''), "
+    f"{survivor('f.tenant_id', 'c.parent_customer_id')}) FROM people f "
+    "LEFT JOIN customer c ON c.tenant_id = f.tenant_id AND c.customer_id = f.customer_id "
+    "LEFT JOIN customer_identity n ON n.tenant_id = f.tenant_id AND n.customer_id = f.customer_id ORDER BY 1, 2, 3, 5, 4"
+)
+
+
+@dataclass(slots=True)
+class Pointed:
+    """What one payment points to.
+
+    `owner` is whose virtual IBAN, `virtual_iban`, it was paid to, `payer` who it is said to be from. `known` says how customers are
+    known, and how often; `documents` are the items, open or not, that carry one of its values, and `priced` the open ones of exactly its
+    amount, where nothing says who paid, each with its customer. `dismissed` are items that a person has said it is not for.
+    """
+
+    owner: UUID | None = None
+    virtual_iban: str | None = None
+    payer: UUID | None = None
+    known: dict[str, dict[UUID, int]] = field(default_factory=dict)
+    documents: dict[UUID, UUID] = field(default_factory=dict)
+    priced: dict[UUID, UUID] = field(default_factory=dict)
+    dismissed: set[UUID] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Who:
+    """What payments point to, in the order asked; all these customers, and those of whom they are the parents: whoever is unknown has no
+    name; and the tenants' own thresholds.
+    """
+
+    pointed: list[Pointed]
+    people: dict[Key, Person] = field(default_factory=dict)
+    thresholds: dict[UUID, float] = field(default_factory=dict)
+
+
+async def who(
+    conn: AsyncConnection,
+    asked: Sequence[Waiting],
+    numbers: Sequence[tuple[int, UUID, str]],
+    names: Sequence[tuple[int, UUID, str]],
+    values: Sequence[tuple[int, UUID, UUID, str]],
+) -> Who:
+    """Who may have paid, and for what.
+
+    `numbers` are words that may be customers' numbers, `names` the written names' forms: (place in `asked`, tenant, value); `values` what
+    may name items: (place, tenant, entity, folded value). A customer is found by name where his begins as the written one does, is its
+    beginning, or begins with the same seven letters. What came from an account or under a name that many have brings none of them.
+    """
+    rows = await records(
+        conn,
+        _WHO,
+        places=list(range(len(asked))),
+        tenants=[one.tenant_id for one in asked],
+        entities=[one.entity_id for one in asked],
+        currencies=[one.currency for one in asked],
+        amounts=[one.unapplied_minor for one in asked],
+        ibans=[one.debtor_iban for one in asked],
+        payers=[one.debtor_name for one in asked],
+        virtuals=[one.virtual_iban_id for one in asked],
+        said=[one.payer for one in asked],
+        payments=[one.payment_id for one in asked],
+        **columns(numbers, "n_places", "n_tenants", "n_values"),
+        **columns(names, "w_places", "w_tenants", "w_values"),
+        **columns(values, "d_places", "d_tenants", "d_entities", "d_values"),
+    )
+    found = Who([Pointed() for _ in asked])
+    for how, place, tenant, customer, item, more in rows:
+        if how == PERSON:
+            found.people[tenant, customer] = Person(customer, *more)
+        elif how == POLICY:
+            found.thresholds[tenant] = more[0]
+        elif how == DOCUMENT:
+            found.pointed[place].documents[item] = customer
+        elif how == PRICE:
+            found.pointed[place].priced[item] = customer
+        elif how == DISMISSED:
+            found.pointed[place].dismissed.add(item)
+        elif how == OWNER:
+            found.pointed[place].owner, found.pointed[place].virtual_iban = customer, more[0]
+        elif how == SAID:
+            found.pointed[place].payer = customer
+        else:
+            found.pointed[place].known.setdefault(how, {})[customer] = more[0]
+    return found
+
+
+@dataclass(slots=True)
+class Seen:
+    """An item as it was when it was looked at. `names` are what else names it, (kind, value), `percents` its discounts, (until, hundredths
+    of a percent).
+    """
+
+    tenant_id: UUID
+    item_id: UUID
+    version: int
+    account_id: UUID
+    customer_id: UUID
+    kind: str
+    number: str
+    currency: str
+    issue_date: date
+    due_date: date
+    original_minor: int
+    open_minor: int
+    contested_minor: int
+    names: list[tuple[str, str]]
+    percents: list[tuple[date, int]]
+
+
+_SEEN = (
+    "i.tenant_id, i.item_id, i.version, i.account_id, i.customer_id, i.kind, i.invoice_number, i.currency, i.issue_date, i.due_date, "
+    "i.original_minor, i.open_minor, i.contested_minor"
+)
+_ITEMS = (
+    "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), CAST(:customers AS uuid[])) "  # noqa: S608 - our own text
+    f"AS t(tenant_id, entity_id, customer_id)) SELECT s.*, ARRAY(SELECT ROW(kind, value) FROM item_reference WHERE "
+    "tenant_id = s.tenant_id AND item_id = s.item_id AND kind <> 'folded' ORDER BY kind, value), ARRAY(SELECT ROW(until, percent_bp) "
+    "FROM item_discount WHERE tenant_id = s.tenant_id AND item_id = s.item_id ORDER BY until) FROM ("
+    f"SELECT k.entity_id, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} FROM open_item i "
+    "WHERE i.tenant_id = k.tenant_id AND i.customer_id = k.customer_id AND i.status = 'open' AND i.entity_id = k.entity_id "
+    f"ORDER BY i.due_date LIMIT {ITEMS_MAX + 1}) i UNION SELECT k.entity_id, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} "
+    "FROM open_item i WHERE i.tenant_id = k.tenant_id AND i.customer_id = k.customer_id AND i.status = 'paid' "
+    f"AND i.entity_id = k.entity_id ORDER BY i.due_date DESC LIMIT {SETTLED_MAX}) i UNION "
+    f"SELECT i.entity_id, {_SEEN} FROM unnest(CAST(:i_tenants AS uuid[]), CAST(:i_ids AS uuid[])) AS a(tenant_id, item_id) "
+    "JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id) s"
+)
+
+
+async def items(
+    conn: AsyncConnection, debtors: Iterable[tuple[UUID, UUID, UUID]], also: Iterable[Key]
+) -> dict[tuple[UUID, UUID, UUID], list[Seen]]:
+    """What debtors (tenant, entity, customer) owe, those due first, and what they settled last; and the items `also`."""
+    rows = await records(
+        conn,
+        _ITEMS,
+        **columns(list(debtors), "tenants", "entities", "customers"),
+        **{f"i_{name}": values for name, values in keys(also).items()},
+    )
+    found: dict[tuple[UUID, UUID, UUID], list[Seen]] = {}
+    for row in rows:
+        seen = Seen(*row[1:])
+        found.setdefault((seen.tenant_id, row[0], seen.customer_id), []).append(seen)
+    for owed in found.values():
+        owed.sort(key=lambda one: (one.due_date, one.number, one.item_id.bytes))
+    return found
+
+
+@dataclass(slots=True)
+class Experience:
+    """What earlier payments tell.
+
+    `history`: customers' last settled payments, the oldest first, without those that are being decided on: amount, booking date,
+    items, invoices, first and last due date, rule, whether a discount was taken, and offered. `charges`: which bank charges were
+    seen how often, per tenant, in a sample of CHARGES_MAX: payments' ids are random. `rates`: what items' currencies cost before
+    a day, per tenant and currency of the payment: lowest, highest, how often (minor units).
+    """
+
+    history: dict[Key, list[tuple[Any, ...]]] = field(default_factory=dict)
+    charges: dict[UUID, dict[int, int]] = field(default_factory=dict)
+    rates: dict[tuple[UUID, str], dict[str, tuple[float, float, int]]] = field(default_factory=dict)
+
+
+_EXPERIENCE = (
+    "WITH t AS (SELECT DISTINCT tenant_id FROM unnest(CAST(:tenants AS uuid[])) AS t(tenant_id)) "  # noqa: S608 - our own text
+    "SELECT 'history', h.* FROM (SELECT k.tenant_id, k.customer_id, "
+    "ROW(p.amount_minor, p.booking_date, CAST(a.lines AS int), CAST(a.lines AS int), a.first_due, "
+    "a.last_due, p.rule, a.discounted, a.offered) "
+    "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, customer_id) "
+    "CROSS JOIN LATERAL (SELECT tenant_id, payment_id, amount_minor, booking_date, rule FROM payment p WHERE p.tenant_id = k.tenant_id "
+    "AND p.payer_customer_id = k.customer_id AND p.status = 'matched' AND NOT p.payment_id = ANY(CAST(:payments AS uuid[])) "
+    f"ORDER BY p.booking_date DESC, p.payment_id LIMIT {HISTORY_MAX}) p CROSS JOIN LATERAL (SELECT count(*) AS lines, "
+    "min(i.due_date) AS first_due, max(i.due_date) AS last_due, coalesce(bool_or(x.diff_reason = 'discount'), false) AS discounted, "
+    "coalesce(bool_or(EXISTS (SELECT 1 FROM item_discount d WHERE d.tenant_id = x.tenant_id AND d.item_id = x.item_id)), false) "
+    "AS offered "
+    "FROM allocation x JOIN open_item i ON i.tenant_id = x.tenant_id AND i.item_id = x.item_id "
+    "WHERE x.tenant_id = p.tenant_id AND x.payment_id = p.payment_id) a ORDER BY 1, 2, p.booking_date, p.payment_id) h UNION ALL "
+    "SELECT 'charge', c.tenant_id, NULL, ROW(c.diff_minor, c.times) FROM (SELECT t.tenant_id, c.diff_minor, CAST(count(*) AS int) AS times "
+    "FROM t CROSS JOIN LATERAL (SELECT diff_minor FROM allocation WHERE tenant_id = t.tenant_id AND diff_reason = 'bank_charges' "
+    f"ORDER BY payment_id LIMIT {CHARGES_MAX}) c GROUP BY 1, 2 ORDER BY 1, 2) c UNION ALL "
+    "SELECT 'rate', r.tenant_id, NULL, ROW(r.paid_in, r.owed_in, r.low, r.high, r.times) FROM (SELECT t.tenant_id, c.paid_in, c.owed_in, "
+    "CAST(min(c.price) AS float8) AS low, CAST(max(c.price) AS float8) AS high, CAST(count(*) AS int) AS times "
+    "FROM t CROSS JOIN LATERAL (SELECT p.currency AS paid_in, i.currency AS owed_in, "
+    "CAST(a.amount_minor AS numeric) / x.item_amount_minor AS price FROM (SELECT * FROM allocation_exchange "
+    f"WHERE tenant_id = t.tenant_id LIMIT {RATES_MAX}) x JOIN allocation a ON a.tenant_id = x.tenant_id "
+    "AND a.payment_id = x.payment_id AND a.item_id = x.item_id JOIN payment p ON p.tenant_id = x.tenant_id "
+    f"AND p.payment_id = x.payment_id AND p.booking_date BETWEEN CAST(:day AS date) - {RATES_DAYS} AND :day "
+    "JOIN open_item i ON i.tenant_id = x.tenant_id AND i.item_id = x.item_id) c "
+    "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3) r"
+)
+
+
+async def experience(conn: AsyncConnection, wanted: Iterable[Key], payments: Iterable[Key], day: date) -> Experience:
+    """What earlier payments of the customers `wanted` (tenant, customer) tell, and of their tenants until `day`."""
+    found = Experience()
+    for what, tenant, customer, row in await records(conn, _EXPERIENCE, **keys(wanted), payments=[key[1] for key in payments], day=day):
+        if what == "history":
+            found.history.setdefault((tenant, customer), []).append(row)
+        elif what == "charge":
+            found.charges.setdefault(tenant, {})[row[0]] = row[1]
+        else:
+            found.rates.setdefault((tenant, row[0]), {})[row[1]] = row[2:]
+    return found
