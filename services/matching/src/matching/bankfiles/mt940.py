@@ -15,17 +15,18 @@ from typing import BinaryIO
 from matching.bankfiles import texts
 from matching.bankfiles.amounts import day_of, minor_of
 from matching.bankfiles.errors import BankFileError
-from matching.bankfiles.mt940_details import IBAN, describe
+from matching.bankfiles.mt940_details import BARE_ACCOUNT, IBAN, describe
 from matching.domain.statements import Entry, Item, Statement, Transaction
 
 _TAG = re.compile(r":([0-9]{2}[A-Z]|20|21|25|28|61|64|65|86|13|NS) ?:", re.ASCII | re.IGNORECASE)
 _SURE = re.compile(r"\s+:(?:61:[0-9]{6}|6[0245][FM]?:[CD][0-9]{6})", re.ASCII | re.IGNORECASE)
 """A tag that may be indented even where a text goes on."""
-_BALANCE = re.compile(r"([CD])\s*([0-9]{6})?\s*([A-Z]{3})\s*([0-9.,]+)", re.ASCII)
+_BALANCE = re.compile(r"([CD])\s*([0-9]{6})?\s*([A-Z]{3})?\s*([0-9.,]+)", re.ASCII)
 _FLOOR = re.compile(r"([A-Z]{3})([CD])?([0-9.,]*)", re.ASCII)
 _SUM = re.compile(r"([0-9]{0,5})\s*([A-Z]{3})([0-9.,]+)", re.ASCII)
 _LINE = re.compile(r"([0-9]{6})\s*([0-9]{4})?\s*(RC|RD|EC|ED|C|D)([A-Z])?\s*([0-9.,]*)(.*)", re.ASCII | re.DOTALL | re.IGNORECASE)
 _GROUPED = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+,[0-9]*", re.ASCII)
+_TYPE_TWICE = re.compile(r"([NFS][A-Z0-9]{3})[NFS][A-Z]{3}(?:NONREF|KREF\+?)", re.ASCII)
 _TYPE = re.compile(r"[A-Z][A-Z0-9 ]{3}", re.ASCII)
 _NOT_GIVEN = frozenset({"", "NONREF", "NOREF", "NOTPROVIDED", "EREF", "EREF+", "KREF", "KREF+", "MREF", "MREF+", "MARF", "PREF", "N"})
 """What stands for a reference that is elsewhere, or nowhere; the German ones point into :86:."""
@@ -60,7 +61,7 @@ def read(file: BinaryIO) -> Iterator[Item]:
             yield from _flush(message)
             message.line = (value[0], value[1:])
         elif tag in {"86", "NS"}:
-            if message.line is not None:
+            if message.line is not None and message.notes[-len(value) :] != value:  # some banks repeat their :86:
                 message.notes += value if tag == "86" else _named(value)
         else:
             if tag in {"60F", "60M", "62F", "62M", "64", "65", "90D", "90C"}:
@@ -138,18 +139,22 @@ def _balance(statement: Statement, value: str, *, opening: bool) -> None:
     if found is None:
         statement.problem = statement.problem or f"no readable balance: {value[:30]!r}"
         return
+    currency = found[3] or (None if opening else statement.currency)
+    if currency is None:
+        statement.problem = statement.problem or f"a balance without a currency: {value[:30]!r}"
+        return
     try:
-        minor = minor_of(_ungrouped(found[4]), found[3]) * (1 if found[1] == "C" else -1)
+        minor = minor_of(_ungrouped(found[4]), currency) * (1 if found[1] == "C" else -1)
     except BankFileError as error:
         statement.problem = statement.problem or str(error)
         return
     day = day_of(found[2] or "")
     if opening:
-        statement.currency = found[3]
+        statement.currency = currency
         statement.opening_minor = minor
     else:
-        if statement.currency and statement.currency != found[3] and statement.wrong is None:
-            statement.wrong = ("currency_differs", f"it opens in {statement.currency} and closes in {found[3]}")
+        if statement.currency and statement.currency != currency and statement.wrong is None:
+            statement.wrong = ("currency_differs", f"it opens in {statement.currency} and closes in {currency}")
         statement.closing_minor, statement.last_day = minor, day
 
 
@@ -208,8 +213,11 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
     booking = _entry_day(value, entry_text) if entry_text else None
     credit = mark in {"C", "RD", "EC"}
     kind, customer, bank, supplement = _references(rest)
-    if IBAN.fullmatch(customer):  # some Dutch banks put the other account here
-        customer, more = "", [customer, *more]
+    repeated = bool(notes) and notes[0].lstrip().startswith(customer)
+    if IBAN.fullmatch(customer) or (BARE_ACCOUNT.fullmatch(customer) and (supplement or repeated)):
+        customer, supplement, more = "", "", [customer, supplement, *more]  # Dutch banks put the other's account and name here
+    words = " ".join(one for one in (customer, bank) if _is_text(one))
+    customer, bank = ("" if _is_text(given) or given in _NOT_GIVEN else given for given in (customer, bank))
     one = Transaction(
         kind="",
         credit=credit,
@@ -220,13 +228,19 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
         value_date=value,
         status="pending" if mark.startswith("E") else "booked",
         reversal=mark.startswith("R"),
-        bank_reference=None if bank in _NOT_GIVEN else bank,
-        entry_reference=None if bank in _NOT_GIVEN else bank,
-        end_to_end_id=None if customer in _NOT_GIVEN else customer,
+        bank_reference=bank or None,
+        entry_reference=bank or None,
+        end_to_end_id=customer or None,
         transaction_code=kind or None,
     )
-    describe(one, notes, [text for text in [supplement, *more] if text.strip()])
+    describe(one, notes, [words, supplement, *more], statement.account)
     return Entry(signed_minor=one.signed_minor, currency=currency, status=one.status, transactions=[one])
+
+
+def _is_text(reference: str) -> bool:
+    """Whether a reference is words of a text: Nordic banks cut one in two (`Gebyrer ifolge//nota`)."""
+    words = " " in reference or reference != reference.upper()
+    return words and not any(map(str.isdecimal, reference))
 
 
 def _ungrouped(text: str) -> str:
@@ -237,6 +251,8 @@ def _ungrouped(text: str) -> str:
 def _references(rest: str) -> tuple[str, str, str, str]:
     """Type code, the customer's reference, the bank's, and what follows in the same line."""
     kind, text = "", rest
+    if (twice := _TYPE_TWICE.match(rest)) is not None:
+        rest = text = rest[twice.end(1) :]
     if not rest.upper().startswith(("NONREF", "//")) and _TYPE.match(rest):
         kind, text = rest[:4].strip(), rest[4:]
     customer, slashes, bank = text.partition("//")
@@ -244,8 +260,9 @@ def _references(rest: str) -> tuple[str, str, str, str]:
     if len(customer) > REFERENCE_MAX:
         end = REFERENCE_MAX if " " in customer[REFERENCE_MAX - 1 : REFERENCE_MAX + 1] else len(customer.split(" ", 1)[0])
         customer, supplement = customer[:end], customer[end:]
-    if slashes:
-        bank, _, tail = bank.strip().partition(" ")
+    bank = bank.strip()
+    if slashes and len(bank) > REFERENCE_MAX:
+        bank, _, tail = bank.partition(" ")
         supplement = f"{supplement} {tail}"
     return kind, " ".join(customer.split()), bank.strip(), " ".join(supplement.split())
 

@@ -11,7 +11,7 @@
 
 import re
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from matching.bankfiles import schemes
 from matching.bankfiles.amounts import minor_of
@@ -20,25 +20,38 @@ from matching.domain.statements import Amount, Transaction
 
 WRAP = 65
 """Characters of a full line: a word that reaches its end goes on in the next."""
+LONGEST = 70
+"""Characters that no wrapped line has: a longer one was never cut, and its end is the end of a line."""
 CHUNK = 60
 """The same where a bank cuts a coded text in pieces: some count the tag in (61 are left for the first line), some are a little short."""
+FIELD = 27
+"""Characters of a full German text or name field: a shorter one lost the space it ended with, or ends a line."""
 _CODED = re.compile(r"\s*([0-9]{3})?([?>~^@|*$%#&!<\\])(?=(?:00|10|2[0-9]|3[0-9]|6[0-5]))", re.ASCII)
 _FIELDS = "(00|10|2[0-9]|3[0-9]|6[0-5]|7[0-9])"
 _KEYS = (
     "TRTP|IBAN|BIC|NAME|REMI|EREF|MARF|CSID|ORDP|BENM|ADDR|ISDT|CNTP|PURP|ULTD|ULTC|ULTB|RTRN|PREF|KREF|CREF|SVCL|TRCD|OCMT|EXCH|CHGS|"
-    "IREF|ACCW|OGB|CHRG|BUSP|GSID|NRTX|PIND|RTYP|ORGR|UDTR|UCRD|RETN"
+    "IREF|ACCW|OGB|CHRG|BUSP|GSID|NRTX|PIND|RTYP|ORGR|UDTR|UCRD|RETN|BBAN"
 )
 _SLASHED = re.compile(rf"/({_KEYS})/", re.ASCII)
 _KEY_SET = frozenset(_KEYS.split("|"))
+_KEY_FIRST = re.compile(r"/[A-Z]{4}/", re.ASCII)
 _KEY_BEGUN = re.compile(r"/([A-Z]{0,3}) ?$", re.ASCII)
 _KEY_GOING_ON = re.compile(r"([A-Z]{1,4})/", re.ASCII)
 _SEPA = re.compile(r"(EREF|KREF|MREF|CRED|DEBT|SVWZ|ABWA|ABWE|PURP|COAM|OAMT|IBAN|BIC|RREF|SQTP)\+", re.ASCII)
 _LABELS = re.compile(
-    r"(?:^|\s|/)(IBAN|BIC|NAAM|OMSCHRIJVING|KENMERK|REK|MACHTIGING|INCASSANT|BETALINGSKENM\.?|NAME|NOM|REMITTANCE) ?: ?", re.ASCII
+    r"(?:^|\s|/)(IBAN|BIC|NAAM|OMSCHRIJVING|KENMERK|REK|MACHTIGING|INCASSANT|BETALINGSKENM\.?|ID DEBITEUR|NAME|NOM|REMITTANCE) ?: ?",
+    re.ASCII,
 )
+_DUTCH = re.compile(r"(?:ISSUER: ?CUR +REF: ?|/?(?:CDTRREFTP//CD/SCOR/)?ISSR/CUR/CDTRREF/)([0-9 ]{7,20})$", re.ASCII)
+"""A Dutch betalingskenmerk (issuer CUR, Currence) as ABN AMRO and Rabobank write it in a text."""
+_BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", re.ASCII)
+BARE_ACCOUNT = re.compile(r"[P0-9][0-9]{8,9}", re.ASCII)
+"""A Dutch account number from before the IBAN, a giro number with its P."""
 _REFERENCES = frozenset({"EREF", "KREF", "MREF", "CRED", "DEBT", "RREF"})
 REFERENCE_MAX = 35
 """Characters of a SEPA reference: a field that comes after so many belongs to no reference any more."""
+ACCOUNT_MIN = 8
+"""Digits of an account number that is not like another by chance."""
 IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}", re.ASCII)
 _MONEY = re.compile(r"([A-Z]{3})\s*([0-9]+(?:[.,][0-9]*)?)", re.ASCII)
 _REASONS = re.compile(
@@ -60,29 +73,41 @@ _RETURN_WORDS = re.compile(
 )
 
 
-def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str]) -> None:
-    """Fills in what the notes say, and kind and return reason."""
+def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str], own: str = "") -> None:
+    """Fills in what the notes say, and kind and return reason. `own`: the account the statement is of."""
     text = "".join(notes)
     coded = _CODED.match(text)
     business = None
     if coded and (coded[1] or coded[2] in "?>" or text.count(coded[2]) > 1):
-        business = _coded(one, text, coded)
+        business = _coded(one, text, coded, own)
     elif (joined := join(notes, CHUNK)) and _SLASHED.search(joined):
         _slashed(one, joined)
     else:
         _plain(one, notes)
-    for part in supplement:
-        account = "".join(part.split()).upper()
-        if IBAN.fullmatch(account) and not one.counterparty_iban:
-            one.counterparty_iban = account
-    if not one.remittance:
-        one.remittance = [line for part in supplement if (line := " ".join(part.split()))]
-    else:
-        one.remittance += [line for part in supplement if (line := " ".join(part.split())) and not line.startswith("/")]
+    _supplement(one, supplement)
     _money(one, [*supplement, *notes])
     if not one.references and (belgian := schemes.ogm_in(" ".join(one.remittance))):
         one.references.append(belgian)
     _classify(one, business)
+
+
+def _supplement(one: Transaction, supplement: Sequence[str]) -> None:
+    """What stands in :61: beside the references: an account, the name behind it, coded words (/TRCD/, /OCMT/), text."""
+    behind_account = False
+    for part in supplement:
+        text = " ".join(part.split())
+        account = text.replace(" ", "").upper()
+        if IBAN.fullmatch(account) or BARE_ACCOUNT.fullmatch(account):
+            if account.strip("0P"):
+                one.counterparty_iban = one.counterparty_iban or account
+                behind_account = True
+        elif not text or _KEY_FIRST.match(text):
+            continue
+        elif behind_account and not one.counterparty_name:
+            one.counterparty_name = text
+            one.remittance = [left for said in one.remittance if (left := said.removeprefix(f"{one.counterparty_iban} {text}").strip())]
+        elif not any(text in said for said in one.remittance):
+            one.remittance.append(text)
 
 
 def _classify(one: Transaction, business: str | None) -> None:
@@ -104,17 +129,19 @@ def _classify(one: Transaction, business: str | None) -> None:
 
 
 def join(notes: Sequence[str], full: int = WRAP) -> str:
-    """Wrapped lines as one text: a line of `full` characters or more goes on in the next without a space."""
+    """Wrapped lines as one text: a line of `full` characters or more, yet no longer than lines are, goes on in the next without a space."""
     text = ""
     for line in notes:
         begun, going_on = _KEY_BEGUN.search(text), _KEY_GOING_ON.match(line)
         if begun and going_on and begun[1] + going_on[1] in _KEY_SET:
             text = text.rstrip()
-        text += line.rstrip() + (" " if len(line) < full or line != line.rstrip() else "")
+        if _LABELS.match(line) and text:
+            text = f"{text.rstrip()} "
+        text += line.rstrip() + ("" if full <= len(line) <= LONGEST and line == line.rstrip() else " ")
     return text.strip()
 
 
-def _coded(one: Transaction, text: str, coded: re.Match[str]) -> str | None:
+def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str | None:
     """The German dialect; returns the business code."""
     business, separator = coded[1], re.escape(coded[2])
     pieces = re.split(rf"{separator}{_FIELDS}", text[coded.end(1) if coded[1] else 0 :])
@@ -125,8 +152,12 @@ def _coded(one: Transaction, text: str, coded: re.Match[str]) -> str | None:
     more = [fields[code] for code in ("60", "61", "62", "63", "64", "65") if code in fields]
     if "29" in fields:  # all ten are full: the text goes on
         purpose, more = [*purpose, *more], []
-    one.counterparty_name = " ".join((fields.get("32", "") + fields.get("33", "")).split()) or None
+    one.counterparty_name = " ".join("".join(_spaced([fields.get("32", ""), fields.get("33", "")])).split()) or None
     account = "".join(fields.get("31", "").split()).upper()
+    if len(account) >= ACCOUNT_MIN and own.endswith(account):  # Triodos has our own account there, and the other's in the text
+        account = ""
+        if len(purpose) > 1 and _BIC.fullmatch(purpose[0].strip()) and IBAN.fullmatch(purpose[1].strip()):
+            account, purpose = purpose[1].strip(), purpose[2:]
     one.counterparty_iban = (account or "".join(fields.get("38", "").split()).upper()) or None
     if _SEPA.search("".join(purpose)):
         _sepa(one, purpose)
@@ -139,6 +170,11 @@ def _coded(one: Transaction, text: str, coded: re.Match[str]) -> str | None:
     if business:
         one.transaction_code = f"{one.transaction_code}+{business}" if one.transaction_code else business
     return business
+
+
+def _spaced(fields: Sequence[str]) -> list[str]:
+    """Fields with the space that one which is not full has lost at its end."""
+    return [field if len(field) >= FIELD else f"{field} " for field in fields]
 
 
 def _sepa(one: Transaction, fields: Sequence[str]) -> None:
@@ -158,12 +194,20 @@ def _sepa(one: Transaction, fields: Sequence[str]) -> None:
         elif key == "MREF":
             one.mandate_id = text or None
         elif key == "SVWZ":
-            lines.append(text)
+            lines.append(_told(whole, start, end, ends, fields))
+        elif key in {"ABWA", "ABWE"} and not one.counterparty_name:
+            one.counterparty_name = text or None
         elif key == "IBAN" and not one.counterparty_iban:
             one.counterparty_iban = text.replace(" ", "").upper() or None
         elif key in {"OAMT", "COAM"}:
             _amount(one, text, charge=key == "COAM")
     one.remittance = [line for line in lines if line]
+
+
+def _told(whole: str, start: int, end: int, ends: Sequence[int], fields: Sequence[str]) -> str:
+    """The text from `start` to `end`, with a space where a field that is not full ends."""
+    cuts = [at for at, field in zip(ends, fields, strict=True) if start < at < end and len(field) < FIELD]
+    return " ".join(" ".join(whole[a:b] for a, b in pairwise([start, *cuts, end])).split())
 
 
 def _amount(one: Transaction, text: str, *, charge: bool) -> None:
@@ -205,7 +249,8 @@ def _slashed(one: Transaction, text: str) -> None:
         one.end_to_end_id = end
     one.mandate_id = _clean(found.get("MARF"))
     one.counterparty_name = _clean(found.get("NAME"))
-    account = (found.get("IBAN") or "").split("/")[0]
+    account = (found.get("IBAN") or found.get("BBAN") or "").split("/")[0]
+    one.batch_id = _clean(found.get("PREF"))
     if "CNTP" in found:
         account, _, name, *_ = [*found["CNTP"].split("/"), "", "", ""]
         one.counterparty_name = _clean(name) or one.counterparty_name
@@ -230,7 +275,17 @@ def _remittance(one: Transaction, value: str) -> str:
         if known:
             one.references.append(known)
             return ""
-    return _clean(text) or ""
+    return _without_reference(one, _clean(text) or "")
+
+
+def _without_reference(one: Transaction, text: str) -> str:
+    """A text less the Dutch reference that it ends with."""
+    found = _DUTCH.search(text)
+    known = schemes.reference(found[1].replace(" ", ""), "SCOR", "CUR") if found else None
+    if found is None or known is None:
+        return text
+    one.references.append(known)
+    return text[: found.start()].strip(" /")
 
 
 def _clean(text: str | None) -> str | None:
@@ -241,14 +296,18 @@ def _plain(one: Transaction, notes: Sequence[str]) -> None:
     """Free text, perhaps with labels. Lines stay lines: they are words of their own more often than not."""
     joined = join(notes)
     one.remittance = [joined] if joined else []
-    parts = _LABELS.split(joined)
-    labelled = dict(zip(parts[1::2], parts[2::2], strict=True))
+    head, *parts = _LABELS.split(joined)
+    labelled = dict(zip(parts[::2], parts[1::2], strict=True))
     account = "".join((labelled.get("IBAN") or labelled.get("REK") or "").split()[:1]).split("/")[0].upper()
     if IBAN.fullmatch(account):
         one.counterparty_iban = account
-    name = labelled.get("NAAM") or labelled.get("NAME")
-    if name:
-        one.counterparty_name = " ".join(name.split()) or None
-    end = " ".join((labelled.get("KENMERK") or "").split())
-    if end and not one.end_to_end_id:
-        one.end_to_end_id = end
+    one.counterparty_name = _clean(labelled.get("NAAM") or labelled.get("NAME"))
+    one.end_to_end_id = one.end_to_end_id or _clean(labelled.get("KENMERK"))
+    one.mandate_id = _clean(labelled.get("MACHTIGING"))
+    number = _clean(labelled.get("BETALINGSKENM.") or labelled.get("BETALINGSKENM"))
+    known = schemes.reference(number, "SCOR", "CUR") if number and number.isdecimal() else None
+    if known:
+        one.references.append(known)
+    if "NAAM" in labelled and (known or "OMSCHRIJVING" in labelled or "REK" in labelled):  # ABN AMRO, Knab: every part has its label
+        said = [labelled.get("OMSCHRIJVING"), None if known else number, head if "REK" in labelled else None]
+        one.remittance = [text for part in said if (text := _clean(part))]

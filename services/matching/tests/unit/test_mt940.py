@@ -1,0 +1,128 @@
+"""What :61: and :86: of MT940 say about a payment, in the dialects of German, Dutch and Nordic banks."""
+
+import io
+
+import pytest
+from matching.bankfiles import read
+
+OWN = "NL91ABNA0417164300"
+THEIRS = "NL20INGB0001234567"
+
+
+def parsed(line, *notes, account=OWN, closing=":62F:C260302EUR1234,56"):
+    """The statement and its only transaction."""
+    text = "\r\n".join([":20:A", f":25:{account}", ":28C:1", ":60F:C260301EUR0,", line, *notes, closing, "-", ""])
+    found = list(read(io.BytesIO(text.encode())))
+    (one,) = [one for _, entry in found if entry for one in entry.transactions]
+    return found[-1][0], one
+
+
+def transaction(line, *notes, **more):
+    return parsed(line, *notes, **more)[1]
+
+
+CREDIT = ":61:2603020302C1234,56"
+
+
+def test_labelled_parts_of_a_dutch_text_are_told_apart_also_where_a_full_line_ends_before_one():
+    one = transaction(
+        f"{CREDIT}N654NONREF",
+        f":86:SEPA OVERBOEKING                 IBAN: {THEIRS}",
+        "BIC: INGBNL2A                    NAAM: DE GROTE BAKKERIJ & ZOON BV".ljust(65, "X"),
+        "OMSCHRIJVING: FACTUUR 2026-1",
+        "KENMERK: K-77",
+    )
+    assert one.counterparty_name is not None
+    assert one.counterparty_name.startswith("DE GROTE BAKKERIJ & ZOON BV")
+    assert "OMSCHRIJVING" not in one.counterparty_name
+    assert (one.counterparty_iban, one.remittance, one.end_to_end_id) == (THEIRS, ["FACTUUR 2026-1"], "K-77")
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        [":86:SEPA ACCEPTGIROBETALING          IBAN: NL20INGB0001234567", "NAAM: J JANSEN", "BETALINGSKENM.: 1234567890123452"],
+        [":86:/TRTP/ACCEPTGIROBETALING/IBAN/NL20INGB0001234567/NAME/J JANSEN", "/REMI/ISSUER: CUR                  REF: 1234567890123452"],
+        [":86:/ORDP//NAME/J JANSEN/IBAN/NL20INGB0001234567/REMI//CDTRREFTP//CD/S", "COR/ISSR/CUR/CDTRREF/1234567890123452/ISDT/2026-03-02"],
+        [":86:/CNTP/NL20INGB0001234567/INGBNL2A/J JANSEN///REMI/STRD/CUR/12345678", "90123452/"],
+    ],
+)
+def test_a_dutch_payment_reference_is_structured_however_a_bank_writes_it(notes):
+    one = transaction(f"{CREDIT}N654NONREF", *notes)
+    assert (one.counterparty_name, one.counterparty_iban) == ("J JANSEN", THEIRS)
+    assert (one.structured_reference, one.remittance) == ("1234567890123452", [])
+
+
+@pytest.mark.parametrize(
+    ("line", "notes", "account"),
+    [
+        (f"{CREDIT}N1270987654321      COMPANY B.V.", [":86:Invoice 7"], "0987654321"),
+        (f"{CREDIT}NOVB{THEIRS}\r\ncompany b.v.", [f":86:{THEIRS} company b.v.", " " * 65, "Invoice 7"], THEIRS),
+        (f"{CREDIT}NOVB0987654321\r\ncompany b.v.", [":86:0987654321 company b.v.", "Invoice 7"], "0987654321"),
+    ],
+)
+def test_dutch_banks_put_the_account_and_name_of_the_other_in_the_place_of_a_reference(line, notes, account):
+    one = transaction(line, *notes)
+    assert (one.end_to_end_id, one.counterparty_iban) == (None, account)
+    assert (str(one.counterparty_name).lower(), one.remittance) == ("company b.v.", ["Invoice 7"])
+
+
+def test_coded_words_beside_the_references_are_no_text_of_the_payer():
+    one = transaction(f"{CREDIT}NTRFNONREF//14237654096217\r\n/TRCD/00100/", f":86:/CNTP/{THEIRS}/INGBNL2A/J JANSEN//")
+    assert (one.remittance, one.bank_reference, one.counterparty_name) == ([], "14237654096217", "J JANSEN")
+
+
+def test_an_account_behind_a_sepa_reference_is_the_others_and_zeros_are_nobodys():
+    one = transaction(f"{CREDIT}N541EREF\r\n{THEIRS}", ":86:/EREF/E-1/ORDP//NAME/COMPANY BV/REMI/2026-7/ISDT/2026-03-02")
+    assert (one.counterparty_iban, one.remittance, one.end_to_end_id) == (THEIRS, ["2026-7"], "E-1")
+    batch = transaction(f"{CREDIT}N586PREF\r\n0000000000", ":86:/PREF/PMT-2026-1")
+    assert (batch.batch_id, batch.counterparty_iban) == ("PMT-2026-1", None)
+
+
+def test_a_triodos_statement_has_our_own_account_where_others_have_the_payers():
+    notes = [":86:000>100000000000", ">20RABONL2U", ">21NL44RABO0123456789", ">22FACTUUR 7", ">310454545454"]
+    one = transaction(f"{CREDIT}NET NONREF", *notes, account="TRIODOSBANK/0454545454")
+    assert (one.counterparty_iban, one.remittance) == ("NL44RABO0123456789", ["FACTUUR 7"])
+    card = transaction(f"{CREDIT}NET NONREF", ":86:000>100000000000", ">20BETAALAUTOMAAT>310454545454", account="TRIODOSBANK/0454545454")
+    assert (card.counterparty_iban, card.remittance) == (None, ["BETAALAUTOMAAT"])
+
+
+def test_a_german_field_that_is_not_full_ends_a_word_and_a_full_one_does_not():
+    full = "?20SVWZ+Rechnung Nr. 4711 vom "
+    assert len(full) == 30
+    one = transaction(
+        f"{CREDIT}N051NONREF", f":86:166?00GUTSCHRIFT{full[:-1]}x?21y und Verguetung laut?22Vertrag?32Daniel Severin GmbH und?33Co KG"
+    )
+    assert one.remittance == ["Rechnung Nr. 4711 vomxy und Verguetung laut Vertrag"]
+    assert one.counterparty_name == "Daniel Severin GmbH und Co KG"
+
+
+def test_a_bank_that_says_the_same_text_twice_says_nothing_new():
+    note = f":86:166?00GUTSCHRIFT?20EREF+E-1?21SVWZ+RE 7?30DRESDEFF?31{THEIRS}?32KARL?33 KAUFMANN"
+    assert transaction(f"{CREDIT}NTRFNONREF", note, note) == transaction(f"{CREDIT}NTRFNONREF", note)
+
+
+def test_words_in_the_place_of_references_are_text_and_never_tell_one_payment_from_another():
+    one = transaction(f"{CREDIT}NCHGGebyrer ifolge//nota")
+    assert (one.end_to_end_id, one.bank_reference, one.remittance) == (None, None, ["Gebyrer ifolge nota"])
+    said = transaction(f"{CREDIT}NMSCDB faktura//1234567", ":86:DB faktura 1234567")
+    assert (said.end_to_end_id, said.bank_reference, said.remittance) == (None, "1234567", ["DB faktura 1234567"])
+
+
+def test_a_bank_reference_may_have_a_space_in_it():
+    assert transaction(f"{CREDIT}NMSCNONREF//POS 2908012830").bank_reference == "POS 2908012830"
+    one = transaction(f"{CREDIT}NMSCNONREF//B123456789012345 the rest of the line")
+    assert (one.bank_reference, one.remittance) == ("B123456789012345", ["the rest of the line"])
+
+
+def test_a_line_that_is_longer_than_any_that_was_wrapped_ends_where_it_ends():
+    long = "/NAME/WWW.HOSTING.EXAMPLE/REMI/WWW.HOSTING.EXAMPLE AUCKLAND CITY SOUTH, NZ"
+    assert len(long) > 70
+    assert transaction(f"{CREDIT}NTRFNONREF", f":86:{long}", "1.00 NZD").remittance == [
+        "WWW.HOSTING.EXAMPLE AUCKLAND CITY SOUTH, NZ 1.00 NZD"
+    ]
+
+
+def test_a_closing_balance_without_a_currency_is_in_that_of_the_opening_one():
+    statement, _ = parsed(f"{CREDIT}NTRFNONREF", closing=":62F:C2603021234,56")
+    assert (statement.closing_minor, statement.verdict()) == (123_456, None)
