@@ -1,9 +1,11 @@
 """Reads remittance lists from files: CSV, XLSX and EDIFACT REMADV, all into the same lines.
 
 CSV and XLSX: a header row with `document_number`, `gross`, `deduction`, `deduction_reason`, `net` in any order (`gross` or
-`net` may be left out where there is no deduction); amounts in major units with a point or, in CSV, a decimal comma.
-REMADV (UN/EDIFACT D.96A and later, EANCOM): RFF+PQ or the BGM's number is the reference, CUX the currency, each DOC a line
-with MOA 9 (amount due), 12 (amount remitted) and 52 (discount); MOA 12, 139 or 128 after UNS is the total.
+`net` may be left out where there is no deduction), and `item_amount`, `item_currency` for items in another currency; amounts in
+major units with a point or, in CSV, a decimal comma.
+REMADV (UN/EDIFACT D.96A and later, EANCOM): RFF+PQ or the BGM's number is the reference, CUX the currency of payment and, where it
+has a target currency, the rate to it (payment currency multiplied by rate = target); each DOC a line with MOA 9 (amount due, in another
+currency where the document is), 12 (amount remitted) and 52 (discount); MOA 12, 139 or 128 after UNS is the total.
 Nothing is guessed and nothing rounded: what cannot be read is said with its row.
 """
 
@@ -12,6 +14,7 @@ import io
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import openpyxl
@@ -19,6 +22,7 @@ from pydifact.parser import Parser
 from pydifact.segments import Segment, SegmentFactory
 from shared.money import parse_amount
 
+from matching.domain.exchange import rate_of
 from matching.domain.remittances import RemittanceLine
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -26,7 +30,7 @@ MAX_UNPACKED = 64 * 1024 * 1024
 MOST = 10_000
 """Lines of one list."""
 XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_COLUMNS = ("document_number", "gross", "deduction", "deduction_reason", "net")
+_COLUMNS = ("document_number", "gross", "deduction", "deduction_reason", "net", "item_amount", "item_currency")
 _TOTALS = ("12", "139", "128")
 _REFERENCES = ("PQ", "TIN", "CK")
 """RFF qualifiers of the payment: its reference, a transaction's, a cheque's number."""
@@ -38,13 +42,18 @@ class RemittanceError(ValueError):
 
 @dataclass(slots=True)
 class Read:
-    """What a file says: its lines and, where it says so, its currency, total (minor units), reference and number."""
+    """What a file says: its lines and, where it says so, its currency, total (minor units), reference and number.
+
+    `rate`: units of `rate_currency`, which its documents are in, for one of its own.
+    """
 
     lines: list[RemittanceLine]
     currency: str
     total_minor: int | None = None
     reference: str | None = None
     document_number: str | None = None
+    rate: Decimal | None = None
+    rate_currency: str | None = None
 
 
 def read(data: bytes, media_type: str, currency: str | None) -> Read:
@@ -122,7 +131,7 @@ def _lines(rows: Iterable[Sequence[str]], currency: str) -> Iterator[RemittanceL
 
 
 def _line(cells: dict[str, str], currency: str, where: str) -> RemittanceLine:
-    def amount(name: str) -> int | None:
+    def amount(name: str, currency: str = currency) -> int | None:
         text = cells.get(name, "")
         if not text:
             return None
@@ -131,7 +140,7 @@ def _line(cells: dict[str, str], currency: str, where: str) -> RemittanceLine:
         try:
             return parse_amount(text, currency)
         except ValueError:
-            raise RemittanceError(f"{where}: {name} is no amount in {currency}") from None
+            raise RemittanceError(f"{where}: {name} is no amount in {currency[:3]}") from None
 
     gross, deduction, net = amount("gross"), amount("deduction") or 0, amount("net")
     if gross is None and net is None:
@@ -139,7 +148,11 @@ def _line(cells: dict[str, str], currency: str, where: str) -> RemittanceLine:
     gross = (net or 0) + deduction if gross is None else gross
     net = gross - deduction if net is None else net
     reason = cells.get("deduction_reason", "").lower() or None
-    return RemittanceLine(cells["document_number"] or None, None, gross, deduction, reason, net)
+    other = cells.get("item_currency", "").upper() or None
+    if bool(cells.get("item_amount")) != bool(other):
+        raise RemittanceError(f"{where}: item_amount and item_currency come together")
+    settled = amount("item_amount", other) if other else None
+    return RemittanceLine(cells["document_number"] or None, None, gross, deduction, reason, net, settled, other)
 
 
 class _Plain(SegmentFactory):
@@ -163,29 +176,44 @@ def _remadv(data: bytes, currency: str | None) -> Read:
     first = next((at for at, (tag, _) in enumerate(segments) if tag == "DOC"), len(segments))
     last = next((at for at, (tag, _) in enumerate(segments) if tag == "UNS"), len(segments))
     heading, details, summary = segments[:first], segments[first:last], segments[last:]
-    stated = [_part(elements, 0, 1) for tag, elements in heading if tag == "CUX"]
-    if not (currency := next(iter(stated), currency or "")):
+    stated = next((elements for tag, elements in heading if tag == "CUX"), None)
+    if not (currency := _part(stated, 0, 1) if stated else currency or ""):
         raise RemittanceError("the message names no currency (CUX)")
+    rate, rate_currency = _rate(stated or (), currency)
     number = next((_part(elements, 1, 0) for tag, elements in heading if tag == "BGM"), "") or None
     references = [_part(elements, 0, 1) for tag, elements in heading if tag == "RFF" and _part(elements, 0, 0) in _REFERENCES]
     totals = [_money(elements, currency, "summary") for tag, elements in summary if tag == "MOA" and _part(elements, 0, 0) in _TOTALS]
     lines = list(_documents(details, currency))
     if not lines:
         raise RemittanceError("the message has no DOC segment")
-    return Read(lines, currency, next(iter(totals), None), next(iter(references), None) or number, number)
+    return Read(lines, currency, next(iter(totals), None), next(iter(references), None) or number, number, rate, rate_currency)
+
+
+def _rate(elements: Sequence[Any], currency: str) -> tuple[Decimal | None, str | None]:
+    """The rate to the documents' currency, which CUX calls the target, and that currency; nothing where it names no other."""
+    target = _part(elements, 1, 1)
+    if target in {"", currency} or not (text := _part(elements, 2, 0)):
+        return None, None
+    try:
+        parse_amount("0", target)
+        return rate_of(text.replace(",", ".")), target
+    except ValueError as error:
+        raise RemittanceError(f"the exchange rate (CUX) cannot be read: {error}") from None
 
 
 def _documents(details: Sequence[tuple[str, Sequence[Any]]], currency: str) -> Iterator[RemittanceLine]:
-    documents: list[tuple[str, dict[str, int]]] = []
+    documents: list[tuple[str, dict[str, tuple[int, str]]]] = []
     for tag, elements in details:
         if tag == "DOC":
             documents.append((_part(elements, 1, 0), {}))
         elif tag == "MOA":
-            documents[-1][1].setdefault(_part(elements, 0, 0), _money(elements, currency, f"document {len(documents)}"))
+            own = _part(elements, 0, 2) or currency
+            amount = _money(elements, own, f"document {len(documents)}")
+            documents[-1][1].setdefault(_part(elements, 0, 0), (amount, own))
     if len(documents) > MOST:
         raise RemittanceError(f"more than {MOST} lines")
     for at, (number, amounts) in enumerate(documents, 1):
-        yield _document(number, amounts, at)
+        yield _document(number, amounts, currency, at)
 
 
 def _money(elements: Sequence[Any], currency: str, where: str) -> int:
@@ -195,13 +223,24 @@ def _money(elements: Sequence[Any], currency: str, where: str) -> int:
         raise RemittanceError(f"{where}: a MOA is no amount in {currency[:3]}") from None
 
 
-def _document(number: str, amounts: dict[str, int], at: int) -> RemittanceLine:
+def _document(number: str, amounts: dict[str, tuple[int, str]], currency: str, at: int) -> RemittanceLine:
+    """A line. An amount due in the document's own currency is what the amount remitted settles of it."""
     if "12" not in amounts:
         raise RemittanceError(f"document {at}: the amount remitted (MOA+12) is missing")
-    net = amounts["12"]
-    gross = amounts.get("9", net + amounts.get("52", 0))
+    net, paid_in = amounts["12"]
+    if paid_in != currency:
+        raise RemittanceError(f"document {at}: the amount remitted (MOA+12) is not in the currency of payment")
+    due, due_in = amounts.get("9", (None, currency))
+    if due is not None and due_in != currency:
+        if "52" in amounts:
+            raise RemittanceError(f"document {at}: a discount (MOA+52) on a document in another currency")
+        return RemittanceLine(number or None, None, net, 0, None, net, due, due_in)
+    discount, discount_in = amounts.get("52", (0, currency))
+    if discount_in != currency:
+        raise RemittanceError(f"document {at}: the discount (MOA+52) is not in the currency of payment")
+    gross = net + discount if due is None else due
     deduction = gross - net
-    reason = None if not deduction else "discount" if deduction == amounts.get("52") else "other"
+    reason = None if not deduction else "discount" if "52" in amounts and deduction == discount else "other"
     return RemittanceLine(number or None, None, gross, deduction, reason, net)
 
 

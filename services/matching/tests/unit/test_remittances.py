@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from decimal import Decimal
 from uuid import UUID
 
 import openpyxl
@@ -86,6 +87,38 @@ def test_what_cannot_be_read_is_said(data, media):
         read(data, media, "EUR")
 
 
+def test_what_a_remadv_says_of_currencies_is_read_as_eancom_has_it():
+    """EANCOM, REMADV, CUX: payment currency multiplied by rate = target; a document may be in its own currency."""
+    told = REMADV.replace("CUX+2:EUR:11'", "CUX+2:EUR:11+3:GBP:4+0.86'")
+    found = read(told.encode(), "application/edifact", None)
+    assert (found.currency, found.rate, found.rate_currency) == ("EUR", Decimal("0.86"), "GBP")
+    told = REMADV.replace("MOA+9:1000.00:EUR'\nMOA+12:980.00'\nMOA+52:20.00'", "MOA+9:842.80:GBP'\nMOA+12:980.00'")
+    first = read(told.encode(), "application/edifact", None).lines[0]
+    assert (first.net_minor, first.deduction_minor, first.item_amount_minor, first.item_currency) == (98_000, 0, 84_280, "GBP")
+    for wrong in ("MOA+12:980.00:GBP'", "MOA+9:1000.00:XYZ'\nMOA+12:980.00'"):
+        with pytest.raises(RemittanceError):
+            read(
+                REMADV.replace("MOA+12:980.00'", wrong).replace("MOA+9:1000.00:EUR'\nMOA+9", "MOA+9").encode(), "application/edifact", None
+            )
+    for rate in ("0", "1e3", "-1", "x", "12345678901"):
+        with pytest.raises(RemittanceError):
+            read(REMADV.replace("CUX+2:EUR:11'", f"CUX+2:EUR:11+3:GBP:4+{rate}'").encode(), "application/edifact", None)
+
+
+def test_a_line_of_csv_says_what_it_settles_of_an_item_in_another_currency():
+    rows = "document_number;net;item_amount;item_currency\nF-1;1081,67;1000,00;eur\nF-2;25,00;;\nF-3;9,50;1500;JPY\n"
+    lines = read(rows.encode(), "text/csv", "USD").lines
+    assert [(x.net_minor, x.item_amount_minor, x.item_currency) for x in lines] == [
+        (108_167, 100_000, "EUR"),
+        (2_500, None, None),
+        (950, 1_500, "JPY"),
+    ]
+    assert problem(lines, 111_617) is None
+    for row in ("F-1;1,00;1,00;", "F-1;1,00;;EUR", "F-1;1,00;1,00;EURO", "F-1;1,00;0,001;EUR", "F-1;1,00;1,00;XYZ"):
+        with pytest.raises(RemittanceError):
+            read(f"document_number;net;item_amount;item_currency\n{row}\n".encode(), "text/csv", "USD")
+
+
 @given(st.binary(max_size=200), st.sampled_from(["text/csv", XLSX_TYPE, "application/edifact"]))
 def test_no_bytes_do_anything_else(data, media):
     with contextlib.suppress(RemittanceError):
@@ -100,6 +133,8 @@ def test_no_bytes_do_anything_else(data, media):
         (RemittanceLine("F-1", None, 0, 0, None, 0), "no amount"),
         (RemittanceLine("F-1", None, 100, -10, "discount", 110), "sign"),
         (RemittanceLine("--", None, 100, 0, None, 100), "names neither"),
+        (RemittanceLine("F-1", None, 100, 0, None, 100, 90, None), "has its currency"),
+        (RemittanceLine("F-1", None, 100, 0, None, 100, -90, "USD"), "sign of its line"),
     ],
 )
 def test_what_does_not_add_up_is_named(line, why):

@@ -2,13 +2,14 @@
 
 import hashlib
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Body, Path, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from shared import audit
 from shared.ids import named_id, new_id
 from shared.web.auth import Caller, requires
@@ -23,6 +24,7 @@ from matching import remittance_files
 from matching.api.accounts import database_of
 from matching.api.commands import ReasonCode, command
 from matching.api.pages import page
+from matching.domain.exchange import rate_of
 from matching.domain.references import normalised
 from matching.domain.remittances import DEDUCTIONS, RemittanceLine, problem
 from matching.handlers import expected
@@ -43,7 +45,10 @@ HOLD_DAYS = 5
 
 
 class RemittanceLineCommand(Command):
-    """What is paid of a document: gross less deduction is net; all below zero for a credit note that is deducted."""
+    """What is paid of a document: gross less deduction is net; all below zero for a credit note that is deducted.
+
+    `item_amount_minor` of `item_currency` is what that settles of an item in another currency than the list's.
+    """
 
     document_number: Text | None = None
     item_id: Annotated[Id | None, Lax] = None
@@ -51,10 +56,16 @@ class RemittanceLineCommand(Command):
     deduction_minor: AmountMinor = 0
     deduction_reason: Deduction | None = None
     net_minor: AmountMinor
+    item_amount_minor: AmountMinor | None = None
+    item_currency: CurrencyCode | None = None
 
 
 class RemittanceCommand(Command):
-    """A remittance list: who pays what by one payment of `total_minor` that carries `reference`."""
+    """A remittance list: who pays what by one payment of `total_minor` that carries `reference`.
+
+    It is in the payment's currency; `rate` is how many units of `rate_currency`, which the items are in, one of its own is worth. Or it
+    is in the items' currency, and the bank says that its total was sent, whatever it credited.
+    """
 
     entity_id: Id
     form: Form = "debtor"
@@ -63,6 +74,8 @@ class RemittanceCommand(Command):
     document_number: Text | None = None
     currency: CurrencyCode
     total_minor: PositiveMinor
+    rate: Annotated[str | None, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,10})?$")] = None
+    rate_currency: CurrencyCode | None = None
     lines: Annotated[list[RemittanceLineCommand], Field(min_length=1, max_length=remittance_files.MOST)]
 
 
@@ -103,10 +116,12 @@ class RemittanceLineView(BaseModel):
     deduction_minor: int
     deduction_reason: str | None
     net_minor: int
+    item_amount_minor: int | None
+    item_currency: str | None
 
 
 class ExpectedView(BaseModel):
-    """An expected payment as it stands. `missing`: numbers, as they are compared, that no open item carries yet."""
+    """An expected payment as it stands. `missing`: numbers and ids of items, as they are compared, that are not there yet."""
 
     expected_id: UUID
     version: int
@@ -124,6 +139,13 @@ class ExpectedView(BaseModel):
     payment_id: UUID | None
     missing: list[str]
     created_at: datetime
+    rate: str | None
+    rate_currency: str | None
+
+    @field_validator("rate", mode="before")
+    @classmethod
+    def _plain(cls, rate: Decimal | str | None) -> str | None:
+        return f"{rate.normalize():f}" if isinstance(rate, Decimal) else rate
 
 
 class ExpectedDetail(ExpectedView):
@@ -157,15 +179,37 @@ def _reference(text: str | None) -> str | None:
     return value
 
 
+def _rate(body: RemittanceCommand) -> Decimal | None:
+    """The list's rate. Raises a 422 Problem for one of zero, without its currency, or of the list's own."""
+    if (body.rate is None) != (body.rate_currency is None) or body.rate_currency == body.currency:
+        error = FieldError("/rate_currency", "rate-currency", "a rate has the currency of the items, another than the list's")
+        raise Problem(422, "rate-currency", "A rate and the items' currency come together", errors=[error])
+    try:
+        return None if body.rate is None else rate_of(body.rate)
+    except ValueError as wrong:
+        raise Problem(422, "rate-invalid", "A rate is above zero", errors=[FieldError("/rate", "rate-invalid", str(wrong))]) from None
+
+
 @ROUTER.post("/remittances", status_code=201, response_model=ExpectedDetail, openapi_extra=KEYED)
 async def post_remittance(request: Request, caller: Writer, body: RemittanceCommand) -> Response:
     """Takes a remittance list in: the payment that it is about is settled as it says, whichever comes first."""
     lines = [
-        RemittanceLine(x.document_number, x.item_id, x.gross_minor, x.deduction_minor, x.deduction_reason, x.net_minor) for x in body.lines
+        RemittanceLine(
+            x.document_number,
+            x.item_id,
+            x.gross_minor,
+            x.deduction_minor,
+            x.deduction_reason,
+            x.net_minor,
+            x.item_amount_minor,
+            x.item_currency,
+        )
+        for x in body.lines
     ]
     _checked(lines, body.total_minor)
     held = _remittance(request, caller, new_id(), body.entity_id, body.form, body.payer_customer_id, body.currency, body.total_minor, lines)
     held.reference, held.document_number = _reference(body.reference), body.document_number
+    held.rate, held.rate_currency = _rate(body), body.rate_currency
     return await _receive(request, caller, held, body.reference)
 
 
@@ -200,6 +244,7 @@ async def post_file(
     expected_id = named_id("remittance", caller.tenant_id, entity_id, digest)
     held = _remittance(request, caller, expected_id, entity_id, form, payer_customer_id, found.currency, total, found.lines)
     held.reference, held.document_number = _reference(reference or found.reference), (found.document_number or "")[:255] or None
+    held.rate, held.rate_currency = found.rate, found.rate_currency
     async with database_of(request).transaction(caller.tenant_id) as conn:
         return await _take(conn, request, caller, held, reference or found.reference)
 

@@ -1,7 +1,8 @@
 """What a payer says his payment is for: a remittance list, or an announcement, as lines of items.
 
 A line's net is its gross less its deduction; the nets add up to the payment. A line below zero is a credit note that he
-deducts. The debtor's designation goes before every guess (Code civil, art. 1342-10).
+deducts. The debtor's designation goes before every guess (Code civil, art. 1342-10). What a line of a list gives to an item in
+another currency is in `domain.exchanged_lines`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,10 @@ RULES = {"remittance": "remittance", "promise": "promise"}
 
 @dataclass(frozen=True, slots=True)
 class RemittanceLine:
-    """A line: an item by its id or its document's number. Amounts are minor units; all are below zero for a credit note."""
+    """A line: an item by its id or its document's number. Amounts are minor units; all are below zero for a credit note.
+
+    `item_amount_minor` is what it settles of an item in another currency than the list's, `item_currency`.
+    """
 
     document_number: str | None
     item_id: UUID | None
@@ -38,6 +42,8 @@ class RemittanceLine:
     deduction_minor: int
     deduction_reason: str | None
     net_minor: int
+    item_amount_minor: int | None = None
+    item_currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,10 @@ def problem(lines: Sequence[RemittanceLine], total_minor: int) -> tuple[int | No
             "a deduction needs a reason": line.deduction_minor and line.deduction_reason is None,
             "the line has no amount": line.net_minor == 0 and line.gross_minor == 0,
             "a deduction has the sign of its line": line.deduction_minor * line.gross_minor < 0,
+            "an amount of the item has its currency, and a currency an amount": (line.item_amount_minor is None)
+            != (line.item_currency is None),
+            "an amount of the item has the sign of its line": (line.item_amount_minor or 0) * line.net_minor < 0
+            or line.item_amount_minor == 0,
             "the line names neither an item nor a document": line.item_id is None and not normalised(line.document_number or ""),
         }
         wrong = next((why for why, broken in rules.items() if broken), None)

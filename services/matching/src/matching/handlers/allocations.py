@@ -30,6 +30,7 @@ from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
 from matching.handlers.write_offs import reverse_for_money
 from matching.storage.books import Decided, account_id
+from matching.storage.exchanges import instructed
 from matching.storage.expected import note_set_offs
 from matching.storage.parties import learn_payer
 from matching.storage.rows import fetch
@@ -242,14 +243,8 @@ async def _exchanges(conn: AsyncConnection, books: Books, payment: Payment, line
     across = {at: (line, line.across) for at, line in enumerate(lines) if line.across is not None}
     if not across:
         return {}
-    told = (
-        await fetch(
-            conn,
-            "SELECT instructed_minor, instructed_currency FROM payment WHERE tenant_id = :tenant AND payment_id = :id",
-            tenant=payment.tenant_id,
-            id=payment.payment_id,
-        )
-    )[0]
+    key = (payment.tenant_id, payment.payment_id)
+    told = (await instructed(conn, [key])).get(key)
     found: dict[int, Exchange] = {}
     gained: Counter[str] = Counter()
     before: Counter[str] = Counter()
@@ -260,11 +255,11 @@ async def _exchanges(conn: AsyncConnection, books: Books, payment: Payment, line
         item = _fitting(books, payment, line, at)
         rate = wanted.rate
         if rate is None:
-            if told[1] != item.currency:
+            if told is None or told[0] != item.currency:
                 raise refused(
                     422, "rate-missing", "The bank said no amount in the item's currency: give a rate and its source", f"/lines/{at}"
                 )
-            rate = implied(payment.amount_minor, payment.currency, told[0], item.currency)
+            rate = implied(payment.amount_minor, payment.currency, told[1], item.currency)
         try:
             found[at] = exchange(line.amount_minor, payment.currency, wanted.item_amount_minor, item.currency, rate, wanted.source)
         except ValueError as error:

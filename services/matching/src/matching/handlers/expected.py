@@ -5,6 +5,7 @@ Rules:
   says it, by the only one of its payer, if it is his only one of that amount; two that fit equally well decide nothing;
 - its lines are the debtor's designation: they go before every rule, and undo what rules (never what a person) had decided;
 - a deduction is granted only for the reasons of `DEDUCTIONS`; the rest stays open, and so does what a line wants beyond it;
+- what a line gives to an item in another currency, and at which rate, is in `domain.exchanged_lines`; no deduction is granted there;
 - a line whose item is not there yet waits for it; what of the payment has no line is unapplied;
 - an announcement holds reminders back until the money comes, the day passes or somebody takes it back: each is told.
 """
@@ -23,12 +24,16 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Item, Key, Payment
+from matching.domain.exchange import exchange
+from matching.domain.exchanged_lines import Rates, Share, shares
 from matching.domain.references import normalised
 from matching.domain.remittances import DEDUCTIONS, RULES, RemittanceLine, pick
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
 from matching.storage import expected as stored
 from matching.storage.books import Decided, account_id
+from matching.storage.candidates import rates as lately
+from matching.storage.exchanges import instructed
 from matching.storage.expected import Expected
 
 BY_PERSON = frozenset({"hand", "confirmed", "remittance", "announced", "settlement"})
@@ -130,10 +135,19 @@ async def announce(conn: AsyncConnection, held: Expected) -> None:
 # --- the lines on locked rows -------------------------------------------------------------------------------------
 @dataclass(slots=True)
 class _Pair:
+    """A payment and the list that it meets. `items` and `shares` by the line's number from 0;"""
+
     payment: Payment
     held: Expected
     items: dict[int, UUID]
+    rates: Rates
+    shares: list[Share] = field(default_factory=list)
     set_off: list[tuple[UUID, UUID, int]] = field(default_factory=list)
+
+    @property
+    def refused(self) -> list[dict[str, object]]:
+        """The lines that a person has to look at, and why."""
+        return [{"line": share.at, "why": share.refused} for share in self.shares if share.refused]
 
 
 async def _settle(
@@ -145,6 +159,7 @@ async def _settle(
     wanted = sorted({(key[0], item) for key, found in items.items() for item in found.values()}, key=str)
     books = await lock_with_items(conn, list(pairs), items=wanted, customers={key: unlocked[pairs[key]].payer_customer_id for key in pairs})
     locked = await stored.load(conn, pairs.values())
+    rates = await _rates(conn, books, {key: (locked[one], items[one]) for key, one in pairs.items()})
     done: set[Key] = set()
     decisions: list[Decided] = []
     made: dict[Key, list[tuple[UUID, UUID, int]]] = {}
@@ -156,15 +171,17 @@ async def _settle(
             continue
         if held.status == "waiting" and payment.unapplied_minor != payment.amount_minor and not redo:
             continue
-        pair = _Pair(payment, held, items[expected_key])
+        pair = _Pair(payment, held, items[expected_key], rates[key])
         _carry_out(books, pair)
         made[key] = pair.set_off
         if held.lines:
             done.add(key)
             rule = RULES.get(held.kind, "announced")
             payment.rule = rule
-            books.decided(payment, "remittance_misses_items" if held.missing else "remittance_differs")
+            books.decided(payment, "remittance_misses_items" if held.missing else "currency" if pair.refused else "remittance_differs")
             evidence = {"expected_payment": held.expected_id, "version": held.version, "reference": held.reference, "missing": held.missing}
+            if pair.refused:
+                evidence["refused"] = pair.refused
             decisions.append(Decided(*key, payment.version + 1, rule, _JSON(evidence).decode()))
         await stored.save(conn, held)
         await announce(conn, held)
@@ -177,6 +194,8 @@ async def _redo(conn: AsyncConnection, books: Books, payment: Payment, held: Exp
     """Undoes what rules had put elsewhere; False where a person, or the debtor before, has said something about the payment."""
     if any(one.rule in BY_PERSON for one in payment.allocations.values()):
         return False
+    if any(one.exchange for one in payment.allocations.values()) and set(payment.allocations) == set(items.values()):
+        return True  # it is where the list wants it, and was exchanged already
     wanted: dict[UUID, int] = {}
     for at, item in items.items():
         wanted[item] = wanted.get(item, 0) + held.lines[at].net_minor
@@ -193,30 +212,89 @@ def _carry_out(books: Books, pair: _Pair) -> None:
         if account is not None and payment.account_id is None:
             books.attribute(payment, account)
             books.touch_payment(payment)
-    left = {at: held.lines[at].net_minor for at in pair.items}
-    for at, item_id in pair.items.items():
-        if left[at] < 0:
-            _deduct_credit(books, pair, at, books.items[tenant, item_id], left)
-    for at, item_id in pair.items.items():
-        item = books.items[tenant, item_id]
-        if left[at] > 0 and item.kind != "credit_note" and item_id not in payment.allocations:
-            _pay(books, payment, item, held.lines[at], left[at], RULES.get(held.kind, "announced"))
-    held.missing = [normalised(line.document_number or "") for at, line in enumerate(held.lines) if at not in pair.items]
-    held.missing = [number for number in held.missing if number]
+    lines = {at: books.items[tenant, item_id] for at, item_id in pair.items.items()}
+    pair.shares = shares(held.lines, lines, held.currency, held.amount_minor, payment, pair.rates)
+    for credit_id, item_id, amount in books.set_off_with.get((tenant, payment.payment_id), []):  # when fewer of its items were there
+        credits_ = [share for share in pair.shares if share.item_id == credit_id]
+        others = [share for share in pair.shares if share.item_id == item_id]
+        if credits_ and others:
+            _move(credits_[0], others[0], amount)
+    for share in pair.shares:
+        if share.owed_minor < 0 and not share.refused:
+            _deduct_credit(books, pair, share)
+    for share in pair.shares:
+        item = lines[share.at]
+        if share.owed_minor > 0 and not share.refused and item.kind != "credit_note" and item.item_id not in payment.allocations:
+            _give(books, pair, share, item)
+    held.missing = [_name(line) for at, line in enumerate(held.lines) if at not in pair.items]
     held.status, held.payment_id = ("partly" if held.missing and payment.unapplied_minor else "received"), payment.payment_id
 
 
-def _deduct_credit(books: Books, pair: _Pair, at: int, credit: Item, left: dict[int, int]) -> None:
+def _name(line: RemittanceLine) -> str:
+    """What a line whose item is not there yet waits for, as it is compared: an item's id, or a document's number."""
+    return normalised(str(line.item_id) if line.item_id else line.document_number or "")
+
+
+def _move(credit: Share, other: Share, amount: int) -> None:
+    """So much of the item is settled by the credit note, and the money that the payer kept for it is not there."""
+    kept = credit.money_minor * amount // credit.owed_minor
+    credit.money_minor += kept
+    credit.owed_minor += amount
+    other.money_minor -= kept
+    other.owed_minor -= amount
+
+
+def _deduct_credit(books: Books, pair: _Pair, share: Share) -> None:
     """Sets a credit note off against the list's items, as far as the payer deducts it."""
+    tenant = pair.payment.tenant_id
+    credit = books.items[tenant, share.item_id]
     if credit.kind != "credit_note":
         return
-    for other, item_id in pair.items.items():
-        item = books.items[credit.tenant_id, item_id]
-        step = min(-left[at], left[other], credit.open_minor, item.open_minor)
-        if step > 0 and item.kind != "credit_note" and credit.account_id == item.account_id:
-            pair.set_off.append((credit.item_id, item_id, books.set_off(credit, item, step)))
-            left[at] += step
-            left[other] -= step
+    for other in pair.shares:
+        item = books.items[tenant, other.item_id]
+        step = min(-share.owed_minor, other.owed_minor, credit.open_minor, item.open_minor)
+        if step > 0 and item.kind != "credit_note" and credit.account_id == item.account_id and not other.refused:
+            step = books.set_off(credit, item, step)
+            pair.set_off.append((credit.item_id, item.item_id, step))
+            _move(share, other, step)
+
+
+def _give(books: Books, pair: _Pair, share: Share, item: Item) -> None:
+    """Allocates a share: in one currency as far as both have it, across currencies as the line says or not at all."""
+    payment, rule = pair.payment, RULES.get(pair.held.kind, "announced")
+    if share.rate is None or share.source is None:
+        _pay(books, payment, item, pair.held.lines[share.at], share.money_minor, rule)
+        return
+    if share.owed_minor > item.open_minor or not 0 < share.money_minor <= payment.unapplied_minor:
+        share.refused = "the item or the payment has less than that"
+        return
+    try:
+        traded = exchange(share.money_minor, payment.currency, share.owed_minor, item.currency, share.rate, share.source)
+    except ValueError as error:
+        share.refused = str(error)
+        return
+    books.allocate_across(payment, item, rule, share.money_minor, traded)
+
+
+async def _rates(conn: AsyncConnection, books: Books, wanted: Mapping[Key, tuple[Expected, Mapping[int, UUID]]]) -> dict[Key, Rates]:
+    """What is known of the rates that payments need: nothing is looked up where everything is in one currency."""
+    across = [
+        key
+        for key, (held, items) in wanted.items()
+        if any(books.items[key[0], item].currency != books.payments[key].currency for item in items.values())
+    ]
+    if not across:
+        return dict.fromkeys(wanted, Rates())
+    told = await instructed(conn, across)
+    seen = await lately(conn, {key[0] for key in across}, max(books.payments[key].booking_date for key in across))
+    return {
+        key: Rates(
+            (held.rate_currency, held.rate) if held.rate_currency is not None and held.rate is not None else None,
+            told.get(key),
+            seen.get((key[0], books.payments[key].currency), {}),
+        )
+        for key, (held, _) in wanted.items()
+    }
 
 
 def _pay(books: Books, payment: Payment, item: Item, line: RemittanceLine, amount: int, rule: str) -> None:

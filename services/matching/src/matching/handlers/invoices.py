@@ -29,7 +29,7 @@ from matching.handlers.instructions import meet_instructions
 from matching.handlers.matching import match
 from matching.handlers.publishing import save_and_publish
 from matching.storage import items as stored
-from matching.storage.books import account_id, by_key, lock
+from matching.storage.books import Open, account_id, by_key, lock
 from matching.storage.clues import woken
 from matching.storage.expected import waiting_for
 from matching.storage.parties import note_named
@@ -86,20 +86,19 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     await stored.set_discounts(conn, again, discounts)
     await stored.review(conn, reviews, ctx.now)
     await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)
-    await _meet_waiting(conn, [item for item in changed if item.open_minor], references, ctx, clues=waits.payment_clues)
+    await _meet_waiting(conn, [item for item in changed if item.open_minor], references, ctx, waits)
 
 
-async def _meet_waiting(
-    conn: AsyncConnection, payable: Sequence[Item], references: Sequence[Reference], ctx: Context, *, clues: bool
-) -> None:
+async def _meet_waiting(conn: AsyncConnection, payable: Sequence[Item], references: Sequence[Reference], ctx: Context, waits: Open) -> None:
     """Matches payments that waited for one of these items: by what names it, by whom it is of, by their remittance list."""
     if not payable:
         return
     mine = {(item.tenant_id, item.item_id) for item in payable}
     named = [row for row in references if (row[0], row[4]) in mine]
     waiting = await stored.waiting_payments(conn, payable, [row for row in named if row[3] == "structured"])
-    waiting += await waiting_for(conn, [(row[0], row[2]) for row in named])
-    if clues:
+    by_id = sorted((tenant, normalised(str(item))) for tenant, item in mine) if waits.payments_expected else []
+    waiting += await waiting_for(conn, [*((row[0], row[2]) for row in named), *by_id])
+    if waits.payment_clues:
         values = sorted({(row[0], row[1], fold(row[2])) for row in named})
         waiting += await woken(conn, values, sorted({(item.tenant_id, item.customer_id) for item in payable}))
     if waiting:

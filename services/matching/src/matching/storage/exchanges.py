@@ -1,15 +1,30 @@
 """What an allocation across currencies settles of its item, beside the allocation itself: rare, so in a table of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.domain.books import Key
 from matching.domain.exchange import Exchange
+from matching.storage.rows import fetch
 
 Pair = tuple[UUID, UUID, UUID]
 """Tenant, payment, item."""
+
+
+async def instructed(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, tuple[str, int]]:
+    """What payers told their banks to pay in another currency than was credited: currency and minor units."""
+    wanted = list(payments)
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, payment_id, instructed_currency, instructed_minor FROM payment WHERE instructed_minor IS NOT NULL "
+        "AND (tenant_id, payment_id) IN (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+        tenants=[key[0] for key in wanted],
+        ids=[key[1] for key in wanted],
+    )
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
 
 async def put_exchanges(conn: AsyncConnection, exchanged: Mapping[Pair, Exchange]) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,10 @@ from matching.storage.rows import fetch
 
 @dataclass(slots=True)
 class Expected:
-    """A payment that is expected. `missing`: document numbers of lines, normalised, that no open item carries yet."""
+    """A payment that is expected. `missing`: document numbers of lines, normalised, that no open item carries yet.
+
+    `rate`: units of `rate_currency`, which its items are in, for one of its own.
+    """
 
     tenant_id: UUID
     expected_id: UUID
@@ -41,11 +45,13 @@ class Expected:
     payment_id: UUID | None
     created_by: str
     created_at: datetime
+    rate: Decimal | None = None
+    rate_currency: str | None = None
 
 
 COLUMNS = (
     "tenant_id, expected_id, version, entity_id, kind, form, payer_customer_id, currency, amount_minor, reference, document_number, "
-    "expected_on, holds_until, CAST(lines AS text) AS lines, missing, status, payment_id, created_by, created_at"
+    "expected_on, holds_until, CAST(lines AS text) AS lines, missing, status, payment_id, created_by, created_at, rate, rate_currency"
 )
 
 
@@ -59,6 +65,8 @@ def _expected(row: Any) -> Expected:
             one["deduction_minor"],
             one["deduction_reason"],
             one["net_minor"],
+            one.get("item_amount_minor"),
+            one.get("item_currency"),
         )
         for one in json.loads(row.lines)
     ]
@@ -78,9 +86,9 @@ async def insert(conn: AsyncConnection, held: Expected) -> bool:
             conn,
             "INSERT INTO expected_payment (tenant_id, expected_id, version, entity_id, kind, form, payer_customer_id, currency, "
             "amount_minor, reference, document_number, expected_on, holds_until, lines, missing, status, payment_id, created_by, "
-            "created_at) VALUES (:tenant, :id, :version, :entity, :kind, :form, :payer, :currency, :amount, "
+            "created_at, rate, rate_currency) VALUES (:tenant, :id, :version, :entity, :kind, :form, :payer, :currency, :amount, "
             ":reference, :document, :expected_on, :holds_until, "
-            "CAST(:lines AS jsonb), :missing, :status, :payment, :by, :at) ON CONFLICT DO NOTHING",
+            "CAST(:lines AS jsonb), :missing, :status, :payment, :by, :at, :rate, :rate_currency) ON CONFLICT DO NOTHING",
             tenant=held.tenant_id,
             id=held.expected_id,
             version=held.version,
@@ -100,6 +108,8 @@ async def insert(conn: AsyncConnection, held: Expected) -> bool:
             payment=held.payment_id,
             by=held.created_by,
             at=held.created_at,
+            rate=held.rate,
+            rate_currency=held.rate_currency,
         )
     )
 
@@ -138,7 +148,8 @@ async def load(conn: AsyncConnection, wanted: Iterable[Key], *, lock: bool = Tru
 async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, dict[UUID, tuple[str | None, Spoken]]]:
     """What may be expected of payments that nobody has allocated: same entity, currency and amount, with what the payment says.
 
-    An expected payment that has met its payment and misses items is among them.
+    The amount is what was credited or, in another currency, what the bank says was sent. An expected payment that has met its
+    payment and misses items is among them.
     """
     same_payer = (
         f"coalesce({survivor('e.tenant_id', 'e.payer_customer_id')} IN (SELECT p.payer_customer_id UNION ALL "  # noqa: S608 - ours
@@ -153,7 +164,8 @@ async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, d
         "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
         "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p "
         "CROSS JOIN LATERAL (SELECT * FROM expected_payment WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id "
-        "AND currency = p.currency AND amount_minor = p.amount_minor AND status IN ('waiting', 'partly') OFFSET 0) e "
+        "AND amount_minor IN (p.amount_minor, p.instructed_minor) AND status IN ('waiting', 'partly') "
+        "AND (amount_minor, currency) IN ((p.amount_minor, p.currency), (p.instructed_minor, p.instructed_currency)) OFFSET 0) e "
         "WHERE p.status IN ('received', 'unapplied', 'partly_matched') AND ((e.status = 'waiting' AND p.unapplied_minor = p.amount_minor) "
         "OR (e.status = 'partly' AND e.payment_id = p.payment_id))",
         **keys(payments),
@@ -179,7 +191,9 @@ async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UU
         "AND p.end_to_end_id = :e2e WHERE b.tenant_id = :tenant AND b.entity_id = :entity AND p.amount_minor = :amount "
         "AND p.currency = :currency UNION SELECT a.payment_id FROM allocation a JOIN payment p ON p.tenant_id = a.tenant_id "
         "AND p.payment_id = a.payment_id WHERE a.tenant_id = :tenant AND a.item_id = ANY(CAST(:items AS uuid[])) "
-        "AND p.amount_minor = :amount AND p.currency = :currency ORDER BY 1",
+        "AND p.amount_minor = :amount AND p.currency = :currency UNION "
+        "SELECT payment_id FROM payment WHERE tenant_id = :tenant AND entity_id = :entity AND instructed_minor = :amount "
+        "AND instructed_currency = :currency AND returned_minor + refunded_minor = 0 ORDER BY 1",
         tenant=held.tenant_id,
         entity=held.entity_id,
         currency=held.currency,
@@ -204,25 +218,26 @@ async def spoken(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, Sp
 async def resolve(conn: AsyncConnection, held: Expected) -> dict[int, UUID]:
     """The items of lines, by the line's number from 0: named by id, or by a number that one item alone carries.
 
-    Where several carry a number, the payer's own is meant. Credit notes are looked for among those of the same customers.
+    Where several carry a number, those in the list's own currency are meant, then the payer's own. Credit notes are looked for among
+    those of the same customers.
     """
     numbers = {normalised(line.document_number or "") for line in held.lines} - {""}
     rows = await fetch(
         conn,
-        "SELECT r.value, i.item_id, i.customer_id FROM item_reference r JOIN open_item i ON i.tenant_id = r.tenant_id "
+        "SELECT r.value, i.item_id, i.customer_id, i.currency FROM item_reference r JOIN open_item i ON i.tenant_id = r.tenant_id "
         "AND i.item_id = r.item_id WHERE r.tenant_id = :tenant AND r.entity_id = :entity AND r.value = ANY(CAST(:values AS text[])) "
-        "AND r.kind <> 'folded' "
-        "AND i.currency = :currency UNION SELECT '', item_id, customer_id FROM open_item WHERE tenant_id = :tenant "
-        "AND item_id = ANY(CAST(:items AS uuid[])) AND entity_id = :entity AND currency = :currency",
+        "AND r.kind <> 'folded' UNION SELECT '', item_id, customer_id, currency FROM open_item WHERE tenant_id = :tenant "
+        "AND item_id = ANY(CAST(:items AS uuid[])) AND entity_id = :entity",
         tenant=held.tenant_id,
         entity=held.entity_id,
-        currency=held.currency,
         values=sorted(numbers),
         items=[line.item_id for line in held.lines if line.item_id],
     )
     by_number: dict[str, dict[UUID, UUID]] = {}
-    for value, item_id, customer in rows:
-        by_number.setdefault(value, {})[item_id] = customer
+    own_currency = {(row[0], row[3] == held.currency) for row in rows}
+    for value, item_id, customer, currency in rows:
+        if not value or currency == held.currency or (value, True) not in own_currency:
+            by_number.setdefault(value, {})[item_id] = customer
     found: dict[int, UUID] = {}
     for at, line in enumerate(held.lines):
         if line.item_id is not None:
@@ -237,22 +252,25 @@ async def resolve(conn: AsyncConnection, held: Expected) -> dict[int, UUID]:
     credits_ = [at for at, line in enumerate(held.lines) if at not in found and line.gross_minor < 0]
     if credits_:
         customers = {customer for named in by_number.values() for customer in named.values()} | {held.payer_customer_id}
-        notes: dict[str, list[UUID]] = {}
-        for item_id, number in await fetch(
-            conn,
-            "SELECT item_id, invoice_number FROM open_item WHERE tenant_id = :tenant AND customer_id = ANY(CAST(:customers AS uuid[])) "
-            "AND entity_id = :entity AND currency = :currency AND kind = 'credit_note' AND status = 'open'",
-            tenant=held.tenant_id,
-            customers=[one for one in customers if one is not None],
-            entity=held.entity_id,
-            currency=held.currency,
-        ):
-            notes.setdefault(normalised(number), []).append(item_id)
-        for at in credits_:
-            named_notes = notes.get(normalised(held.lines[at].document_number or ""), [])
-            if len(named_notes) == 1:
-                found[at] = named_notes[0]
+        found |= await _credit_notes(conn, held, credits_, [one for one in customers if one is not None])
     return found
+
+
+async def _credit_notes(conn: AsyncConnection, held: Expected, lines: Sequence[int], customers: Sequence[UUID]) -> dict[int, UUID]:
+    """The open credit notes that lines name, each by a number that one of the customers' alone carries."""
+    notes: dict[str, list[UUID]] = {}
+    for item_id, number in await fetch(
+        conn,
+        "SELECT item_id, invoice_number FROM open_item WHERE tenant_id = :tenant AND customer_id = ANY(CAST(:customers AS uuid[])) "
+        "AND entity_id = :entity AND currency = ANY(CAST(:currencies AS text[])) AND kind = 'credit_note' AND status = 'open'",
+        tenant=held.tenant_id,
+        customers=list(customers),
+        entity=held.entity_id,
+        currencies=sorted({held.currency, held.rate_currency or held.currency, *(x.item_currency for x in held.lines if x.item_currency)}),
+    ):
+        notes.setdefault(normalised(number), []).append(item_id)
+    named = {at: notes.get(normalised(held.lines[at].document_number or ""), []) for at in lines}
+    return {at: one[0] for at, one in named.items() if len(one) == 1}
 
 
 async def waiting_for(conn: AsyncConnection, numbers: Iterable[tuple[UUID, str]]) -> list[Key]:

@@ -83,6 +83,7 @@ PAYMENT = Table(
         "amount_minor",
         postgresql_where=text("status IN ('unapplied', 'partly_matched')"),
     ),
+    Index("payment_instructed", "tenant_id", "entity_id", "instructed_minor", postgresql_where=text("instructed_minor IS NOT NULL")),
     CheckConstraint("amount_minor = allocated_minor + unapplied_minor + returned_minor + refunded_minor", name="payment_conserved"),
     CheckConstraint(
         "amount_minor > 0 AND allocated_minor >= 0 AND unapplied_minor >= 0 AND returned_minor >= 0 AND refunded_minor >= 0",

@@ -1,6 +1,6 @@
 """Expected payments: lists, announced money, promises, instructions given before the invoice."""
 
-from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, Date, DateTime, Index, Table, Text, text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, Date, DateTime, Index, Numeric, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from matching.tables.columns import METADATA, need, tenant
@@ -27,6 +27,8 @@ EXPECTED_PAYMENT = Table(
     Column("payment_id", UUID),
     need("created_by", Text),
     need("created_at", DateTime(timezone=True)),
+    Column("rate", Numeric(19, 10)),
+    Column("rate_currency", Text),
     Index(
         "expected_payment_waiting",
         "tenant_id",
