@@ -113,6 +113,69 @@ def test_a_threshold_is_certified_only_as_far_as_it_is_proven():
     assert few.upper_limit > few.bound
 
 
+def test_one_error_in_a_small_sample_takes_little_and_many_take_all():
+    """What was right before counts for a sample that proves nothing; what it disproves it disproves."""
+    scores = [(1 - at / 100_000, True) for at in range(900)]
+    one = certify([(score, at != 40) for at, (score, _) in enumerate(scores)], 1_000)
+    assert (one.automatic, one.threshold, one.certified) == (900, 0.85, False)
+    assert "counted in" in one.procedure
+    many = certify([(score, at % 20 > 0) for at, (score, _) in enumerate(scores)], 1_000)
+    assert many.automatic < 60
+    assert certify([], 0).threshold == 0.85
+    assert certify([(0.99, False)] * 9, 9).threshold == 1.0
+
+
+def test_two_errors_of_thousands_do_not_end_the_sequence():
+    scores = [(1 - at / 100_000, at not in {300, 4_000}) for at in range(6_663)]
+    certificate = certify(scores, 8_000)
+    assert certificate.automatic == 6_663
+    assert not certificate.certified  # not on the sample alone
+
+
+def test_all_of_one_score_are_in_or_out():
+    scores = [(0.99, True)] * 500 + [(0.98, at % 10 > 0) for at in range(500)]
+    certificate = certify(scores, 1_000)
+    assert (certificate.automatic, certificate.wrong, certificate.threshold) == (500, 0, 0.99)
+
+
+def test_too_few_payments_are_judged_by_the_shipped_model(tmp_path):
+    """Also none at all: a new seller's first payments."""
+    from matching.evaluation.report import fitted  # noqa: PLC0415 - scikit-learn is slow to load
+
+    folder = history(tmp_path / "set")
+    rows = [{**json.loads(line), "split": "test"} for line in (folder / "payments.jsonl").read_text().splitlines()]
+    write(folder, payments=rows)
+    named = evaluate(folder)["by_kind"]["single"]
+    assert (named["payments"], named["auto"], named["auto_wrong"]) == (108, 108, 0)
+    with pytest.raises(HistoryError, match="120 payments are too few"):
+        fitted([folder])
+
+
+def test_what_other_writers_leave_out_or_leave_empty_is_read(tmp_path):
+    folder = history(tmp_path / "set", 6)
+    first = read_history(folder)
+
+    def rewrite(name, change, **out):
+        rows = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8-sig").splitlines()]
+        text = "".join(json.dumps(change(row)) + "\r\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text("\ufeff" + text, encoding="utf-8")
+
+    rewrite("customers", lambda row: {**row, "ibans": ["fr76 a", ""], "viban": "", "parent": "", "new": {}})
+    rewrite(
+        "invoices", lambda row: {name: row[name] for name in row if row[name] is not None} | {"discount_until": "", "structured_ref": ""}
+    )
+    rewrite("payments", lambda row: row | {"remittance": row["remittance"] or None, "creditor_account": "", "instructed_amount": None})
+    assert read_history(folder) == first
+    rewrite("invoices", lambda row: row | {"due_date": None})
+    assert [one.due_date for one in read_history(folder).invoices] == [one.issue_date for one in first.invoices]
+    rows = [json.loads(line) for line in (folder / "payments.jsonl").read_text(encoding="utf-8-sig").splitlines()]
+    write(folder, payments=rows[::-1])
+    assert [one.payment_id for one in read_history(folder).payments] == [one.payment_id for one in first.payments]
+    write(folder, payments=[*rows, rows[2]])
+    with pytest.raises(HistoryError, match=r"payments\.jsonl, line 7: a second line about P2"):
+        read_history(folder)
+
+
 def test_the_model_in_plain_python_is_the_one_that_was_learnt(tmp_path):
     import numpy as np  # noqa: PLC0415 - only this test looks behind the model
     from matching.domain.engine.confidence import Model, ModelError  # noqa: PLC0415

@@ -4,7 +4,7 @@ import gc
 import json
 import resource
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from time import perf_counter, process_time
@@ -14,9 +14,13 @@ from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import Decision, certainty, contributions, decide, judge, never_automatic, sure_enough
 from matching.domain.engine.features import NAMES
 from matching.evaluation.certificate import Certificate, certify
-from matching.evaluation.history import read_history
+from matching.evaluation.history import HistoryError, read_history
 from matching.evaluation.learning import cross_fitted, fit
 from matching.evaluation.protocol import Case, cases
+from matching.storage.models import shipped
+
+LEARNT_MIN = 2_000
+"""Fewest payments that a model is learnt from: of fewer, the shipped one knows better how payments are made."""
 
 
 @dataclass(slots=True)
@@ -61,17 +65,24 @@ class Tally:
 
 
 def calibrated(train: list[Case], name: str) -> tuple[Model, Certificate]:
-    """A model of the train part with the threshold that its cross-fitted scores prove."""
-    cross_fitted(train, name)
-    scores = []
+    """A model of the train part with the threshold that its cross-fitted scores prove. Of too few payments none is learnt: then
+    it is the shipped one, with the threshold that its scores on these prove.
+    """
     real = [case for case in train if not case.made]
+    if len(real) < LEARNT_MIN:
+        model = replace(shipped().model)
+        for case in real:
+            judge(case.found.hypotheses, model)
+    else:
+        cross_fitted(train, name)
+        model = fit(train, name)
+    scores = []
     for case in real:
         ranked = sorted(zip(case.found.hypotheses, case.right, strict=True), key=lambda pair: (-pair[0].confidence, pair[0].key()))
         best = [one for one, _ in ranked]
         if best and never_automatic(best) is None and sure_enough(best, 0.0):
             scores.append((certainty(best), ranked[0][1]))
     certificate = certify(scores, len(real))
-    model = fit(train, name)
     model.threshold = certificate.threshold
     return model, certificate
 
@@ -163,12 +174,14 @@ def _quantile(ordered: list[float], share: float) -> float | None:
 
 
 def fitted(folders: Iterable[Path]) -> tuple[Model, Certificate]:
-    """A model of whole histories, for a tenant or as the default."""
+    """A model of whole histories, for a tenant or as the default. Raises HistoryError where they are too few to learn from."""
     every: list[Case] = []
     names = []
     for folder in folders:
         every += cases(read_history(folder))
         names.append(folder.name)
+    if (count := sum(not case.made for case in every)) < LEARNT_MIN:
+        raise HistoryError(f"{count} payments are too few to learn a model from: at least {LEARNT_MIN:,} are needed")
     model, certificate = calibrated(every, "+".join(names))
     model.name = f"{model.name}@{sha256(json.dumps(model.trees).encode()).hexdigest()[:8]}"  # a decision says which one it was
     return model, certificate

@@ -48,7 +48,7 @@ def judge(hypotheses: Sequence[Hypothesis], model: Model) -> None:
         one.rule.split(":")[0] in {"document_number", "exact_amount", "run_of_items"} and one.rule.endswith(WHOLE) and not _long_run(one)
         for one in hypotheses
     )
-    named = [one for one in hypotheses if designated(one)]
+    named = [one for one in hypotheses if _names_all(one) and not (_short(one) and any(_with_credit(one, other) for other in hypotheses))]
     runs = []
     for one in hypotheses:
         one.confidence = model.probability(one.features) if one.rule != ADVANCE else DESIGNATED
@@ -61,7 +61,7 @@ def judge(hypotheses: Sequence[Hypothesis], model: Model) -> None:
             one.confidence = min(one.confidence, *runs)  # were it as likely, it would be among them
     best = max((_values(one)["money"] for one in named), default=0.0)
     clear = [one for one in named if _values(one)["money"] == best]  # an exact sum, or one less known charges, is no part
-    if len(clear) == 1:
+    if len(clear) == 1 and designated(clear[0]):
         clear[0].confidence = max(clear[0].confidence, DESIGNATED)
         for one in hypotheses:
             if one is not clear[0]:
@@ -75,16 +75,28 @@ def _long_run(one: Hypothesis) -> bool:
 def designated(one: Hypothesis) -> bool:
     """Whether a payer who is known, or its parent, names just these items in full: that beats every guess."""
     value = _values(one)
+    return (
+        _names_all(one)
+        and (value["virtual_iban"] + value["own_iban"] + value["learned_iban"] + value["name"] >= KNOWN)
+        and (not value["rival"] or value["via_parent"] > 0)
+    )
+
+
+def _names_all(one: Hypothesis) -> bool:
+    """Whether the payer, whoever it is, names just these items in full."""
+    value = _values(one)
     rule, money = one.rule.split(":")
     return bool(
         rule == "document_number"
         and money not in {"over", "short_round", "rate_short"}
         and value["weakest_name"] >= DIGITS
-        and (value["virtual_iban"] + value["own_iban"] + value["learned_iban"] + value["name"] >= KNOWN)
         and not (value["named_left_out"] or value["weakly_named_left_out"] or value["settled_named"] or value["others_named"])
         and not (value["tied_names"] or value["not_named"])
-        and (not value["rival"] or value["via_parent"])
     )
+
+
+def _short(one: Hypothesis) -> bool:
+    return one.rule.endswith(":short")
 
 
 def decide(hypotheses: Sequence[Hypothesis], threshold: float) -> Decision:
@@ -142,19 +154,21 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "a part of an item that is not named clearly is a guess"
     if money in {"short", "over"} and not _payer_known(value):
         return "the amount is not that of the item, and the payer is not its customer: the number may be written wrong"
+    if _short(best) and any(_with_credit(best, other) for other in ranked):
+        return "an open credit note makes up for what is missing"
     if money == "over" and value["weakly_named_left_out"]:
         return "the payer names an open item that this leaves out"
     if money in {"short", "over", "rate"} and value["unread"] and value["reference"] <= 0:
         return "the payer names something else that nobody can read"
     if money == "short_round":
-        return "what is missing may be a bank's charge"
+        return "what is missing may be a bank's charge, or a discount that nobody offered"
     if money == "rate_short" or (money == "rate" and value["weakest_name"] < SHORT):
         return "the exchange rate is not known"
     if money == "charges" and value["weakest_name"] < SHORT:
         return "charges that nobody stated"
     if value["reference"] < 0 and not value["named_share"]:
         return "the reference is of none of these items"
-    if best.tie and not named:
+    if not named and (best.tie or (value["equal_items"] and value["anything_named"])):
         return "another item of the same amount would do as well"
     if not named and value["advance"]:
         return "the payer calls it an advance"
@@ -174,6 +188,16 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         if other.confidence > best.confidence * 0.5 and not named:
             return "another reading is as good"
     return None
+
+
+def _with_credit(part: Hypothesis, other: Hypothesis) -> bool:
+    """Whether the other reading settles the item that this one settles in part, and but for that only credit notes, to the cent."""
+    items = {line.item.item_id for line in part.lines}
+    rest = [line for line in other.lines if line.item.item_id not in items]
+    return bool(
+        other.customer_id == part.customer_id and other.rule.split(":")[-1] in WHOLE and len(rest) < len(other.lines) and rest
+        and all(line.cents < 0 for line in rest)
+    )  # fmt: skip
 
 
 def _payer_known(value: Mapping[str, float]) -> bool:

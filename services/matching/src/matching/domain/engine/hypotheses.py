@@ -24,6 +24,10 @@ CHARGES_MAX = 5_000
 CHARGES_STEP = 250
 CHARGES_PERCENT = 25
 """Bank charges that nobody stated: a sum seen before, at most this much and this share of what was received."""
+DISCOUNTS = (10, 15, 20, 25, 30, 40, 50)
+"""Discounts as they are usual, in tenths of a percent."""
+ROUNDED = 1000
+"""One minor unit, in thousandths."""
 NEAR_DAYS = (-3, 60)
 NEAR_PERCENT = 80
 """A payment of so much of the one item that is due about then may be a part of it."""
@@ -375,12 +379,17 @@ def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, item
     for item, rule in wanted:
         gap = item.open_minor - target.amount
         if gap > 0:
-            money = "short_round" if gap <= CHARGES_MAX and gap % CHARGES_STEP == 0 else "short"
+            money = "short_round" if (gap <= CHARGES_MAX and gap % CHARGES_STEP == 0) or _as_discount(item, gap) else "short"
             _add(found, Reading(rule, money, [Line(item, target.amount)], residual=-gap, target=target.amount))
         elif rule == "document_number" and 0 < item.open_minor < target.amount:
             _add(
                 found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount)
             )
+
+
+def _as_discount(item: OpenItem, gap: int) -> bool:
+    """Whether what is missing is such a share of an item as is taken for paying early, though nobody offered it."""
+    return any(abs(gap * 1000 - item.open_minor * share) <= ROUNDED for share in DISCOUNTS)
 
 
 def _exchanged(  # noqa: C901 - a search

@@ -10,7 +10,7 @@ from datetime import date
 
 from matching.domain.engine.habits import GRACE_DAYS
 from matching.domain.engine.hypotheses import discount
-from matching.domain.engine.parties import PREFIX_MIN, compact, whole
+from matching.domain.engine.parties import PREFIX_MIN, compact, spellings, whole
 from matching.domain.engine.records import Customer, Id, OpenItem
 from matching.domain.engine.text import fold, forms
 
@@ -36,12 +36,13 @@ def document_keys(number: str, order_numbers: Iterable[str], reference: str | No
 
 def name_keys(name: str) -> set[str]:
     """What finds a customer by name: it is compared by how these begin."""
-    return {compact(name), whole(name)} - {""}
+    return {key for one in spellings(name) for key in (compact(one), whole(one))} - {""}
 
 
 def written_keys(name: str) -> set[str]:
     """The forms of a written name that are compared with `name_keys`; those too short to say anything are left out."""
-    return {key for key in (compact(name), whole(name), whole(name).removeprefix("STE")) if len(key) >= PREFIX_MIN}
+    keys = {key for one in spellings(name) for key in (compact(one), whole(one), whole(one).removeprefix("STE"))}
+    return {key for key in keys if len(key) >= PREFIX_MIN}
 
 
 def wanted_keys(written: Iterable[str], name: str | None) -> list[tuple[str, str]]:

@@ -9,9 +9,15 @@ _LEGAL = frozenset(
     (
         "SA", "SAS", "SARL", "EURL", "SCI", "SNC", "SASU", "GMBH", "AG", "KG", "UG", "OHG", "CO", "MBH", "HAFTUNGSBESCHRANKT",
         "EV", "LTD", "LIMITED", "PLC", "LLP", "LLC", "INC", "CORP", "BV", "NV", "SRL", "SPA", "SL", "SCA", "SE", "ETS", "STE",
+        "OY", "OYJ", "AB", "APS", "AS", "ASA", "SP", "ZOO", "Z", "O", "SRO", "KFT", "DOO", "UAB", "OU", "LDA",
         "SOCIETE", "ETABLISSEMENTS", "FIRMA", "THE", "B", "V", "N", "S", "R", "L", "P", "A", "U",
     )
 )  # fmt: skip
+_LETTERS = str.maketrans(
+    {"ß": "ss", "ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE"}
+)
+_TWO = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "AE", "Ö": "OE", "Ü": "UE", "å": "aa", "Å": "AA", "ø": "oe", "Ø": "OE"})
+"""Letters that have no plain one under an accent, and those that are also written as two."""
 PREFIX_MIN = 7
 """A name cut off shorter than this (without spaces) says nothing."""
 
@@ -19,8 +25,7 @@ PREFIX_MIN = 7
 @lru_cache(maxsize=400_000)
 def compact(name: str) -> str:
     """A name as it is compared: letters and digits only, without legal forms."""
-    value = name if name.isascii() else unicodedata.normalize("NFKD", name.replace("ß", "ss"))
-    words = _WORDS.findall(value.upper())
+    words = _words(name)
     kept = [word for word in words if word not in _LEGAL]
     return "".join(kept or words)
 
@@ -28,12 +33,28 @@ def compact(name: str) -> str:
 @lru_cache(maxsize=400_000)
 def whole(name: str) -> str:
     """All letters and digits of a name."""
-    value = name if name.isascii() else unicodedata.normalize("NFKD", name.replace("ß", "ss"))
-    return "".join(_WORDS.findall(value.upper()))
+    return "".join(_words(name))
+
+
+def _words(name: str) -> list[str]:
+    value = name if name.isascii() else unicodedata.normalize("NFKD", unicodedata.normalize("NFC", name).translate(_LETTERS))
+    return _WORDS.findall(value.upper())
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """A name, and as it is written where there are no umlauts: Müller, Mueller."""
+    if name.isascii():
+        return (name,)
+    other = unicodedata.normalize("NFC", name).translate(_TWO)
+    return (name, other) if other != name else (name,)
 
 
 def likeness(written: str, known: str) -> float:
     """How far what a payer is called agrees with a customer's name, 0 to 1: 1 the same, 0.9 one is the beginning of the other."""
+    return max(_likeness(theirs, ours) for theirs in spellings(written) for ours in spellings(known))
+
+
+def _likeness(written: str, known: str) -> float:
     ours, full = compact(known), whole(known)
     best = 0.0
     for theirs in (compact(written), whole(written), whole(written).removeprefix("STE")):  # the best of all, whatever their order

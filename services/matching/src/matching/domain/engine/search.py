@@ -22,6 +22,8 @@ PARTIES_MAX = 8
 """Customers that are looked at for one payment."""
 SHARED_MAX = 4
 """An alias of more customers than this is nobody's."""
+NAMED_MAX = 8
+"""A number that more items carry says nothing of who pays: each customer's own may be counted from 1."""
 
 
 class Source(Protocol):
@@ -141,11 +143,12 @@ def _documents(clues: Clues, text: Text, source: Source) -> list[Hit]:
     hits: list[Hit] = []
     for value, spans in text.runs.items():
         if len(value) >= 5:  # noqa: PLR2004 - no index holds anything shorter
-            for item in source.named(value):
+            held = source.named(value)
+            for item in held if len(held) <= NAMED_MAX else ():
                 strength = FULL if value == fold(item.number) or value in item.order_numbers or value == item.reference else LONG + 1
                 hits += [Hit(item, strength, span) for span in spans]
-    if clues.structured_reference:
-        hits += [Hit(item, FULL, Span(-1, -1, other=False)) for item in source.named(clues.structured_reference)]
+    if clues.structured_reference and len(held := source.named(clues.structured_reference)) <= NAMED_MAX:
+        hits += [Hit(item, FULL, Span(-1, -1, other=False)) for item in held]
     return hits
 
 

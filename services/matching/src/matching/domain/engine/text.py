@@ -23,7 +23,11 @@ FULL, DIGITS, LONG, MEDIUM, SHORT, NEAR = 6, 5, 4, 3, 2, 1
 _WORDS = re.compile(r"[A-Z0-9]+", re.ASCII)
 _FOLD = str.maketrans("OILSB", "01158")
 _YEAR = re.compile(r"(19|20)[0-9]{2}", re.ASCII)
+_YEAR_LAST = re.compile(r"(19|20)?[0-9]{2}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _HEAD = re.compile(r"[A-Z]+|[0-9]+", re.ASCII)
+_GLUED = re.compile(r"(?<=[A-Z]{4})(?=[0-9])|(?<=[0-9])(?=[A-Z]{4})", re.ASCII)
+"""Where a word of four letters or more and a number are written as one; a number's own prefix is put together again."""
 _RANGE = {"A", "BIS", "TO", "AU", "THRU", "TILL", "JUSQUA", "TOT", "HASTA", "AL"}
 _OTHER = frozenset(
     (
@@ -62,11 +66,15 @@ class Span:
 
 @dataclass(slots=True)
 class Text:
-    """What a payer wrote, cut into words, and every run of whole words that may be a number, folded."""
+    """What a payer wrote, cut into words, and every run of whole words that may be a number, folded.
+
+    `parts` are where each part lies; the first `readings` of them are the same lines, read in another way.
+    """
 
     words: list[str]
     runs: dict[str, list[Span]]
     parts: list[tuple[int, int]]
+    readings: int = 1
     advance: bool = False
 
 
@@ -81,10 +89,10 @@ def read(lines: Sequence[str], others: Iterable[str | None] = ()) -> Text:
     for part in [*joined, *(one for one in others if one and one != "NOTPROVIDED")]:
         value = part if part.isascii() else unicodedata.normalize("NFKD", part)
         start = len(words)
-        _runs(_WORDS.findall(value.upper()), words, runs)
+        _runs(_WORDS.findall(_GLUED.sub(" ", value.upper())), words, runs)
         parts.append((start, len(words)))
         words.append("|")
-    return Text(words, runs, parts, advance=any(word in _ADVANCE for word in words))
+    return Text(words, runs, parts, len(joined), advance=any(word in _ADVANCE for word in words))
 
 
 def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> None:
@@ -108,20 +116,33 @@ def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> No
 @lru_cache(maxsize=200_000)
 def forms(number: str) -> tuple[tuple[str, int], ...]:
     """The ways in which a document number is written, folded, with how strong a sign each is; strongest first."""
-    plain = "".join(_WORDS.findall(number.upper() if number.isascii() else unicodedata.normalize("NFKD", number).upper()))
+    written = number.upper() if number.isascii() else unicodedata.normalize("NFKD", number).upper()
+    plain = "".join(_WORDS.findall(written))
     result = {plain.translate(_FOLD): FULL}
     digits = re.sub(r"^[^0-9]+", "", plain)
     if not digits.isdecimal():
         digits = (re.findall(r"[0-9]+$", plain) or [""])[0]
     if len(digits) >= 5:  # noqa: PLR2004 - fewer digits are an ending, however whole
         result.setdefault(digits, DIGITS if len(digits) > 6 else LONG)  # noqa: PLR2004
+    groups = _DIGITS.findall(written)
+    if len(groups) > 1 and _YEAR_LAST.fullmatch(groups[-1]):  # 4045/07/2024, 00123/24: what counts is before the year
+        before = groups[:-1]
+        while len(before) > 1 and len(before[-1]) < ENDING_MIN:  # a month
+            result.setdefault("".join(before), _ending(len("".join(before))))
+            before.pop()
+        if len(before[-1]) >= ENDING_MIN and not _YEAR.fullmatch(before[-1]):
+            result.setdefault(before[-1], _ending(len(before[-1])))
     for length in range(min(len(digits), 9), ENDING_MIN - 1, -1):
-        ending = digits[-length:]
-        result.setdefault(ending, min(max(length - 2, SHORT), LONG))
+        result.setdefault(digits[-length:], _ending(length))
     bare = digits.lstrip("0")
     if len(bare) >= ENDING_MIN - 1:
-        result.setdefault(bare, min(max(len(bare) - 2, SHORT), LONG))
-    return tuple(result.items())
+        result.setdefault(bare, _ending(len(bare)))
+    return tuple(sorted(result.items(), key=lambda form: -form[1]))
+
+
+def _ending(length: int) -> int:
+    """How strong a sign a part of a number is that has so many digits."""
+    return min(max(length - 2, SHORT), LONG)
 
 
 @lru_cache(maxsize=200_000)
@@ -182,6 +203,8 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     known = list(items)
     for item in known:
         for form, strength in forms(item.number):
+            if strength <= LONG and form in runs and _ends_in_year(form, item):
+                continue
             for span in runs.get(form, ()):
                 if strength <= LONG and span.start and text.words[span.start - 1].translate(_FOLD) in heads(item.number):
                     continue
@@ -213,6 +236,12 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
             chosen.append(top)
     chosen.sort(key=lambda hit: hit.span.start)
     return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored))
+
+
+def _ends_in_year(form: str, item: OpenItem) -> bool:
+    """Whether a part of a number ends in the year of its issue, as the number does: 2024 says nothing of FV/4045/07/2024."""
+    year = str(item.issue_date.year)
+    return form.endswith(year) and _DIGITS.findall(item.number)[-1:] == [year]
 
 
 def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: dict[tuple[int, int], list[Hit]]) -> None:  # noqa: C901 - a search
@@ -266,12 +295,17 @@ def _shortened(value: str) -> frozenset[str]:
 def _unread(text: Text, taken: set[int], ignored: Container[str]) -> tuple[int, int]:
     """How many words of five digits or more, and of three or more, are nothing that is known, in the reading that leaves the fewest."""
     counts = []
-    for start, end in text.parts[:2]:
+    for start, end in text.parts[: text.readings]:
         long = short = 0
         for at in range(start, end):
             word = text.words[at]
             digits = sum(map(str.isdecimal, word))
-            if at in taken or digits < ENDING_MIN or word.translate(_FOLD) in ignored or (at > start and text.words[at - 1] in _OTHER):
+            if at in taken or not digits or word.translate(_FOLD) in ignored or (at > start and text.words[at - 1] in _OTHER):
+                continue
+            if digits < ENDING_MIN:
+                short += digits == len(word) and not any(
+                    _DIGITS.search(one) for one in text.words[max(at - 1, start) : at + 2] if one != word
+                )
                 continue
             long += digits >= 5  # noqa: PLR2004 - a document number
             short += not _YEAR.fullmatch(word)
