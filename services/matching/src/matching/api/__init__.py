@@ -1,6 +1,20 @@
 """The HTTP API of matching: bank accounts and files, payments, and what is owed."""
 
-from matching.api import accounts, expected, files, handwork, imputation, payments, policy, pulls, reads, refunds, review, settlements
+from matching.api import (
+    accounts,
+    expected,
+    files,
+    handwork,
+    imputation,
+    ledger,
+    payments,
+    policy,
+    pulls,
+    reads,
+    refunds,
+    review,
+    settlements,
+)
 
 ROUTERS = (
     accounts.ROUTER,
@@ -14,5 +28,6 @@ ROUTERS = (
     refunds.ROUTER,
     expected.ROUTER,
     settlements.ROUTER,
+    ledger.ROUTER,
     reads.ROUTER,
 )

@@ -1,14 +1,12 @@
-"""Settlements beside the bank, with proof; and the sub-ledger's export for the accountant."""
+"""Settlements beside the bank, with proof."""
 
 import json
-import re
-from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import Path, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi import Path, Request
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from shared import audit
 from shared.web.auth import Caller, requires
@@ -18,22 +16,18 @@ from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import FieldError, Problem
 from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
-from stdnum import luhn
 
-from matching.api.accounts import database_of
 from matching.api.commands import ReasonCode, command
 from matching.api.handwork import DecideCommand
 from matching.api.pages import page
-from matching.domain.ledger import LEDGERS
-from matching.handlers import ledger, settlements
+from matching.handlers import settlements
 from matching.handlers.allocations import known_customer
 from matching.handlers.settlements import Settlement
 
-ROUTER = Router(prefix="/v1", tags=["settlements and ledger"])
+ROUTER = Router(prefix="/v1", tags=["settlements"])
 Writer = Annotated[Caller, requires("payments:write")]
 Reader = Annotated[Caller, requires("payments:read")]
 Status = Literal["requested", "booked", "refused", "reversed"]
-_SIREN = re.compile(r"[0-9]{9}")
 
 
 class SettlementLine(Command):
@@ -101,32 +95,6 @@ class SettlementList(BaseModel):
 
     items: list[SettlementView]
     next_cursor: str | None
-
-
-class AccountNumber(Command):
-    """A number of the entity's chart, and its label."""
-
-    number: Annotated[str, Field(pattern="^[0-9A-Z]{3,20}$")]
-    label: Text
-
-
-class ChartCommand(Command):
-    """Numbers for ledger accounts, by name."""
-
-    accounts: Annotated[dict[str, AccountNumber], Field(min_length=1, max_length=len(LEDGERS))]
-
-
-class LedgerAccountView(BaseModel):
-    """A number and its label."""
-
-    number: str
-    label: str
-
-
-class ChartView(BaseModel):
-    """The entity's chart as the export uses it."""
-
-    accounts: dict[str, LedgerAccountView]
 
 
 @ROUTER.post("/settlements", status_code=201, response_model=SettlementView, openapi_extra=KEYED)
@@ -243,64 +211,3 @@ async def _told(
     lines = [SettlementLineView(item_id=item, amount_minor=amount) for item, amount in given.lines]
     view = SettlementView(**{name: getattr(given, name) for name in names}, lines=lines)
     return JSONResponse(view.model_dump(mode="json"), status)
-
-
-# --- the ledger ---------------------------------------------------------------------------------------------------
-@ROUTER.put("/ledger-accounts/{entity_id}")
-async def put_chart(
-    request: Request, caller: Annotated[Caller, requires("bank:write")], entity_id: Annotated[Id, Path()], body: ChartCommand
-) -> ChartView:
-    """Gives ledger accounts of an entity numbers of its own; the others keep those of the French general chart."""
-    unknown = sorted(set(body.accounts) - set(LEDGERS))
-    if unknown:
-        errors = [FieldError("/accounts", "ledger-unknown", f"the ledger accounts are {', '.join(LEDGERS)}")]
-        raise Problem(422, "ledger-unknown", "There is no such ledger account", errors=errors)
-    numbers = {name: (one.number, one.label) for name, one in body.accounts.items()}
-    async with database_of(request).transaction(caller.tenant_id) as conn:
-        await ledger.set_chart(conn, caller.tenant_id, entity_id, numbers)
-        await audit.record(conn, caller.tenant_id, [(caller.subject, "ledger_accounts.put", str(entity_id), {"ledgers": sorted(numbers)})])
-        return _chart(await ledger.chart_of(conn, caller.tenant_id, entity_id))
-
-
-@ROUTER.get("/ledger-accounts/{entity_id}")
-async def get_chart(request: Request, caller: Reader, entity_id: Annotated[Id, Path()]) -> ChartView:
-    """The entity's chart as the export uses it."""
-    async with database_of(request).transaction(caller.tenant_id) as conn:
-        return _chart(await ledger.chart_of(conn, caller.tenant_id, entity_id))
-
-
-def _chart(numbers: Mapping[str, tuple[str, str]]) -> ChartView:
-    return ChartView(accounts={name: LedgerAccountView(number=number, label=label) for name, (number, label) in numbers.items()})
-
-
-@ROUTER.get("/ledger-export", response_class=Response, responses={200: {"content": {"text/csv": {}, "text/plain": {}}}})
-async def export(
-    request: Request,
-    caller: Reader,
-    entity_id: Annotated[UUID, Lax],
-    first: Date,
-    last: Date,
-    form: Annotated[Literal["fec", "csv"], Query(alias="format")] = "csv",
-    siren: Annotated[str | None, Query(max_length=9)] = None,
-) -> StreamingResponse:
-    """The sub-ledger's entries of an entity from `first` to `last`, both included, two lines each.
-
-    `fec`: France's fichier des écritures comptables (article A. 47 A-1 LPF), in euro, named by the SIREN where it is given.
-    """
-    if last < first:
-        raise Problem(422, "period-empty", "The period ends before it begins")
-    if siren is not None and not (_SIREN.fullmatch(siren) and luhn.is_valid(siren)):
-        raise Problem(422, "siren-invalid", "A SIREN has nine digits, the last of which checks the others")
-    async with database_of(request).transaction(caller.tenant_id) as conn:
-        unknown, currencies = await ledger.missing(conn, caller.tenant_id, entity_id, first, last)
-    if unknown:
-        raise Problem(
-            409, "ledger-without-number", "A ledger account has no number in the entity's chart", f"without one: {', '.join(unknown)}"
-        )
-    fec = form == "fec"
-    if fec and set(currencies) - {"EUR"}:
-        raise Problem(409, "ledger-not-in-euro", "A FEC is in euro, and entries of the period are not", "export them as csv")
-    name = f"{siren or 'SIREN'}FEC{last:%Y%m%d}.txt" if fec else f"ledger-{first}-{last}.csv"
-    media = "text/plain; charset=utf-8" if fec else "text/csv; charset=utf-8"
-    pieces = ledger.export(database_of(request), caller.tenant_id, entity_id, first, last, fec=fec)
-    return StreamingResponse(pieces, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'})

@@ -44,10 +44,15 @@ def implied(amount_minor: int, currency: str, other_minor: int, other: str) -> D
         return (Decimal(other_minor).scaleb(-exponent(other)) / units).quantize(Decimal("1e-10"))
 
 
+def valued(amount_minor: int, currency: str, rate: Decimal, other: str) -> int:
+    """What an amount is worth in minor units of another currency, however much that is."""
+    with localcontext(Context(prec=_PRECISION, rounding=ROUND_HALF_EVEN)):
+        return int((Decimal(amount_minor) * rate).scaleb(exponent(other) - exponent(currency)).to_integral_value())
+
+
 def worth(amount_minor: int, currency: str, rate: Decimal, other: str) -> int:
     """What an amount is worth in minor units of another currency. Raises ValueError for more than any amount may be."""
-    with localcontext(Context(prec=_PRECISION, rounding=ROUND_HALF_EVEN)):
-        value = int((Decimal(amount_minor) * rate).scaleb(exponent(other) - exponent(currency)).to_integral_value())
+    value = valued(amount_minor, currency, rate, other)
     if value > MAX_MINOR:
         raise ValueError("at this rate the amount is too large")
     return value

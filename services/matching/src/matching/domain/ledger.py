@@ -8,7 +8,11 @@ default numbers are those of the French general chart (PCG, règlement ANC 2014-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 
+from matching.domain.exchange import valued
+
+EURO = "EUR"
 CHART: Mapping[str, tuple[str, str]] = {
     "receivables": ("411000", "Clients"),
     "credit_notes": ("411000", "Clients"),
@@ -66,12 +70,15 @@ _LABELS = {
 
 
 class ChartError(ValueError):
-    """A ledger account that has no number: the text names it."""
+    """A ledger account that has no number, or a currency that has no rate: the text names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """An entry with what an accountant wants to see of its item, payment and customer. `amount_minor` is above zero."""
+    """An entry with what an accountant wants to see of its item, payment and customer. `amount_minor` is above zero.
+
+    `rate` is what a unit of its currency was worth in euro that day, where the accountant has said so.
+    """
 
     entry_id: int
     day: date
@@ -83,6 +90,16 @@ class Posting:
     customer_name: str | None
     document: str | None
     document_date: date | None
+    rate: Decimal | None = None
+
+    @property
+    def in_euro(self) -> int:
+        """Its amount in cents of a euro, rounded once for both sides. Raises ChartError where nobody says the rate."""
+        if self.currency == EURO:
+            return self.amount_minor
+        if self.rate is None:
+            raise ChartError(self.currency)
+        return valued(self.amount_minor, self.currency, self.rate, EURO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +127,9 @@ def text(posting: Posting) -> str:
     return f"{label} {posting.document}" if posting.document else label
 
 
-def lines(posting: Posting, chart: Mapping[str, tuple[str, str]]) -> Iterator[Line]:
-    """The debit line, then the credit line. Raises ChartError."""
-    for ledger, debit, credit in ((posting.debit, posting.amount_minor, 0), (posting.credit, 0, posting.amount_minor)):
+def lines(posting: Posting, chart: Mapping[str, tuple[str, str]], amount_minor: int) -> Iterator[Line]:
+    """The debit line, then the credit line, of an amount in the currency of the export. Raises ChartError."""
+    for ledger, debit, credit in ((posting.debit, amount_minor, 0), (posting.credit, 0, amount_minor)):
         if ledger not in chart:
             raise ChartError(ledger)
         number, label = chart[ledger]

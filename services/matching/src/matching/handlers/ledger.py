@@ -1,20 +1,24 @@
 """The sub-ledger's export: entries of an entity and a period as FEC (France) or CSV, streamed.
 
 FEC: the 18 columns of article A. 47 A-1, VII of the Livre des procédures fiscales, tab-separated, dates AAAAMMJJ, decimal
-comma, in euro; EcritureNum counts from 1 without a gap in chronological order, so a fiscal year is exported whole.
+comma, in euro; EcritureNum counts from 1 without a gap in chronological order, so a fiscal year is exported whole. An entry in
+another currency is valued at the accountant's rate of its day, once for both of its lines, and its own amount and currency stand in
+Montantdevise and Idevise. A rate holds from its day until the next one, for RATE_DAYS at most: nothing is valued at one that is older.
 """
 
 import csv
 import io
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from uuid import UUID
 
 from shared.db import Database, run, sql
 from shared.money import format_amount
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.ledger import CHART, SOURCE, Posting, journal, lines, text
+from matching.domain.ledger import CHART, EURO, SOURCE, Posting, journal, lines, text
 from matching.storage.rows import fetch
 
 FEC = (
@@ -54,10 +58,18 @@ CSV = (
 )
 SLICE = 1_000
 """Entries encoded at once."""
+RATE_DAYS = 31
+"""So that a rate a month is enough."""
 _PERIOD = "tenant_id = :tenant AND entity_id = :entity AND at >= :first AND at < :after AND debit <> :source AND credit <> :source"
+_DAY = "CAST(l.at AT TIME ZONE 'UTC' AS date)"
+_RATE = (
+    "(SELECT rate FROM ledger_rate r WHERE r.tenant_id = l.tenant_id AND r.entity_id = l.entity_id AND r.currency = l.currency "  # noqa: S608 - ours
+    f"AND r.first_day BETWEEN {_DAY} - {RATE_DAYS - 1} AND {_DAY} ORDER BY r.first_day DESC LIMIT 1)"
+)
 _QUERY = (
-    "SELECT l.entry_id, CAST(l.at AT TIME ZONE 'UTC' AS date) AS day, l.debit, l.credit, l.amount_minor, l.currency, c.customer_number, "  # noqa: S608 - ours
-    "n.name, coalesce(i.invoice_number, p.bank_reference, CAST(p.payment_id AS text)), coalesce(i.issue_date, p.booking_date) "
+    f"SELECT l.entry_id, {_DAY} AS day, l.debit, l.credit, l.amount_minor, l.currency, c.customer_number, "  # noqa: S608 - ours
+    "n.name, coalesce(i.invoice_number, p.bank_reference, CAST(p.payment_id AS text)), coalesce(i.issue_date, p.booking_date), "
+    f"CASE WHEN l.currency <> '{EURO}' THEN {_RATE} END "
     f"FROM (SELECT * FROM ledger_entry WHERE {_PERIOD}) l "
     "LEFT JOIN open_item i ON i.tenant_id = l.tenant_id AND i.item_id = l.item_id "
     "LEFT JOIN payment p ON p.tenant_id = l.tenant_id AND p.payment_id = l.payment_id "
@@ -92,16 +104,66 @@ async def set_chart(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, num
     )
 
 
-async def missing(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, first: date, last: date) -> tuple[list[str], list[str]]:
-    """What stands in the way of an export: ledger accounts without a number, and the currencies that are used."""
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What a unit of a currency is worth in euro from a day on, and who says so."""
+
+    currency: str
+    first_day: date
+    rate: Decimal
+    source: str
+
+
+async def rates_of(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, first: date, last: date) -> list[Rate]:
+    """The rates at which an entity values other currencies, of a period's days, the oldest first."""
     rows = await fetch(
         conn,
-        f"SELECT DISTINCT debit, credit, currency FROM ledger_entry WHERE {_PERIOD}",  # noqa: S608 - ours
+        "SELECT currency, first_day, rate, source FROM ledger_rate WHERE tenant_id = :tenant AND entity_id = :entity "
+        "AND first_day BETWEEN :first AND :last ORDER BY first_day, currency",
+        tenant=tenant_id,
+        entity=entity_id,
+        first=first,
+        last=last,
+    )
+    return [Rate(*row) for row in rows]
+
+
+async def set_rates(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, rates: Sequence[Rate]) -> None:
+    """Says what currencies are worth in euro; a rate of a currency and day that is there is replaced."""
+    await run(
+        conn,
+        "INSERT INTO ledger_rate (tenant_id, entity_id, currency, first_day, rate, source) SELECT :tenant, :entity, * FROM "
+        "unnest(CAST(:currencies AS text[]), CAST(:days AS date[]), CAST(:rates AS numeric[]), CAST(:sources AS text[])) "
+        "ON CONFLICT (tenant_id, entity_id, currency, first_day) DO UPDATE SET rate = EXCLUDED.rate, source = EXCLUDED.source",
+        tenant=tenant_id,
+        entity=entity_id,
+        currencies=[one.currency for one in rates],
+        days=[one.first_day for one in rates],
+        rates=[one.rate for one in rates],
+        sources=[one.source for one in rates],
+    )
+
+
+async def without_number(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, first: date, last: date) -> list[str]:
+    """The ledger accounts of a period's entries that have no number in the entity's chart."""
+    rows = await fetch(
+        conn,
+        f"SELECT DISTINCT debit, credit FROM ledger_entry WHERE {_PERIOD}",  # noqa: S608 - ours
         **_period(tenant_id, entity_id, first, last),
     )
     chart = await chart_of(conn, tenant_id, entity_id)
-    unknown = sorted({ledger for debit, credit, _ in rows for ledger in (debit, credit) if ledger not in chart})
-    return unknown, sorted({row[2] for row in rows})
+    return sorted({ledger for row in rows for ledger in row if ledger not in chart})
+
+
+async def without_rate(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, first: date, last: date) -> list[tuple[str, date]]:
+    """The currencies of a period's entries that have no rate in euro for each of their days, and the first such day."""
+    rows = await fetch(
+        conn,
+        f"SELECT currency, min(day) FROM (SELECT DISTINCT l.currency, {_DAY} AS day FROM ledger_entry l "  # noqa: S608 - ours
+        f"WHERE {_PERIOD} AND currency <> '{EURO}' AND {_RATE} IS NULL) d GROUP BY currency ORDER BY currency",
+        **_period(tenant_id, entity_id, first, last),
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 def _period(tenant_id: UUID, entity_id: UUID, first: date, last: date) -> dict[str, object]:
@@ -134,10 +196,7 @@ def _fec(posting: Posting, number: int, chart: Mapping[str, tuple[str, str]]) ->
     day = f"{posting.day:%Y%m%d}"
     document = posting.document or f"E{posting.entry_id}"
     dated = f"{posting.document_date or posting.day:%Y%m%d}"
-
-    def euro(minor: int) -> str:
-        return format_amount(minor, posting.currency).replace(".", ",")
-
+    own = ("", "") if posting.currency == EURO else (_decimal(posting.amount_minor, posting.currency), posting.currency)
     return [
         (
             code,
@@ -151,16 +210,19 @@ def _fec(posting: Posting, number: int, chart: Mapping[str, tuple[str, str]]) ->
             document,
             dated,
             text(posting),
-            euro(line.debit_minor),
-            euro(line.credit_minor),
+            _decimal(line.debit_minor, EURO),
+            _decimal(line.credit_minor, EURO),
             "",
             "",
             day,
-            "",
-            "",
+            *own,
         )
-        for line in lines(posting, chart)
+        for line in lines(posting, chart, posting.in_euro)
     ]
+
+
+def _decimal(minor: int, currency: str) -> str:
+    return format_amount(minor, currency).replace(".", ",")
 
 
 def _csv(posting: Posting, chart: Mapping[str, tuple[str, str]]) -> list[tuple[object, ...]]:
@@ -180,7 +242,7 @@ def _csv(posting: Posting, chart: Mapping[str, tuple[str, str]]) -> list[tuple[o
             format_amount(line.credit_minor, posting.currency),
             posting.currency,
         )
-        for line in lines(posting, chart)
+        for line in lines(posting, chart, posting.amount_minor)
     ]
 
 

@@ -249,6 +249,19 @@ LEDGER_ACCOUNT = Table(
 )
 """Numbers of an entity's own chart for ledger accounts; without a row the French general chart's."""
 
+LEDGER_RATE = Table(
+    "ledger_rate",
+    METADATA,
+    tenant(),
+    Column("entity_id", UUID, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    Column("first_day", Date, primary_key=True),
+    need("rate", Numeric(19, 10)),
+    need("source", Text),
+    CheckConstraint("rate > 0", name="ledger_rate_above_zero"),
+)
+"""What a unit of a currency is worth in euro from a day on, as an entity's accountant says: for exports in euro."""
+
 DECISION = Table(
     "decision",
     METADATA,

@@ -1,0 +1,220 @@
+"""The sub-ledger's export: balanced, complete, in the form and the currency that is asked for."""
+
+import csv
+import io
+import itertools
+from datetime import date
+from decimal import Decimal
+
+from matching.handlers.ledger import Rate, set_rates
+from shared.clock import machine_now
+from shared.ids import new_id
+
+_KEYS = itertools.count()
+
+
+async def post(client, path, body, key=None):
+    return await client.post(path, json=body, headers={"idempotency-key": key or f"g{next(_KEYS)}"})
+
+
+async def limit(client, make, tenant, amount):
+    await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/EUR", json={"limit_minor": amount})
+
+
+async def busy(world, tenant, make, client):
+    """A little of everything that moves the ledger."""
+    held = await world.account(tenant)
+    await limit(client, make, tenant, 100_000)
+    await world.feed(
+        make.invoice(tenant, "F-1", 100_000, reference="REF000001"),
+        make.invoice(tenant, "=F-2", 50_000),
+        make.invoice(tenant, "F-3", 20_000),
+        make.invoice(tenant, "A-1", 5_000, cls=make.Credit, credited_invoice_id=make.invoice_id(tenant, "F-3")),
+    )
+    await world.pay(held, 100_000, "REF000001", number=1)
+    payment = await world.pay(held, 60_000, number=2, debtor_name="Dupont", debtor_iban="DE89370400440532013000")
+    await world.match(tenant)
+    line = {"item_id": str(make.invoice_id(tenant, "=F-2")), "amount_minor": 49_000, "difference_minor": 1_000, "reason": "discount"}
+    assert (await post(client, f"/v1/payments/{payment}/allocations", {"lines": [line]})).status_code == 200
+    assert (
+        await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "too much", "amount_minor": 11_000})
+    ).status_code == 201
+    cash = {
+        "kind": "cash",
+        "entity_id": str(make.entity_id(tenant)),
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "currency": "EUR",
+        "value_date": "2026-03-02",
+        "proof": {"reference": "N-1"},
+        "lines": [{"item_id": str(make.invoice_id(tenant, "F-3")), "amount_minor": 10_000}],
+    }
+    assert (await post(client, "/v1/settlements", cash)).status_code == 201
+    written = {"item_id": str(make.invoice_id(tenant, "F-3")), "reason": "uncollectible"}
+    assert (await post(client, "/v1/write-offs", written)).status_code == 201
+    await world.holds()
+
+
+async def exported(client, make, tenant, **query):
+    params = {"entity_id": str(make.entity_id(tenant)), "first": "2026-01-01", "last": "2036-12-31", **query}
+    answer = await client.get("/v1/ledger-export", params=params)
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+async def test_the_fec_has_its_eighteen_columns_and_is_balanced_entry_by_entry(world, tenant, make, client):
+    await busy(world, tenant, make, client)
+    answer = await exported(client, make, tenant, format="fec", siren="732829320")
+    assert answer.headers["content-disposition"] == 'attachment; filename="732829320FEC20361231.txt"'
+    rows = [line.split("\t") for line in answer.content.decode().split("\r\n") if line]
+    assert rows[0] == [
+        *("JournalCode", "JournalLib", "EcritureNum", "EcritureDate", "CompteNum", "CompteLib", "CompAuxNum", "CompAuxLib", "PieceRef"),
+        *("PieceDate", "EcritureLib", "Debit", "Credit", "EcritureLet", "DateLet", "ValidDate", "Montantdevise", "Idevise"),
+    ]
+    assert {len(row) for row in rows} == {18}
+    entries = {}
+    for row in rows[1:]:
+        debit, credit = (Decimal(row[at].replace(",", ".")) for at in (11, 12))
+        entries.setdefault(int(row[2]), []).append(debit - credit)
+        assert row[3] == row[15] >= "20260302"
+        assert row[4][:3].isdigit()
+        assert row[8]
+    assert list(entries) == list(range(1, len(entries) + 1))
+    assert all(sum(sides) == 0 and len(sides) == 2 for sides in entries.values())
+    by_account = {}
+    for row in rows[1:]:
+        by_account[row[4]] = by_account.get(row[4], 0) + Decimal(row[11].replace(",", ".")) - Decimal(row[12].replace(",", "."))
+    assert by_account["512000"] == 1_600  # the bank: two payments, the refund is not booked yet
+    assert by_account["530000"] == 100
+    assert by_account["467000"] == -110
+    assert by_account["665000"] == 10
+    assert by_account["654000"] == 50
+    assert sum(by_account.values()) == 0
+
+
+async def test_the_csv_says_the_same_in_any_currency_and_is_no_formula(world, tenant, make, client):
+    await busy(world, tenant, make, client)
+    await world.feed(make.invoice(tenant, "K-1", 12_345, currency="KWD", reference="REFKWD001"))
+    held = await world.account(tenant, "GB33BUKB20201555555555", currency="KWD")
+    await world.pay(held, 12_345, "REFKWD001", number=9)
+    await world.match(tenant)
+    rows = list(csv.DictReader(io.StringIO((await exported(client, make, tenant)).content.decode())))
+    assert {row["debit"] for row in rows if row["currency"] == "KWD"} == {"12.345", "0.000"}
+    assert {row["document"] for row in rows if "F-2" in row["document"]} == {"'=F-2"}
+    for currency in ("EUR", "KWD"):
+        assert sum(Decimal(row["debit"]) - Decimal(row["credit"]) for row in rows if row["currency"] == currency) == 0
+    count = (await world.one(tenant, "SELECT count(*) FROM ledger_entry WHERE debit <> 'billed' AND credit <> 'billed'"))[0]
+    assert len(rows) == 2 * count
+    params = {"entity_id": str(make.entity_id(tenant)), "first": "2026-01-01", "last": "2036-12-31", "format": "fec"}
+    assert (await client.get("/v1/ledger-export", params={**params, "last": "2025-01-01"})).status_code == 422
+    assert (await client.get("/v1/ledger-export", params={**params, "siren": "732829321"})).status_code == 422
+    empty = await exported(client, make, tenant, first="2025-01-01", last="2025-12-31", format="fec")
+    assert empty.content.decode().count("\r\n") == 1
+
+
+async def test_an_entity_has_numbers_of_its_own_and_what_has_none_is_refused(world, tenant, make, client):
+    held = await world.account(tenant)
+    await limit(client, make, tenant, 10_000)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    payment = await world.pay(held, 900)
+    await world.match(tenant)
+    line = {"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": 900, "difference_minor": 100, "reason": "withheld"}
+    await post(client, f"/v1/payments/{payment}/allocations", {"lines": [line]})
+    params = {"entity_id": str(make.entity_id(tenant)), "first": "2026-01-01", "last": "2036-12-31"}
+    refused = await client.get("/v1/ledger-export", params=params)
+    assert (refused.status_code, refused.json()["detail"]) == (409, "without one: withheld")
+    path = f"/v1/ledger-accounts/{make.entity_id(tenant)}"
+    assert (await client.put(path, json={"accounts": {"nothing": {"number": "411", "label": "x"}}})).status_code == 422
+    body = {"accounts": {"withheld": {"number": "445800", "label": "Retenues"}, "bank": {"number": "512100", "label": "BNP"}}}
+    chart = (await client.put(path, json=body)).json()["accounts"]
+    assert (chart["bank"]["number"], chart["receivables"]["number"]) == ("512100", "411000")
+    rows = list(csv.DictReader(io.StringIO((await client.get("/v1/ledger-export", params=params)).content.decode())))
+    assert {row["account"] for row in rows} == {"512100", "471000", "411000", "445800"}
+    assert min(date.fromisoformat(row["date"]) for row in rows) == make.NOW.date()
+
+
+async def foreign(world, tenant, make, client):
+    """Dollars for a euro invoice at an agreed rate, dinars of three decimals and yen of none for invoices of their own."""
+    await limit(client, make, tenant, 100_000)
+    await world.feed(
+        make.invoice(tenant, "F-1", 100_000),
+        make.invoice(tenant, "K-1", 12_345, currency="KWD", reference="REFKWD001"),
+        make.invoice(tenant, "J-1", 15_001, currency="JPY", reference="REFJPY001"),
+    )
+    came = (("KWD", 12_345, "REFKWD001"), ("JPY", 15_001, "REFJPY001"), ("USD", 108_000, None))
+    for number, (currency, amount, reference) in enumerate(came):
+        held = await world.account(tenant, f"FR76{number:023d}", currency=currency)
+        payment = await world.pay(held, amount, reference, number=number)
+    await world.match(tenant)
+    exchange = {"item_amount_minor": 100_000, "rate": "0.9245", "rate_source": "ecb"}
+    line = {"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": 108_000, "exchange": exchange}
+    assert (await post(client, f"/v1/payments/{payment}/allocations", {"lines": [line]})).status_code == 200
+
+
+def rate(currency, first_day, value, source="ecb"):
+    return {"currency": currency, "first_day": first_day, "rate": value, "source": source}
+
+
+async def test_a_fec_values_other_currencies_at_the_accountants_rates_and_refuses_what_has_none(world, tenant, make, client):
+    """LPF, article A. 47 A-1, VII: Montantdevise and Idevise are filled where an entry is in another currency, else left blank."""
+    await foreign(world, tenant, make, client)
+    params = {"entity_id": str(make.entity_id(tenant)), "first": "2026-01-01", "last": "2036-12-31", "format": "fec"}
+    path = f"/v1/ledger-rates/{make.entity_id(tenant)}"
+    refused = await client.get("/v1/ledger-export", params=params)
+    assert (refused.status_code, refused.json()["code"]) == (409, "ledger-without-rate")
+    assert all(f"{currency} on 2026-03-02" in refused.json()["detail"] for currency in ("JPY", "KWD", "USD"))
+    today = machine_now().date().isoformat()  # the day of what was done by hand
+    given = [rate("USD", "2026-03-02", "0.925"), rate("USD", today, "0.93"), rate("JPY", "2026-01-30", "0.0061")]
+    given += [rate("KWD", "2026-03-01", "3.0"), rate("KWD", "2026-03-03", "9")]
+    assert (await client.put(path, json={"rates": given})).status_code == 200
+    late = await client.get("/v1/ledger-export", params=params)
+    assert late.json()["detail"].startswith("without one: JPY on 2026-03-02;"), late.text  # the rate is of 31 days before: too old
+    assert (await client.put(path, json={"rates": [rate("JPY", "2026-01-31", "0.0061")]})).status_code == 200
+    stored = (await client.get(path, params={"first": "2026-03-01", "last": "2026-03-02"})).json()["rates"]
+    assert stored == [rate("KWD", "2026-03-01", "3"), rate("USD", "2026-03-02", "0.925")]
+    answer = await client.get("/v1/ledger-export", params=params)
+    assert answer.status_code == 200, answer.text
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode()), delimiter="\t"))
+    entries = {}
+    for row in rows:
+        debit, credit = (Decimal(row[name].replace(",", ".")) for name in ("Debit", "Credit"))
+        entries.setdefault(row["EcritureNum"], []).append(debit - credit)
+    assert all(len(parts) == 2 and sum(parts) == 0 for parts in entries.values())
+    told = {(r["CompteNum"], r["Debit"], r["Credit"], r["Montantdevise"], r["Idevise"]) for r in rows}
+    assert {
+        ("512000", "37,04", "0,00", "12,345", "KWD"),  # 37.035, half to even
+        ("512000", "91,51", "0,00", "15001", "JPY"),  # 91.5061
+        ("512000", "999,00", "0,00", "1080,00", "USD"),
+        ("580000", "0,00", "1004,40", "1080,00", "USD"),
+        ("411000", "0,00", "1000,00", "", ""),
+        ("666000", "1,54", "0,00", "", ""),
+    } <= told
+    plain = await client.get("/v1/ledger-export", params={**params, "format": "csv"})
+    assert {row["currency"] for row in csv.DictReader(io.StringIO(plain.content.decode()))} == {"EUR", "USD", "KWD", "JPY"}
+
+
+async def test_what_is_no_rate_is_refused_with_its_place(tenant, make, client, second):
+    path = f"/v1/ledger-rates/{make.entity_id(tenant)}"
+    one = rate("USD", "2026-03-02", "0.925")
+    for wrong, place in (
+        ([rate("EUR", "2026-03-02", "1")], "/rates/0"),
+        ([one, rate("JPY", "2026-03-02", "0.0000000000")], "/rates/1"),
+        ([one, one], "/rates/1"),
+        ([rate("USD", "2026-03-02", "-1")], "/rates/0/rate"),
+        ([rate("USD", "2026-02-30", "1")], "/rates/0/first_day"),
+        ([rate("XXX", "2026-03-02", "1")], "/rates/0/currency"),
+        ([], "/rates"),
+    ):
+        answer = await client.put(path, json={"rates": wrong})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, place), answer.text
+    assert (await second.put(path, json={"rates": [one]})).status_code == 403  # whoever sets rates needs bank:write
+    assert (await client.get(path, params={"first": "0001-01-01", "last": "9999-12-31"})).json() == {"rates": []}
+
+
+async def test_another_tenants_rates_value_nothing(world, tenant, make, client):
+    await foreign(world, tenant, make, client)
+    rates = [rate(currency, "2026-03-01", "1") for currency in ("USD", "JPY", "KWD")]
+    async with world.database.transaction(other := new_id()) as conn:
+        day = date(2026, 3, 1)
+        await set_rates(conn, other, make.entity_id(tenant), [Rate(one["currency"], day, Decimal(1), "ecb") for one in rates])
+    params = {"entity_id": str(make.entity_id(tenant)), "first": "2026-01-01", "last": "2036-12-31", "format": "fec"}
+    assert (await client.get("/v1/ledger-export", params=params)).status_code == 409
