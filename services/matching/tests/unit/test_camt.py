@@ -54,6 +54,35 @@ def test_versions_are_read_alike(version):
     assert [(key, one.kind) for key, one in numbered(one for e in entries for one in e.transactions)] == [("ref:R1|1000EUR", "payment")]
 
 
+GIRO = "<BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>RCDT</Cd><SubFmlyCd>VCOM</SubFmlyCd></Fmly></Domn></BkTxCd>"
+NOBODY = "<NtryDtls><TxDtls><Refs><AcctSvcrRef>R1</AcctSvcrRef></Refs>{more}</TxDtls></NtryDtls>"
+
+
+@pytest.mark.parametrize(
+    ("code", "detail", "text", "kind"),
+    [
+        (GIRO, "", "SAMMELGUTSCHRIFT ESR", "total"),
+        (GIRO, "", "", "total"),
+        ("", "", "Sammelgutschrift f\u00fcr Konto CH77", "total"),
+        ("", "", "GUTSCHRIFT VON FREMDBANK", "payment"),
+        (GIRO, "<RltdPties><Dbtr><Nm>Meier AG</Nm></Dbtr></RltdPties>", "SAMMELGUTSCHRIFT ESR", "payment"),
+        (GIRO, "<RmtInf><Ustrd>Rechnung 7</Ustrd></RmtInf>", "", "payment"),
+    ],
+)
+def test_a_collective_credit_is_a_total_though_one_detail_repeats_it(code, detail, text, kind):
+    said = code + NOBODY.format(more=detail) + f"<AddtlNtryInf>{text}</AddtlNtryInf>"
+    ((statement, entries),) = parse(document(entry(details=said)))
+    (one,) = entries[0].transactions
+    assert (statement.verdict(), one.kind, one.entry_reference) == (None, kind, "R1")
+
+
+def test_how_a_slip_was_read_is_no_text_of_the_payer():
+    said = "".join(f"<AddtlRmtInf>{text}</AddtlRmtInf>" for text in ("Rechnung 7", "?REJECT?0", "?ERROR?000"))
+    more = f"<RmtInf><Strd>{said}</Strd></RmtInf>"
+    ((_, entries),) = parse(document(entry(details=NOBODY.format(more=more))))
+    assert entries[0].transactions[0].remittance == ["Rechnung 7"]
+
+
 def test_a_batch_without_its_details_is_a_total():
     ((_, entries),) = parse(document(entry(details="<NtryDtls><Btch><NbOfTxs>3</NbOfTxs></Btch></NtryDtls>")))
     assert [one.kind for one in entries[0].transactions] == ["total"]

@@ -126,3 +126,17 @@ def test_a_line_that_is_longer_than_any_that_was_wrapped_ends_where_it_ends():
 def test_a_closing_balance_without_a_currency_is_in_that_of_the_opening_one():
     statement, _ = parsed(f"{CREDIT}NTRFNONREF", closing=":62F:C2603021234,56")
     assert (statement.closing_minor, statement.verdict()) == (123_456, None)
+
+
+def test_a_polish_account_number_is_the_iban_that_it_is():
+    note = ":86:020<00Przelew<20FAKTURA 7<300902101<310000999999874157<32FIRMA SP. Z O.O.<3821109011020000999999874157<61KOD 8<66DWMC"
+    one = transaction(f"{CREDIT}NTRF20070126//562700", note, account="PL52106000760000321000055801")
+    assert (one.counterparty_iban, one.counterparty_name) == ("PL21109011020000999999874157", "FIRMA SP. Z O.O.")
+    assert one.remittance == ["FAKTURA 7", "KOD 8"]
+    wrong = transaction(f"{CREDIT}NTRF20070126//562700", note.replace("<382", "<383"))
+    assert wrong.counterparty_iban == "31109011020000999999874157"
+
+
+def test_what_only_looks_like_an_iban_is_a_reference():
+    one = transaction(f"{CREDIT}NMSCNONREF\r\nFT148090898341           FOREIGN E")
+    assert (one.counterparty_iban, one.remittance) == (None, ["FT148090898341 FOREIGN E"])

@@ -1,5 +1,6 @@
 """Entries of camt messages and the transactions in them: what `camt` does with each Ntry."""
 
+import re
 from datetime import date
 from functools import lru_cache
 
@@ -33,6 +34,12 @@ _PARTIES = {
 }
 """Where a party's name stands, and its account: the first that is there."""
 _CODES = ("BkTxCd/Domn/Cd", "BkTxCd/Domn/Fmly/Cd", "BkTxCd/Domn/Fmly/SubFmlyCd", "BkTxCd/Prtry/Cd")
+_GIRO = "VCOM"
+"""Sub-family "credit transfer with agreed commercial information": slips of a giro, which banks book by the day in one sum."""
+_COLLECTIVE = "SAMMEL"
+"""How German-speaking banks begin what they call a collective booking."""
+_FLAG = re.compile(r"\?(?:REJECT|ERROR)\?[0-9]{1,3}", re.ASCII)
+"""Swiss Payment Standards: how a slip was read, beside the payer's text."""
 _REFUND = "REFU"
 """ExternalPurpose1Code: "Transaction is the payment of a refund"."""
 
@@ -58,7 +65,11 @@ def _readable_entry(node: Node, made: date | None, statement: Statement) -> Entr
     entry.batch = (stated_details or 0) > 1 or len(details) > 1
     if not several:
         detail = details[0] if details else None
-        entry.transactions = [common.transaction(detail, signed, single=True)]
+        one = common.transaction(detail, signed, single=True)
+        entry.transactions = [one]
+        if one.kind == "payment" and _sums_up(node, one):
+            one.kind = "total"
+            entry.remarks.append("a collective credit whose only detail names nobody: a total")
         if detail is not None and _detail_amount(detail, currency, credit=signed >= 0) not in {None, signed}:
             entry.remarks.append("its detail states another amount than the entry")
         return entry
@@ -88,6 +99,17 @@ def _readable_entry(node: Node, made: date | None, statement: Statement) -> Entr
     if stated_details not in {None, len(details)}:
         entry.remarks.append(f"a batch of {stated_details} with {len(details)} details: a total")
     return entry
+
+
+def _sums_up(entry: Node, one: Transaction) -> bool:
+    """Whether a credit stands for several that a notification tells of, though nothing counts them.
+
+    So Swiss banks book giro slips (PostFinance, camt.053): one detail that repeats the entry's own reference and names nobody.
+    """
+    said = entry.text("AddtlNtryInf") or ""
+    collective = _GIRO in (one.transaction_code or "").split("-") or said.upper().startswith(_COLLECTIVE)
+    named = one.counterparty_name or one.counterparty_iban or one.end_to_end_id or one.transaction_id or one.references
+    return collective and not named and one.bank_reference == one.entry_reference and one.remittance in ([], [" ".join(said.split())])
 
 
 def _stated_details(entry: Node) -> int | None:
@@ -228,14 +250,18 @@ def _remittance(detail: Node) -> tuple[list[Reference], list[str]]:
     parts = detail.elements("RmtInf/Strd")
     if len(parts) == 1 and len(detail.elements("RmtInf/Strd/CdtrRefInf")) <= 1:  # nearly always: the first of each is all there is
         references += _reference(detail, "RmtInf/Strd/CdtrRefInf/")
-        lines += detail.texts("RmtInf/Strd/RfrdDocInf/Nb") + detail.texts("RmtInf/Strd/AddtlRmtInf")
+        lines += detail.texts("RmtInf/Strd/RfrdDocInf/Nb") + _without_flags(detail.texts("RmtInf/Strd/AddtlRmtInf"))
     else:
         for part in map(Node, parts):
             references += [one for found in part.all("CdtrRefInf") for one in _reference(found, "")]
-            lines += part.texts("RfrdDocInf/Nb") + part.texts("AddtlRmtInf")
+            lines += part.texts("RfrdDocInf/Nb") + _without_flags(part.texts("AddtlRmtInf"))
     if not references and (belgian := schemes.ogm_in(" ".join(lines))):
         references.append(belgian)
     return references, lines
+
+
+def _without_flags(lines: list[str]) -> list[str]:
+    return [line for line in lines if not _FLAG.fullmatch(line)]
 
 
 def _reference(element: Node, at: str) -> list[Reference]:

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from matching.bankfiles import texts
 from matching.bankfiles.amounts import day_of, minor_of
 from matching.bankfiles.errors import BankFileError
-from matching.bankfiles.mt940_details import BARE_ACCOUNT, IBAN, describe
+from matching.bankfiles.mt940_details import BARE_ACCOUNT, describe, is_iban
 from matching.domain.statements import Entry, Item, Statement, Transaction
 
 _TAG = re.compile(r":([0-9]{2}[A-Z]|20|21|25|28|61|64|65|86|13|NS) ?:", re.ASCII | re.IGNORECASE)
@@ -214,7 +214,7 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
     credit = mark in {"C", "RD", "EC"}
     kind, customer, bank, supplement = _references(rest)
     repeated = bool(notes) and notes[0].lstrip().startswith(customer)
-    if IBAN.fullmatch(customer) or (BARE_ACCOUNT.fullmatch(customer) and (supplement or repeated)):
+    if is_iban(customer) or (BARE_ACCOUNT.fullmatch(customer) and (supplement or repeated)):
         customer, supplement, more = "", "", [customer, supplement, *more]  # Dutch banks put the other's account and name here
     words = " ".join(one for one in (customer, bank) if _is_text(one))
     customer, bank = ("" if _is_text(given) or given in _NOT_GIVEN else given for given in (customer, bank))

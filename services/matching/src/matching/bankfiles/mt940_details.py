@@ -13,6 +13,9 @@ import re
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
+from stdnum import iban as iban_numbers
+from stdnum import numdb
+
 from matching.bankfiles import schemes
 from matching.bankfiles.amounts import minor_of
 from matching.bankfiles.errors import BankFileError
@@ -26,8 +29,8 @@ CHUNK = 60
 """The same where a bank cuts a coded text in pieces: some count the tag in (61 are left for the first line), some are a little short."""
 FIELD = 27
 """Characters of a full German text or name field: a shorter one lost the space it ended with, or ends a line."""
-_CODED = re.compile(r"\s*([0-9]{3})?([?>~^@|*$%#&!<\\])(?=(?:00|10|2[0-9]|3[0-9]|6[0-5]))", re.ASCII)
-_FIELDS = "(00|10|2[0-9]|3[0-9]|6[0-5]|7[0-9])"
+_CODED = re.compile(r"\s*([0-9]{3})?([?>~^@|*$%#&!<\\])(?=(?:00|10|2[0-9]|3[0-9]|6[0-9]))", re.ASCII)
+_FIELDS = "(00|10|2[0-9]|3[0-9]|6[0-9]|7[0-9])"
 _KEYS = (
     "TRTP|IBAN|BIC|NAME|REMI|EREF|MARF|CSID|ORDP|BENM|ADDR|ISDT|CNTP|PURP|ULTD|ULTC|ULTB|RTRN|PREF|KREF|CREF|SVCL|TRCD|OCMT|EXCH|CHGS|"
     "IREF|ACCW|OGB|CHRG|BUSP|GSID|NRTX|PIND|RTYP|ORGR|UDTR|UCRD|RETN|BBAN"
@@ -50,9 +53,12 @@ BARE_ACCOUNT = re.compile(r"[P0-9][0-9]{8,9}", re.ASCII)
 _REFERENCES = frozenset({"EREF", "KREF", "MREF", "CRED", "DEBT", "RREF"})
 REFERENCE_MAX = 35
 """Characters of a SEPA reference: a field that comes after so many belongs to no reference any more."""
+NRB = 26
+"""Digits of a Polish account number: an IBAN without its country. Polish banks give the whole in ?38, its end in ?31."""
 ACCOUNT_MIN = 8
 """Digits of an account number that is not like another by chance."""
-IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}", re.ASCII)
+_IBAN = re.compile(r"([A-Z]{2})[0-9]{2}[A-Z0-9]{11,30}", re.ASCII)
+_COUNTRIES = numdb.get("iban")
 _MONEY = re.compile(r"([A-Z]{3})\s*([0-9]+(?:[.,][0-9]*)?)", re.ASCII)
 _REASONS = re.compile(
     r"\b(A[CGM][0-9]{2}|BE0[0-9]|CNOR|CURR|CUST|DNOR|DT01|DUPL|ED05|FF0[0-9]|FOCR|M[DS]0[0-9]|NARR|RC01|RR0[0-9]|SL0[0-9]|TM01)\b"
@@ -71,6 +77,12 @@ _RETURN_WORDS = re.compile(
     r"RETURNED (?:ITEM|DIRECT DEBIT)|REJET DE PRELEVEMENT",
     re.IGNORECASE,
 )
+
+
+def is_iban(text: str) -> bool:
+    """Whether a text has the form of an IBAN, of a country that has any; its check digits may be wrong."""
+    found = _IBAN.fullmatch(text)
+    return found is not None and bool(_COUNTRIES.info(found[1])[0][1])
 
 
 def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str], own: str = "") -> None:
@@ -97,7 +109,7 @@ def _supplement(one: Transaction, supplement: Sequence[str]) -> None:
     for part in supplement:
         text = " ".join(part.split())
         account = text.replace(" ", "").upper()
-        if IBAN.fullmatch(account) or BARE_ACCOUNT.fullmatch(account):
+        if is_iban(account) or BARE_ACCOUNT.fullmatch(account):
             if account.strip("0P"):
                 one.counterparty_iban = one.counterparty_iban or account
                 behind_account = True
@@ -153,12 +165,12 @@ def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str |
     if "29" in fields:  # all ten are full: the text goes on
         purpose, more = [*purpose, *more], []
     one.counterparty_name = " ".join("".join(_spaced([fields.get("32", ""), fields.get("33", "")])).split()) or None
-    account = "".join(fields.get("31", "").split()).upper()
+    account, whole = _account(fields.get("31", "")), _account(fields.get("38", ""))
     if len(account) >= ACCOUNT_MIN and own.endswith(account):  # Triodos has our own account there, and the other's in the text
         account = ""
-        if len(purpose) > 1 and _BIC.fullmatch(purpose[0].strip()) and IBAN.fullmatch(purpose[1].strip()):
+        if len(purpose) > 1 and _BIC.fullmatch(purpose[0].strip()) and _IBAN.fullmatch(purpose[1].strip()):
             account, purpose = purpose[1].strip(), purpose[2:]
-    one.counterparty_iban = (account or "".join(fields.get("38", "").split()).upper()) or None
+    one.counterparty_iban = (whole if not account or whole.endswith(account) else account) or None
     if _SEPA.search("".join(purpose)):
         _sepa(one, purpose)
     else:
@@ -170,6 +182,12 @@ def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str |
     if business:
         one.transaction_code = f"{one.transaction_code}+{business}" if one.transaction_code else business
     return business
+
+
+def _account(text: str) -> str:
+    """An account number without spaces; a Polish one as the IBAN that it is."""
+    number = "".join(text.split()).upper()
+    return f"PL{number}" if len(number) == NRB and iban_numbers.is_valid(f"PL{number}") else number
 
 
 def _spaced(fields: Sequence[str]) -> list[str]:
@@ -299,7 +317,7 @@ def _plain(one: Transaction, notes: Sequence[str]) -> None:
     head, *parts = _LABELS.split(joined)
     labelled = dict(zip(parts[::2], parts[1::2], strict=True))
     account = "".join((labelled.get("IBAN") or labelled.get("REK") or "").split()[:1]).split("/")[0].upper()
-    if IBAN.fullmatch(account):
+    if is_iban(account):
         one.counterparty_iban = account
     one.counterparty_name = _clean(labelled.get("NAAM") or labelled.get("NAME"))
     one.end_to_end_id = one.end_to_end_id or _clean(labelled.get("KENMERK"))
