@@ -53,7 +53,7 @@ def test_one_day_is_read_alike_from_every_format_and_wrapping(name, wrapping):
     assert [one.bank_reference for one in found] == ["BANK-1", "BANK-2", "BANK-3"]
     assert "F-1001" in " ".join(found[0].remittance)
     assert "F-1002" in " ".join(found[1].remittance)
-    assert [one.kind for one in found] == ["payment", "payment", "other" if name == "cfonb120" else "fee"]
+    assert [one.kind for one in found] == ["payment", "payment", "fee"]
     if name != "ofx":  # it has no end-to-end reference
         assert [one.end_to_end_id for one in found[:2]] == ["E2E-1", "E2E-2"]
     if name not in {"mt942", "ofx"}:

@@ -20,13 +20,15 @@ _START = re.compile(r"(01|02|03|16|49|88|98|99),", re.ASCII)
 _NEXT = re.compile(r"/\s+(?=(?:01|02|03|16|49|88|98|99),)", re.ASCII)
 _NUMBER = re.compile(r"([+-]?)([0-9]*)", re.ASCII)
 _OPENING, _CLOSING = "010", "015"
-_CREDIT, _DEBIT = frozenset((*range(100, 400), *range(920, 960))), frozenset((*range(400, 700), *range(960, 1000)))
-"""Money in and money out; the last forty of each are a bank's own."""
-_FEES = frozenset({"698"})
-"""Miscellaneous fees."""
-_RETURNS = frozenset({"555", "557"})
-"""Deposited item returned, individual ACH return item."""
-_REVERSALS = frozenset({"252", "256", "552", "556"})
+_CREDIT = frozenset((*range(100, 400), 706, 708, *range(720, 729), *range(920, 960)))
+_DEBIT = frozenset((*range(400, 700), 760, *range(960, 1000)))
+"""Money in and money out, those of loans (7nn) among them; the last forty of each are a bank's own."""
+_FEES = frozenset({"564", "567", "661", "698"})
+"""Overdraft, return item, account analysis, miscellaneous fees."""
+_RETURNS = frozenset({"123", "255", "257", "261", "266", "423", "468", "555", "557", "566"})
+"""Returned cheques, deposited items, ACH items and other items, rejected credits: money in that is none of a debtor's, and money out."""
+_REVERSALS = frozenset({"252", "258", "395", "552", "558", "694"})
+"""Reversals of debits, credits, ACH items, cheques, deposits."""
 _DEFAULT = "USD"
 """The specification's currency where none is stated."""
 MAX_TEXT = 20_000
@@ -129,7 +131,7 @@ def _pieces(text: str, fields: int) -> list[str]:
         if len(found) < fields:
             found += piece.split(",")
         else:
-            found[-1] = f"{found[-1].strip()} {piece.strip()}"
+            found[-1] = f"{found[-1].rstrip()} {piece.strip()}"
     return found
 
 

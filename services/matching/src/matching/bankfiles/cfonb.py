@@ -1,6 +1,8 @@
 """Reads CFONB 120, the French account statement: records of 120 characters.
 
-Source: CFONB, "Releve de compte sur support informatique" (July 2004) and its additions on record 05 (2007).
+Source: CFONB, "Releve de compte sur support informatique" (July 2004) and its additions on record 05 (2007); what an interbank
+operation code means: CFONB, "Codes operations interbancaires", as silarhi/cfonb-parser lists them with their SWIFT types
+(specs/error_codes.csv; SWIFT's COM is a commission, RTI a returned item).
 Record 01 old balance, 04 movement, 05 complement of the movement (a qualifier and 70 characters), 07 new balance. The last character of
 an amount carries a digit and the sign: { and A to I are 0 to 9 credit, } and J to R are 0 to 9 debit.
 """
@@ -21,6 +23,10 @@ WIDTH = 120
 _PLUS, _MINUS = "{ABCDEFGHI", "}JKLMNOPQR"
 _FRENCH = {"\u00e9": "{", "\u00e8": "}"}
 """The French national character set (ISO 646-FR) has these letters where others have braces, and converters keep them."""
+_FEES = frozenset({"62", "64", "65", "66", "88"})
+"""Operation codes of commissions (SWIFT type COM); interest (61, 70) and taxes (67) are none."""
+_RETURNS = frozenset({"03", "10", "12", "26", "27", "33", "34", "38", "98", "A3", "A4", "B3", "B4", "C3", "C4", "C5"})
+"""Of what went back: cheques, bills, cards, transfers, direct debits unpaid or refused, instant transfers recalled (C3, C4, C5)."""
 _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOT PROVIDED", "NONREF"})
 _LETTERS = {letter: str(at % 9 + 1) for at, letter in enumerate("ABCDEFGHIJKLMNOPQR")} | {
     letter: str(at + 2) for at, letter in enumerate("STUVWXYZ")
@@ -137,9 +143,11 @@ def _complement(one: Transaction, qualifier: str, text: str) -> None:
     value = " ".join(text.split())
     if not value:
         return
-    if qualifier == "NPY" or (qualifier in {"NBE", "NPO", "NBU"} and not one.counterparty_name):
+    back = one.return_reason is not None or one.transaction_code in _RETURNS
+    theirs = "PY" if one.credit != back else "BE"  # of a debit that is no return, the other is who is paid
+    if qualifier in {"NPY", "NBE", "NPO", "NBU"} and (qualifier == f"N{theirs}" or not one.counterparty_name):
         one.counterparty_name = value
-    elif qualifier in {"CPY", "CBE"}:
+    elif qualifier in {"CPY", "CBE"} and (qualifier == f"C{theirs}" or not one.counterparty_iban):
         one.counterparty_iban = value.replace(" ", "").upper()
     elif qualifier == "RCN":
         reference = " ".join(text[:35].split())
@@ -155,7 +163,19 @@ def _complement(one: Transaction, qualifier: str, text: str) -> None:
             one.references.append(known)
     elif qualifier in {"MMO", "FEE"}:
         _money(one, text, charge=qualifier == "FEE")
-    elif qualifier not in {"IPY", "IBE", "IPO", "IBU", "NBE", "NPO", "NBU", "PDO"}:  # LIB, LCC, LC2, LC3 and the bank's own
+    elif qualifier not in {
+        "CPY",
+        "CBE",
+        "IPY",
+        "IBE",
+        "IPO",
+        "IBU",
+        "NPY",
+        "NBE",
+        "NPO",
+        "NBU",
+        "PDO",
+    }:  # LIB, LCC, LC2, LC3 and the bank's own
         one.remittance.append(value)
 
 
@@ -178,12 +198,16 @@ def _flush(now: _Open) -> Iterator[Item]:
         return
     (entry, one), now.movement = now.movement, None
     one.entry_reference = one.bank_reference
+    if one.transaction_code in _RETURNS:
+        one.return_reason = one.return_reason or "unknown"
     if not one.amount_minor:
         one.kind = "other"
     elif one.credit:
         one.kind = "other" if one.return_reason else "payment"
+    elif one.return_reason:
+        one.kind = "return"
     else:
-        one.kind = "return" if one.return_reason else "other"
+        one.kind = "fee" if one.transaction_code in _FEES else "other"
     yield now.statement, now.statement.add(entry)
 
 
