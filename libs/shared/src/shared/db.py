@@ -12,11 +12,15 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import Row, TextClause, event, text
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.clock import machine_now
 
+_DIALECT = dialect()  # type: ignore[no-untyped-call]
 SERVER_SETTINGS = {
     "jit": "off",
     "lock_timeout": "10s",
@@ -28,6 +32,7 @@ SERVER_SETTINGS = {
 
 PUBLISHED = "encours.published"
 """Set in a connection's `info` by whoever puts rows into the outbox."""
+_DATABASE = "encours.database"
 
 
 def async_url(url: str) -> str:
@@ -46,9 +51,41 @@ async def fetch(conn: AsyncConnection, statement: str, /, **values: Any) -> Sequ
     return (await conn.execute(sql(statement), values)).fetchall()
 
 
+@cache
+def _for_driver(statement: str) -> tuple[str, list[str]]:
+    """A statement as the driver takes it, and the names of its parameters in their order."""
+    compiled = sql(statement).compile(dialect=_DIALECT)
+    return str(compiled), list(compiled.positiontup or ())
+
+
+class _RefusedError(Exception):
+    """What a driver's error is to `shared.failures` and `shared.web.problems`: its code, with the error itself as its cause."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(type(error).__name__)
+        self.sqlstate: str | None = getattr(error, "sqlstate", None)
+        self.__cause__ = error
+
+
 async def records(conn: AsyncConnection, statement: str, /, **values: Any) -> Sequence[Any]:
-    """`fetch` with the driver's own rows, whose values have places and no attributes: for a batch of rows that become objects at once."""
-    return (await conn.execute(sql(statement), values)).cursor.fetchall()
+    """Executes one statement by the driver itself, for less than half of what `fetch` and `run` take: where each statement counts.
+
+    The rows are the driver's own, whose values have places and no attributes. The server takes each parameter's type from its place in
+    the statement, so cast what has none there. Needs a transaction that has begun (`Database.transaction`); raises what `fetch` raises.
+    """
+    driver = (await conn.get_raw_connection()).driver_connection
+    if driver is None or not driver.is_in_transaction():
+        raise RuntimeError("records are read within a transaction")
+    if (database := conn.info.get(_DATABASE)) is not None:
+        database.statements += 1
+    text_, names = _for_driver(statement)
+    try:
+        return await driver.fetch(text_, *[values[name] for name in names])  # type: ignore[no-any-return] # the driver has no types
+    except asyncpg.InterfaceError as error:
+        raise InterfaceError(None, None, _RefusedError(error), hide_parameters=True) from error
+    except asyncpg.PostgresError as error:
+        refused = _RefusedError(error)
+        raise DBAPIError(None, None, refused, hide_parameters=True, connection_invalidated=driver.is_closed()) from error
 
 
 async def run(conn: AsyncConnection, statement: str, /, **values: Any) -> int:
@@ -99,6 +136,7 @@ class Database:
         """One transaction in the scope of some tenants; it commits at its end and rolls back on any exception."""
         async with self.engine.begin() as conn:
             conn.info.pop(PUBLISHED, None)
+            conn.info[_DATABASE] = self
             await conn.execute(sql("SELECT set_config('app.tenants', :scope, true)"), {"scope": _array(tenants)})
             if unseen := [tenant for tenant in dict.fromkeys(tenants) if tenant not in self._seen]:
                 await conn.execute(

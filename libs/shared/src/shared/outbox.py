@@ -32,7 +32,7 @@ from contracts.envelope import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import machine_now
-from shared.db import PUBLISHED, fetch, run
+from shared.db import PUBLISHED, fetch, records
 from shared.telemetry import traceparent
 
 _MARK = "\n"
@@ -221,9 +221,9 @@ async def insert(conn: AsyncConnection, prepared: Prepared) -> None:
     if not prepared.names:
         return
     # one text a column, split by the server: JSON holds no raw control character, and a driver's arrays cost more than all this
-    await run(
+    await records(
         conn,
-        "INSERT INTO outbox (topic, key, envelope, value, created_at) SELECT topic, key, envelope, value, :now "
+        "INSERT INTO outbox (topic, key, envelope, value, created_at) SELECT topic, key, envelope, value, CAST(:now AS timestamptz) "
         "FROM ROWS FROM (string_to_table(:names, :mark), string_to_table(:keys, :mark), string_to_table(:envelopes, :mark), "
         "string_to_table(:values, :mark, :nothing)) WITH ORDINALITY AS t(topic, key, envelope, value, ord) ORDER BY ord",
         mark=_MARK,

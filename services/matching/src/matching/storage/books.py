@@ -55,7 +55,7 @@ async def by_key(conn: AsyncConnection) -> Open:
 
     A batch's statements join a thousand keys with large tables; a plan made while those were small would read them whole.
     """
-    rows = await fetch(
+    rows = await records(
         conn,
         "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
         "set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), "
@@ -91,7 +91,7 @@ async def lock(
     """
     books = Books()
     if new_accounts:
-        await run(
+        await records(
             conn,
             "INSERT INTO account_balance (tenant_id, account_id, version, entity_id, customer_id, currency) "
             "SELECT DISTINCT tenant, account, 0, entity, customer, currency FROM unnest(CAST(:tenants AS uuid[]), "
@@ -226,7 +226,7 @@ WITH p AS (
     refunded_minor = t.refunded, refund_pending_minor = t.refund_pending,
     status = t.status, payer_customer_id = t.payer, account_id = t.account, rule = t.rule, unapplied_reason = t.reason,
     return_reason = t.return, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
-    next_look_at = CASE WHEN :keep_looks THEN payment.next_look_at ELSE t.next END, confirmation = t.confirmation
+    next_look_at = CASE WHEN CAST(:keep_looks AS bool) THEN payment.next_look_at ELSE t.next END, confirmation = t.confirmation
   FROM {_rows("p", _P, "candidates", "return")} WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id
 ), i AS (
   UPDATE open_item SET version = t.version, original_minor = t.original, open_minor = t.open, cash_minor = t.cash,
@@ -241,11 +241,11 @@ WITH p AS (
   INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule, diff_minor, diff_reason) SELECT t.* FROM {_rows("a", _A)}
 ), d AS (
   INSERT INTO decision (tenant_id, payment_id, payment_version, rule, evidence, decided_at, inputs, named_customers)
-  SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), :now, CAST(inputs AS jsonb), CAST(named AS uuid[])
+  SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), CAST(:now AS timestamptz), CAST(inputs AS jsonb), CAST(named AS uuid[])
   FROM {_rows("d", _D, "evidence", "inputs", "named")}
 )
 INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, item_id, at)
-SELECT t.*, :now FROM {_rows("l", _L)}
+SELECT t.*, CAST(:now AS timestamptz) FROM {_rows("l", _L)}
 """  # noqa: S608 - our own names
 
 
@@ -278,7 +278,7 @@ async def save(
     allocated = [(key, held) for key, held in books.changed_allocations.items() if held is not None and not (stored and key in stored)]
     entries = books.entries
     await _drop(conn, books)
-    await run(
+    await records(
         conn,
         _SAVE,
         now=now,
