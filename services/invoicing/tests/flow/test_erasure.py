@@ -75,10 +75,30 @@ def settled(invoice: dict) -> OpenItemChanged:
     )
 
 
+async def faulty(urls, tenant, *said: str) -> None:
+    """Lines of the error file of an import, as a reader that quotes what it has read would leave them."""
+    conn = await asyncpg.connect(urls.owner)
+    await conn.execute("ALTER TABLE import_fault NO FORCE ROW LEVEL SECURITY")
+    rows = [(tenant, UUID(int=1), number, "", number, "country", "error", "country", detail) for number, detail in enumerate(said)]
+    await conn.copy_records_to_table("import_fault", records=rows)
+    await conn.execute("ALTER TABLE import_fault FORCE ROW LEVEL SECURITY")
+    await conn.close()
+
+
+async def details(urls, tenant) -> list[str]:
+    conn = await asyncpg.connect(urls.owner)
+    await conn.execute("ALTER TABLE import_fault NO FORCE ROW LEVEL SECURITY")
+    rows = await conn.fetch("SELECT detail FROM import_fault WHERE tenant_id = $1 ORDER BY number", tenant)
+    await conn.execute("ALTER TABLE import_fault FORCE ROW LEVEL SECURITY")
+    await conn.close()
+    return [row[0] for row in rows]
+
+
 async def test_nothing_of_the_person_is_left_and_everybody_is_told(client, urls, erase, checked):
     one = await person(client)
     other = await person(client, "Q", name="Anne Still", contacts=[], addresses=[], address=None, known_ibans=[], company_ids=[])
     await client.put("/v1/customers/sap/P", {**BODY, "language": "fr"})
+    await faulty(urls, client.tenant_id, "'Yvonne LE GALL' is no country", "3 rue du Port is too long", "is no date")
     assert (await client.post(f"/v1/customers/{one}/merge", {"into": other})).status_code == 200
     assert (await erase(one)).json()["code"] == "customer-merged"
     assert (await client.post(f"/v1/customers/{one}/unmerge", {})).status_code == 200
@@ -94,6 +114,7 @@ async def test_nothing_of_the_person_is_left_and_everybody_is_told(client, urls,
     await conn.execute("DELETE FROM outbox WHERE key = $1", f"{client.tenant_id}:{one}")  # as the relay does
     await conn.close()
     assert await mentions(urls.owner, *PERSON) == []
+    assert await details(urls, client.tenant_id) == ["was erased", "was erased", "is no date"]
     view = (await client.get(f"/v1/customers/{one}")).json()
     assert (view["name"], view["contacts"], view["addresses"], view["known_ibans"]) == (None, [], [], [])
     assert view["erased_on"] is not None

@@ -11,6 +11,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing.domain.erasure import Owed, Vouchers
 
+_SIGN_MIN = 5
+"""Shorter texts are in too many others to be looked for."""
+_FAULTS = (
+    "WITH who AS (SELECT name, address, addresses, contacts, known_ibans FROM customer_identity WHERE tenant_id = :tenant "  # noqa: S608 - our own text
+    "AND customer_id = ANY(CAST(:ids AS uuid[])) UNION SELECT i->>'name', i->'address', i->'addresses', i->'contacts', i->'known_ibans' "
+    "FROM customer_history CROSS JOIN LATERAL (SELECT identity AS i) h WHERE tenant_id = :tenant AND identity IS NOT NULL "
+    "AND customer_id = ANY(CAST(:ids AS uuid[]))), signs AS (SELECT lower(sign) AS sign FROM who CROSS JOIN LATERAL (SELECT name AS sign "
+    "UNION ALL SELECT jsonb_path_query(known_ibans, '$[*]')#>>'{}' UNION ALL SELECT jsonb_path_query(contacts, '$[*].name')#>>'{}' "
+    "UNION ALL SELECT jsonb_path_query(contacts, '$[*].email')#>>'{}' UNION ALL SELECT jsonb_path_query(address, '$.lines[*]')#>>'{}' "
+    "UNION ALL SELECT jsonb_path_query(addresses, '$[*].lines[*]')#>>'{}') t) "
+    "UPDATE import_fault f SET detail = 'was erased' FROM signs "
+    f"WHERE f.tenant_id = :tenant AND length(sign) >= {_SIGN_MIN} AND position(sign IN lower(f.detail)) > 0"
+)
+"""What error files of imports say of customers by their names, IBANs, addresses: no id is with it."""
+
 
 async def owed(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID]) -> list[Owed]:
     """By currency what is open, unapplied and unused, as matching last said."""
@@ -57,6 +72,7 @@ async def erase(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID
     values = {"tenant": tenant_id, "ids": sorted(customers)}
     where = "tenant_id = :tenant AND customer_id = ANY(CAST(:ids AS uuid[]))"
     await fetch(conn, f"SELECT 1 FROM customer WHERE {where} ORDER BY customer_id FOR UPDATE", **values)  # noqa: S608 - our own text
+    await run(conn, _FAULTS, **values)
     await run(conn, f"DELETE FROM customer_identity WHERE {where}", **values)  # noqa: S608 - our own text
     await run(conn, f"DELETE FROM customer_identifier WHERE {where}", **values)  # noqa: S608 - our own text
     await run(conn, f"UPDATE customer_history SET identity = NULL WHERE {where}", **values)  # noqa: S608 - our own text

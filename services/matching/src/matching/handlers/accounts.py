@@ -10,10 +10,13 @@ from contracts.accounts import CollectionAccountChanged, VirtualIbanAssigned, Vi
 from shared.db import run
 from shared.ids import named_id
 from shared.outbox import Outgoing, publish
+from shared.web.idempotency import erase_answers
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.domain.books import Key
 from matching.storage import bank
 from matching.storage.bank import BankAccount
+from matching.storage.books import keys
 from matching.storage.rows import fetch
 
 
@@ -165,6 +168,32 @@ async def reassign(conn: AsyncConnection, names: Sequence[tuple[UUID, UUID, UUID
     await publish(conn, [Outgoing(tenant, _event(VirtualIbanAssigned, one, "assigned"), one.entity_id) for tenant, one in given])
 
 
+async def forget_holders(conn: AsyncConnection, customers: Sequence[Key]) -> None:
+    """Virtual IBANs of erased customers bear the name of the account that they belong to, which is who is paid by them."""
+    rows = await fetch(
+        conn,
+        "WITH erased AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, customer_id)), "  # noqa: S608 - ours
+        "theirs AS (SELECT v.tenant_id, v.virtual_iban_id FROM erased e JOIN virtual_iban v USING (tenant_id, customer_id) UNION "
+        "SELECT v.tenant_id, v.virtual_iban_id FROM erased e JOIN payment_instruction p USING (tenant_id, customer_id) "
+        "JOIN virtual_iban v ON v.tenant_id = p.tenant_id AND v.virtual_iban_id = p.virtual_iban_id UNION "
+        "SELECT v.tenant_id, v.virtual_iban_id FROM erased e JOIN open_item i ON i.tenant_id = e.tenant_id "
+        "AND e.customer_id IN (i.customer_id, i.moved_from_customer_id) "
+        "JOIN virtual_iban v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.item_id) "
+        "UPDATE virtual_iban SET version = virtual_iban.version + 1, holder_name = b.holder_name FROM theirs t, bank_account b "
+        "WHERE virtual_iban.tenant_id = t.tenant_id AND virtual_iban.virtual_iban_id = t.virtual_iban_id "
+        "AND b.tenant_id = t.tenant_id AND b.bank_account_id = virtual_iban.bank_account_id "
+        f"AND virtual_iban.holder_name <> b.holder_name {_RETURNING}, virtual_iban.tenant_id",
+        **keys(customers),
+    )
+    events = []
+    for *one, tenant in rows:
+        given = VirtualIban(*one)
+        cls, status = _TOLD[given.status]
+        events.append(Outgoing(tenant, _event(cls, given, status), given.entity_id))
+        await erase_answers(conn, tenant, str(given.virtual_iban_id))
+    await publish(conn, events)
+
+
 async def release(conn: AsyncConnection, tenant_id: UUID, virtual_iban_id: UUID, *, now: datetime) -> VirtualIban | None:
     """Takes a virtual IBAN back; None where it is not assigned. It rests: money may still come on it."""
     rows = await fetch(
@@ -180,6 +209,12 @@ async def release(conn: AsyncConnection, tenant_id: UUID, virtual_iban_id: UUID,
     given = VirtualIban(*rows[0])
     await publish(conn, [Outgoing(tenant_id, _event(VirtualIbanReleased, given, "released"), given.entity_id)])
     return given
+
+
+_TOLD: dict[str, tuple[type[VirtualIbanState], Literal["assigned", "released"]]] = {
+    "assigned": (VirtualIbanAssigned, "assigned"),
+    "released": (VirtualIbanReleased, "released"),
+}
 
 
 def _event(cls: type[VirtualIbanState], given: VirtualIban, status: Literal["assigned", "released"]) -> VirtualIbanState:

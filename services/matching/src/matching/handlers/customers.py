@@ -25,10 +25,12 @@ from matching.domain.books import Key
 from matching.domain.engine.index import name_keys
 from matching.domain.engine.parties import PREFIX_MIN
 from matching.domain.engine.text import fold
+from matching.handlers.accounts import forget_holders
+from matching.handlers.files import forget_waiting
 from matching.handlers.publishing import save_and_publish
 from matching.storage import parties
 from matching.storage.books import account_id, lock
-from matching.storage.erasure import forget
+from matching.storage.erasure import forget, signs
 from matching.storage.parties import look_again_at, set_known_ibans
 from matching.tables.parties import CUSTOMER, CUSTOMER_IDENTITY
 
@@ -111,11 +113,18 @@ async def keep_erasures(conn: AsyncConnection, messages: Sequence[Message[Custom
         {"tenant_id": message.tenant_id, "customer_id": message.data.customer_id, "version": message.data.version, "name": ""}
         for message in messages
     ]
+    known = await signs(conn, erased)
+    for tenant, one in known.items():
+        await forget_waiting(conn, tenant, one.ibans, one.names)  # before payments are locked, as the import locks them
     await keep(conn, CUSTOMER_IDENTITY, blank)
     await forget(conn, erased)
+    await forget_holders(conn, erased)
     await deadletters.erase(conn, CustomerIdentityChanged.__name__, erased)
     for tenant, customer in erased:
         await erase_answers(conn, tenant, str(customer))
+    for tenant, one in known.items():
+        for iban in sorted(one.ibans):  # a refund's answer names its payment and where the money went, not the customer
+            await erase_answers(conn, tenant, iban)
 
 
 async def move_merged(context: JobContext, tenant_id: UUID) -> None:

@@ -10,7 +10,7 @@ Rules:
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Container, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.bankfiles import read
+from matching.domain.engine.parties import compact
 from matching.domain.statements import Entry, Ordinals, Statement, Transaction, is_local_number
 from matching.handlers.ingest import SLICE, Counts, Line, book_lines, resolve_totals
 from matching.handlers.limits import second_person
@@ -161,6 +162,21 @@ async def import_slices(context: JobContext, tenant_id: UUID) -> None:
             if kept is None:
                 return
             await _book_slice(conn, tenant_id, kept, context.now)
+
+
+async def forget_waiting(conn: AsyncConnection, tenant_id: UUID, ibans: Container[str], names: Iterable[str]) -> None:
+    """Takes what tells of erased customers off the transactions that wait in slices. What each is known by was noted before."""
+    wanted = {compact(name) for name in names} - {""}
+    for statement_id, number in await statements.slices(conn, tenant_id):
+        body = await statements.hold_slice(conn, tenant_id, statement_id, number)
+        if body is None:  # booked meanwhile
+            continue
+        lines = _DECODER.decode(body)
+        theirs = [one for _, one in lines if one.counterparty_iban in ibans or compact(one.counterparty_name or "") in wanted]
+        for one in theirs:
+            one.counterparty_name, one.counterparty_iban, one.remittance = None, None, []
+        if theirs:
+            await statements.put_back(conn, tenant_id, statement_id, number, _ENCODER.encode(lines))
 
 
 async def _book_slice(conn: AsyncConnection, tenant_id: UUID, kept: statements.Kept, now: datetime) -> bool:

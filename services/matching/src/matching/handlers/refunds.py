@@ -25,6 +25,7 @@ from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
 from matching.storage.bank import BankAccount
+from matching.storage.erasure import forget_refunds
 from matching.storage.rows import fetch
 
 FILE_MAX = 10_000
@@ -155,6 +156,7 @@ async def cancel(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID, *, ban
         raise Problem(409, "refund-not-so-far", "The refund is not at the state that this ends")
     books.cancel_refund(payment, given.amount_minor)
     await _set(conn, tenant_id, given, "cancelled", by=by, now=now)
+    await forget_refunds(conn, tenant_id, [refund_id])
     await save_and_publish(conn, books, now, {})
     return given
 
@@ -241,6 +243,7 @@ async def close(conn: AsyncConnection, held: BankAccount, debits: Sequence[Trans
         tenant=held.tenant_id,
         ids=paid,
     )
+    await forget_refunds(conn, held.tenant_id, paid)
     await save_and_publish(conn, books, now, {}, keep_looks=True)
     return closed
 

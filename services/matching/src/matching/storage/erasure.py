@@ -2,16 +2,19 @@
 the inputs of decisions in which they are named (these cannot be replayed any more, and say so).
 
 What stays, on the ground of accounting law: payments with amounts, dates, references and the bank's own numbers; the ledger;
-bank files, payment order files and the statements they made.
+payment order files and the statements of bank files, without the files.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
 
 from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.storage.books import keys
+from matching.storage.rows import fetch
 
 _ERASED = "erased AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, customer_id)), "
 _ITEMS = (
@@ -24,6 +27,45 @@ _PAYMENTS = (
     "AND e.customer_id IN (p.payer_customer_id, p.moved_from_customer_id) "
     "UNION SELECT a.tenant_id, a.payment_id FROM items JOIN allocation a USING (tenant_id, item_id)) "
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """By what the customers of a tenant that are erased may be known where no id names them: IBANs of theirs alone, and names."""
+
+    ibans: frozenset[str]
+    names: frozenset[str]
+
+
+async def signs(conn: AsyncConnection, customers: Sequence[Key]) -> dict[UUID, Signs]:
+    """The signs of customers, by tenant, as long as they are known: to be asked before they are forgotten."""
+    rows = await fetch(
+        conn,
+        "WITH erased AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, customer_id)) "
+        "SELECT e.tenant_id, 'iban', o.iban FROM erased e JOIN payer_iban o USING (tenant_id, customer_id) WHERE NOT EXISTS ("
+        "SELECT 1 FROM payer_iban x WHERE x.tenant_id = o.tenant_id AND x.iban = o.iban "
+        "AND (x.tenant_id, x.customer_id) NOT IN (SELECT * FROM erased)) UNION "
+        "SELECT e.tenant_id, 'name', n.name FROM erased e JOIN customer_identity n USING (tenant_id, customer_id) UNION "
+        "SELECT e.tenant_id, 'name', a.value FROM erased e JOIN payer_alias a USING (tenant_id, customer_id) WHERE a.kind = 'name'",
+        **keys(customers),
+    )
+    found: dict[UUID, dict[str, set[str]]] = {}
+    for tenant, kind, value in rows:
+        found.setdefault(tenant, {"iban": set(), "name": set()})[kind].add(value)
+    return {tenant: Signs(frozenset(one["iban"]), frozenset(one["name"])) for tenant, one in found.items()}
+
+
+async def forget_refunds(conn: AsyncConnection, tenant_id: UUID, refunds: Sequence[UUID]) -> None:
+    """Erases whom refunds went to that are over, where that was a customer who is erased since they were asked for."""
+    await run(
+        conn,
+        "UPDATE refund r SET creditor_name = '', creditor_iban = '', reason = '' FROM payment p JOIN customer_identity n "
+        "ON n.tenant_id = p.tenant_id AND n.customer_id = p.payer_customer_id AND n.name = '' "
+        "WHERE r.tenant_id = :tenant AND r.refund_id = ANY(CAST(:ids AS uuid[])) AND p.tenant_id = r.tenant_id "
+        "AND p.payment_id = r.payment_id",
+        tenant=tenant_id,
+        ids=list(refunds),
+    )
 
 
 async def forget(conn: AsyncConnection, customers: Sequence[Key]) -> None:
@@ -39,8 +81,14 @@ async def forget(conn: AsyncConnection, customers: Sequence[Key]) -> None:
     )
     await run(
         conn,
-        f"WITH {_ERASED}{_ITEMS}, {_PAYMENTS} UPDATE refund r SET creditor_name = '', creditor_iban = '' FROM paid "  # noqa: S608 - our own text
+        f"WITH {_ERASED}{_ITEMS}, {_PAYMENTS} UPDATE refund r SET creditor_name = '', creditor_iban = '', reason = '' FROM paid "  # noqa: S608 - our own text
         "WHERE r.tenant_id = paid.tenant_id AND r.payment_id = paid.payment_id AND r.status IN ('paid', 'refused', 'cancelled')",
+        **wanted,
+    )
+    await run(
+        conn,
+        f"WITH {_ERASED}{_ITEMS}, {_PAYMENTS} UPDATE dismissed_pair d SET reason = '' FROM paid "  # noqa: S608 - our own text
+        "WHERE d.tenant_id = paid.tenant_id AND d.payment_id = paid.payment_id",
         **wanted,
     )
     await run(

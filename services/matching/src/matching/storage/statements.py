@@ -123,3 +123,35 @@ async def take_slice(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID)
         id=statement_id,
     )
     return bytes(rows[0][0]) if rows else None
+
+
+async def slices(conn: AsyncConnection, tenant_id: UUID) -> list[tuple[UUID, int]]:
+    """The slices of a tenant that wait: statement and number."""
+    rows = await fetch(
+        conn, "SELECT statement_id, slice FROM statement_slice WHERE tenant_id = :tenant ORDER BY statement_id, slice", tenant=tenant_id
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def hold_slice(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, number: int) -> bytes | None:
+    """A slice, locked; None where it is gone."""
+    rows = await fetch(
+        conn,
+        "SELECT transactions FROM statement_slice WHERE tenant_id = :tenant AND statement_id = :id AND slice = :slice FOR UPDATE",
+        tenant=tenant_id,
+        id=statement_id,
+        slice=number,
+    )
+    return bytes(rows[0][0]) if rows else None
+
+
+async def put_back(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, number: int, body: bytes) -> None:
+    """Replaces what a slice holds."""
+    await run(
+        conn,
+        "UPDATE statement_slice SET transactions = :body WHERE tenant_id = :tenant AND statement_id = :id AND slice = :slice",
+        tenant=tenant_id,
+        id=statement_id,
+        slice=number,
+        body=body,
+    )
