@@ -44,10 +44,12 @@ NOTIFY_SECONDS = 0.005
 MEASURE_SECONDS = 5.0  # counting a long queue reads it
 CHANNEL = "outbox"
 _LOCK = 0x656E636F757273  # "encours": one relay per database
-# a row that was sent and one that is read are never the same: both parts of the statement see the table as it was before
+# a row that was sent and one that is read are never the same: both parts of the statement see the table as it was before;
+# ids go as text, for the driver looks at each of an array's elements for longer than all else takes
 _TAKE = (
-    "WITH removed AS (DELETE FROM outbox WHERE id = ANY(CAST(:sent AS bigint[]))) SELECT id, topic, key, envelope, value FROM outbox "
-    "WHERE id NOT IN (SELECT unnest(CAST(:known AS bigint[]))) ORDER BY id LIMIT :batch"
+    "WITH removed AS (DELETE FROM outbox WHERE id = ANY(CAST(string_to_array(:sent, ',') AS bigint[]))) "
+    "SELECT id, topic, key, envelope, value FROM outbox "
+    "WHERE id NOT IN (SELECT unnest(CAST(string_to_array(:known, ',') AS bigint[]))) ORDER BY id LIMIT :batch"
 )
 _HEADERS = msgspec.json.Decoder(dict[str, str])
 _OWN = ',"ce_id":'
@@ -235,7 +237,8 @@ class Relay:
 
     async def _take(self, conn: AsyncConnection, batch: int, *, under_way: Iterable[int] = ()) -> _Batch:
         """The next rows; those that were sent before are removed."""
-        rows = await fetch(conn, _TAKE, sent=self._sent, known=[*self._sent, *under_way], batch=batch)
+        sent, known = (",".join(map(str, ids)) for ids in (self._sent, [*self._sent, *under_way]))
+        rows = await fetch(conn, _TAKE, sent=sent, known=known, batch=batch)
         if self._sent:
             self._sent = []
             await failpoint("relay.after_delete")
