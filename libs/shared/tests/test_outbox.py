@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import json
 from itertools import pairwise
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -12,7 +13,7 @@ from contracts.items import AccountBalanceChanged
 from contracts.payments import PaymentMatched, PaymentReceived, PaymentUnapplied
 from shared.db import Database, fetch
 from shared.failures import UnavailableError
-from shared.outbox import Outgoing, Tombstone, depth, headers_for, prepare, publish
+from shared.outbox import ROW_BYTES, ROW_EVENTS, Outgoing, Tombstone, depth, headers_for, insert, prepare, publish, unfold
 from shared.relay import Relay
 from shared.testing.databases import Urls
 from shared.testing.events import message, published
@@ -102,9 +103,11 @@ def test_what_a_batch_is_told_with_is_what_each_event_is_told_with_alone() -> No
     ]
     prepared = prepare(outs)
     at = prepared.now.isoformat()
-    rows = list(
-        zip(prepared.names, prepared.keys, map(json.loads, prepared.envelopes), "\n".join(prepared.values).split("\n"), strict=True)
-    )
+    rows = [
+        (topic, key, {name: text.decode() for name, text in headers}, (value or b"").decode())
+        for topic, tenant, _, *columns in prepared.rows
+        for key, value, headers in unfold(UUID(tenant), *columns)
+    ]
     alone = [(*headers_for(out, at=at, trace=""), encode(out.data).decode()) for out in outs]
     again = [(out, msgspec.structs.asdict(out.data)) for out in outs if out.also]
     alone += [
@@ -114,6 +117,21 @@ def test_what_a_batch_is_told_with_is_what_each_event_is_told_with_alone() -> No
     ]
     assert sorted(rows, key=str) == sorted(alone, key=str)
     assert [row for row in rows if row[0] == "PaymentReceived"] == [row for row in alone if row[0] == "PaymentReceived"]
+
+
+async def test_many_and_large_events_fill_several_rows_and_leave_in_their_order(database: Database, urls: Urls) -> None:
+    items = [{"item_id": TENANT, "instalment": 1, "level": 1, "due_date": reminder(1).as_of, "asked_minor": 1}] * 300
+    wide = [Outgoing(TENANT, msgspec.structs.replace(reminder(number), items=items)) for number in range(100)]
+    prepared = prepare([*(Outgoing(TENANT, payment(1, version)) for version in range(1, 1202)), *wide])
+    assert [row.events for row in prepared.rows if row.topic == "PaymentReceived"] == [ROW_EVENTS, ROW_EVENTS, 201]
+    assert len([row for row in prepared.rows if row.topic == "ReminderSent"]) > 2
+    assert max(len(row.data) for row in prepared.rows) <= ROW_BYTES + 100
+    async with database.transaction(TENANT) as conn:
+        await insert(conn, prepared)
+    sent = [json.loads(value) for _, _, value, _ in await _drain(urls)]
+    assert list(dict.fromkeys(one["version"] for one in sent if one["event"] == "PaymentReceived")) == list(range(1, 1202))
+    told = list(dict.fromkeys(one["reminder_id"] for one in sent if one["event"] == "ReminderSent"))
+    assert told == [str(reminder(number).reminder_id) for number in range(100)]
 
 
 async def test_an_event_beyond_the_size_limit_is_refused(database: Database) -> None:

@@ -1,5 +1,8 @@
 """The outbox: events leave a service because their row was committed with the change they tell of.
 
+A row holds events of one topic, tenant, entity and transaction, in their order: the headers that they have in common once, their
+own headers and their values a line each (ADR 13). `unfold` is the reader.
+
 Invariants:
 - rows are inserted through the caller's connection, in its transaction, after the aggregate's row is locked: ids of one
   key are drawn in the order of its commits;
@@ -7,7 +10,7 @@ Invariants:
 - nothing here opens or commits a transaction.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -35,14 +38,19 @@ from shared.clock import machine_now
 from shared.db import PUBLISHED, fetch, records
 from shared.telemetry import traceparent
 
-_MARK = "\n"
+ROW_EVENTS, ROW_BYTES = 500, 1 << 20
+"""How many events a row has at most, and about how many bytes of values; one that is larger has a row of its own."""
 _NOTHING = "null"  # no event is JSON's null: as a value it stands for none
+_TEXTS = msgspec.json.Decoder(dict[str, str])
 _ENCODE = msgspec.json.Encoder().encode
+Headers = list[tuple[str, bytes]]
 _text = lru_cache(4096)(str)  # tenants and entities: few, and in every event
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """An event about to be published. `cause` is the envelope of the event that led to it, where there is one.
+
+    All that a transaction tells of one aggregate names the same entity: events of one tenant and entity keep their order.
 
     `also` is a second name under which the same state is told (an item's change that is its payment as well): encoded and
     checked once.
@@ -68,15 +76,23 @@ class Tombstone:
     version: int
 
 
+class Row(NamedTuple):
+    """A row of the outbox: `common` is a JSON object of headers, `own` one a line, `data` a value a line, in the same order."""
+
+    topic: str
+    tenant_id: str
+    events: int
+    common: str
+    own: str
+    data: str
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Events as the columns of the outbox, checked and encoded. A text in `values` has one line an event."""
+    """Events as rows of the outbox, checked and encoded."""
 
     now: datetime
-    names: list[str]
-    keys: list[str]
-    envelopes: list[str]
-    values: list[str]
+    rows: list[Row]
 
 
 async def publish(conn: AsyncConnection, events: Sequence[Outgoing | Tombstone]) -> None:
@@ -89,18 +105,14 @@ async def publish(conn: AsyncConnection, events: Sequence[Outgoing | Tombstone])
 
 def prepare(events: Iterable[Outgoing | Tombstone]) -> Prepared:
     """The part of `publish` that needs no database: a worker does it while the database is busy with its other rows."""
-    prepared = Prepared(machine_now(), [], [], [], [])
+    prepared = Prepared(machine_now(), [])
     writer = _Writer(prepared, traceparent())
     alike: dict[type[Event], list[Outgoing]] = {}
     for out in events:
         if isinstance(out, Tombstone):
             writer.write(alike)
             alike.clear()
-            name, key, envelope = _tombstone_headers(out, at=writer.at, trace=writer.trace)
-            prepared.names.append(name)
-            prepared.keys.append(key)
-            prepared.envelopes.append(_quoted(envelope))
-            prepared.values.append(_NOTHING)
+            prepared.rows.append(_tombstone(out, at=writer.at, trace=writer.trace))
         else:
             alike.setdefault(type(out.data), []).append(out)
     writer.write(alike)
@@ -122,7 +134,7 @@ class _Told(NamedTuple):
 
 
 class _Writer:
-    """Writes events into columns, those of one class at a time; what many have in common is made once."""
+    """Writes events into rows, those of one class at a time; what many have in common is made once."""
 
     def __init__(self, into: Prepared, trace: str) -> None:
         self.at, self.trace = into.now.isoformat(), trace
@@ -167,22 +179,25 @@ class _Writer:
         return _Told(_text(out.tenant_id), entity, aggregate, parts, sequence, why)
 
     def _add(self, cls: type[Event], told: Sequence[_Told], lines: bytes) -> None:
-        """Rows of class `cls`. Their headers are those of `_own`, written out: keys are ids, and nothing in an id needs quoting."""
-        into = self._into
+        """Rows of class `cls`. Own headers are those of `_own`, written out: keys are ids, and nothing in an id needs quoting."""
         topic = topics()[cls.__name__]
-        begun: dict[tuple[str, str | None], tuple[Callable[[str], str], str]] = {}
-        for tenant, entity, aggregate, parts, sequence, why in told:
-            place = begun.get((tenant, entity))
+        places: dict[tuple[str, str | None], tuple[Callable[[str], str], list[str], list[str]]] = {}
+        for (tenant, entity, aggregate, parts, sequence, why), value in zip(told, lines.decode().split("\n"), strict=False):
+            place = places.get((tenant, entity))
             if place is None:
-                shared = _quoted(_shared(topic, tenant, entity, at=self.at, trace=self.trace))
-                place = begun[tenant, entity] = (namer(tenant, cls), shared[:-1])
-            name, start = place
+                place = places[tenant, entity] = (namer(tenant, cls), [], [])
+            name, own, data = place
             identity = name(parts)
-            into.keys.append(f"{tenant}:{aggregate}")
-            own = f'"{identity}"'
-            into.envelopes.append(f'{start},"ce_id":"{identity}","ce_subject":"{aggregate}"{sequence},"ce_correlationid":{why or own}}}')
-        into.names.extend([topic.name] * len(told))
-        into.values.append(lines.decode().removesuffix("\n"))
+            quoted = f'"{identity}"'
+            own.append(f'{{"ce_id":{quoted},"ce_subject":"{aggregate}"{sequence},"ce_correlationid":{why or quoted}}}')
+            data.append(value)
+        size = max(1, min(ROW_EVENTS, ROW_BYTES * len(told) // len(lines)))
+        for (tenant, entity), (_, own, data) in places.items():
+            common = _quoted(_shared(topic, tenant, entity, at=self.at, trace=self.trace))
+            for first in range(0, len(own), size):
+                some = own[first : first + size]
+                row = Row(topic.name, tenant, len(some), common, "\n".join(some), "\n".join(data[first : first + size]))
+                self._into.rows.append(row)
 
 
 def _quoted(value: object) -> str:
@@ -218,23 +233,39 @@ def _why(cause: Envelope) -> tuple[str, str]:
 
 async def insert(conn: AsyncConnection, prepared: Prepared) -> None:
     """The other part of `publish`: the rows go in."""
-    if not prepared.names:
+    if not prepared.rows:
         return
-    # one text a column, split by the server: JSON holds no raw control character, and a driver's arrays cost more than all this
+    topics_, tenants, events, common, own, data = zip(*prepared.rows, strict=True)
     await records(
         conn,
-        "INSERT INTO outbox (topic, key, envelope, value, created_at) SELECT topic, key, envelope, value, CAST(:now AS timestamptz) "
-        "FROM ROWS FROM (string_to_table(:names, :mark), string_to_table(:keys, :mark), string_to_table(:envelopes, :mark), "
-        "string_to_table(:values, :mark, :nothing)) WITH ORDINALITY AS t(topic, key, envelope, value, ord) ORDER BY ord",
-        mark=_MARK,
-        nothing=_NOTHING,
-        names=_MARK.join(prepared.names),
-        keys=_MARK.join(prepared.keys),
-        envelopes=_MARK.join(prepared.envelopes),
-        values=_MARK.join(prepared.values),
+        "INSERT INTO outbox (topic, tenant_id, events, common, own, data, created_at) "
+        "SELECT topic, CAST(tenant AS uuid), events, common, own, data, CAST(:now AS timestamptz) FROM unnest("
+        "CAST(:topics AS text[]), CAST(:tenants AS text[]), CAST(:events AS int[]), "
+        "CAST(:common AS text[]), CAST(:own AS text[]), CAST(:data AS text[])) "
+        "WITH ORDINALITY AS t(topic, tenant, events, common, own, data, ord) ORDER BY ord",
+        topics=topics_,
+        tenants=tenants,
+        events=events,
+        common=common,
+        own=own,
+        data=data,
         now=prepared.now,
     )
     conn.info[PUBLISHED] = True
+
+
+def unfold(tenant_id: UUID, common: str, own: str, data: str) -> Iterator[tuple[str, bytes | None, Headers]]:
+    """The events of a row in their order: key, value (None: a tombstone) and headers, as a record of Kafka has them."""
+    shared, key = _headers(common), f"{tenant_id}:"
+    nothing = _NOTHING.encode()
+    for texts, value in zip(_TEXTS.decode_lines(own), data.encode().split(b"\n"), strict=True):
+        headers = [*shared, *[(name, text.encode()) for name, text in texts.items()]]
+        yield key + texts["ce_subject"], None if value == nothing else value, headers
+
+
+@lru_cache(1024)
+def _headers(texts: str) -> Headers:
+    return [(name, text.encode()) for name, text in _TEXTS.decode(texts).items()]
 
 
 def headers_for(out: Outgoing, *, at: str, trace: str) -> tuple[str, str, dict[str, str]]:
@@ -246,7 +277,7 @@ def headers_for(out: Outgoing, *, at: str, trace: str) -> tuple[str, str, dict[s
     return topic.name, f"{tenant}:{aggregate}", shared | own
 
 
-def _tombstone_headers(out: Tombstone, *, at: str, trace: str) -> tuple[str, str, dict[str, str]]:
+def _tombstone(out: Tombstone, *, at: str, trace: str) -> Row:
     topic = topics()[out.event.__name__]
     if topic.retention != "compacted":
         raise ValueError(f"{topic.name} is not compacted: a tombstone would remove nothing")
@@ -254,10 +285,10 @@ def _tombstone_headers(out: Tombstone, *, at: str, trace: str) -> tuple[str, str
     identity = event_id_text(tenant, out.event, aggregate, out.version)
     shared = _shared(topic, tenant, None, at=at, trace=trace)
     own = own_headers(identity=identity, subject=aggregate, sequence=out.version, correlation_id=identity)
-    return topic.name, f"{tenant}:{aggregate}", shared | own
+    return Row(topic.name, tenant, 1, _quoted(shared), _quoted(own), _NOTHING)
 
 
 async def depth(conn: AsyncConnection, limit: int) -> int:
-    """How many rows wait, counted up to `limit`: what bulk work looks at before its next slice."""
-    rows = await fetch(conn, "SELECT count(*) AS n FROM (SELECT 1 FROM outbox LIMIT :limit) AS waiting", limit=limit)
+    """How many events wait, of at most `limit` rows: what bulk work looks at before its next slice."""
+    rows = await fetch(conn, "SELECT coalesce(sum(events), 0) AS n FROM (SELECT events FROM outbox LIMIT :limit) AS waiting", limit=limit)
     return int(rows[0].n)

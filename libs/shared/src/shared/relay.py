@@ -19,11 +19,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 import asyncpg
-import msgspec
 from opentelemetry.trace import SpanKind
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,6 +33,7 @@ from shared.failpoints import failpoint
 from shared.failures import UnavailableError, is_unavailable
 from shared.kafka import Producer, Record
 from shared.logging import log
+from shared.outbox import unfold
 from shared.telemetry import links, tracer
 
 BATCH = 2_000
@@ -44,16 +43,15 @@ NOTIFY_SECONDS = 0.005
 MEASURE_SECONDS = 5.0  # counting a long queue reads it
 CHANNEL = "outbox"
 _LOCK = 0x656E636F757273  # "encours": one relay per database
-# a row that was sent and one that is read are never the same: both parts of the statement see the table as it was before;
-# ids go as text, for the driver looks at each of an array's elements for longer than all else takes
+# a row that was sent and one that is read are never the same: both parts of the statement see the table as it was before
 _TAKE = (
-    "WITH removed AS (DELETE FROM outbox WHERE id = ANY(CAST(string_to_array(:sent, ',') AS bigint[]))) "
-    "SELECT id, topic, key, envelope, value FROM outbox "
-    "WHERE id NOT IN (SELECT unnest(CAST(string_to_array(:known, ',') AS bigint[]))) ORDER BY id LIMIT :batch"
+    "WITH removed AS (DELETE FROM outbox WHERE id = ANY(CAST(:sent AS bigint[]))) "
+    "SELECT id, topic, tenant_id, common, own, data FROM ("
+    "SELECT *, sum(events) OVER (ORDER BY id) - events AS before FROM outbox "
+    "WHERE id NOT IN (SELECT unnest(CAST(:known AS bigint[]))) ORDER BY id LIMIT :rows) AS waiting WHERE before < :batch ORDER BY id"
 )
-_HEADERS = msgspec.json.Decoder(dict[str, str])
-_OWN = ',"ce_id":'
-"""Where an envelope goes over from what a batch's events have in common to what is one event's own (`contracts.envelope`)."""
+ROWS = 500
+"""How many rows are read at once; BATCH events, and those of the row that reaches so many, are sent at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +199,7 @@ class Relay:
         await self._take(conn, 0)
 
     async def round(self, conn: AsyncConnection) -> int:
-        """Publishes what waits, at most one batch, and removes the batch before; returns how many rows were sent."""
+        """Publishes what waits, about one batch, and removes the batch before; returns how many events were sent."""
         batch, self._ahead = self._ahead or await self._take(conn, self._batch), None
         if not batch.ids:
             return 0
@@ -212,12 +210,12 @@ class Relay:
             raise ahead
         self._sent += batch.ids
         self._ahead = ahead
-        self.published += len(batch.ids)
-        return len(batch.ids)
+        self.published += len(batch.records)
+        return len(batch.records)
 
     async def _look_ahead(self, conn: AsyncConnection, batch: _Batch) -> _Batch | None:
         """What is behind a full batch, where there is something."""
-        if len(batch.ids) < self._batch:
+        if len(batch.records) < self._batch and len(batch.ids) < ROWS:
             return None
         ahead = await self._take(conn, self._batch, under_way=batch.ids)
         return ahead if ahead.ids else None
@@ -227,7 +225,7 @@ class Relay:
             "send outbox",
             kind=SpanKind.PRODUCER,
             links=links(batch.traces),
-            attributes={"messaging.batch.message_count": len(batch.ids)},
+            attributes={"messaging.batch.message_count": len(batch.records)},
         ):
             await failpoint("relay.before_send")
             await self._producer.send(batch.records)
@@ -236,30 +234,27 @@ class Relay:
             metrics.RELAY_PUBLISHED.labels(topic).inc(count)
 
     async def _take(self, conn: AsyncConnection, batch: int, *, under_way: Iterable[int] = ()) -> _Batch:
-        """The next rows; those that were sent before are removed."""
-        sent, known = (",".join(map(str, ids)) for ids in (self._sent, [*self._sent, *under_way]))
-        rows = await fetch(conn, _TAKE, sent=sent, known=known, batch=batch)
+        """The next rows of about so many events; those that were sent before are removed."""
+        rows = await fetch(conn, _TAKE, sent=self._sent, known=[*self._sent, *under_way], batch=batch, rows=ROWS)
         if self._sent:
             self._sent = []
             await failpoint("relay.after_delete")
         taken = _Batch([], [], Counter(), {})
         for row in rows:
-            identity, topic, key, envelope, value = tuple(row)
-            common, _, own = envelope.partition(_OWN)
-            trace, headers = _common(common)
-            headers = [*headers, *_headers('{"ce_id":' + own)]
-            taken.ids.append(identity)
-            # without a value: a tombstone
-            taken.records.append((self._prefix + topic, key.encode(), None if value is None else value.encode(), headers))
-            taken.topics[topic] += 1
-            taken.traces[trace] = None
+            topic, before = self._prefix + row.topic, len(taken.records)
+            for key, value, headers in unfold(row.tenant_id, row.common, row.own, row.data):
+                taken.records.append((topic, key.encode(), value, headers))
+            taken.ids.append(row.id)
+            taken.topics[row.topic] += len(taken.records) - before
+            taken.traces[dict(headers).get("ce_traceparent", b"").decode()] = None
         return taken
 
     async def _measure(self, conn: AsyncConnection) -> None:
         row = (
             await fetch(
                 conn,
-                "SELECT count(*) AS depth, min(created_at) AS oldest FROM (SELECT created_at FROM outbox ORDER BY id LIMIT 50000) AS o",
+                "SELECT coalesce(sum(events), 0) AS depth, min(created_at) AS oldest "
+                "FROM (SELECT events, created_at FROM outbox ORDER BY id LIMIT 50000) AS o",
             )
         )[0]
         oldest: datetime | None = row.oldest
@@ -278,14 +273,3 @@ class Relay:
             return
         if not self._stop.is_set():
             self._awake.clear()
-
-
-def _headers(envelope: str) -> list[tuple[str, bytes]]:
-    return [(name, text.encode()) for name, text in _HEADERS.decode(envelope).items()]
-
-
-@lru_cache(1024)
-def _common(start: str) -> tuple[str, list[tuple[str, bytes]]]:
-    """The trace, "" without one, and the headers of an envelope's beginning, which many rows share."""
-    headers = _headers(start + "}")
-    return dict(headers).get("ce_traceparent", b"").decode(), headers

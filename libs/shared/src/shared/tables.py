@@ -32,9 +32,11 @@ def attach(metadata: MetaData) -> None:
         metadata,
         Column("id", BigInteger, Identity(always=True), primary_key=True),
         Column("topic", Text, nullable=False),
-        Column("key", Text, nullable=False),
-        Column("envelope", Text, nullable=False),
-        Column("value", Text),  # none: a tombstone
+        Column("tenant_id", UUID, nullable=False),
+        Column("events", Integer, nullable=False),
+        Column("common", Text, nullable=False),
+        Column("own", Text, nullable=False),
+        Column("data", Text, nullable=False),
         Column("created_at", DateTime(timezone=True), nullable=False),
         # a queue table: vacuum by count, not by share, or the relay wades through dead rows
         postgresql_with={"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "5000", "fillfactor": "100"},

@@ -25,10 +25,11 @@ CHECKS = (
     Check(
         # what is still in the outbox is never ahead of the row: both were written in one transaction
         "events_are_not_ahead_of_invoices",
-        "SELECT 'invoice ' || i.invoice_id || ': an event has version ' || (o.value::jsonb ->> 'version') AS what FROM outbox o "
-        "JOIN invoice i ON i.tenant_id = split_part(o.key, ':', 1)::uuid AND i.invoice_id = split_part(o.key, ':', 2)::uuid "
+        "SELECT 'invoice ' || i.invoice_id || ': an event has version ' || (value::jsonb ->> 'version') AS what FROM outbox o "
+        "CROSS JOIN LATERAL string_to_table(o.data, E'\\n') AS value "
+        "JOIN invoice i ON i.tenant_id = o.tenant_id AND i.invoice_id = (value::jsonb ->> 'invoice_id')::uuid "
         "WHERE o.topic IN ('InvoiceIssued', 'InvoiceChanged', 'InvoiceCancelled', 'CreditNoteIssued') "
-        "AND (o.value::jsonb ->> 'version')::bigint > i.version",
+        "AND (value::jsonb ->> 'version')::bigint > i.version",
     ),
     Check(
         "made_references_are_unique",

@@ -5,7 +5,6 @@ outbox is empty, what was published is on its topics without a gap and in order,
 """
 
 import asyncio
-import json
 import os
 import secrets
 import signal
@@ -32,7 +31,7 @@ from shared.failures import is_unavailable
 from shared.ids import named_id
 from shared.invariants import verify
 from shared.kafka import KafkaError, Producer, Record, TopicPartition, consumer, create_topics
-from shared.outbox import Outgoing, headers_for
+from shared.outbox import Outgoing, headers_for, unfold
 from shared.testing.databases import Urls, fresh_database
 from shared.testing.waiting import eventually
 
@@ -191,17 +190,11 @@ class System:
     async def taken(self) -> list[Record]:
         """What waits in the outbox, taken out of it: the test is the relay and chooses the moment. No relay may run."""
         conn = await asyncpg.connect(self.urls.owner)
-        rows = await conn.fetch("WITH gone AS (DELETE FROM outbox RETURNING *) SELECT topic, key, envelope, value FROM gone ORDER BY id")
+        rows = await conn.fetch(
+            "WITH gone AS (DELETE FROM outbox RETURNING *) SELECT topic, tenant_id, common, own, data FROM gone ORDER BY id"
+        )
         await conn.close()
-        return [
-            (
-                self.prefix + row["topic"],
-                row["key"].encode(),
-                row["value"].encode(),
-                [(name, text.encode()) for name, text in json.loads(row["envelope"]).items()],
-            )
-            for row in rows
-        ]
+        return [(self.prefix + topic, key.encode(), value, headers) for topic, *row in rows for key, value, headers in unfold(*row)]
 
     def record(self, message: Message) -> Record:
         """A message of another service as its relay would send it."""

@@ -6,14 +6,13 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
-import msgspec
 from contracts.catalogue import events
 from contracts.envelope import Envelope, Event, Message, attributes, decoder, envelope_of
 
 from shared.batches import Context
 from shared.clock import machine_now
 from shared.kafka import Offsets
-from shared.outbox import Outgoing, headers_for
+from shared.outbox import Outgoing, headers_for, unfold
 
 E = TypeVar("E", bound=Event)
 
@@ -33,13 +32,15 @@ async def published(owner_url: str, *names: str) -> list[Message[Any]]:
     """What waits in an outbox, in order, tombstones aside; only events of these names where any are given. Read as the tables' owner."""
     conn = await asyncpg.connect(owner_url)
     try:
-        rows: Sequence[Any] = await conn.fetch("SELECT topic, envelope, value FROM outbox WHERE value IS NOT NULL ORDER BY id")
+        rows: Sequence[Any] = await conn.fetch("SELECT topic, tenant_id, common, own, data FROM outbox ORDER BY id")
     finally:
         await conn.close()
     return [
-        Message(envelope=_envelope(msgspec.json.decode(row["envelope"])), data=decoder(events()[row["topic"]]).decode(row["value"]))
-        for row in rows
-        if not names or row["topic"] in names
+        Message(envelope=envelope_of(attributes(headers)), data=decoder(events()[topic]).decode(value))
+        for topic, *row in rows
+        if not names or topic in names
+        for _, value, headers in unfold(*row)
+        if value is not None
     ]
 
 

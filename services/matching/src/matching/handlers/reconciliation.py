@@ -102,10 +102,9 @@ async def _publish(conn: AsyncConnection, tenant_id: UUID) -> None:
         "gaps = next_gaps, next_booked_through = NULL, next_matched_through = NULL, next_gaps = NULL FROM bank_account a "
         "WHERE r.tenant_id = :tenant AND a.tenant_id = r.tenant_id AND a.bank_account_id = r.bank_account_id "
         "AND r.next_booked_through IS NOT NULL "
-        "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id <= r.after_outbox_id AND o.key LIKE :prefix) "
+        "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id <= r.after_outbox_id AND o.tenant_id = r.tenant_id) "
         "RETURNING r.bank_account_id, r.version, r.booked_through, r.matched_through, CAST(r.gaps AS text) AS gaps, a.entity_id",
         tenant=tenant_id,
-        prefix=f"{tenant_id}:%",
     )
     await publish(conn, [Outgoing(tenant_id, _event(row), row.entity_id) for row in _by_account(rows)])
 
