@@ -181,8 +181,9 @@ class _Writer:
     def _add(self, cls: type[Event], told: Sequence[_Told], lines: bytes) -> None:
         """Rows of class `cls`. Own headers are those of `_own`, written out: keys are ids, and nothing in an id needs quoting."""
         topic = topics()[cls.__name__]
+        values = lines.decode().removesuffix("\n").split("\n")
         places: dict[tuple[str, str | None], tuple[Callable[[str], str], list[str], list[str]]] = {}
-        for (tenant, entity, aggregate, parts, sequence, why), value in zip(told, lines.decode().split("\n"), strict=False):
+        for (tenant, entity, aggregate, parts, sequence, why), value in zip(told, values, strict=True):
             place = places.get((tenant, entity))
             if place is None:
                 place = places[tenant, entity] = (namer(tenant, cls), [], [])
