@@ -3,8 +3,8 @@
 from alembic import op
 from shared.migrations import fold_outbox
 
-revision = "0017"
-down_revision = "0016"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
