@@ -32,7 +32,13 @@ class Run:
 async def state_of(conn: AsyncConnection, tenant_id: UUID, day: date, now: datetime) -> Run:
     """The state of a day's run."""
     today = business_day(now)
-    held: Counter[str] = Counter()
+    left = 0
+    policy = await policy_of(conn, tenant_id)
+    if day == today and policy.active_on(day):
+        done = await storage.runs(conn, tenant_id, day)
+        left = sum(key[0] not in done for key in await due_lines(conn, tenant_id, policy, day))
+    # after what is left: who was decided in between is counted here, and never in neither
+    held = Counter({"gate_shut": left}) if left else Counter[str]()
     sent, untried = 0, 0
     for row in await storage.tally(conn, tenant_id, day):
         if row.outcome != "send":
@@ -42,12 +48,5 @@ async def state_of(conn: AsyncConnection, tenant_id: UUID, day: date, now: datet
         else:
             held[_MAIL_STATES[row.state]] += row.n
             untried += row.n if row.state == "sending" or (row.state == "planned" and not row.tried) else 0
-    waiting = day > today or untried > 0
-    policy = await policy_of(conn, tenant_id)
-    if day == today and policy.active_on(day):
-        done = await storage.runs(conn, tenant_id, day)
-        left = [key for key in await due_lines(conn, tenant_id, policy, day) if key[0] not in done]
-        if left:
-            held["gate_shut"] += len(left)
-            waiting = True
+    waiting = day > today or untried > 0 or left > 0
     return Run(day, "waiting" if waiting else "done", sent, dict(held))
