@@ -8,7 +8,6 @@ Amounts have three decimals, whatever the currency.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import BinaryIO
 
 from shared.references import is_valid
@@ -22,6 +21,8 @@ from matching.domain.statements import Amount, Entry, Item, Reference, Statement
 WIDTH = 128
 DECIMALS = 3
 CURRENCY = 3
+MAX_TEXT = 10_000
+"""Characters of a communication, and records of information behind it: the standard has room for 149 and 3."""
 _COSTS = "37"
 """Operation "costs" of every family; family 35 is the closing of the account, 80 costs."""
 _FEE_FAMILIES = frozenset({"35", "80"})
@@ -134,6 +135,8 @@ def _balance(statement: Statement, sign: str, digits: str) -> int | None:
 
 def _continue(record: _Record, line: str) -> None:
     kind = line[:2]
+    if len(record.communication) > MAX_TEXT or len(record.information) > MAX_TEXT:
+        raise BankFileError(f"record {record.number}: a movement with more text than any has")
     if kind == "22":
         record.communication += line[10:63]
         record.customer_reference = line[63:98].strip()
@@ -178,8 +181,9 @@ def _entry(movement: list[_Record], statement: Statement) -> Entry:
     if parts:
         deepest = _without_subtotals(parts, currency)
         _split(entry, [_transaction(part, currency) for part in deepest], total)
+    shown = set(map(id, parts))
     for one in details:
-        if one not in parts and (text := " ".join(one.line[62:115].split())) and not text.isdecimal():
+        if id(one) not in shown and (text := " ".join(one.line[62:115].split())) and not text.isdecimal():
             total.remittance.append(text)
     return entry
 
@@ -189,10 +193,14 @@ def _without_subtotals(parts: list[_Record], currency: str) -> list[_Record]:
     found: list[_Record] = []
     at = 0
     while at < len(parts):
-        inner = list(takewhile(lambda one: one.line[53] == _OF_SUBTOTAL, parts[at + 1 :])) if parts[at].line[53] == _SUBTOTAL else []
+        end = at + 1
+        if parts[at].line[53] == _SUBTOTAL:
+            while end < len(parts) and parts[end].line[53] == _OF_SUBTOTAL:
+                end += 1
+        inner = parts[at + 1 : end]
         made_up = bool(inner) and sum(_signed(one, currency) for one in inner) == _signed(parts[at], currency)
         found += inner if made_up else [parts[at]]
-        at += 1 + (len(inner) if made_up else 0)
+        at = end if made_up else at + 1
     return found
 
 

@@ -34,6 +34,8 @@ REFERENCE_MAX = 16
 """Characters of the customer's reference in :61:; what stands behind it in the same line is a supplement."""
 MAX_FIELD = 200
 """Lines of one field; more is no bank's."""
+MAX_TEXT = 50_000
+"""Characters of all that is said of one entry."""
 
 
 class _Message:
@@ -44,6 +46,8 @@ class _Message:
         self.line: tuple[str, list[str]] | None = None
         """The :61: being completed: its line and those below; `notes` are its :86: and :NS: lines."""
         self.notes: list[str] = []
+        self.size = 0
+        """Characters of the notes."""
 
 
 def read(file: BinaryIO) -> Iterator[Item]:
@@ -63,6 +67,9 @@ def read(file: BinaryIO) -> Iterator[Item]:
         elif tag in {"86", "NS"}:
             if message.line is not None and message.notes[-len(value) :] != value:  # some banks repeat their :86:
                 message.notes += value if tag == "86" else _named(value)
+                message.size += sum(map(len, value)) + len(value)
+                if message.size > MAX_TEXT:
+                    raise BankFileError("an entry of more than 50,000 characters")
         else:
             if tag in {"60F", "60M", "62F", "62M", "64", "65", "90D", "90C"}:
                 yield from _flush(message)
@@ -186,7 +193,7 @@ def _flush(message: _Message) -> Iterator[Item]:
     if message.line is None:
         return
     (line, more), notes = message.line, message.notes
-    message.line, message.notes = None, []
+    message.line, message.notes, message.size = None, [], 0
     statement = message.statement
     try:
         entry = _entry(statement, line, more, notes)

@@ -144,7 +144,7 @@ def join(notes: Sequence[str], full: int = WRAP) -> str:
     """Wrapped lines as one text: a line of `full` characters or more, yet no longer than lines are, goes on in the next without a space."""
     text = ""
     for line in notes:
-        begun, going_on = _KEY_BEGUN.search(text), _KEY_GOING_ON.match(line)
+        begun, going_on = _KEY_BEGUN.search(text[-5:]), _KEY_GOING_ON.match(line)
         if begun and going_on and begun[1] + going_on[1] in _KEY_SET:
             text = text.rstrip()
         if _LABELS.match(line) and text:

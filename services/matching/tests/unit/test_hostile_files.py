@@ -1,0 +1,48 @@
+"""Files that no bank would send: what is endless is refused, what is long is read in a time that grows with its length."""
+
+import io
+
+import bank_samples as samples
+import pytest
+from matching.bankfiles import BankFileError, read
+
+
+def movements(data: bytes):
+    return [one for _, entry in read(io.BytesIO(data)) if entry for one in entry.transactions]
+
+
+def coda_movement(continuation: str, times: int) -> bytes:
+    """The sample with a record behind its first movement, so many times."""
+    text = samples.coda()
+    at = text.index("\n22") + 1
+    return (text[:at] + (f"{continuation:<126} 0\n" * times) + text[at:]).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (samples.mt940().replace(":86:", ":86:" + "\n".join(["/REMI/a" * 8_000] * 3), 1).encode(), "more than 50,000 characters"),
+        (samples.mt940().replace(":86:", ":86:a\n:86:b\n" * 20_000, 1).encode(), "more than 50,000 characters"),
+        (samples.mt940().replace(":86:", ":86:" + "a\n" * 300, 1).encode(), "more than 200 lines"),
+        (coda_movement("2200010000" + "x" * 53, 500), "more text than any has"),
+        (coda_movement("3200010001" + "x" * 53, 20_000), "more text than any has"),
+        (samples.bai2().replace("88,F-1002\n", "88,F-1002\n" * 5_000).encode(), "more than 20,000 characters"),
+    ],
+)
+def test_a_movement_with_more_text_than_any_bank_has_is_refused(data, why):
+    with pytest.raises(BankFileError, match=why):
+        movements(data)
+
+
+@pytest.mark.parametrize("kind", ["5", "7", "9"])
+def test_a_collective_booking_of_many_details_is_read(kind):
+    day = samples.coda().splitlines(keepends=True)
+    many = 20_000
+
+    def record(detail: int, code: str, amount: int) -> str:
+        money = f"210001{detail:04d}{detail:<21}0{amount * 10:015d}020326"
+        return f"{money}{code}01500000{' ' * 53}02032606100 0".ljust(128) + "\n"
+
+    parts = [record(0, "2", many), *(record(at % 9_999 + 1, kind, 1) for at in range(many))]
+    found = movements("".join([*day[:2], *parts, *day[-2:]]).encode())
+    assert (len(found), sum(one.signed_minor for one in found)) == (many, many)
