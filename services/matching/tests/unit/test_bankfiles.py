@@ -23,6 +23,7 @@ WRAPPINGS = {
     "line ends of DOS": lambda text: text.replace("\r\n", "\n").replace("\n", "\r\n").encode(),
     "line ends of old Macs": lambda text: text.replace("\r\n", "\n").replace("\n", "\r").encode(),
     "in UTF-16": lambda text: text.replace('encoding="UTF-8"', 'encoding="UTF-16"').encode("utf-16"),
+    "in UTF-16 without a mark": lambda text: text.replace('encoding="UTF-8"', 'encoding="UTF-16"').encode("utf-16-le"),
     "blank lines behind": lambda text: text.encode() + b"\n\n\n",
     "the end of file of DOS": lambda text: text.encode() + (b"" if text.startswith("<?xml") else b"\x1a"),
 }

@@ -140,3 +140,18 @@ def test_a_polish_account_number_is_the_iban_that_it_is():
 def test_what_only_looks_like_an_iban_is_a_reference():
     one = transaction(f"{CREDIT}NMSCNONREF\r\nFT148090898341           FOREIGN E")
     assert (one.counterparty_iban, one.remittance) == (None, ["FT148090898341 FOREIGN E"])
+
+
+@pytest.mark.parametrize(
+    ("business", "text", "supplement", "reason"),
+    [
+        ("109", "EREF+E-1", "?34914", "914"),
+        ("109", "EREF+E-1?21SVWZ+RUECKLASTSCHRIFT AC04", "?34914", "AC04"),
+        ("111", "SCHECK 7", "", "unknown"),
+        ("105", "EREF+E-1?21SVWZ+Beitrag", "?34992", None),
+    ],
+)
+def test_why_a_german_payment_went_back(business, text, supplement, reason):
+    line = ":61:2603020302D1234,56NRTINONREF" if reason else ":61:2603020302D1234,56NDDTNONREF"
+    one = transaction(line, f":86:{business}?00TEXT?20{text}?32MUELLER{supplement}")
+    assert (one.kind, one.return_reason) == ("return" if reason else "other", reason)

@@ -124,7 +124,7 @@ def _field(statement: Statement, tag: str, text: str) -> None:
         found = _FLOOR.match(value)
         if found and not statement.currency:
             statement.currency = found[1]
-    elif tag == "13D" and not statement.last_day:
+    elif tag in {"13D", "13"} and not statement.last_day:
         statement.last_day = day_of(value[:6])
     elif tag in {"90D", "90C"}:
         _stated(statement, value, credit=tag == "90C")

@@ -40,7 +40,7 @@ _KEY_SET = frozenset(_KEYS.split("|"))
 _KEY_FIRST = re.compile(r"/[A-Z]{4}/", re.ASCII)
 _KEY_BEGUN = re.compile(r"/([A-Z]{0,3}) ?$", re.ASCII)
 _KEY_GOING_ON = re.compile(r"([A-Z]{1,4})/", re.ASCII)
-_SEPA = re.compile(r"(EREF|KREF|MREF|CRED|DEBT|SVWZ|ABWA|ABWE|PURP|COAM|OAMT|IBAN|BIC|RREF|SQTP)\+", re.ASCII)
+_SEPA = re.compile(r"(EREF|KREF|MREF|CRED|DEBT|SVWZ|ABWA|ABWE|PURP|COAM|OAMT|IBAN|BIC|RREF|BREF|SQTP)\+", re.ASCII)
 _LABELS = re.compile(
     r"(?:^|\s|/)(IBAN|BIC|NAAM|OMSCHRIJVING|KENMERK|REK|MACHTIGING|INCASSANT|BETALINGSKENM\.?|ID DEBITEUR|NAME|NOM|REMITTANCE) ?: ?",
     re.ASCII,
@@ -50,7 +50,7 @@ _DUTCH = re.compile(r"(?:ISSUER: ?CUR +REF: ?|/?(?:CDTRREFTP//CD/SCOR/)?ISSR/CUR
 _BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", re.ASCII)
 BARE_ACCOUNT = re.compile(r"[P0-9][0-9]{8,9}", re.ASCII)
 """A Dutch account number from before the IBAN, a giro number with its P."""
-_REFERENCES = frozenset({"EREF", "KREF", "MREF", "CRED", "DEBT", "RREF"})
+_REFERENCES = frozenset({"EREF", "KREF", "MREF", "CRED", "DEBT", "RREF", "BREF"})
 REFERENCE_MAX = 35
 """Characters of a SEPA reference: a field that comes after so many belongs to no reference any more."""
 NRB = 26
@@ -65,8 +65,9 @@ _REASONS = re.compile(
 )
 """Return reasons of ISO 20022 (ExternalReturnReason1Code) as banks write them in free text."""
 _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOT PROVIDED", "NONREF"})
-_GERMAN_RETURNS = frozenset({"108", "109", "159", "181", "182", "183", "184"})
-"""Business codes (Geschaeftsvorfallcodes): direct debits given back (108, 109), credit transfers given back (159), re-credits (18x)."""
+_GERMAN_RETURNS = frozenset({"108", "109", "110", "111", "159", "160", "181", "182", "183", "184"})
+"""Business codes (Geschaeftsvorfallcodes, DFUe agreement, annex 3): direct debits, card payments and cheques given back (108 to 111),
+credit transfers given back (159, instant 160), re-credits (18x)."""
 _GERMAN_FEES = frozenset({"805", "808", "809"})
 """Closing of the account, fees, commissions."""
 _FEE_TYPES = frozenset({"NCHG", "NCOM", "FCHG", "FCOM"})
@@ -179,6 +180,10 @@ def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str |
         one.remittance.append(said)
     if not one.remittance and fields.get("00"):
         one.remittance = [" ".join(fields["00"].split())]
+    supplement = fields.get("34", "").strip()
+    if business in _GERMAN_RETURNS and supplement.isascii() and supplement.isdecimal():  # the text key's supplement says why
+        reason = _REASONS.search(" ".join(one.remittance))
+        one.return_reason = reason[1] if reason else supplement
     if business:
         one.transaction_code = f"{one.transaction_code}+{business}" if one.transaction_code else business
     return business

@@ -28,6 +28,9 @@ def lines(file: BinaryIO) -> Iterator[str]:
             yield from _wide(file, encoding) if encoding != "utf-8" else _narrow(file)
             return
     file.seek(0)
+    if len(head) > 1 and (head[0] == 0) != (head[1] == 0):  # UTF-16 without a mark
+        yield from _wide(file, "utf-16-be" if head[0] == 0 else "utf-16-le")
+        return
     yield from _narrow(file)
 
 
