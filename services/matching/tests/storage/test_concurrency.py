@@ -4,10 +4,13 @@ import asyncio
 import random
 from datetime import UTC, datetime
 
+import pytest
 from matching.handlers import matching as engine
 from matching.handlers.payments import unmatch
+from matching.storage.books import lock
 from shared.db import fetch
 from shared.ids import new_id
+from shared.testing.waiting import eventually
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -49,6 +52,63 @@ async def test_payment_and_invoice_at_the_same_moment_meet_at_the_latest_on_anot
         await engine.match(conn, [(row[0], row[1]) for row in due], NOW, {})
     assert (await world.one(tenant, "SELECT count(*) FROM payment WHERE status <> 'matched'"))[0] == 0
     await world.holds()
+
+
+_ROWS = ("account_balance", "payment", "open_item")
+_ONE = "SELECT 1 FROM {} WHERE tenant_id = :t FOR UPDATE"
+
+
+@pytest.mark.parametrize("held", range(len(_ROWS)))
+async def test_rows_are_locked_in_the_order_account_payment_item(world, tenant, make, held):
+    """While one of the three is another's, those before it are locked already, and those after it are not."""
+    bank_account = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 10_000, reference=REFERENCE))
+    payment = await world.pay(bank_account, 10_000, REFERENCE)
+    item = make.invoice_id(tenant, "F-1")
+    (account,) = await world.one(tenant, "SELECT account_id FROM account_balance")
+
+    async def free(conn):
+        return [bool(await fetch(conn, _ONE.format(table) + " SKIP LOCKED", t=tenant)) for table in _ROWS]
+
+    async def take():
+        async with world.database.transaction(tenant) as conn:
+            return await lock(conn, accounts=[(tenant, account)], payments=[(tenant, payment)], items=[(tenant, item)])
+
+    async with world.database.transaction(tenant) as other:
+        await fetch(other, _ONE.format(_ROWS[held]), t=tenant)
+        waiting = asyncio.create_task(take())
+
+        async def waits() -> bool:
+            return bool(
+                await world.rows(tenant, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+            )
+
+        await eventually(waits, seconds=10, what="the locking transaction")
+        async with world.database.transaction(tenant) as looking:
+            assert await free(looking) == [place > held for place in range(len(_ROWS))]
+    books = await waiting
+    assert (list(books.accounts), list(books.payments), list(books.items)) == ([(tenant, account)], [(tenant, payment)], [(tenant, item)])
+
+
+async def test_what_is_locked_is_as_the_one_before_left_it(world, tenant, make):
+    """One statement locks all three: each row comes as it is when its lock is had, not as it was when the statement began."""
+    bank_account = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 10_000, reference=REFERENCE))
+    first, second = await world.pay(bank_account, 4_000, REFERENCE, number=1), await world.pay(bank_account, 9_000, REFERENCE, number=2)
+    item = make.invoice_id(tenant, "F-1")
+    (account,) = await world.one(tenant, "SELECT account_id FROM account_balance")
+
+    async def take():
+        async with world.database.transaction(tenant) as conn:
+            return await lock(conn, accounts=[(tenant, account)], payments=[(tenant, second)], items=[(tenant, item)])
+
+    async with world.database.transaction(tenant) as conn:
+        await engine.match(conn, [(tenant, first)], NOW, {})
+        waiting = asyncio.create_task(take())
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+    books = await waiting
+    assert (books.accounts[tenant, account].open_minor, books.items[tenant, item].open_minor) == (6_000, 6_000)
 
 
 async def kept(world, tenant):

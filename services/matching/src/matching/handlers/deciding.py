@@ -84,18 +84,27 @@ async def decide(conn: AsyncConnection, payments: Sequence[Key], found: Direct, 
         batch = payments[first : first + SLICE]
         inexact = {key for key in batch if key in direct and any(one.inexact for one in direct[key].targets)}
         asked = [found.waiting[key] for key in batch if key in found.waiting and (key not in direct or key in inexact)]
-        gathered = await _gather(conn, asked) if asked else None
-        cases = {(case.asked.tenant_id, case.asked.payment_id): case for case in gathered.cases} if gathered else {}
-        for key in batch:
-            hit = direct.get(key)
-            if gathered is not None and key in cases:
-                proposal = await asyncio.to_thread(_propose, cases[key], gathered, taken)
-                if hit is None or {one.item_id for one in hit.targets} <= {share.item_id for share in proposal.shares}:
-                    proposals[key] = proposal
-                    _take(taken, key[0], proposal)
-                    continue
-            if hit is not None:
-                _take_direct(taken, key[0], hit, found.unapplied[key])
+        gathered = await _gather(conn, asked) if asked else _Gathered([], {}, {}, Experience())
+        proposals |= await asyncio.to_thread(_decide, batch, gathered, found, direct, taken)
+    return proposals
+
+
+def _decide(
+    batch: Sequence[Key], gathered: _Gathered, found: Direct, direct: Mapping[Key, Proposal], taken: dict[Key, int]
+) -> dict[Key, Proposal]:
+    """The engine's proposals, in payment order; `taken` goes on with what each takes."""
+    proposals: dict[Key, Proposal] = {}
+    cases = {(case.asked.tenant_id, case.asked.payment_id): case for case in gathered.cases}
+    for key in batch:
+        hit = direct.get(key)
+        if key in cases:
+            proposal = _propose(cases[key], gathered, taken)
+            if hit is None or {one.item_id for one in hit.targets} <= {share.item_id for share in proposal.shares}:
+                proposals[key] = proposal
+                _take(taken, key[0], proposal)
+                continue
+        if hit is not None:
+            _take_direct(taken, key[0], hit, found.unapplied[key])
     return proposals
 
 
@@ -140,9 +149,9 @@ def _settled(row: tuple[object, ...]) -> Settled:
 
 async def _who(conn: AsyncConnection, cases: Sequence[_Case]) -> None:
     """Who may have paid each: those that its accounts, its name, its words and its amount point to, likeliest first."""
-    numbers = [(at, case.asked.tenant_id, value) for at, case in enumerate(cases) for value in case.values]
-    names = [(at, case.asked.tenant_id, key) for at, case in enumerate(cases) for key in sorted(written_keys(case.asked.debtor_name or ""))]
-    values = [(at, case.asked.tenant_id, case.asked.entity_id, value) for at, case in enumerate(cases) for value in case.written()]
+    numbers = [(at, value) for at, case in enumerate(cases) for value in case.values]
+    names = [(at, key) for at, case in enumerate(cases) for key in sorted(written_keys(case.asked.debtor_name or ""))]
+    values = [(at, value) for at, case in enumerate(cases) for value in case.written()]
     found = await evidence.who(conn, [case.asked for case in cases], numbers, names, values)
     for case, pointed in zip(cases, found.pointed, strict=True):
         case.pointed, case.threshold = pointed, found.thresholds.get(case.asked.tenant_id)

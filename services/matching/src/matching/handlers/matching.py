@@ -1,6 +1,6 @@
 """Matching payments with open items: direct hits, and what the engine reads, over a batch.
 
-The hot way, when references hit: planner guard and proposal (2 statements), lock accounts, payments and items (3), save (1), publish (1).
+The hot way, when references hit: planner guard, proposal, lock accounts, payments and items, save, publish: a statement each.
 What no direct hit decides, the engine does (`handlers.deciding`); what it has seen is looked at again under lock.
 What finds nothing there is looked at again after 2 s and after 60 s of the machine's clock, so that a payment and its
 invoice that are handled at the same moment by two workers still meet.

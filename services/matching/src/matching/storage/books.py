@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Account, Allocation, Books, Exchange, Item, Key, Payment
 from matching.storage.exchanges import drop_exchanges, put_exchanges
 from matching.storage.items import insert_items
-from matching.storage.rows import fetch
+from matching.storage.rows import fetch, literal, texts
 
 ACCOUNT = "tenant_id, account_id, version, entity_id, customer_id, currency, open_minor, unapplied_minor, unused_credits_minor"
 ITEM = (
@@ -29,15 +29,30 @@ PAYMENT = (
     "refunded_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, payer_customer_id, account_id, rule, "
     "unapplied_reason, candidate_customer_ids, return_reason, looks, refund_pending_minor"
 )
-_MARK = "\x1e"  # ASCII record separator
-# Locked one after the other, in the order of the keys: a subquery that locks is never flattened, so no plan can change it.
+# Rows are locked one after the other in the order of their keys, for a subquery that locks is never flattened, so no plan can change it;
+# and no table's keys are there before all rows of the one before are locked, for they ask for the number of these.
 _LOCK = (
-    "SELECT l.* FROM (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant, id) ORDER BY tenant, id) k "
-    "CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE tenant_id = k.tenant AND {id} = k.id FOR UPDATE) l"
+    "{name} AS MATERIALIZED (SELECT l.* FROM (SELECT * FROM unnest(CAST(:{name}_tenants AS uuid[]), CAST(:{name}_ids AS uuid[])) "
+    "AS t(tenant, id){after} ORDER BY tenant, id) k "
+    "CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE tenant_id = k.tenant AND {id} = k.id FOR UPDATE) l)"
 )
-LOCK_ACCOUNTS = _LOCK.format(columns=ACCOUNT, table="account_balance", id="account_id")
-LOCK_PAYMENTS = _LOCK.format(columns=PAYMENT, table="payment", id="payment_id")
-LOCK_ITEMS = _LOCK.format(columns=ITEM, table="open_item", id="item_id")
+_AFTER = " WHERE (SELECT count(*) FROM {name}) >= 0"
+LOCK = (
+    "WITH "  # noqa: S608 - our own names
+    + ", ".join(
+        (
+            _LOCK.format(name="a", columns=ACCOUNT, table="account_balance", id="account_id", after=""),
+            _LOCK.format(name="p", columns=PAYMENT, table="payment", id="payment_id", after=_AFTER.format(name="a")),
+            _LOCK.format(name="i", columns=ITEM, table="open_item", id="item_id", after=_AFTER.format(name="p")),
+        )
+    )
+    + " SELECT a.*, p.*, i.* FROM a LEFT JOIN p ON false LEFT JOIN i ON false"
+    " UNION ALL SELECT a.*, p.*, i.* FROM p LEFT JOIN a ON false LEFT JOIN i ON false"
+    " UNION ALL SELECT a.*, p.*, i.* FROM i LEFT JOIN a ON false LEFT JOIN p ON false"
+)
+"""Accounts, payments and items, locked in that order; a row has the columns of one of them, and NULL for the others."""
+_OF_PAYMENT = ACCOUNT.count(",") + 1
+_OF_ITEM = _OF_PAYMENT + PAYMENT.count(",") + 1
 
 
 class Open(NamedTuple):
@@ -104,23 +119,26 @@ async def lock(
             customers=[row[3] for row in new_accounts],
             currencies=[row[4] for row in new_accounts],
         )
-    wanted = dict.fromkeys([*accounts, *((row[0], row[1]) for row in new_accounts)])
-    if wanted:
-        for row in await records(conn, LOCK_ACCOUNTS, **keys(wanted)):
-            books.accounts[row[0], row[1]] = Account(*row)
-    listed = list(payments)
-    if listed:
-        allocated = []
-        for row in await records(conn, LOCK_PAYMENTS, **keys(listed)):
-            payment = Payment(*row)
-            books.payments[row[0], row[1]] = payment
+    wanted = {
+        "a": dict.fromkeys([*accounts, *((row[0], row[1]) for row in new_accounts)]),
+        "p": payments,
+        "i": dict.fromkeys(items),
+    }
+    allocated = []
+    for row in await records(
+        conn, LOCK, **{f"{name}_{column}": ids for name, pairs in wanted.items() for column, ids in keys(pairs).items()}
+    ):
+        if row[0] is not None:
+            books.accounts[row[0], row[1]] = Account(*row[:_OF_PAYMENT])
+        elif row[_OF_PAYMENT] is not None:
+            payment = Payment(*row[_OF_PAYMENT:_OF_ITEM])
+            books.payments[payment.tenant_id, payment.payment_id] = payment
             if payment.allocated_minor:
                 allocated.append((payment.tenant_id, payment.payment_id))
-        await _load_allocations(conn, books, allocated)
-    wanted_items = dict.fromkeys(items)
-    if wanted_items:
-        for row in await records(conn, LOCK_ITEMS, **keys(wanted_items)):
-            books.items[row[0], row[1]] = Item(*row)
+        else:
+            item = Item(*row[_OF_ITEM:])
+            books.items[item.tenant_id, item.item_id] = item
+    await _load_allocations(conn, books, allocated)
     return books
 
 
@@ -210,7 +228,7 @@ _L = {
 
 
 def _rows(prefix: str, columns: Mapping[str, str], *lists: str) -> str:
-    """A FROM item of rows whose columns come as lists where they are ids, else as array literals; `lists`: those that come as `_texts`."""
+    """A FROM item of rows whose columns come as lists where they are ids, else as array literals; `lists`: those that come as `texts`."""
     arrays = [
         f"CAST(:{prefix}_{name} AS uuid[])" if kind == "uuid" else f"CAST(CAST(:{prefix}_{name} AS text) AS {kind}[])"
         for name, kind in columns.items()
@@ -285,67 +303,67 @@ async def save(
         keep_looks=keep_looks,
         p_tenant=[p.tenant_id for p in payments],
         p_id=[p.payment_id for p in payments],
-        p_version=_literal(p.version for p in payments),
-        p_allocated=_literal(p.allocated_minor for p in payments),
-        p_unapplied=_literal(p.unapplied_minor for p in payments),
-        p_returned=_literal(p.returned_minor for p in payments),
-        p_refunded=_literal(p.refunded_minor for p in payments),
-        p_refund_pending=_literal(p.refund_pending_minor for p in payments),
-        p_status=_literal(p.status for p in payments),
+        p_version=literal(p.version for p in payments),
+        p_allocated=literal(p.allocated_minor for p in payments),
+        p_unapplied=literal(p.unapplied_minor for p in payments),
+        p_returned=literal(p.returned_minor for p in payments),
+        p_refunded=literal(p.refunded_minor for p in payments),
+        p_refund_pending=literal(p.refund_pending_minor for p in payments),
+        p_status=literal(p.status for p in payments),
         p_payer=[p.payer_customer_id for p in payments],
         p_account=[p.account_id for p in payments],
-        p_rule=_literal(p.rule for p in payments),
-        p_reason=_literal(p.unapplied_reason for p in payments),
-        p_return=_texts(p.return_reason for p in payments),
-        p_candidates=_texts(_literal(p.candidate_customer_ids) if p.candidate_customer_ids is not None else None for p in payments),
-        p_looks=_literal(p.looks for p in payments),
-        p_next=_literal(looks.get((p.tenant_id, p.payment_id)) for p in payments),
-        p_confirmation=_literal(p.confirmation for p in payments),
+        p_rule=literal(p.rule for p in payments),
+        p_reason=literal(p.unapplied_reason for p in payments),
+        p_return=texts(p.return_reason for p in payments),
+        p_candidates=texts(literal(p.candidate_customer_ids) if p.candidate_customer_ids is not None else None for p in payments),
+        p_looks=literal(p.looks for p in payments),
+        p_next=literal(looks.get((p.tenant_id, p.payment_id)) for p in payments),
+        p_confirmation=literal(p.confirmation for p in payments),
         i_tenant=[i.tenant_id for i in items],
         i_id=[i.item_id for i in items],
-        i_version=_literal(i.version for i in items),
-        i_original=_literal(i.original_minor for i in items),
-        i_open=_literal(i.open_minor for i in items),
-        i_cash=_literal(i.cash_minor for i in items),
-        i_discount=_literal(i.discount_minor for i in items),
-        i_credit=_literal(i.credit_minor for i in items),
-        i_charges=_literal(i.charges_minor for i in items),
-        i_withheld=_literal(i.withheld_minor for i in items),
-        i_set_off=_literal(i.set_off_minor for i in items),
-        i_written_off=_literal(i.written_off_minor for i in items),
-        i_contested=_literal(i.contested_minor for i in items),
-        i_status=_literal(i.status for i in items),
-        i_cause=_literal(i.close_cause for i in items),
-        i_value_date=_literal(i.value_date for i in items),
+        i_version=literal(i.version for i in items),
+        i_original=literal(i.original_minor for i in items),
+        i_open=literal(i.open_minor for i in items),
+        i_cash=literal(i.cash_minor for i in items),
+        i_discount=literal(i.discount_minor for i in items),
+        i_credit=literal(i.credit_minor for i in items),
+        i_charges=literal(i.charges_minor for i in items),
+        i_withheld=literal(i.withheld_minor for i in items),
+        i_set_off=literal(i.set_off_minor for i in items),
+        i_written_off=literal(i.written_off_minor for i in items),
+        i_contested=literal(i.contested_minor for i in items),
+        i_status=literal(i.status for i in items),
+        i_cause=literal(i.close_cause for i in items),
+        i_value_date=literal(i.value_date for i in items),
         i_account=[i.account_id for i in items],
         i_customer=[i.customer_id for i in items],
-        i_invoice_version=_literal(i.invoice_version for i in items),
+        i_invoice_version=literal(i.invoice_version for i in items),
         b_tenant=[b.tenant_id for b in accounts],
         b_id=[b.account_id for b in accounts],
-        b_version=_literal(b.version for b in accounts),
-        b_open=_literal(b.open_minor for b in accounts),
-        b_unapplied=_literal(b.unapplied_minor for b in accounts),
-        b_credits=_literal(b.unused_credits_minor for b in accounts),
+        b_version=literal(b.version for b in accounts),
+        b_open=literal(b.open_minor for b in accounts),
+        b_unapplied=literal(b.unapplied_minor for b in accounts),
+        b_credits=literal(b.unused_credits_minor for b in accounts),
         a_tenant=[key[0] for key, _ in allocated],
         a_payment=[key[1] for key, _ in allocated],
         a_item=[key[2] for key, _ in allocated],
-        a_amount=_literal(held.amount_minor for _, held in allocated),
-        a_rule=_literal(held.rule for _, held in allocated),
-        a_diff=_literal(held.diff_minor for _, held in allocated),
-        a_reason=_literal(held.diff_reason for _, held in allocated),
+        a_amount=literal(held.amount_minor for _, held in allocated),
+        a_rule=literal(held.rule for _, held in allocated),
+        a_diff=literal(held.diff_minor for _, held in allocated),
+        a_reason=literal(held.diff_reason for _, held in allocated),
         d_tenant=[d[0] for d in decisions],
         d_payment=[d[1] for d in decisions],
-        d_version=_literal(d[2] for d in decisions),
-        d_rule=_literal(d[3] for d in decisions),
-        d_evidence=_texts(d[4] for d in decisions),
-        d_inputs=_texts(d.inputs for d in decisions),
-        d_named=_texts(_literal(d.named) if d.inputs else None for d in decisions),
+        d_version=literal(d[2] for d in decisions),
+        d_rule=literal(d[3] for d in decisions),
+        d_evidence=texts(d[4] for d in decisions),
+        d_inputs=texts(d.inputs for d in decisions),
+        d_named=texts(literal(d.named) if d.inputs else None for d in decisions),
         l_tenant=[e.tenant_id for e in entries],
         l_entity=[e.entity_id for e in entries],
-        l_currency=_literal(e.currency for e in entries),
-        l_debit=_literal(e.debit for e in entries),
-        l_credit=_literal(e.credit for e in entries),
-        l_amount=_literal(e.amount_minor for e in entries),
+        l_currency=literal(e.currency for e in entries),
+        l_debit=literal(e.debit for e in entries),
+        l_credit=literal(e.credit for e in entries),
+        l_amount=literal(e.amount_minor for e in entries),
         l_payment=[e.payment_id for e in entries],
         l_item=[e.item_id for e in entries],
     )
@@ -434,18 +452,3 @@ async def look_again(conn: AsyncConnection, looks: dict[Key, tuple[int, datetime
             looks=[count for count, _ in looks.values()],
             next=[at for _, at in looks.values()],
         )
-
-
-def _literal(values: Iterable[object]) -> str:
-    """An array as PostgreSQL writes it, of ids, numbers, days and codes: nothing in them needs quoting.
-
-    The driver looks into each element of a list three times before it encodes it; a text is passed as it is. Ids are not:
-    the server takes longer to read them as text than the driver to write them in binary. Arrays of arrays do not pass
-    through unnest at all.
-    """
-    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
-
-
-def _texts(values: Iterable[str | None]) -> str:
-    """A list of texts that may need quoting, for `string_to_array`: JSON and arrays hold no raw control character."""
-    return _MARK.join(["" if value is None else value for value in values])

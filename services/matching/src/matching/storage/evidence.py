@@ -19,7 +19,7 @@ from matching.domain.books import Key
 from matching.domain.engine.search import SHARED_MAX
 from matching.storage.books import keys
 from matching.storage.candidates import Waiting
-from matching.storage.rows import columns
+from matching.storage.rows import columns, literal, texts
 
 OWN, ALIAS_IBAN, ALIAS_NAME, PAST, NUMBER, NAME = "own", "alias_iban", "alias_name", "past", "number", "name"
 OWNER, SAID, DOCUMENT, PRICE, PERSON, POLICY, DISMISSED = "owner", "said", "document", "price", "person", "policy", "dismissed"
@@ -54,6 +54,12 @@ class Person:
     parent: UUID | None
 
 
+# Values that payments say, in text that the server splits: the driver looks at each element of an array three times
+_SAID = (
+    "unnest(CAST(CAST(:{0}_places AS text) AS int[]), string_to_array(CAST(:{0}_values AS text), chr(30))) AS t(place, value) "
+    "WHERE value IS NOT NULL"
+)
+_OF_PLACE = "(CAST(:{} AS uuid[]))[place + 1]"
 _WHO = (
     "WITH k AS (SELECT * FROM unnest(CAST(:places AS int[]), CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), "  # noqa: S608 - our own text
     "CAST(:currencies AS text[]), CAST(:amounts AS bigint[]), CAST(:ibans AS text[]), CAST(:payers AS text[]), CAST(:virtuals AS uuid[]), "
@@ -65,10 +71,8 @@ _WHO = (
     "FROM k CROSS JOIN LATERAL (SELECT * FROM virtual_iban WHERE tenant_id = k.tenant_id AND virtual_iban_id = k.virtual_iban_id "
     f"AND status = 'assigned' OFFSET 0) v UNION ALL SELECT place, tenant_id, '{SAID}', {survivor('k.tenant_id', 'k.said')}, NULL FROM k "
     "WHERE said IS NOT NULL), "
-    "n AS (SELECT * FROM unnest(CAST(:n_places AS int[]), CAST(:n_tenants AS uuid[]), CAST(:n_values AS text[])) "
-    "AS t(place, tenant_id, value)), "
-    'w AS (SELECT place, tenant_id, value COLLATE "C" AS value FROM unnest(CAST(:w_places AS int[]), CAST(:w_tenants AS uuid[]), '
-    "CAST(:w_values AS text[])) AS t(place, tenant_id, value)), signs AS ("
+    f"n AS (SELECT place, {_OF_PLACE.format('tenants')} AS tenant_id, value FROM {_SAID.format('n')}), "
+    f'w AS (SELECT place, {_OF_PLACE.format("tenants")} AS tenant_id, value COLLATE "C" AS value FROM {_SAID.format("w")}), signs AS ('
     f"SELECT k.place, k.tenant_id, '{OWN}' AS how, o.customer_id, 1 AS times FROM k CROSS JOIN LATERAL ("
     "SELECT customer_id FROM payer_iban WHERE tenant_id = k.tenant_id AND iban = k.iban OFFSET 0) o UNION ALL "
     f"SELECT k.place, k.tenant_id, '{ALIAS_IBAN}', a.customer_id, a.times FROM k CROSS JOIN LATERAL (SELECT customer_id, times "
@@ -91,8 +95,8 @@ _WHO = (
     f"AND value < left(w.value, 7) || '~' LIMIT {NAMES_MAX})) c), "
     f"found AS MATERIALIZED (SELECT place, tenant_id, how, {survivor('f.tenant_id', 'f.customer_id')} AS customer_id, "
     "CAST(sum(times) AS int) AS times FROM (SELECT DISTINCT place, tenant_id, how, customer_id, times FROM signs) f GROUP BY 1, 2, 3, 4), "
-    "documents AS MATERIALIZED (SELECT DISTINCT p.place, p.tenant_id, i.item_id, i.customer_id FROM unnest(CAST(:d_places AS int[]), "
-    "CAST(:d_tenants AS uuid[]), CAST(:d_entities AS uuid[]), CAST(:d_values AS text[])) AS p(place, tenant_id, entity_id, value) "
+    "documents AS MATERIALIZED (SELECT DISTINCT p.place, p.tenant_id, i.item_id, i.customer_id FROM (SELECT place, "
+    f"{_OF_PLACE.format('tenants')} AS tenant_id, {_OF_PLACE.format('entities')} AS entity_id, value FROM {_SAID.format('d')} OFFSET 0) p "
     "CROSS JOIN LATERAL (SELECT item_id FROM item_reference WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id AND value = p.value "
     f"LIMIT {SAME_VALUE_MAX}) r CROSS JOIN LATERAL (SELECT item_id, customer_id FROM open_item WHERE tenant_id = p.tenant_id "
     "AND item_id = r.item_id OFFSET 0) i), "
@@ -153,14 +157,14 @@ class Who:
 async def who(
     conn: AsyncConnection,
     asked: Sequence[Waiting],
-    numbers: Sequence[tuple[int, UUID, str]],
-    names: Sequence[tuple[int, UUID, str]],
-    values: Sequence[tuple[int, UUID, UUID, str]],
+    numbers: Sequence[tuple[int, str]],
+    names: Sequence[tuple[int, str]],
+    values: Sequence[tuple[int, str]],
 ) -> Who:
     """Who may have paid, and for what.
 
-    `numbers` are words that may be customers' numbers, `names` the written names' forms: (place in `asked`, tenant, value); `values` what
-    may name items: (place, tenant, entity, folded value). A customer is found by name where his begins as the written one does, is its
+    `numbers` are words that may be customers' numbers, `names` the written names' forms, `values` what may name items, each folded and with
+    its payment's place in `asked`. A customer is found by name where his begins as the written one does, is its
     beginning, or begins with the same seven letters. What came from an account or under a name that many have brings none of them.
     """
     rows = await records(
@@ -176,9 +180,9 @@ async def who(
         virtuals=[one.virtual_iban_id for one in asked],
         said=[one.payer for one in asked],
         payments=[one.payment_id for one in asked],
-        **columns(numbers, "n_places", "n_tenants", "n_values"),
-        **columns(names, "w_places", "w_tenants", "w_values"),
-        **columns(values, "d_places", "d_tenants", "d_entities", "d_values"),
+        **_said("n", numbers),
+        **_said("w", names),
+        **_said("d", values),
     )
     found = Who([Pointed() for _ in asked])
     for how, place, tenant, customer, item, more in rows:
@@ -199,6 +203,10 @@ async def who(
         else:
             found.pointed[place].known.setdefault(how, {})[customer] = more[0]
     return found
+
+
+def _said(prefix: str, rows: Sequence[tuple[int, str]]) -> dict[str, str]:
+    return {f"{prefix}_places": literal(place for place, _ in rows), f"{prefix}_values": texts(value for _, value in rows)}
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,9 @@ from matching.domain.engine.search import Found, search
 
 FORM = 1
 """The form of stored inputs: raised when a field is added or changes its meaning."""
+
+
+_FIELDS = attrgetter(*OpenItem.__slots__)
 
 
 class InputsError(ValueError):
@@ -142,7 +146,7 @@ def _values(one: Settled) -> list[Any]:
 
 
 def _row(item: OpenItem, versions: Mapping[Id, int]) -> list[Any]:
-    return [*(getattr(item, name) for name in OpenItem.__slots__), versions.get(item.item_id)]
+    return [*_FIELDS(item), versions.get(item.item_id)]
 
 
 def _item(row: Sequence[Any]) -> OpenItem:
