@@ -165,6 +165,26 @@ async def test_a_batch_total_waits_for_its_details(world, client, tenant, make, 
     await world.holds()
 
 
+@pytest.mark.parametrize("details_first", [False, True])
+async def test_slips_that_a_bank_books_in_one_sum_are_counted_once(world, client, tenant, make, camtfile, details_first):
+    await put_account(client, make, tenant)
+    head = (
+        '<Ntry><Amt Ccy="EUR">30.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts>BOOK</Sts><BookgDt><Dt>2026-03-02</Dt></BookgDt>'
+        "<AcctSvcrRef>SUM-1</AcctSvcrRef><BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>RCDT</Cd><SubFmlyCd>VCOM</SubFmlyCd></Fmly></Domn></BkTxCd>"
+    )
+    booked = f"{head}<NtryDtls><TxDtls><Refs><AcctSvcrRef>SUM-1</AcctSvcrRef></Refs></TxDtls></NtryDtls></Ntry>"
+
+    def slip(amount, ref):
+        return f'<TxDtls><Refs><AcctSvcrRef>{ref}</AcctSvcrRef></Refs><Amt Ccy="EUR">{amount}</Amt><CdtDbtInd>CRDT</CdtDbtInd></TxDtls>'
+
+    slips = f"{head}<NtryDtls><Btch><NbOfTxs>2</NbOfTxs></Btch>{slip('10.00', 'D1')}{slip('20.00', 'D2')}</NtryDtls></Ntry>"
+    files = [camtfile.statement(IBAN, "0.00", "30.00", booked), camtfile.statement(IBAN, "", "", slips, kind="054")]
+    for one in reversed(files) if details_first else files:
+        await post_file(client, one)
+    assert [(p.amount_minor, p.confirmation) for p in await payments(world, tenant)] == [(1_000, "booked"), (2_000, "booked")]
+    assert (await world.one(tenant, "SELECT resolved FROM movement")).resolved
+
+
 async def test_a_return_reopens_the_invoice(world, client, tenant, make, camtfile):
     await put_account(client, make, tenant)
     await world.feed(make.invoice(tenant, "F-1", 10_000, reference="RF18539007547034"))
