@@ -155,3 +155,17 @@ def test_why_a_german_payment_went_back(business, text, supplement, reason):
     line = ":61:2603020302D1234,56NRTINONREF" if reason else ":61:2603020302D1234,56NDDTNONREF"
     one = transaction(line, f":86:{business}?00TEXT?20{text}?32MUELLER{supplement}")
     assert (one.kind, one.return_reason) == ("return" if reason else "other", reason)
+
+
+def test_lines_may_end_as_in_old_home_banking_messages():
+    lines = [":20:A", f":25:{OWN}", ":28C:1", ":60F:C260301EUR0,", f"{CREDIT}N051NONREF", ":86:166?20RE 7", ":62F:C260302EUR1234,56", "-"]
+    found = list(read(io.BytesIO(("@@" + "@@".join(lines)).encode())))
+    assert (found[-1][0].verdict(), found[0][1].transactions[0].remittance) == (None, ["RE 7"])
+
+
+def test_a_long_file_with_the_line_ends_of_old_macs_is_read_whole():
+    body = "".join(f":61:2603020302C1,00NTRFNONREF//B{number:08d}\r:86:Rechnung {number}\r" for number in range(5_000))
+    text = f":20:A\r:25:{OWN}\r:28C:1\r:60F:C260301EUR0,\r{body}:62F:C260302EUR5000,00\r-\r"
+    found = list(read(io.BytesIO(text.encode())))
+    assert (found[-1][0].verdict(), len(found)) == (None, 5_001)
+    assert found[4_999][1].transactions[0].remittance == ["Rechnung 4999"]

@@ -22,11 +22,15 @@ _READERS: dict[str, Callable[[BinaryIO], Iterator[Item]]] = {
 }
 _XML = {
     "CstmrCdtTrfInitn": ("pain.001", "a credit transfer order"),
-    "pain.001.001.02": ("pain.001", "a credit transfer order"),
     "CstmrPmtStsRpt": ("pain.002", "a payment status report"),
-    "pain.002.001.02": ("pain.002", "a payment status report"),
+    "CstmrPmtRvsl": ("pain.007", "a reversal of direct debits"),
     "CstmrDrctDbtInitn": ("pain.008", "a direct debit order"),
-    "pain.008.001.01": ("pain.008", "a direct debit order"),
+    "FIToFICstmrDrctDbt": ("pacs.003", "an interbank direct debit"),
+    "FIToFIPmtRvsl": ("pacs.007", "an interbank reversal"),
+    "FICdtTrf": ("pacs.009", "a credit transfer between banks"),
+    "CstmrPmtCxlReq": ("camt.055", "a recall of an order"),
+    "NtfctnToRcv": ("camt.057", "an announcement of money to come"),
+    "RmtAdvc": ("remt.001", "a remittance advice"),
     "FIToFICstmrCdtTrf": ("pacs.008", "an interbank credit transfer"),
     "PmtRtr": ("pacs.004", "an interbank payment return"),
     "FIToFIPmtStsRpt": ("pacs.002", "an interbank status report"),
@@ -37,9 +41,11 @@ _XML = {
     "CdtrPmtActvtnReq": ("pain.013", "a request to pay"),
     "BkSvcsBllgStmt": ("camt.086", "a bill of bank services"),
 }
+_OLD_ROOT = re.compile(r"((?:pain|pacs|camt)\.[0-9]{3})\.001\.[0-9]{2}", re.ASCII)
+"""The first versions of a message have its identifier for an element."""
 _ELEMENT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)")
 _OFX = re.compile(r"<OFX(?:\s[^<>]*)?>", re.ASCII | re.IGNORECASE)
-_MT = re.compile(r"(?:^|[\r\n}:])\s*:20:", re.ASCII)
+_MT = re.compile(r"(?:^|[\r\n}:@])\s*:20:", re.ASCII)
 _MT_KIND = re.compile(r"\{2:[IO]([0-9]{3})")
 
 
@@ -120,4 +126,6 @@ def _xml(text: str) -> str:
             return "camt"
         if name in _XML:
             raise NotAStatementError(*_XML[name])
+        if old := _OLD_ROOT.fullmatch(name):
+            raise NotAStatementError(old[1], next((what for kind, what in _XML.values() if kind == old[1]), "an ISO 20022 message"))
     raise BankFileError("an XML file of no known kind")

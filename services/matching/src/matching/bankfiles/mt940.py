@@ -81,7 +81,7 @@ def read(file: BinaryIO) -> Iterator[Item]:
 def _fields(file: BinaryIO) -> Iterator[tuple[str, list[str]]]:
     """Tags and their lines. What stands outside of a field (envelopes, headers, trailers, page breaks) belongs to none."""
     tag, value = "", [""]
-    for raw in texts.lines(file):
+    for raw in _lines(file):
         line = raw.strip("\x00\x01\x03\x1a\ufeff")
         if (block := line.rfind("{4:", 0, 1_000)) >= 0:  # the last one: an acknowledgement before the message has a block 4 too
             line = line[block + 3 :]
@@ -102,6 +102,12 @@ def _fields(file: BinaryIO) -> Iterator[tuple[str, list[str]]]:
             value.append(line)
     if tag:
         yield tag, value
+
+
+def _lines(file: BinaryIO) -> Iterator[str]:
+    """Lines, whose ends are @@ where the file comes out of an old home banking message (HBCI, BTX)."""
+    for line in texts.lines(file):
+        yield from line.split("@@") if "@@:" in line else (line,)
 
 
 def _named(value: list[str]) -> list[str]:

@@ -35,12 +35,16 @@ def lines(file: BinaryIO) -> Iterator[str]:
 
 
 def _narrow(file: BinaryIO) -> Iterator[str]:
+    left = b""
     while piece := file.readline(PIECE):
-        text = decoded(piece).removesuffix("\n").removesuffix("\r")
-        if "\r" in text:
-            yield from text.split("\r")
-        else:
-            yield text
+        whole, left = left + piece, b""
+        if not whole.endswith(b"\n") and b"\r" in whole:  # a piece of a file with the line ends of old Macs: its last line goes on
+            whole, _, left = whole.rpartition(b"\r")
+            if len(left) > PIECE:
+                raise BankFileError("a line of the file never ends")
+        yield from decoded(whole).removesuffix("\n").removesuffix("\r").split("\r")
+    if left:
+        yield decoded(left)
 
 
 def _wide(file: BinaryIO, encoding: str) -> Iterator[str]:
