@@ -4,11 +4,13 @@ import asyncio
 import random
 from datetime import UTC, datetime
 
+import asyncpg
 import pytest
 from matching.handlers import matching as engine
 from matching.handlers.payments import unmatch
 from matching.storage.books import lock
-from shared.db import fetch
+from shared.db import fetch, run
+from shared.failures import is_unavailable
 from shared.ids import new_id
 from shared.testing.waiting import eventually
 
@@ -109,6 +111,30 @@ async def test_what_is_locked_is_as_the_one_before_left_it(world, tenant, make):
         assert not waiting.done()
     books = await waiting
     assert (books.accounts[tenant, account].open_minor, books.items[tenant, item].open_minor) == (6_000, 6_000)
+
+
+async def test_what_the_database_cannot_take_now_is_tried_again_and_never_taken_for_poison(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 300, reference=REFERENCE))
+    pay = await world.pay(held, 300, REFERENCE)
+
+    async def match():
+        async with world.database.transaction(tenant) as conn:
+            await run(conn, "SET LOCAL lock_timeout = '100ms'")
+            await engine.match(conn, [(tenant, pay)], NOW, {})
+
+    other = await asyncpg.connect(world.urls.owner)
+    try:
+        async with other.transaction():
+            await other.execute("LOCK TABLE ledger_entry IN SHARE ROW EXCLUSIVE MODE")  # everything is decided, nothing can be written
+            with pytest.raises(Exception) as refused:  # noqa: PT011 - whatever it is, it has to be known for what it is
+                await match()
+            assert is_unavailable(refused.value), refused.value
+    finally:
+        await other.close()
+    await world.match(tenant)
+    assert (await world.one(tenant, "SELECT open_minor FROM open_item"))[0] == 0
+    await world.holds()
 
 
 async def kept(world, tenant):

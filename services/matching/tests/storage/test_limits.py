@@ -192,3 +192,13 @@ async def test_two_persons_at_once_and_another_tenant(world, tenant, make, clien
         ]
         assert [(await post(stranger, path, body)).status_code for path, body in tried] == [404] * len(tried)
     await world.holds()
+
+
+async def test_more_than_any_balance_holds_is_refused_and_changes_nothing(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 10_000))
+    pays = [await world.pay(held, 2**63 - 1, number=n) for n in range(2)]
+    await world.match(tenant)
+    body = {"customer_id": str(make.customer_id(tenant, "C1")), "reason": "theirs"}
+    assert [(await post(client, f"/v1/payments/{payment}/move", body)).status_code for payment in pays] == [200, 422]
+    await world.holds()

@@ -64,11 +64,16 @@ async def save_and_publish(
     """
     if None in books.changed_allocations.values():
         await restore_value_dates(conn, books)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(save(conn, books, now, decisions=decisions, looks=looks, keep_looks=keep_looks))
+    saving = asyncio.create_task(save(conn, books, now, decisions=decisions, looks=looks, keep_looks=keep_looks))
+    try:
         for _ in range(3):  # lets the statement out: it is sent when the loop has come round
             await asyncio.sleep(0)
         prepared = prepare(_events(books, causes))
+    except BaseException:
+        saving.cancel()
+        await asyncio.wait([saving])
+        raise
+    await saving  # what the database says comes as it is: a group of errors would hide that it is only unavailable
     await insert(conn, prepared)
 
 
