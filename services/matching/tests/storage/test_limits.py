@@ -200,5 +200,6 @@ async def test_more_than_any_balance_holds_is_refused_and_changes_nothing(world,
     pays = [await world.pay(held, 2**63 - 1, number=n) for n in range(2)]
     await world.match(tenant)
     body = {"customer_id": str(make.customer_id(tenant, "C1")), "reason": "theirs"}
-    assert [(await post(client, f"/v1/payments/{payment}/move", body)).status_code for payment in pays] == [200, 422]
+    first, then = [await post(client, f"/v1/payments/{payment}/move", body) for payment in pays]
+    assert (first.status_code, then.status_code, then.json()["code"]) == (200, 409, "balance-too-large")
     await world.holds()

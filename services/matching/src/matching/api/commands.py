@@ -9,6 +9,7 @@ from pydantic import Field
 from shared.failures import is_unavailable
 from shared.web.auth import Caller
 from shared.web.idempotency import once
+from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.api.accounts import database_of
@@ -23,6 +24,8 @@ async def command(request: Request, caller: Caller, produce: Callable[[AsyncConn
         try:
             async with database_of(request).transaction(caller.tenant_id) as conn:
                 return await once(request, caller, conn, lambda: produce(conn))
+        except OverflowError as error:
+            raise Problem(409, "balance-too-large", "A balance would be larger than any that is kept", str(error)) from None
         except Exception as error:
             if not is_unavailable(error) or tried == TRIES - 1:
                 raise

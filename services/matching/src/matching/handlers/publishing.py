@@ -31,6 +31,7 @@ from contracts.payments import (
     PaymentUnapplied,
     PaymentUnmatched,
 )
+from shared.money import MAX_MINOR
 from shared.outbox import Outgoing, insert, prepare
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -191,7 +192,9 @@ def item_event(item: Item) -> OpenItemChanged:
 
 
 def account_event(account: Account) -> AccountBalanceChanged:
-    """What a customer owes an entity in a currency, as it is now."""
+    """What a customer owes an entity in a currency, as it is now. Raises OverflowError for more than any amount may be."""
+    if max(account.open_minor, account.unapplied_minor, account.unused_credits_minor) > MAX_MINOR:
+        raise OverflowError("a customer's balance is larger than any that is kept")
     return AccountBalanceChanged(
         version=account.version,
         account_id=account.account_id,
