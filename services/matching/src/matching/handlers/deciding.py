@@ -130,9 +130,14 @@ async def _gather(conn: AsyncConnection, asked: Sequence[Waiting]) -> _Gathered:
             case.left_out.append("words of a long text")
         cases.append(case)
     await _who(conn, cases)
-    also = {(case.asked.tenant_id, item) for case in cases for item in (*case.pointed.documents, *case.pointed.priced)}
     debtors = {(case.asked.tenant_id, case.asked.entity_id, person.customer_id) for case in cases for person in case.people}
-    if not debtors and not also:  # nobody, for nothing
+    also = {
+        (case.asked.tenant_id, item)
+        for case in cases
+        for item, customer in (case.pointed.documents | case.pointed.priced).items()
+        if (case.asked.tenant_id, case.asked.entity_id, customer) in debtors
+    }
+    if not debtors:  # nobody owes anything that it could be for
         return _Gathered(cases, {}, {}, Experience())
     items = await evidence.items(conn, sorted(debtors), sorted(also))
     payers = sorted({(tenant, customer) for tenant, _, customer in debtors})
@@ -246,14 +251,20 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
 def _open_item(one: Seen, taken: int, day: date) -> OpenItem:
     sign = -1 if one.kind == "credit_note" else 1
     number = fold(one.number)
-    others = [fold(value) for kind, value in one.names if kind == "number"]
-    structured = [fold(value) for kind, value in one.names if kind == "structured"]
-    terms = [term for term in one.percents if term[0] >= day]
-    until, percent = max(terms, key=lambda term: term[1]) if terms else max(one.percents, default=(None, 0))
+    others, structured = [], None
+    for name in sorted(one.names.split()) if one.names else ():
+        kind, _, value = name.partition(":")
+        if kind == "structured":
+            structured = fold(value)
+        else:
+            others.append(fold(value))
+    percents = [(date.fromisoformat(term[:10]), int(term[11:])) for term in sorted(one.discounts.split())] if one.discounts else []
+    terms = [term for term in percents if term[0] >= day]
+    until, percent = max(terms, key=lambda term: term[1]) if terms else max(percents, default=(None, 0))
     return OpenItem(
         one.item_id, one.customer_id, one.number, one.currency, one.issue_date, one.due_date, sign * one.original_minor,
         sign * max(one.open_minor - taken, 0), tuple(dict.fromkeys(value for value in others if value != number)),
-        structured[-1] if structured else None, percent / 100, until, one.contested_minor,
+        structured, percent / 100, until, one.contested_minor,
     )  # fmt: skip
 
 

@@ -211,8 +211,10 @@ def _said(prefix: str, rows: Sequence[tuple[int, str]]) -> dict[str, str]:
 
 @dataclass(slots=True)
 class Seen:
-    """An item as it was when it was looked at. `names` are what else names it, (kind, value), `percents` its discounts, (until, hundredths
-    of a percent).
+    """An item as it was when it was looked at, as the driver gives it fastest.
+
+    `names` are what else names it, `kind:value`, `discounts` until when how many hundredths of a percent, `day:number`; each with
+    spaces between.
     """
 
     tenant_id: UUID
@@ -228,8 +230,8 @@ class Seen:
     original_minor: int
     open_minor: int
     contested_minor: int
-    names: list[tuple[str, str]]
-    percents: list[tuple[date, int]]
+    names: str | None
+    discounts: str | None
 
 
 _SEEN = (
@@ -238,16 +240,16 @@ _SEEN = (
 )
 _ITEMS = (
     "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), CAST(:customers AS uuid[])) "  # noqa: S608 - our own text
-    f"AS t(tenant_id, entity_id, customer_id)) SELECT s.*, ARRAY(SELECT ROW(kind, value) FROM item_reference WHERE "
-    "tenant_id = s.tenant_id AND item_id = s.item_id AND kind <> 'folded' ORDER BY kind, value), ARRAY(SELECT ROW(until, percent_bp) "
-    "FROM item_discount WHERE tenant_id = s.tenant_id AND item_id = s.item_id ORDER BY until) FROM ("
+    "AS t(tenant_id, entity_id, customer_id)) SELECT s.*, (SELECT string_agg(kind || ':' || value, ' ') "
+    "FROM item_reference WHERE tenant_id = s.tenant_id AND item_id = s.item_id AND kind <> 'folded'), (SELECT string_agg("
+    "to_char(until, 'YYYY-MM-DD:') || percent_bp, ' ') FROM item_discount WHERE tenant_id = s.tenant_id AND item_id = s.item_id) FROM ("
     f"SELECT k.entity_id, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} FROM open_item i "
     "WHERE i.tenant_id = k.tenant_id AND i.customer_id = k.customer_id AND i.status = 'open' AND i.entity_id = k.entity_id "
-    f"ORDER BY i.due_date LIMIT {ITEMS_MAX + 1}) i UNION SELECT k.entity_id, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} "
+    f"ORDER BY i.due_date LIMIT {ITEMS_MAX + 1}) i UNION ALL SELECT k.entity_id, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} "
     "FROM open_item i WHERE i.tenant_id = k.tenant_id AND i.customer_id = k.customer_id AND i.status = 'paid' "
     f"AND i.entity_id = k.entity_id ORDER BY i.due_date DESC LIMIT {SETTLED_MAX}) i UNION "
     f"SELECT i.entity_id, {_SEEN} FROM unnest(CAST(:i_tenants AS uuid[]), CAST(:i_ids AS uuid[])) AS a(tenant_id, item_id) "
-    "JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id) s"
+    "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = a.tenant_id AND item_id = a.item_id OFFSET 0) i) s"
 )
 
 
@@ -261,13 +263,11 @@ async def items(
         **columns(list(debtors), "tenants", "entities", "customers"),
         **{f"i_{name}": values for name, values in keys(also).items()},
     )
-    found: dict[tuple[UUID, UUID, UUID], list[Seen]] = {}
-    for row in rows:
-        seen = Seen(*row[1:])
-        found.setdefault((seen.tenant_id, row[0], seen.customer_id), []).append(seen)
-    for owed in found.values():
-        owed.sort(key=lambda one: (one.due_date, one.number, one.item_id.bytes))
-    return found
+    found: dict[tuple[UUID, UUID, UUID], dict[UUID, Seen]] = {}
+    for entity, *row in rows:
+        seen = Seen(*row)
+        found.setdefault((seen.tenant_id, entity, seen.customer_id), {})[seen.item_id] = seen
+    return {key: sorted(owed.values(), key=lambda one: (one.due_date, one.number, one.item_id.bytes)) for key, owed in found.items()}
 
 
 @dataclass(slots=True)
