@@ -296,6 +296,17 @@ def test_a_total_inside_of_a_collective_booking_gives_way_to_what_it_is_made_of(
     assert [(one.bank_reference, one.signed_minor) for one in found] == [("A", 6_000), ("B", 4_000), ("C", 5_050)]
 
 
+def test_a_coda_day_without_movements_needs_no_new_balance():
+    head, opening, *_, last = samples.coda().splitlines(keepends=True)
+    nothing = last[:16] + "000001" + "0" * 30 + last[52:]
+    (statement,), found = everything((head + opening + nothing).encode())
+    assert (statement.verdict(), statement.closing_minor, found) == (None, statement.opening_minor, [])
+    unmarked = head[:14] + "00" + head[16:]
+    assert detect(io.BytesIO((unmarked + opening + nothing).encode())) == "coda"
+    cut = last[:16] + "000002" + "0" * 30 + last[52:]
+    assert everything((head + opening + cut).encode())[0][0].verdict()[0] == "balance_missing"
+
+
 def test_a_number_of_bai2_that_no_column_holds_is_refused():
     statements, _ = everything(samples.bai2().replace("010,100000", "010," + "9" * 30).encode())
     assert statements[0].verdict()[0] == "unreadable"

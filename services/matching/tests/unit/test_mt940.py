@@ -169,3 +169,19 @@ def test_a_long_file_with_the_line_ends_of_old_macs_is_read_whole():
     found = list(read(io.BytesIO(text.encode())))
     assert (found[-1][0].verdict(), len(found)) == (None, 5_001)
     assert found[4_999][1].transactions[0].remittance == ["Rechnung 4999"]
+
+
+@pytest.mark.parametrize(
+    ("written", "account"),
+    [
+        ("NL91 ABNA 0417 1643 00", "NL91ABNA0417164300"),
+        ("NL91ABNA0417164300EUR", "NL91ABNA0417164300"),
+        ("INGBNL2A/0001234567", "0001234567"),
+        ("TRIODOSBANK/0454545454", "0454545454"),
+        ("UBRTHUHB/123456789150ABCDEF002/HUF", "123456789150ABCDEF002"),
+        ("37040044/0532013000", "37040044/0532013000"),
+        ("2121.21.211EUR", "2121.21.211"),
+    ],
+)
+def test_an_account_however_mt940_writes_it(written, account):
+    assert parsed(f"{CREDIT}NTRFNONREF", account=written)[0].account == account

@@ -30,6 +30,8 @@ _EXPLAINS = "8"
 _SUBTOTAL, _OF_SUBTOTAL = "7", "9"
 """Types of a detail: 7 is a total inside of a total of the bank, 9 what that one is made of."""
 _SIGNS = "01"
+_ONLY_OPENING = "000001"
+"""Number of records that a trailer states where there is none but the old balance."""
 _R_TYPES = {"1": "reject", "2": "return", "3": "refund", "4": "reversal", "5": "cancellation"}
 _STRUCTURED = frozenset({"100", "101", "102", "103"})
 """Structured communications that are a payer's reference: 100 ISO 11649, 101 and 102 Belgian, 103 a number."""
@@ -324,5 +326,12 @@ def _end(now: _Open, *, cut: bool, trailer: str = "") -> Iterator[Item]:
             statement.stated_credit = (None, scaled(trailer[37:52], DECIMALS, statement.currency))
         except BankFileError as error:
             statement.problem = statement.problem or f"trailer record 9: {error}"
+        if (
+            statement.closing_minor is None
+            and not statement.entries
+            and trailer[16:22] == _ONLY_OPENING
+            and trailer[22:52].strip("0") == ""
+        ):
+            statement.closing_minor = statement.opening_minor  # a day without movements, and the trailer says so: no record 8
     statement.settle_days()
     yield statement, None

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from matching.bankfiles import texts
 from matching.bankfiles.amounts import day_of, minor_of
 from matching.bankfiles.errors import BankFileError
-from matching.bankfiles.mt940_details import BARE_ACCOUNT, describe, is_iban
+from matching.bankfiles.mt940_details import BARE_ACCOUNT, BIC, describe, is_iban
 from matching.domain.statements import Entry, Item, Statement, Transaction
 
 _TAG = re.compile(r":([0-9]{2}[A-Z]|20|21|25|28|61|64|65|86|13|NS) ?:", re.ASCII | re.IGNORECASE)
@@ -30,6 +30,8 @@ _TYPE_TWICE = re.compile(r"([NFS][A-Z0-9]{3})[NFS][A-Z]{3}(?:NONREF|KREF\+?)", r
 _TYPE = re.compile(r"[A-Z][A-Z0-9 ]{3}", re.ASCII)
 _NOT_GIVEN = frozenset({"", "NONREF", "NOREF", "NOTPROVIDED", "EREF", "EREF+", "KREF", "KREF+", "MREF", "MREF+", "MARF", "PREF", "N"})
 """What stands for a reference that is elsewhere, or nowhere; the German ones point into :86:."""
+CURRENCY = 3
+"""Letters of a currency code."""
 REFERENCE_MAX = 16
 """Characters of the customer's reference in :61:; what stands behind it in the same line is a supplement."""
 MAX_FIELD = 200
@@ -137,13 +139,16 @@ def _field(statement: Statement, tag: str, text: str) -> None:
 
 
 def _account(value: str, currency: str | None) -> tuple[str, str | None]:
-    """`BIC/NUMBER`, `BLZ/NUMBER`, an IBAN with spaces, a number with its currency behind it."""
+    """`BIC/NUMBER`, `BLZ/NUMBER`, an IBAN with spaces, a number with its currency behind it (`NUMBEREUR`, `NUMBER/EUR`)."""
     text = value.replace(" ", "").upper()
     if len(text) > 10 and text[-3:].isalpha() and text[-4:-3].isdecimal():  # noqa: PLR2004 - too short to carry a currency
         text, currency = text[:-3], currency or text[-3:]
     head, slash, tail = text.partition("/")
-    if slash and head.isalpha() and tail:
+    if slash and tail and (head.isalpha() or BIC.fullmatch(head)):
         text = tail
+    number, slash, behind = text.rpartition("/")
+    if slash and number and len(behind) == CURRENCY and behind.isalpha():
+        text, currency = number, currency or behind
     return text, currency
 
 

@@ -47,7 +47,7 @@ _LABELS = re.compile(
 )
 _DUTCH = re.compile(r"(?:ISSUER: ?CUR +REF: ?|/?(?:CDTRREFTP//CD/SCOR/)?ISSR/CUR/CDTRREF/)([0-9 ]{7,20})$", re.ASCII)
 """A Dutch betalingskenmerk (issuer CUR, Currence) as ABN AMRO and Rabobank write it in a text."""
-_BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", re.ASCII)
+BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}(?:[A-Z0-9]{3})?", re.ASCII)
 BARE_ACCOUNT = re.compile(r"[P0-9][0-9]{8,9}", re.ASCII)
 """A Dutch account number from before the IBAN, a giro number with its P."""
 _REFERENCES = frozenset({"EREF", "KREF", "MREF", "CRED", "DEBT", "RREF", "BREF"})
@@ -169,7 +169,7 @@ def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str |
     account, whole = _account(fields.get("31", "")), _account(fields.get("38", ""))
     if len(account) >= ACCOUNT_MIN and own.endswith(account):  # Triodos has our own account there, and the other's in the text
         account = ""
-        if len(purpose) > 1 and _BIC.fullmatch(purpose[0].strip()) and _IBAN.fullmatch(purpose[1].strip()):
+        if len(purpose) > 1 and BIC.fullmatch(purpose[0].strip()) and _IBAN.fullmatch(purpose[1].strip()):
             account, purpose = purpose[1].strip(), purpose[2:]
     one.counterparty_iban = (whole if not account or whole.endswith(account) else account) or None
     if _SEPA.search("".join(purpose)):
