@@ -11,6 +11,7 @@ from shared.jobs import JobContext
 from shared.testing.events import context, message
 
 _KEYS = itertools.count()
+IBAN_OF_C1 = "FR7630004000031234567890143"
 
 
 async def post(client, path, body, key=None):
@@ -156,6 +157,37 @@ async def test_a_file_is_taken_once_and_refused_where_it_is_none(world, tenant, 
     for content, kind, status in [(b"x", "text/csv", 422), (data, "text/plain", 415)]:
         answer = await client.post("/v1/remittances/file", params=query, content=content, headers={"content-type": kind})
         assert answer.status_code == status
+    await world.holds()
+
+
+async def test_a_list_that_is_sent_again_is_one_list_and_takes_no_later_payment(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "FA-2026-001", 700), make.invoice(tenant, "FA-2026-002", 700))
+    payer = {"payer_customer_id": str(make.customer_id(tenant, "C1"))}
+    body = remittance(make, tenant, 700, ("FA-2026-001", 700, 0, None), reference="TRX 4712", document_number="ADVICE-1", **payer)
+    first = await post(client, "/v1/remittances", body)
+    assert first.json()["status"] == "waiting"
+    await world.pay(held, 700, remittance=["TRX-4712"], number=1)
+    await world.match(tenant)
+    again = await post(
+        client, "/v1/remittances", {**body, "reference": "trx-4712", "document_number": "ADVICE-2"}
+    )  # sent by mail once more
+    assert (again.json()["expected_id"], again.json()["status"]) == (first.json()["expected_id"], "received")
+    assert len((await client.get("/v1/expected-payments")).json()["items"]) == 1
+    async with world.database.transaction(tenant) as conn:
+        await set_known_ibans(conn, [(tenant, make.customer_id(tenant, "C1"))], [(tenant, make.customer_id(tenant, "C1"), IBAN_OF_C1)])
+    later = await world.pay(held, 700, debtor_iban=IBAN_OF_C1, remittance=["FA-2026-002"], number=2)
+    await world.match(tenant)
+    shown = (await client.get(f"/v1/payments/{later}")).json()
+    assert [one["invoice_number"] for one in shown["allocations"]] == ["FA-2026-002"]
+    # the same lines of another deposit are another list
+    query = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "form": "cheque_deposit"}
+    for reference in ("CHQ-1", "CHQ-2"):
+        params = {**query, "reference": reference}
+        data = b"document_number;net\nFA-1;10,00\n"
+        answer = await client.post("/v1/remittances/file", params=params, content=data, headers={"content-type": "text/csv"})
+        assert answer.status_code == 201, answer.text
+    assert len((await client.get("/v1/expected-payments")).json()["items"]) == 3
     await world.holds()
 
 

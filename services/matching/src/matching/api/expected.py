@@ -1,6 +1,7 @@
 """What is expected: remittance lists (JSON, CSV, XLSX, EDIFACT REMADV) and money that is announced."""
 
 import hashlib
+import json
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -29,7 +30,7 @@ from matching.domain.references import normalised
 from matching.domain.remittances import DEDUCTIONS, RemittanceLine, problem
 from matching.handlers import expected
 from matching.handlers.allocations import known_customer
-from matching.storage.expected import Expected, load
+from matching.storage.expected import Expected, lines_json, load
 
 ROUTER = Router(prefix="/v1", tags=["expected payments"])
 Writer = Annotated[Caller, requires("payments:write")]
@@ -190,9 +191,21 @@ def _rate(body: RemittanceCommand) -> Decimal | None:
         raise Problem(422, "rate-invalid", "A rate is above zero", errors=[FieldError("/rate", "rate-invalid", str(wrong))]) from None
 
 
+def _same(held: Expected) -> UUID | None:
+    """The id of a list that says its reference: who sends it again, in whatever form and under whatever number, says nothing new."""
+    if held.reference is None:
+        return None
+    said = (held.reference, held.form, held.payer_customer_id, held.currency, held.amount_minor, held.rate, held.rate_currency)
+    told = json.dumps([str(one) for one in said]) + lines_json(held.lines)
+    return named_id("remittance", held.tenant_id, held.entity_id, hashlib.sha256(told.encode()).hexdigest())
+
+
 @ROUTER.post("/remittances", status_code=201, response_model=ExpectedDetail, openapi_extra=KEYED)
 async def post_remittance(request: Request, caller: Writer, body: RemittanceCommand) -> Response:
-    """Takes a remittance list in: the payment that it is about is settled as it says, whichever comes first."""
+    """Takes a remittance list in: the payment that it is about is settled as it says, whichever comes first.
+
+    The same list again, under the same reference, changes nothing.
+    """
     lines = [
         RemittanceLine(
             x.document_number,
@@ -210,6 +223,7 @@ async def post_remittance(request: Request, caller: Writer, body: RemittanceComm
     held = _remittance(request, caller, new_id(), body.entity_id, body.form, body.payer_customer_id, body.currency, body.total_minor, lines)
     held.reference, held.document_number = _reference(body.reference), body.document_number
     held.rate, held.rate_currency = _rate(body), body.rate_currency
+    held.expected_id = _same(held) or held.expected_id
     return await _receive(request, caller, held, body.reference)
 
 
@@ -245,6 +259,7 @@ async def post_file(
     held = _remittance(request, caller, expected_id, entity_id, form, payer_customer_id, found.currency, total, found.lines)
     held.reference, held.document_number = _reference(reference or found.reference), (found.document_number or "")[:255] or None
     held.rate, held.rate_currency = found.rate, found.rate_currency
+    held.expected_id = _same(held) or expected_id
     async with database_of(request).transaction(caller.tenant_id) as conn:
         return await _take(conn, request, caller, held, reference or found.reference)
 
