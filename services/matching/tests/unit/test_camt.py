@@ -54,6 +54,16 @@ def test_versions_are_read_alike(version):
     assert [(key, one.kind) for key, one in numbered(one for e in entries for one in e.transactions)] == [("ref:R1|1000EUR", "payment")]
 
 
+def test_available_balances_prove_a_statement_that_has_no_booked_ones():
+    text = document(entry()).replace(b"OPBD", b"OPAV").replace(b"CLBD", b"CLAV")
+    ((statement, _),) = parse(text)
+    assert (statement.verdict(), statement.closing_minor) == (None, 1_000)
+    ((wrong, _),) = parse(text.replace(b">10.00<", b">11.00<", 1))
+    assert wrong.verdict()[0] == "balance_differs"
+    ((both, _),) = parse(document(entry()).replace(b"OPBD", b"OPAV"))
+    assert both.verdict()[0] == "balance_missing"
+
+
 GIRO = "<BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>RCDT</Cd><SubFmlyCd>VCOM</SubFmlyCd></Fmly></Domn></BkTxCd>"
 NOBODY = "<NtryDtls><TxDtls><Refs><AcctSvcrRef>R1</AcctSvcrRef></Refs>{more}</TxDtls></NtryDtls>"
 

@@ -117,6 +117,8 @@ def _header(found: etree._Element, statement: Statement) -> date | None:
     interim = balances.get("ITBD", [])
     opening = next(iter(balances.get("OPBD") or balances.get("PRCD") or interim), None)
     closing = next(iter((balances.get("CLBD") or [])[-1:] or interim[1:][-1:]), None)
+    if opening is None and closing is None and statement.kind == "camt.053":  # some banks have the available balances alone
+        opening, closing = next(iter(balances.get("OPAV", [])), None), next(iter(balances.get("CLAV", [])[-1:]), None)
     statement.opening_minor, statement.closing_minor = opening[0] if opening else None, closing[0] if closing else None
     stands = closing or opening
     if statement.currency is None and stands:
