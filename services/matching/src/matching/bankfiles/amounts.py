@@ -3,6 +3,7 @@
 import calendar
 import re
 from datetime import date
+from functools import lru_cache
 
 from shared.money import MAX_MINOR, exponent
 
@@ -52,6 +53,7 @@ def _bounded(minor: int) -> int:
     return minor
 
 
+@lru_cache(maxsize=4_096)
 def day_of(digits: str, order: str = "ymd") -> date | None:
     """A day of six digits (two each, in the order given) or eight (a year of four); None where it is blank, zero or no day.
 

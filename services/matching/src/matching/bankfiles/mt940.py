@@ -10,6 +10,7 @@ headers before and trailers after each message, values dates of 30 February. All
 import re
 from collections.abc import Iterator
 from datetime import date
+from functools import lru_cache
 from typing import BinaryIO
 
 from matching.bankfiles import texts
@@ -285,6 +286,7 @@ def _references(rest: str) -> tuple[str, str, str, str]:
     return kind, " ".join(customer.split()), bank.strip(), " ".join(supplement.split())
 
 
+@lru_cache(maxsize=4_096)
 def _entry_day(value: date, month_and_day: str) -> date | None:
     """The entry date of :61: has no year: it is the one nearest to the value date."""
     near = [day for year in (value.year - 1, value.year, value.year + 1) if (day := day_of(f"{year:04d}{month_and_day}"))]
