@@ -50,3 +50,11 @@ def statement(iban: str, opening: str, closing: str, *entries: str, day: str = "
         f"<GrpHdr><MsgId>M{number}</MsgId><CreDtTm>{day}T23:00:00</CreDtTm></GrpHdr><{tag}><Id>S{number}</Id><ElctrncSeqNb>{number}</ElctrncSeqNb>"
         f"<CreDtTm>{day}T23:00:00</CreDtTm><Acct><Id><IBAN>{iban}</IBAN></Id><Ccy>EUR</Ccy></Acct>{balances}{''.join(entries)}</{tag}></{container}></Document>"
     ).encode()
+
+
+def camt056(e2e: str, amount: str, reason: str = "FRAD", case: str = "C1") -> bytes:
+    return (
+        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.056.001.08"><FIToFIPmtCxlReq><Undrlyg><TxInf>'
+        f'<CxlId>{case}</CxlId><OrgnlEndToEndId>{e2e}</OrgnlEndToEndId><OrgnlIntrBkSttlmAmt Ccy="EUR">{amount}</OrgnlIntrBkSttlmAmt>'
+        f"<CxlRsnInf><Rsn><Cd>{reason}</Cd></Rsn></CxlRsnInf></TxInf></Undrlyg></FIToFIPmtCxlReq></Document>"
+    ).encode()

@@ -5,9 +5,9 @@ import contextlib
 import itertools
 
 import pytest
+from camtfile import camt056
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lxml import etree
 from matching.handlers import allocations
 from matching.handlers.payments import unmatch
 from shared.ids import new_id
@@ -156,57 +156,6 @@ async def test_a_write_off_above_the_limit_needs_another_person_and_money_revers
     await world.holds()
 
 
-async def test_a_refund_is_asked_for_approved_sent_and_closed_by_the_booked_debit(world, tenant, make, client, second, camtfile):
-    held = await world.account(tenant)
-    payment = await world.pay(held, 1_000, debtor_name="Dupont & Fils", debtor_iban="DE89370400440532013000")
-    await world.match(tenant)
-    assert (await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 1_001, "reason": "twice"})).status_code == 409
-    asked = (await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "paid twice"})).json()
-    assert (asked["status"], asked["creditor_iban"]) == ("requested", "DE89370400440532013000")
-    assert (await post(client, f"/v1/refunds/{asked['refund_id']}/decision", {"approve": True})).status_code == 403
-    assert (await post(second, f"/v1/refunds/{asked['refund_id']}/decision", {"approve": True})).json()["status"] == "approved"
-    assert tuple(await world.one(tenant, "SELECT unapplied_minor, refunded_minor, refund_pending_minor FROM payment")) == (400, 600, 600)
-    order = {"bank_account_id": str(held.bank_account_id), "execution_date": "2026-03-04"}
-    answers = [await post(client, "/v1/refund-files", order, "file") for _ in range(2)]
-    written = answers[1].json()
-    assert (answers[0].status_code, written["refunds"], written["amount_minor"]) == (201, 1, 600)
-    assert (await post(client, "/v1/refund-files", order)).status_code == 409  # nothing waits any more
-    document = etree.fromstring((await client.get(f"/v1/refund-files/{written['refund_file_id']}")).content)
-    assert document.findtext(".//p:CdtTrfTxInf/p:Amt/p:InstdAmt", namespaces=NS) == "6.00"
-    assert document.findtext(".//p:PmtInf/p:CtrlSum", namespaces=NS) == "6.00"
-    end = document.findtext(".//p:EndToEndId", namespaces=NS)
-    line = camtfile.entry("6.00", ref="D1", e2e=end, credit=False)
-    for _ in range(2):
-        sent = await client.post(
-            "/v1/bank-files", content=camtfile.statement(held.iban, "10.00", "4.00", line), headers={"content-type": "application/xml"}
-        )
-        assert sent.status_code == 201
-    assert [r["status"] for r in (await client.get("/v1/refunds")).json()["items"]] == ["paid"]
-    told = [m.data for m in await world.events("PaymentRefunded") if m.tenant_id == tenant]
-    assert [(t.refunded_minor, t.refund_pending_minor) for t in told] == [(600, 600), (600, 0)]
-    await world.holds()
-
-
-async def test_a_refund_elsewhere_needs_another_person_and_can_be_taken_back(world, tenant, make, client, second):
-    held = await world.account(tenant)
-    await limit(client, tenant, make, 10_000)
-    payment = await world.pay(held, 1_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000")
-    await world.match(tenant)
-    body = {"payment_id": str(payment), "amount_minor": 300, "reason": "too much"}
-    own = (await post(client, "/v1/refunds", body)).json()
-    assert own["status"] == "approved"
-    other = (await post(client, "/v1/refunds", {**body, "creditor_iban": "FR7630006000011234567890189"})).json()
-    assert other["status"] == "requested"
-    assert (await post(second, f"/v1/refunds/{other['refund_id']}/decision", {"approve": False})).json()["status"] == "refused"
-    taken = await post(client, f"/v1/refunds/{own['refund_id']}/cancel", {"reason": "not_owed"})
-    assert taken.json()["status"] == "cancelled"
-    assert tuple(await world.one(tenant, "SELECT unapplied_minor, refunded_minor, status FROM payment")) == (1_000, 0, "unapplied")
-    whole = (await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "all of it"})).json()
-    assert (whole["status"], whole["amount_minor"]) == ("approved", 1_000)
-    assert (await world.one(tenant, "SELECT status FROM payment"))[0] == "refunded"
-    await world.holds()
-
-
 async def test_allocating_then_unmatching_leaves_the_ledger_as_it_was(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"), make.invoice(tenant, "F-2", 500))
@@ -255,78 +204,8 @@ async def test_any_hand_work_conserves_money_and_undone_is_as_before(world, make
     await world.holds()
 
 
-async def test_a_partial_return_unmatches_the_whole_and_says_what_it_means(world, tenant, make, client, camtfile):
-    held = await world.account(tenant)
-    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
-    await world.pay(held, 1_000, "REF000001", end_to_end_id="E2E-1")
-    await world.match(tenant)
-    assert (await item(world, tenant, "F-1")).status == "paid"
-    line = camtfile.entry("4.00", ref="R1", e2e="E2E-1", credit=False, reason="AM04")
-    for _ in range(2):
-        answer = await client.post(
-            "/v1/bank-files", content=camtfile.statement(held.iban, "10.00", "6.00", line), headers={"content-type": "application/xml"}
-        )
-        assert answer.status_code == 201, answer.text
-    assert tuple(await world.one(tenant, "SELECT unapplied_minor, returned_minor, status FROM payment")) == (600, 400, "unapplied")
-    assert (await item(world, tenant, "F-1")).open_minor == 1_000
-    assert (await item(world, tenant, "F-1")).value_date is None
-    (told,) = [m.data for m in await world.events("PaymentReturned") if m.tenant_id == tenant]
-    assert (told.return_reason, told.return_class, told.returned_minor, told.allocations) == ("am04", "soft", 400, [])
-    await world.holds()
-
-
-def camt056(e2e: str, amount: str, reason: str = "FRAD", case: str = "C1") -> bytes:
-    return (
-        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.056.001.08"><FIToFIPmtCxlReq><Undrlyg><TxInf>'
-        f'<CxlId>{case}</CxlId><OrgnlEndToEndId>{e2e}</OrgnlEndToEndId><OrgnlIntrBkSttlmAmt Ccy="EUR">{amount}</OrgnlIntrBkSttlmAmt>'
-        f"<CxlRsnInf><Rsn><Cd>{reason}</Cd></Rsn></CxlRsnInf></TxInf></Undrlyg></FIToFIPmtCxlReq></Document>"
-    ).encode()
-
-
 async def recall(client, body):
     return await client.post("/v1/recalls", content=body, headers={"content-type": "application/xml"})
-
-
-@pytest.mark.parametrize("accepted", [True, False])
-async def test_a_recall_takes_the_money_out_until_it_is_decided(world, tenant, make, client, camtfile, accepted):
-    held = await world.account(tenant)
-    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
-    await world.pay(held, 1_000, "REF000001", end_to_end_id="E2E-1")
-    await world.match(tenant)
-    paid = tuple(await item(world, tenant, "F-1"))
-    answers = [await recall(client, camt056("E2E-1", "10.00")) for _ in range(2)]
-    assert [(a.status_code, len(a.json()["taken"])) for a in answers] == [(201, 1)] * 2
-    given = answers[0].json()["taken"][0]
-    assert (given["status"], given["reason"]) == ("open", "frad")
-    assert (await item(world, tenant, "F-1")).open_minor == 1_000
-    (told,) = [m.data for m in await world.events("PaymentReturned") if m.tenant_id == tenant]
-    assert (told.return_class, told.returned_minor) == ("cancellation", 1_000)
-    path = f"/v1/recalls/{given['recall_id']}/decision"
-    assert (await post(client, path, {"accept": accepted})).status_code == 200
-    if accepted:
-        line = camtfile.entry("10.00", ref="R1", e2e="E2E-1", credit=False, reason="FRAD")
-        await client.post(
-            "/v1/bank-files", content=camtfile.statement(held.iban, "10.00", "0.00", line), headers={"content-type": "application/xml"}
-        )
-        assert [r["status"] for r in (await client.get("/v1/recalls")).json()["items"]] == ["settled"]
-        assert (await world.one(tenant, "SELECT status FROM payment"))[0] == "returned"
-        assert (await post(client, path, {"accept": False})).status_code == 409
-    else:
-        assert tuple(await item(world, tenant, "F-1")) == paid
-    await world.holds()
-
-
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"<a/>", b"<!DOCTYPE a><a/>", camt056("E", "0.00"), camt056("E", "1e3"), camt056("NOTPROVIDED", "1.00")],
-)
-async def test_an_unreadable_recall_is_refused(client, body):
-    assert (await recall(client, body)).status_code == 422
-
-
-async def test_a_recall_of_an_unknown_payment_is_told_by_its_number(client):
-    answer = await recall(client, camt056("NOBODY", "1.00"))
-    assert (answer.status_code, answer.json()) == (201, {"taken": [], "unknown": [1]})
 
 
 async def test_a_mix_of_all_hand_work_at_once_keeps_every_invariant(world, tenant, make, client, second):
@@ -398,25 +277,4 @@ async def test_repeating_all_inputs_changes_nothing(world, tenant, make, client,
     assert await dump(world, tenant) == first
     assert len([m for m in await world.events() if m.tenant_id == tenant]) == events
     assert (await item(world, tenant, "F-2")).open_minor == 900  # the recall took its money out
-    await world.holds()
-
-
-async def test_a_return_with_the_banks_fee_takes_the_whole_and_one_that_names_two_waits(world, tenant, make, client, camtfile):
-    held = await world.account(tenant)
-    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
-    await world.pay(held, 1_000, "REF000001", end_to_end_id="E2E-1", number=1)
-    for number in (2, 3):
-        await world.pay(held, 500, end_to_end_id="TWICE", number=number)
-    await world.match(tenant)
-    fee = camtfile.entry("13.00", ref="R1", e2e="E2E-1", credit=False, reason="MD06")
-    both = camtfile.entry("5.00", ref="R2", e2e="TWICE", credit=False, reason="AC04")
-    sent = camtfile.statement(held.iban, "20.00", "2.00", fee, both)
-    answer = await client.post("/v1/bank-files", content=sent, headers={"content-type": "application/xml"})
-    assert answer.json()["statements"][0]["returns"] == 1, answer.text
-    rows = await world.rows(tenant, "SELECT amount_minor, returned_minor, status FROM payment ORDER BY amount_minor DESC, payment_id")
-    assert [tuple(row) for row in rows] == [(1_000, 1_000, "returned"), (500, 0, "unapplied"), (500, 0, "unapplied")]
-    (told,) = [m.data for m in await world.events("PaymentReturned") if m.tenant_id == tenant]
-    assert (told.return_reason, told.return_class) == ("md06", "refund")
-    waiting = await world.rows(tenant, "SELECT amount_minor FROM movement WHERE NOT resolved")
-    assert [row[0] for row in waiting] == [-500]
     await world.holds()
