@@ -6,6 +6,7 @@ import pytest
 from matching.domain.statements import Amount
 
 _KEYS = itertools.count()
+PAYER = "FR7630004000031234567890143"
 
 
 async def post(client, path, body):
@@ -171,4 +172,32 @@ async def test_what_is_no_rate_between_two_amounts_is_refused(world, tenant, mak
     await limit(client, tenant, make, 2**60)
     answer = await post(client, f"/v1/payments/{payment}/allocations", {"lines": [across(make, tenant, "F-1", 100_000, 100_000)]})
     assert (answer.status_code, answer.json()["code"]) == (422, "rate-invalid")
+    await world.holds()
+
+
+async def test_a_candidate_in_another_currency_is_shown_with_both_amounts_and_confirmed_whole(world, tenant, make, client):
+    held = await world.account(tenant, "DE89370400440532013000", currency="USD")
+    numbers = [f"FA2026-0000{n}" for n in range(1, 4)]
+    await world.feed(*(make.invoice(tenant, number, 100_000, customer="C1") for number in numbers))
+    for n, number in enumerate(numbers[:2], 1):  # what a euro costs is known by these
+        await world.pay(held, 108_000 + n, remittance=[number], number=n, instructed=Amount(100_000, "EUR"), debtor_iban=PAYER)
+        await world.match(tenant)
+        (waits,) = await world.rows(tenant, "SELECT payment_id, version, status FROM payment WHERE amount_minor = :a", a=108_000 + n)
+        if waits[2] != "matched":
+            confirmed = await post(client, f"/v1/payments/{waits[0]}/confirm", {"candidate": 1, "version": waits[1]})
+            assert confirmed.json()["allocations"][0]["exchange"]["source"] == "bank", confirmed.text
+    payment = await world.pay(held, 108_200, number=9, debtor_iban=PAYER)  # it names nothing: only its worth speaks
+    await world.match(tenant)
+    (shown,) = (await client.get("/v1/review-queue")).json()["items"]
+    first = shown["candidates"][0]["lines"][0]
+    assert (first["currency"], first["item_amount_minor"], first["amount_minor"]) == ("EUR", 100_000, 108_200)
+    body = {"candidate": shown["candidates"][0]["rank"], "version": shown["version"]}
+    done = await post(client, f"/v1/payments/{payment}/confirm", body)
+    assert done.status_code == 200, done.text
+    (allocated,) = done.json()["allocations"]
+    assert (allocated["exchange"]["source"], allocated["exchange"]["difference_minor"]) == ("confirmed", 0)
+    assert (done.json()["status"], done.json()["unapplied_minor"]) == ("matched", 0)
+    await world.holds()
+    undone = await post(client, f"/v1/payments/{payment}/unmatch", {"reason": "wrong"})
+    assert undone.status_code == 200
     await world.holds()

@@ -28,7 +28,9 @@ Reader = Annotated[Caller, requires("payments:read")]
 
 
 class CandidateLineView(BaseModel):
-    """What a candidate settles of an item."""
+    """What a candidate settles of an item. `open_minor` is in `currency`, the item's; where that is another than the payment's,
+    `item_amount_minor` of it is settled by `amount_minor`.
+    """
 
     item_id: UUID
     customer_id: UUID
@@ -36,8 +38,10 @@ class CandidateLineView(BaseModel):
     due_date: date
     open_minor: int
     amount_minor: int
+    currency: str
     difference_minor: int
     reason: str | None
+    item_amount_minor: int | None
 
 
 class SetOffView(BaseModel):

@@ -2,8 +2,9 @@
 
 Rules:
 - candidates are those of the latest decision, in its order, less what was dismissed or is settled meanwhile; what was
-  written off is one too, for money that comes after all reverses it; what is in another currency needs a rate: it is allocated
-  by hand;
+  written off is one too, for money that comes after all reverses it;
+- what is in another currency is one where the engine saw it settled whole by what was received: at the bank's own rate, or near the
+  ones seen lately; at any other it is allocated by hand, with a rate;
 - confirming one allocates it as it is shown, and is learnt: the payer's IBAN and name are the customer's from now on;
 - dismissing one is final: this pair is never proposed again.
 """
@@ -20,18 +21,24 @@ from shared.db import run
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Payment
+from matching.domain.books import Key, Payment
+from matching.domain.exchange import BANK_RATE, implied
 from matching.handlers import allocations
 from matching.storage.parties import learn_payer
 from matching.storage.rows import fetch
 
 RULE = "confirmed"
+WHOLE = (":rate", ":exchanged")
+"""How the engine says that items in another currency are settled whole."""
 _OF_ITEMS = frozenset({"item_id", "lines", "set_offs"})
 
 
 @dataclass(slots=True)
 class CandidateLine:
-    """What a candidate settles of an item, and what is known of the item now."""
+    """What a candidate settles of an item, and what is known of the item now.
+
+    `open_minor` is in `currency`, the item's; where that is not the payment's, so is `item_amount_minor`, which `amount_minor` settles.
+    """
 
     item_id: UUID
     customer_id: UUID
@@ -39,8 +46,10 @@ class CandidateLine:
     due_date: date
     open_minor: int
     amount_minor: int
+    currency: str
     difference_minor: int = 0
     reason: str | None = None
+    item_amount_minor: int | None = None
 
 
 @dataclass(slots=True)
@@ -73,10 +82,11 @@ async def candidates(conn: AsyncConnection, tenant_id: UUID, payments: Sequence[
         (row[0], row[1]): row
         for row in await fetch(
             conn,
-            "SELECT w.payment_id, i.item_id, i.customer_id, i.invoice_number, i.due_date, i.open_minor + i.written_off_minor, i.kind "
+            "SELECT w.payment_id, i.item_id, i.customer_id, i.invoice_number, i.due_date, i.open_minor + i.written_off_minor, i.kind, "
+            "i.currency, p.currency "
             "FROM unnest(CAST(:payments AS uuid[]), "
             "CAST(:items AS uuid[])) AS w(payment_id, item_id) JOIN open_item i ON i.tenant_id = :tenant AND i.item_id = w.item_id "
-            "JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = w.payment_id AND p.currency = i.currency "
+            "JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = w.payment_id "
             "WHERE i.open_minor + i.written_off_minor > 0 AND i.close_cause IS DISTINCT FROM 'cancelled' "
             "AND NOT EXISTS (SELECT 1 FROM dismissed_pair d "
             "WHERE d.tenant_id = :tenant AND d.payment_id = w.payment_id AND d.item_id = w.item_id)",
@@ -114,6 +124,8 @@ def _named(one: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _known(payment: UUID, one: dict[str, Any], items: dict[tuple[UUID, UUID], Any], unapplied: int) -> list[CandidateLine]:
     """The lines of a candidate with what is known of their items; none where one of them is settled or dismissed."""
+    if any(row[7] != row[8] for line in _named(one) if (row := items.get((payment, UUID(line["item_id"])))) is not None):
+        return _exchanged(payment, one, items, unapplied)
     lines = []
     set_offs = _set_offs(one)
     for held in set_offs:
@@ -130,8 +142,25 @@ def _known(payment: UUID, one: dict[str, Any], items: dict[tuple[UUID, UUID], An
         if not amount + beside > 0 or amount > unapplied or amount + difference + beside > row[5]:
             return []
         reason = line.get("reason") if difference else None
-        lines.append(CandidateLine(row[1], row[2], row[3], row[4], row[5], amount, difference, reason))
+        lines.append(CandidateLine(row[1], row[2], row[3], row[4], row[5], amount, row[7], difference, reason))
     return lines
+
+
+def _exchanged(payment: UUID, one: dict[str, Any], items: dict[tuple[UUID, UUID], Any], unapplied: int) -> list[CandidateLine]:
+    """The lines of a candidate whose items, all in one other currency, what was received settles whole: each has its part of it."""
+    rows = [items.get((payment, UUID(line["item_id"]))) for line in _lines(one)]
+    amounts = [int(line.get("amount_minor", 0)) for line in _lines(one)]
+    plain = str(one.get("rule", "")).endswith(WHOLE) and not one.get("set_offs") and not any(x.get("difference_minor") for x in _lines(one))
+    if not plain or any(row is None or row[6] == "credit_note" or not 0 < n <= row[5] for row, n in zip(rows, amounts, strict=True)):
+        return []
+    if len({row[7] for row in rows if row is not None}) > 1:
+        return []
+    lines, reached, given = [], 0, 0
+    for row, amount in zip(rows, amounts, strict=True):
+        reached += amount
+        part, given = unapplied * reached // sum(amounts) - given, unapplied * reached // sum(amounts)
+        lines.append(CandidateLine(row[1], row[2], row[3], row[4], row[5], part, row[7], item_amount_minor=amount))  # type: ignore[index] # there, as was looked at
+    return lines if all(line.amount_minor > 0 for line in lines) else []
 
 
 async def confirm(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, rank: int, *, version: int, by: str, now: datetime) -> Payment:
@@ -139,14 +168,34 @@ async def confirm(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, rank
     found = [one for one in (await candidates(conn, tenant_id, [payment_id])).get(payment_id, []) if one.rank == rank]
     if not found:
         raise Problem(404, "candidate-unknown", "There is no such candidate, or its item is settled or dismissed")
+    across = await _across(conn, (tenant_id, payment_id), found[0])
     lines = [
-        allocations.Line(one.item_id, one.amount_minor, one.difference_minor, one.reason) for one in found[0].lines if one.amount_minor
+        allocations.Line(one.item_id, one.amount_minor, one.difference_minor, one.reason, across.get(one.item_id))
+        for one in found[0].lines
+        if one.amount_minor
     ]
     payment = await allocations.allocate(
         conn, tenant_id, payment_id, lines, set_offs=found[0].set_offs, customer_id=None, by=by, now=now, rule=RULE, version=version
     )
     await learn_payer(conn, tenant_id, payment_id, payment.payer_customer_id, by=by)
     return payment
+
+
+async def _across(conn: AsyncConnection, payment: Key, found: Candidate) -> dict[UUID, allocations.Across]:
+    """What lines in another currency settle, at the rate that follows: the bank's own, or a person's who has seen it."""
+    if all(line.item_amount_minor is None for line in found.lines):
+        return {}
+    rows = await fetch(
+        conn, "SELECT currency FROM payment WHERE tenant_id = :tenant AND payment_id = :id", tenant=payment[0], id=payment[1]
+    )
+    source = BANK_RATE if str(found.evidence.get("rule", "")).endswith(":exchanged") else RULE
+    return {
+        line.item_id: allocations.Across(
+            line.item_amount_minor, implied(line.amount_minor, rows[0][0], line.item_amount_minor, line.currency), source
+        )
+        for line in found.lines
+        if line.item_amount_minor is not None
+    }
 
 
 async def dismiss(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, items: Sequence[UUID], reason: str) -> int:
