@@ -67,6 +67,14 @@ def test_dutch_banks_put_the_account_and_name_of_the_other_in_the_place_of_a_ref
     assert (str(one.counterparty_name).lower(), one.remittance) == ("company b.v.", ["Invoice 7"])
 
 
+def test_ten_digits_of_other_banks_are_no_account():
+    one = transaction(f"{CREDIT}NTRF1234567890 RECHNUNG VOM MAI\r\n9876543210")
+    assert (one.end_to_end_id, one.counterparty_iban, one.counterparty_name) == ("1234567890", None, None)
+    assert one.remittance == ["RECHNUNG VOM MAI", "9876543210"]
+    padded = transaction(f"{CREDIT}NTRF1004688128      //6128522200250001")
+    assert (padded.end_to_end_id, padded.bank_reference, padded.counterparty_iban) == ("1004688128", "6128522200250001", None)
+
+
 def test_coded_words_beside_the_references_are_no_text_of_the_payer():
     one = transaction(f"{CREDIT}NTRFNONREF//14237654096217\r\n/TRCD/00100/", f":86:/CNTP/{THEIRS}/INGBNL2A/J JANSEN//")
     assert (one.remittance, one.bank_reference, one.counterparty_name) == ([], "14237654096217", "J JANSEN")

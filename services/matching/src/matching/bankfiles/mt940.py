@@ -232,9 +232,11 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
     booking = _entry_day(value, entry_text) if entry_text else None
     credit = mark in {"C", "RD", "EC"}
     kind, customer, bank, supplement = _references(rest)
-    repeated = bool(notes) and notes[0].lstrip().startswith(customer)
-    if is_iban(customer) or (BARE_ACCOUNT.fullmatch(customer) and (supplement or repeated)):
-        customer, supplement, more = "", "", [customer, supplement, *more]  # Dutch banks put the other's account and name here
+    # Dutch banks, and those alone, put the other's account and name in the place of a reference: filled up with spaces, or :86: repeats it
+    told_here = bool(supplement and f"{customer}  " in rest) or (bool(notes) and notes[0].lstrip().startswith(customer))
+    dutch = told_here or kind[1:].isdecimal()
+    if is_iban(customer) or (told_here and BARE_ACCOUNT.fullmatch(customer)):
+        customer, supplement, more = "", "", [customer, supplement, *more]
     words = " ".join(one for one in (customer, bank) if _is_text(one))
     customer, bank = ("" if _is_text(given) or given in _NOT_GIVEN else given for given in (customer, bank))
     one = Transaction(
@@ -252,7 +254,7 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
         end_to_end_id=customer or None,
         transaction_code=kind or None,
     )
-    describe(one, notes, [words, supplement, *more], statement.account)
+    describe(one, notes, [words, supplement, *more], statement.account, dutch=dutch)
     return Entry(signed_minor=one.signed_minor, currency=currency, status=one.status, transactions=[one])
 
 

@@ -86,8 +86,11 @@ def is_iban(text: str) -> bool:
     return found is not None and bool(_COUNTRIES.info(found[1])[0][1])
 
 
-def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str], own: str = "") -> None:
-    """Fills in what the notes say, and kind and return reason. `own`: the account the statement is of."""
+def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str], own: str = "", *, dutch: bool = False) -> None:
+    """Fills in what the notes say, and kind and return reason.
+
+    `own`: the account the statement is of. `dutch`: a number of ten digits in the supplement is an account.
+    """
     text = "".join(notes)
     coded = _CODED.match(text)
     business = None
@@ -97,20 +100,20 @@ def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str], 
         _slashed(one, joined)
     else:
         _plain(one, notes)
-    _supplement(one, supplement)
+    _supplement(one, supplement, dutch=dutch)
     _money(one, [*supplement, *notes])
     if not one.references and (belgian := schemes.ogm_in(" ".join(one.remittance))):
         one.references.append(belgian)
     _classify(one, business)
 
 
-def _supplement(one: Transaction, supplement: Sequence[str]) -> None:
+def _supplement(one: Transaction, supplement: Sequence[str], *, dutch: bool) -> None:
     """What stands in :61: beside the references: an account, the name behind it, coded words (/TRCD/, /OCMT/), text."""
     behind_account = False
     for part in supplement:
         text = " ".join(part.split())
         account = text.replace(" ", "").upper()
-        if is_iban(account) or BARE_ACCOUNT.fullmatch(account):
+        if is_iban(account) or (dutch and BARE_ACCOUNT.fullmatch(account)):
             if account.strip("0P"):
                 one.counterparty_iban = one.counterparty_iban or account
                 behind_account = True
