@@ -5,8 +5,10 @@ import itertools
 
 import httpx
 import pytest
+from contracts.dunning import DisputeOpened
 from shared.ids import new_id
 from shared.service import api
+from shared.testing.events import message
 from shared.testing.tokens import token
 
 _KEYS = itertools.count()
@@ -202,4 +204,16 @@ async def test_more_than_any_balance_holds_is_refused_and_changes_nothing(world,
     body = {"customer_id": str(make.customer_id(tenant, "C1")), "reason": "theirs"}
     first, then = [await post(client, f"/v1/payments/{payment}/move", body) for payment in pays]
     assert (first.status_code, then.status_code, then.json()["code"]) == (200, 409, "balance-too-large")
+    told = (await client.get("/v1/statistics/matching")).json()
+    assert told["amount_minor"] == {"EUR": 2 * (2**63 - 1)}
+    await world.holds()
+
+
+async def test_disputes_beyond_all_amounts_hold_no_invoice_back(world, tenant, make):
+    item = make.invoice_id(tenant, "F-1")
+    for _ in range(2):
+        said = {"item_id": item, "customer_id": make.customer_id(tenant, "C1"), "currency": "EUR", "reason": "price", "status": "open"}
+        await world.feed(message(tenant, DisputeOpened(version=1, dispute_id=new_id(), amount_minor=2**63 - 1, **said)))
+    await world.feed(make.invoice(tenant, "F-1", 10_000))
+    assert tuple(await world.one(tenant, "SELECT open_minor, contested_minor FROM open_item")) == (10_000, 2**63 - 1)
     await world.holds()

@@ -143,8 +143,8 @@ async def statistics(request: Request, caller: Reader) -> Statistics:
     async with database_of(request).transaction(caller.tenant_id) as conn:
         rows = await fetch(
             conn,
-            "SELECT status, rule, unapplied_reason AS reason, currency, count(*) AS n, CAST(sum(amount_minor) AS bigint) AS amount, "
-            "CAST(sum(allocated_minor) AS bigint) AS allocated, CAST(sum(unapplied_minor) AS bigint) AS unapplied FROM payment "
+            "SELECT status, rule, unapplied_reason AS reason, currency, count(*) AS n, sum(amount_minor) AS amount, "
+            "sum(allocated_minor) AS allocated, sum(unapplied_minor) AS unapplied FROM payment "
             "WHERE tenant_id = :tenant GROUP BY 1, 2, 3, 4",
             tenant=caller.tenant_id,
         )
@@ -163,7 +163,7 @@ async def statistics(request: Request, caller: Reader) -> Statistics:
         add(result.by_status, row.status, row.n)
         add(result.by_rule, row.rule if row.status in {"matched", "partly_matched"} else None, row.n)
         add(result.by_reason, row.reason, row.n)
-        add(result.amount_minor, row.currency, row.amount)
-        add(result.allocated_minor, row.currency, row.allocated)
-        add(result.unapplied_minor, row.currency, row.unapplied)
+        add(result.amount_minor, row.currency, int(row.amount))
+        add(result.allocated_minor, row.currency, int(row.allocated))
+        add(result.unapplied_minor, row.currency, int(row.unapplied))
     return result

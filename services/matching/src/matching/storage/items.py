@@ -6,6 +6,7 @@ from uuid import UUID
 
 from shared.db import run
 from shared.failures import UnavailableError
+from shared.money import MAX_MINOR
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Item, Key
@@ -140,11 +141,12 @@ async def accounts_of(conn: AsyncConnection, items: Iterable[Key]) -> dict[Key, 
 
 
 async def contested(conn: AsyncConnection, items: Iterable[Key]) -> dict[Key, int]:
-    """What open disputes contest of items, in minor units; items without are left out."""
+    """What open disputes contest of items, in minor units, at most what any amount may be; items without are left out."""
     listed = list(items)
     rows = await fetch(
         conn,
-        "SELECT tenant_id, item_id, CAST(sum(amount_minor) AS bigint) FROM dispute WHERE status = 'open' AND (tenant_id, item_id) IN "
+        f"SELECT tenant_id, item_id, CAST(least(sum(amount_minor), {MAX_MINOR}) AS bigint) FROM dispute WHERE status = 'open' "  # noqa: S608 - ours
+        "AND (tenant_id, item_id) IN "
         "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) GROUP BY 1, 2",
         tenants=[key[0] for key in listed],
         ids=[key[1] for key in listed],
