@@ -124,7 +124,11 @@ class PoolView(BaseModel):
 
 
 class AssignCommand(Command):
-    """Whose the next virtual IBAN of the pool is to be: a customer's, or one invoice's."""
+    """Whose the next virtual IBAN of the pool is to be: a customer's, or one invoice's.
+
+    `holder_name` is who is paid by it, as Verification of Payee compares it: you. It is told to partners, so it is no place for the name of
+    a person who pays.
+    """
 
     bank_account_id: Id
     holder_name: Text

@@ -72,7 +72,7 @@ async def save_and_publish(
         prepared = prepare(_events(books, causes))
     except BaseException:
         saving.cancel()
-        await asyncio.wait([saving])
+        await asyncio.gather(saving, return_exceptions=True)
         raise
     await saving  # what the database says comes as it is: a group of errors would hide that it is only unavailable
     await insert(conn, prepared)
