@@ -159,8 +159,10 @@ async def without_rate(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, 
     """The currencies of a period's entries that have no rate in euro for each of their days, and the first such day."""
     rows = await fetch(
         conn,
-        f"SELECT currency, min(day) FROM (SELECT DISTINCT l.currency, {_DAY} AS day FROM ledger_entry l "  # noqa: S608 - ours
-        f"WHERE {_PERIOD} AND currency <> '{EURO}' AND {_RATE} IS NULL) d GROUP BY currency ORDER BY currency",
+        f"SELECT d.currency, min(d.day) FROM (SELECT DISTINCT l.tenant_id, l.entity_id, l.currency, {_DAY} AS day FROM ledger_entry l "  # noqa: S608 - ours
+        f"WHERE {_PERIOD} AND currency <> '{EURO}') d WHERE NOT EXISTS (SELECT 1 FROM ledger_rate r WHERE r.tenant_id = d.tenant_id "
+        f"AND r.entity_id = d.entity_id AND r.currency = d.currency AND r.first_day BETWEEN d.day - {RATE_DAYS - 1} AND d.day) "
+        "GROUP BY d.currency ORDER BY d.currency",
         **_period(tenant_id, entity_id, first, last),
     )
     return [(row[0], row[1]) for row in rows]
