@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from shared.db import run
+from shared.db import records, run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.statements import Amount, Transaction
-from matching.storage.rows import fetch
+from matching.storage.rows import fetch, literal, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ async def put_account(conn: AsyncConnection, held: BankAccount) -> None:
 async def hold_account(conn: AsyncConnection, bank_account_id: UUID, *, alone: bool) -> None:
     """Until the end of the transaction: files are booked on an account one after the other, notifications side by side."""
     share = "" if alone else "_shared"
-    await fetch(conn, f"SELECT pg_advisory_xact_lock{share}(hashtextextended(:id, 2))", id=str(bank_account_id))
+    await records(conn, f"SELECT pg_advisory_xact_lock{share}(hashtextextended(:id, 2))", id=str(bank_account_id))
 
 
 async def virtual_ibans(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, ibans: Sequence[str]) -> dict[str, UUID]:
@@ -158,6 +158,31 @@ def _in_another_currency(one: Transaction) -> Amount | None:
     return one.instructed if one.instructed is not None and one.instructed.minor and one.instructed.currency != one.currency else None
 
 
+_TOLD = {
+    "amounts": "bigint", "bookings": "date", "values": "date", "instructeds": "bigint", "currencies": "", "bank_refs": "", "entry_refs": "",
+    "e2es": "", "txs": "", "structureds": "", "remittances": "", "debtor_names": "", "debtor_ibans": "", "instructed_ins": "",
+}  # fmt: skip
+"""What is told of payments, as one text a column: of numbers and days an array literal, else `texts`."""
+_COLUMNS = ", ".join(
+    f"CAST(CAST(:{name} AS text) AS {kind}[])" if kind else f"string_to_array(CAST(:{name} AS text), chr(30), '')"
+    for name, kind in _TOLD.items()
+)
+_INSERT = (
+    "WITH new AS (INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, transaction_key, currency, "  # noqa: S608 - our own names
+    "amount_minor, unapplied_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, bank_reference, "
+    "entry_reference, end_to_end_id, transaction_id, structured_reference, remittance, debtor_name, debtor_iban, received_at, "
+    "instructed_minor, instructed_currency) SELECT CAST(:tenant AS uuid), id, 1, CAST(:account AS uuid), CAST(:entity AS uuid), key, "
+    "currencies, amounts, amounts, bookings, values, CAST(:confirmation AS text), CAST(:source AS text), 'received', virtual, bank_refs, "
+    "entry_refs, e2es, txs, structureds, string_to_array(coalesce(remittances, ''), chr(31)), debtor_names, debtor_ibans, "
+    "CAST(:at AS timestamptz), instructeds, instructed_ins "
+    f"FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), CAST(:virtuals AS uuid[]), {_COLUMNS}) "
+    f"AS t(id, key, virtual, {', '.join(_TOLD)}) ON CONFLICT DO NOTHING RETURNING payment_id, currency, amount_minor), "
+    "entered AS (INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, at) "
+    "SELECT CAST(:tenant AS uuid), CAST(:entity AS uuid), currency, 'bank', 'unapplied', amount_minor, payment_id, "
+    "CAST(:now AS timestamptz) FROM new) SELECT payment_id FROM new"
+)
+
+
 async def insert_payments(
     conn: AsyncConnection,
     held: BankAccount,
@@ -172,30 +197,11 @@ async def insert_payments(
 
     `at` is the machine's clock, `now` the business moment of the entries.
     """
-    found = await fetch(
+    told = [one for _, _, one, _ in rows]
+    instructed = [_in_another_currency(one) for one in told]
+    found = await records(
         conn,
-        "WITH new AS (INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, "
-        "transaction_key, currency, amount_minor, unapplied_minor, "
-        "booking_date, value_date, confirmation, source, status, virtual_iban_id, bank_reference, "
-        "entry_reference, end_to_end_id, transaction_id, "
-        "structured_reference, remittance, debtor_name, debtor_iban, received_at, "
-        "instructed_minor, instructed_currency) SELECT :tenant, id, 1, :account, :entity, key, currency, "
-        "amount, amount, booking, value, :confirmation, :source, 'received', virtual, bank_ref, entry_ref, e2e, tx, structured, "
-        "string_to_array(remittance, chr(31)), debtor_name, debtor_iban, :at, "
-        "instructed, instructed_in FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), "
-        "CAST(:currencies AS text[]), CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), CAST(:values AS "
-        "date[]), CAST(:virtuals AS uuid[]), "
-        "CAST(:bank_refs AS text[]), CAST(:entry_refs AS text[]), CAST(:e2es AS text[]), CAST(:txs AS "
-        "text[]), CAST(:structureds AS text[]), "
-        "CAST(:remittances AS text[]), CAST(:debtor_names AS text[]), CAST(:debtor_ibans AS text[]), CAST(:instructeds AS bigint[]), "
-        "CAST(:instructed_ins AS text[])) AS "
-        "t(id, key, currency, amount, booking, "
-        "value, virtual, bank_ref, entry_ref, e2e, tx, structured, remittance, debtor_name, debtor_iban, "
-        "instructed, instructed_in) ON CONFLICT DO NOTHING "
-        "RETURNING payment_id, currency, amount_minor), entered AS (INSERT INTO ledger_entry (tenant_id, "
-        "entity_id, currency, debit, credit, "
-        "amount_minor, payment_id, at) SELECT :tenant, :entity, currency, 'bank', 'unapplied', amount_minor, payment_id, :now FROM new) "
-        "SELECT payment_id FROM new",
+        _INSERT,
         tenant=held.tenant_id,
         account=held.bank_account_id,
         entity=held.entity_id,
@@ -205,21 +211,21 @@ async def insert_payments(
         now=now,
         ids=[row[0] for row in rows],
         keys=[row[1] for row in rows],
-        currencies=[row[2].currency for row in rows],
-        amounts=[row[2].amount_minor for row in rows],
-        bookings=[row[2].day for row in rows],
-        values=[row[2].value_date or row[2].day for row in rows],
         virtuals=[row[3] for row in rows],
-        bank_refs=[row[2].bank_reference for row in rows],
-        entry_refs=[row[2].entry_reference for row in rows],
-        e2es=[row[2].end_to_end_id for row in rows],
-        txs=[row[2].transaction_id for row in rows],
-        structureds=[row[2].structured_reference for row in rows],
-        remittances=["\x1f".join(line.replace("\x1f", " ") for line in row[2].remittance) for row in rows],
-        debtor_names=[row[2].counterparty_name for row in rows],
-        debtor_ibans=[row[2].counterparty_iban for row in rows],
-        instructeds=[other.minor if (other := _in_another_currency(row[2])) else None for row in rows],
-        instructed_ins=[other.currency if (other := _in_another_currency(row[2])) else None for row in rows],
+        currencies=texts(one.currency for one in told),
+        amounts=literal(one.amount_minor for one in told),
+        bookings=literal(one.day for one in told),
+        values=literal(one.value_date or one.day for one in told),
+        bank_refs=texts(one.bank_reference for one in told),
+        entry_refs=texts(one.entry_reference for one in told),
+        e2es=texts(one.end_to_end_id for one in told),
+        txs=texts(one.transaction_id for one in told),
+        structureds=texts(one.structured_reference for one in told),
+        remittances=texts("\x1f".join([line.replace("\x1f", " ") for line in one.remittance]) for one in told),
+        debtor_names=texts(one.counterparty_name for one in told),
+        debtor_ibans=texts(one.counterparty_iban for one in told),
+        instructeds=literal(other.minor if other else None for other in instructed),
+        instructed_ins=texts(other.currency if other else None for other in instructed),
     )
     return {row[0] for row in found}
 

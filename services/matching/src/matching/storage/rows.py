@@ -30,5 +30,9 @@ def literal(values: Iterable[object]) -> str:
 
 
 def texts(values: Iterable[str | None]) -> str:
-    """A list of texts that may need quoting, for `string_to_array`: JSON and arrays hold no raw control character."""
-    return _MARK.join(["" if value is None else value for value in values])
+    """A list of texts for `string_to_array(..., chr(30), '')`: an empty one is none. The mark between them is none of a text's own."""
+    listed = ["" if value is None else value for value in values]
+    text = _MARK.join(listed)
+    if text.count(_MARK) >= max(len(listed), 1):  # a bank's text may hold any character; JSON and arrays hold no raw control character
+        text = _MARK.join([value.replace(_MARK, " ") for value in listed])
+    return text
