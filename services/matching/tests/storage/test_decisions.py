@@ -18,6 +18,7 @@ from matching.handlers import matching as engine
 from matching.handlers.payments import unmatch
 from matching.storage.models import shipped
 from shared.clock import machine_now
+from shared.db import run
 from shared.ids import new_id
 from shared.jobs import JobContext
 from shared.kafka import Offsets
@@ -383,6 +384,9 @@ async def test_a_named_item_in_another_currency_is_settled_at_a_rate_near_those_
         identity(tenant, make, 1),
         *(make.invoice(tenant, f"FA2026-0000{n}", 100_000, customer="C1", due=DAY, currency="USD") for n in range(1, 6)),
     )
+    old = "SELECT :tenant, gen_random_uuid(), gen_random_uuid(), 1, 1, 'bank', 0, DATE '2020-01-01' + n FROM generate_series(1, 600) AS n"
+    async with world.database.transaction(tenant) as conn:  # more than are looked at: those of years ago are nobody's usual ones
+        await run(conn, f"INSERT INTO allocation_exchange {old}", tenant=tenant)
     for n, rate in enumerate((92_000, 92_300, 92_100), 1):
         sent = Amount(100_000, "USD")
         await world.pay(held, rate, debtor_iban=iban(1), remittance=[f"FA2026-0000{n}"], number=n, instructed=sent)
@@ -394,6 +398,8 @@ async def test_a_named_item_in_another_currency_is_settled_at_a_rate_near_those_
     assert {row[0]: row[1] for row in rows} == {near: "matched", far: "unapplied"}
     told = await world.one(tenant, "SELECT rate_source, difference_minor FROM allocation_exchange WHERE payment_id = :near", near=near)
     assert tuple(told) == ("usual", 0)
+    async with world.database.transaction(tenant) as conn:
+        await run(conn, "DELETE FROM allocation_exchange WHERE item_amount_minor = 1")
     await replayed(world, tenant)
     await world.holds()
 

@@ -306,9 +306,9 @@ _EXPERIENCE = (
     "CAST(min(c.price) AS float8) AS low, CAST(max(c.price) AS float8) AS high, CAST(count(*) AS int) AS times "
     "FROM t CROSS JOIN LATERAL (SELECT p.currency AS paid_in, i.currency AS owed_in, "
     "CAST(a.amount_minor AS numeric) / x.item_amount_minor AS price FROM (SELECT * FROM allocation_exchange "
-    f"WHERE tenant_id = t.tenant_id LIMIT {RATES_MAX}) x JOIN allocation a ON a.tenant_id = x.tenant_id "
-    "AND a.payment_id = x.payment_id AND a.item_id = x.item_id JOIN payment p ON p.tenant_id = x.tenant_id "
-    f"AND p.payment_id = x.payment_id AND p.booking_date BETWEEN CAST(:day AS date) - {RATES_DAYS} AND :day "
+    f"WHERE tenant_id = t.tenant_id AND booking_date BETWEEN CAST(:day AS date) - {RATES_DAYS} AND :day "
+    f"ORDER BY booking_date DESC LIMIT {RATES_MAX}) x JOIN allocation a ON a.tenant_id = x.tenant_id "
+    "AND a.payment_id = x.payment_id AND a.item_id = x.item_id JOIN payment p ON p.tenant_id = x.tenant_id AND p.payment_id = x.payment_id "
     "JOIN open_item i ON i.tenant_id = x.tenant_id AND i.item_id = x.item_id) c "
     "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3) r"
 )

@@ -31,9 +31,11 @@ async def put_exchanges(conn: AsyncConnection, exchanged: Mapping[Pair, Exchange
     """Stores exchanges; one that is there is the same, for a pair is exchanged once."""
     await run(
         conn,
-        "INSERT INTO allocation_exchange (tenant_id, payment_id, item_id, item_amount_minor, rate, rate_source, difference_minor) "
-        "SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:payments AS uuid[]), CAST(:items AS uuid[]), CAST(:amounts AS bigint[]), "
-        "CAST(:rates AS numeric[]), CAST(:sources AS text[]), CAST(:differences AS bigint[])) ON CONFLICT DO NOTHING",
+        "INSERT INTO allocation_exchange (tenant_id, payment_id, item_id, item_amount_minor, rate, rate_source, difference_minor, "
+        "booking_date) SELECT t.*, p.booking_date FROM unnest(CAST(:tenants AS uuid[]), CAST(:payments AS uuid[]), CAST(:items AS uuid[]), "
+        "CAST(:amounts AS bigint[]), CAST(:rates AS numeric[]), CAST(:sources AS text[]), CAST(:differences AS bigint[])) "
+        "AS t(tenant_id, payment_id, item_id, amount, rate, source, difference) "
+        "JOIN payment p ON p.tenant_id = t.tenant_id AND p.payment_id = t.payment_id ON CONFLICT DO NOTHING",
         tenants=[key[0] for key in exchanged],
         payments=[key[1] for key in exchanged],
         items=[key[2] for key in exchanged],

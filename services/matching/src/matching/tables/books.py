@@ -207,9 +207,14 @@ ALLOCATION_EXCHANGE = Table(
     need("rate", Numeric(19, 10)),
     need("rate_source", Text),
     need("difference_minor", BigInteger),
+    need("booking_date", Date),
+    Index("allocation_exchange_day", "tenant_id", "booking_date"),
     CheckConstraint("item_amount_minor > 0 AND rate > 0", name="allocation_exchange_above_zero"),
 )
-"""Beside an allocation across currencies: what it settles of the item, in the item's currency, and what we gain (or, below zero, lose)."""
+"""Beside an allocation across currencies: what it settles of the item, in the item's currency, and what we gain (or, below zero, lose).
+
+`booking_date` is the payment's: the usual rates are those of the last such days.
+"""
 
 SET_OFF = Table(
     "set_off",
