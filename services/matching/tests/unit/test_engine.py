@@ -19,7 +19,7 @@ from matching.domain.engine.habits import Habit, Learnt, Settled
 from matching.domain.engine.index import Index
 from matching.domain.engine.inputs import Inputs, InputsError, from_stored, stored
 from matching.domain.engine.parties import likeness
-from matching.domain.engine.payment_runs import Withheld, ways
+from matching.domain.engine.payment_runs import Withheld, credit_sets, ways
 from matching.domain.engine.records import Clues, Customer, OpenItem
 from matching.domain.engine.search import search
 from matching.domain.engine.text import forms, name_items, read
@@ -408,3 +408,56 @@ def test_stored_inputs_are_what_they_were():
 def test_inputs_that_cannot_be_decided_on_say_why(held, why):
     with pytest.raises(InputsError, match=why):
         from_stored(held)
+
+
+def test_many_items_of_one_amount_and_few_withheld_are_counted_and_not_listed():
+    """Any 4 of 1,500 is 210 thousand million sets: each search looks at a few of them."""
+    items = [item(f"FA2024-{number:05}", 100_00, -30 + number % 60) for number in range(3_000)]
+    due = sum(one.open_minor for one in items if one.due_date <= DAY)
+    hypotheses = found(clues(due - 400_00), *items)
+    assert [one for one in hypotheses if one.rule == "run_but_some:exact" or len(one.lines) == due // 100_00 - 4]
+    listed = found(clues(due - 400_00, "FA2024-00000, FA2024-00060, FA2024-00120, FA2024-00180, FA2024"), *items)
+    assert len([one for one in listed if one.rule == "named_run:exact"]) <= 3
+
+
+def test_the_likeliest_sets_of_credit_notes_are_few_however_many_there_are():
+    notes = [item(f"CN2024-{number:05}", -1_00 - number, -10 + number % 30) for number in range(300)]
+    sets = credit_sets(notes, DAY, Habit(), set())
+    assert len(sets) == 10
+    assert [chance for chance, _ in sets] == sorted((chance for chance, _ in sets), reverse=True)
+    young = {at for at, one in enumerate(notes) if (DAY - one.issue_date).days < 5}
+    assert set(sets[0][1]) == set(range(300)) - young
+    assert all(len(set(one).symmetric_difference(sets[0][1])) <= 4 for _, one in sets)
+
+
+def test_a_text_of_any_length_is_read_in_bounded_steps():
+    text = read([" ".join("123" for _ in range(100_000))])
+    assert len(text.words) < 6_000
+    assert max(len(places) for places in text.runs.values()) <= 20
+    assert len(name_items(text, [item(f"{number}-123", 100) for number in range(1_000)]).hits) <= 20
+    assert read(["1" * 100_000]).runs == {}
+
+
+def test_a_payment_in_another_currency_is_automatic_where_one_item_alone_comes_near():
+    learnt = Learnt(rates={("EUR", "USD"): (0.90, 0.94, 8)})
+
+    def refused(*amounts):
+        index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+        for at, amount in enumerate(amounts):
+            index.add_item(item(f"FA2024-{at:05}", amount, currency="USD"))
+        hypotheses = search(clues(92_000), index, learnt).hypotheses
+        return never_automatic([next(one for one in hypotheses if one.rule == "exact_amount:rate")])
+
+    assert refused(99_000) is None
+    assert refused(99_000, 40_000) is None
+    for others in ([101_500], [40_000, 59_000], [30_000, 30_000, 41_000], [150_000, -50_000]):
+        assert refused(99_000, *others) == "the exchange rate is not known"
+
+
+def test_twins_of_one_day_do_not_matter_to_a_payment_run_that_names_nothing():
+    items = [*run_of(), item("FA2024-00060", 10_000 + 17**3, -22)]
+    total = sum(one.open_minor for one in items if one.due_date <= DAY) - items[17].open_minor
+    for text, refused in (("SUPPLIER PAYMENT RUN", False), ("REF 4711234567", True)):
+        runs_found = [one for one in found(clues(total, text), *items) if one.rule == "run_but_some:exact"]
+        best = min(runs_found, key=lambda one: one.features[NAMES.index("chance")])
+        assert best.tie == refused

@@ -18,7 +18,7 @@ SHOWN = 5
 WHOLE = ("exact", "charges_stated", "exchanged")
 SURE = 0.95
 """Least confidence of a learnt reading that is automatic, whatever is proven of all together."""
-ODDS_SURE = 0.17
+ODDS_SURE = 0.25
 """Odds against a set of withheld items up to which it is automatic, where the threshold allows it."""
 DESIGNATED = 0.98
 """Confidence of what the payer names in full, at least."""
@@ -58,7 +58,7 @@ def judge(hypotheses: Sequence[Hypothesis], model: Model) -> None:
             runs.append(one.confidence)
     for one in hypotheses:
         if runs and _long_run(one):
-            one.confidence = min(one.confidence, *runs)  # were it as likely, it would be among them
+            one.confidence = min(one.confidence, *runs, 1 - max(runs))  # were it as likely, it would be among them
     best = max((_values(one)["money"] for one in named), default=0.0)
     clear = [one for one in named if _values(one)["money"] == best]  # an exact sum, or one less known charges, is no part
     if len(clear) == 1 and designated(clear[0]):
@@ -69,7 +69,7 @@ def judge(hypotheses: Sequence[Hypothesis], model: Model) -> None:
 
 
 def _long_run(one: Hypothesis) -> bool:
-    return one.rule.split(":")[0] == "run_of_items" and len(one.lines) >= LONG_RUN
+    return one.rule.split(":")[0] in {"run_of_items", "completed_list"} and len(one.lines) >= LONG_RUN
 
 
 def designated(one: Hypothesis) -> bool:
@@ -162,7 +162,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the payer names something else that nobody can read"
     if money == "short_round":
         return "what is missing may be a bank's charge, or a discount that nobody offered"
-    if money == "rate_short" or (money == "rate" and value["weakest_name"] < SHORT):
+    single = rule == "exact_amount" and not value["anything_named"] and not value["equal_items"]
+    if money == "rate_short" or (money == "rate" and value["weakest_name"] < SHORT and not single):
         return "the exchange rate is not known"
     if money == "charges" and value["weakest_name"] < SHORT:
         return "charges that nobody stated"

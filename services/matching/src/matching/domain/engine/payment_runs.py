@@ -116,7 +116,7 @@ def payment_runs(  # noqa: C901, PLR0912 - a search
             count = sum(held.values())
             weight = one.prior * _share(size, count)
             alike = prod(comb(len(places[amount]), times) for amount, times in held.items())
-            picks = product(*(combinations(places[amount], times) for amount, times in held.items()))
+            picks = product(*(islice(combinations(places[amount], times), SHOWN) for amount, times in held.items()))
             shares = 1 if silent else min(alike, SHOWN)
             others += 0 if silent else weight * (alike - shares)
             for pick in islice(picks, shares):
@@ -197,11 +197,11 @@ def _options(
     ]
     for day, p in _days(clues.booking_date, habit, gaps).items():
         end = sum(1 for at in invoices if items[at].due_date <= day)
-        credit_sets = _credit_sets(items, day, habit, inside)
+        credits_of = credit_sets(items, day, habit, inside)
         for since, q in _starts(day, habit).items():
             start = sum(1 for at in invoices if items[at].due_date <= since) if since else 0
             if end - start >= ITEMS_MIN - 2:
-                for r, taken in credit_sets:
+                for r, taken in credits_of:
                     for s, read in garbled:
                         key = (start, end, taken, read)
                         priors[key] = priors.get(key, 0.0) + p * q * r * s
@@ -234,9 +234,11 @@ def _starts(day: date, habit: Habit) -> dict[date | None, float]:
     return {habit.last_run: 0.95, month: 0.04, None: 0.01} if habit.last_run != month else {month: 0.99, None: 0.01}
 
 
-def _credit_sets(items: Sequence[OpenItem], day: date, habit: Habit, inside: Collection[int]) -> list[tuple[float, tuple[int, ...]]]:
+def credit_sets(items: Sequence[OpenItem], day: date, habit: Habit, inside: Collection[int]) -> list[tuple[float, tuple[int, ...]]]:
     """Which credit notes a run takes: those that its proposal had seen and the run before had not, likeliest sets first."""
+    likely: list[tuple[int, bool]] = []
     sets: list[tuple[float, tuple[int, ...]]] = [(1.0, ())]
+    """The likeliest, each as those of the credit notes that are otherwise than is likely of them."""
     for at, item in enumerate(items):
         if item.open_minor >= 0:
             continue
@@ -248,10 +250,12 @@ def _credit_sets(items: Sequence[OpenItem], day: date, habit: Habit, inside: Col
             taken = CREDIT_PASSED_OVER
         else:
             taken = CREDIT_TAKEN
+        likely.append((at, taken > 0.5))  # noqa: PLR2004 - more likely than not
+        odd = min(taken, 1 - taken)
         sets = nlargest(
-            10, [(p * q, one) for p, held in sets for q, one in ((taken, (*held, at)), (1 - taken, held))], key=lambda one: one[0]
+            10, [(p * q, one) for p, others in sets for q, one in ((1 - odd, others), (odd, (*others, at)))], key=lambda one: one[0]
         )
-    return sets
+    return [(p, tuple(at for at, taken in likely if taken != (at in others))) for p, others in sets]
 
 
 class Withheld:

@@ -104,9 +104,10 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
         # what the payer names and nobody can read may be any item of the amount, not only one that is due the same day
         kind = _price if named.loose else _kind
         alike = Counter(kind(item) for item in items)
+        not_a_word = not (named.hits or named.loose)  # then a run's odds count items of one amount as one
         for reading in every:
             taken = Counter(kind(line.item) for line in reading.lines)
-            tie = any(alike[one] > count for one, count in taken.items())
+            tie = any(alike[one] > count for one, count in taken.items()) and not (reading.rule == "run_but_some" and not_a_word)
             found.hypotheses.append(
                 Hypothesis(
                     party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie

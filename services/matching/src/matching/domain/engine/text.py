@@ -16,6 +16,10 @@ from matching.domain.engine.records import OpenItem
 RUN_MAX = 6
 """Most words that one number is written in."""
 LENGTH_MAX = 30
+TEXT_MAX = 20_000
+"""Characters of one text that are read: a list of a thousand numbers has fewer."""
+PLACES_MAX = 20
+"""Places of one and the same run of words that are looked at."""
 ENDING_MIN = 3
 """Shortest ending of a number that may stand for it."""
 FULL, DIGITS, LONG, MEDIUM, SHORT, NEAR = 6, 5, 4, 3, 2, 1
@@ -87,7 +91,7 @@ def read(lines: Sequence[str], others: Iterable[str | None] = ()) -> Text:
     runs: dict[str, list[Span]] = {}
     parts: list[tuple[int, int]] = []
     for part in [*joined, *(one for one in others if one and one != "NOTPROVIDED")]:
-        value = part if part.isascii() else unicodedata.normalize("NFKD", part)
+        value = part[:TEXT_MAX] if part.isascii() else unicodedata.normalize("NFKD", part[:TEXT_MAX])
         start = len(words)
         _runs(_WORDS.findall(_GLUED.sub(" ", value.upper())), words, runs)
         parts.append((start, len(words)))
@@ -110,7 +114,9 @@ def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> No
             if len(value) > LENGTH_MAX:
                 break
             if len(value) >= ENDING_MIN and any(map(str.isdecimal, value)):
-                runs.setdefault(value.translate(_FOLD), []).append(Span(offset + start, offset + end + 1, other))
+                places = runs.setdefault(value.translate(_FOLD), [])
+                if len(places) < PLACES_MAX:
+                    places.append(Span(offset + start, offset + end + 1, other))
 
 
 @lru_cache(maxsize=200_000)
