@@ -438,22 +438,6 @@ def test_a_text_of_any_length_is_read_in_bounded_steps():
     assert read(["1" * 100_000]).runs == {}
 
 
-def test_a_payment_in_another_currency_is_automatic_where_one_item_alone_comes_near():
-    learnt = Learnt(rates={("EUR", "USD"): (0.90, 0.94, 8)})
-
-    def refused(*amounts):
-        index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
-        for at, amount in enumerate(amounts):
-            index.add_item(item(f"FA2024-{at:05}", amount, currency="USD"))
-        hypotheses = search(clues(92_000), index, learnt).hypotheses
-        return never_automatic([next(one for one in hypotheses if one.rule == "exact_amount:rate")])
-
-    assert refused(99_000) is None
-    assert refused(99_000, 40_000) is None
-    for others in ([101_500], [40_000, 59_000], [30_000, 30_000, 41_000], [150_000, -50_000]):
-        assert refused(99_000, *others) == "the exchange rate is not known"
-
-
 def test_twins_of_one_day_do_not_matter_to_a_payment_run_that_names_nothing():
     items = [*run_of(), item("FA2024-00060", 10_000 + 17**3, -22)]
     total = sum(one.open_minor for one in items if one.due_date <= DAY) - items[17].open_minor
@@ -461,3 +445,19 @@ def test_twins_of_one_day_do_not_matter_to_a_payment_run_that_names_nothing():
         runs_found = [one for one in found(clues(total, text), *items) if one.rule == "run_but_some:exact"]
         best = min(runs_found, key=lambda one: one.features[NAMES.index("chance")])
         assert best.tie == refused
+
+
+def test_after_how_many_days_money_comes_twice_is_learnt():
+    def refused(learnt):
+        learnt.note("C1", Settled(500_00, DAY - timedelta(days=3), lines=1, invoices=1, first_due=DAY, last_due=DAY))
+        index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+        index.add_item(item("FA2024-00001", 500_00))
+        return never_automatic(search(clues(500_00), index, learnt).hypotheses[:1])
+
+    assert refused(Learnt()) is None
+    taught = Learnt()
+    for customer in ("C8", "C9"):
+        for day, lines in ((20, 1), (17, 0)):
+            taught.note(customer, Settled(77_00, DAY - timedelta(days=day), lines=lines))
+    assert taught.twice == {3: 2}
+    assert refused(taught) == "the same amount was paid just before: it may be paid twice"

@@ -18,7 +18,7 @@ SHOWN = 5
 WHOLE = ("exact", "charges_stated", "exchanged")
 SURE = 0.95
 """Least confidence of a learnt reading that is automatic, whatever is proven of all together."""
-ODDS_SURE = 0.25
+ODDS_SURE = 0.17
 """Odds against a set of withheld items up to which it is automatic, where the threshold allows it."""
 DESIGNATED = 0.98
 """Confidence of what the payer names in full, at least."""
@@ -162,8 +162,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the payer names something else that nobody can read"
     if money == "short_round":
         return "what is missing may be a bank's charge, or a discount that nobody offered"
-    single = rule == "exact_amount" and not value["anything_named"] and not value["equal_items"]
-    if money == "rate_short" or (money == "rate" and value["weakest_name"] < SHORT and not single):
+    if money == "rate_short" or (money == "rate" and value["weakest_name"] < SHORT):
         return "the exchange rate is not known"
     if money == "charges" and value["weakest_name"] < SHORT:
         return "charges that nobody stated"

@@ -73,6 +73,8 @@ NAMES = tuple(SIGN)
 RUN_GAP = 12
 """Days between the last item of one payment run and the first of the next."""
 PAIR = 2
+TWICE_SEEN = 2
+"""How often money must have come twice after so many days before it is expected to."""
 TWICE_DAYS = (0, 1, 7)
 """Days after which a payment file that was sent twice comes again: the same day, the next, with the next week's run."""
 
@@ -200,7 +202,7 @@ def features(setting: Setting, reading: Reading, all_readings: Sequence[Reading]
         taste,
         float(offered) * taste,
         1.0 / (1 + min(same)) if same else 0.0,
-        float(next((days for days in TWICE_DAYS if days in same), min(same))) if same else 99.0,
+        float(_paid_before(same, setting.learnt)) if same else 99.0,
         log1p(habit.payments),
         habit.silent / habit.payments if habit.payments else 0.3,
         habit.several / habit.payments if habit.payments else 0.1,
@@ -209,6 +211,13 @@ def features(setting: Setting, reading: Reading, all_readings: Sequence[Reading]
         float(len(setting.items) == 1),
         float(clues.amount_minor % 1000 == 0) + float(clues.amount_minor % 10000 == 0),
     ]
+
+
+def _paid_before(same: Sequence[int], learnt: Learnt) -> int:
+    """How many days before the same amount was paid, where that tells of a payment that was sent twice; else the fewest."""
+    if any(learnt.twice[days] >= TWICE_SEEN for days in same):
+        return TWICE_DAYS[0]
+    return next((days for days in TWICE_DAYS if days in same), min(same))
 
 
 def of_party(party: Party) -> list[float]:

@@ -13,6 +13,8 @@ KEPT = 24
 GRACE_DAYS = 400
 """How long after its last day a discount may still be a reading."""
 MONDAY = 0
+TWICE_MAX = 7
+"""What comes again later was not sent twice by mistake."""
 WEEKEND = timedelta(days=2)
 RUN_MIN = 6
 """Fewest invoices by which a payment run tells how often its payer pays."""
@@ -68,7 +70,7 @@ class Habit:
 @dataclass(slots=True)
 class Learnt:
     """All that is learnt: aliases by IBAN and by name, habits by customer, charges that banks take, days between
-    two payment runs, rates seen by currency pair.
+    two payment runs, and between a payment and the same amount that came again for nothing, rates seen by currency pair.
     """
 
     ibans: dict[str, Counter[Id]] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class Learnt:
     habits: dict[Id, Habit] = field(default_factory=dict)
     charges: Counter[int] = field(default_factory=Counter)
     gaps: Counter[int] = field(default_factory=Counter)
+    twice: Counter[int] = field(default_factory=Counter)
     rates: dict[tuple[str, str], tuple[float, float, int]] = field(default_factory=dict)
 
     def habit(self, customer_id: Id) -> Habit:
@@ -120,6 +123,9 @@ class Learnt:
         """Takes in how a customer made a payment; its payments in booking order."""
         habit = self.habits.setdefault(customer_id, Habit())
         habit.payments += 1
+        if not settled.lines:
+            days = {(settled.booked - when).days for amount, when in habit.paid if amount == settled.amount_minor}
+            self.twice.update(one for one in days if 0 <= one <= TWICE_MAX)
         habit.paid.append((settled.amount_minor, settled.booked))
         if not settled.lines:
             return

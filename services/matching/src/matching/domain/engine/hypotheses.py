@@ -7,7 +7,6 @@ is kept as the first.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import combinations as sets_of
 from math import comb, gcd
 
 from matching.domain.engine import combinations
@@ -419,8 +418,7 @@ def _exchanged(  # noqa: C901 - a search
                     _add(found, reading)
             near = [at for at, price in enumerate(prices) if low <= price <= high]
             if near and not hits:
-                equal = len(near) - 1 + _within(prices, low, high)
-                reading = _make("exact_amount", one.items, prices, near[:1], pricing, target, equal=equal, chance=float(len(near)))
+                reading = _make("exact_amount", one.items, prices, near[:1], pricing, target, equal=len(near) - 1, chance=float(len(near)))
                 reading.residual = int(prices[near[0]] - target.amount)
                 _add(found, reading)
         if not hits:
@@ -432,13 +430,6 @@ def _exchanged(  # noqa: C901 - a search
                     found,
                     Reading("document_number", "rate_short", [Line(hit.item, cents)], residual=cents - hit.item.open_minor, target=cents),
                 )
-
-
-def _within(prices: Sequence[int], low: float, high: float) -> int:
-    """How many sets of two or three come to a sum between two limits; one at least where they are too many to try."""
-    if len(prices) > combinations.POOL_MAX:
-        return 1
-    return sum(low <= sum(chosen) <= high for count in (2, 3) for chosen in sets_of(prices, count))
 
 
 def _strong(hits: Sequence[Hit]) -> list[Hit]:
