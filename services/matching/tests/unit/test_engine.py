@@ -456,8 +456,10 @@ def test_after_how_many_days_money_comes_twice_is_learnt():
 
     assert refused(Learnt()) is None
     taught = Learnt()
-    for customer in ("C8", "C9"):
+    for customer in ("C7", "C8", "C9"):
         for day, lines in ((20, 1), (17, 0)):
             taught.note(customer, Settled(77_00, DAY - timedelta(days=day), lines=lines))
-    assert taught.twice == {3: 2}
+    assert taught.twice == taught.again == {3: 3}
+    often = Learnt(twice=taught.twice.copy(), again=Counter({3: 100}))
+    assert refused(often) is None
     assert refused(taught) == "the same amount was paid just before: it may be paid twice"

@@ -73,8 +73,8 @@ NAMES = tuple(SIGN)
 RUN_GAP = 12
 """Days between the last item of one payment run and the first of the next."""
 PAIR = 2
-TWICE_SEEN = 2
-"""How often money must have come twice after so many days before it is expected to."""
+TWICE_SEEN, TWICE_SHARE = 3, 0.05
+"""How often money must have come twice after so many days, and how often of all that came again then, before it is expected to."""
 TWICE_DAYS = (0, 1, 7)
 """Days after which a payment file that was sent twice comes again: the same day, the next, with the next week's run."""
 
@@ -215,7 +215,7 @@ def features(setting: Setting, reading: Reading, all_readings: Sequence[Reading]
 
 def _paid_before(same: Sequence[int], learnt: Learnt) -> int:
     """How many days before the same amount was paid, where that tells of a payment that was sent twice; else the fewest."""
-    if any(learnt.twice[days] >= TWICE_SEEN for days in same):
+    if any(learnt.twice[days] >= max(TWICE_SEEN, TWICE_SHARE * learnt.again[days]) for days in same):
         return TWICE_DAYS[0]
     return next((days for days in TWICE_DAYS if days in same), min(same))
 

@@ -70,7 +70,8 @@ class Habit:
 @dataclass(slots=True)
 class Learnt:
     """All that is learnt: aliases by IBAN and by name, habits by customer, charges that banks take, days between
-    two payment runs, and between a payment and the same amount that came again for nothing, rates seen by currency pair.
+    two payment runs (`gaps`), and between a payment and the same amount that came `again`, for nothing (`twice`), rates
+    seen by currency pair.
     """
 
     ibans: dict[str, Counter[Id]] = field(default_factory=dict)
@@ -79,6 +80,7 @@ class Learnt:
     charges: Counter[int] = field(default_factory=Counter)
     gaps: Counter[int] = field(default_factory=Counter)
     twice: Counter[int] = field(default_factory=Counter)
+    again: Counter[int] = field(default_factory=Counter)
     rates: dict[tuple[str, str], tuple[float, float, int]] = field(default_factory=dict)
 
     def habit(self, customer_id: Id) -> Habit:
@@ -123,9 +125,10 @@ class Learnt:
         """Takes in how a customer made a payment; its payments in booking order."""
         habit = self.habits.setdefault(customer_id, Habit())
         habit.payments += 1
-        if not settled.lines:
-            days = {(settled.booked - when).days for amount, when in habit.paid if amount == settled.amount_minor}
-            self.twice.update(one for one in days if 0 <= one <= TWICE_MAX)
+        days = {(settled.booked - when).days for amount, when in habit.paid if amount == settled.amount_minor}
+        soon = [one for one in days if 0 <= one <= TWICE_MAX]
+        self.again.update(soon)
+        self.twice.update(soon if not settled.lines else ())
         habit.paid.append((settled.amount_minor, settled.booked))
         if not settled.lines:
             return
