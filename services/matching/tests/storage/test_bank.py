@@ -1,11 +1,13 @@
 """Bank files and notifications over the HTTP API: one transaction is one payment."""
 
 import json
-from datetime import date
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 import asyncpg
 import pytest
+from matching.domain.statements import Transaction
+from matching.handlers import ingest
 from matching.handlers.reconciliation import advance
 from shared.clock import machine_now
 from shared.jobs import JobContext
@@ -332,3 +334,33 @@ async def test_a_notification_says_what_the_payer_told_his_bank_to_pay(world, cl
     assert tuple(await world.one(tenant, "SELECT instructed_minor, instructed_currency FROM payment")) == (10_800, "USD")
     data, headers = signed(world, notification(bank_reference="AB9", instructed_minor=1))
     assert (await client.post("/v1/payments", content=data, headers=headers)).status_code == 422
+
+
+async def test_what_a_bank_writes_stays_with_its_payment_whatever_is_in_it(world, tenant):
+    """Payments of a batch are stored by one text a column: a separator in one of them must not move the others' words."""
+    held = await world.account(tenant)
+    hostile = "\x1e{NULL},\"\\ \x1f\n'); --"
+    told = [
+        Transaction(
+            kind="payment",
+            credit=True,
+            amount_minor=number,
+            currency="EUR",
+            day=date(2026, 3, 2),
+            booking_date=date(2026, 3, 2),
+            bank_reference=f"B{number}",
+            remittance=words,
+            counterparty_name=name,
+            end_to_end_id=end,
+        )
+        for number, words, name, end in ((1, [hostile, "two"], hostile, None), (2, [], None, "E2"), (3, ["three"], "Drei", None))
+    ]
+    async with world.database.transaction(tenant) as conn:
+        await ingest.book_notifications(conn, held, [(one, None) for one in told], datetime(2026, 3, 2, 9, tzinfo=UTC))
+    rows = await world.rows(tenant, "SELECT remittance, debtor_name, end_to_end_id FROM payment ORDER BY amount_minor")
+    plain = hostile.replace("\x1e", " ")
+    assert [tuple(row) for row in rows] == [
+        ([plain.replace("\x1f", " "), "two"], plain, None),
+        ([], None, "E2"),
+        (["three"], "Drei", None),
+    ]

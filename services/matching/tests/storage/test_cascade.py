@@ -77,6 +77,21 @@ async def test_a_payment_that_comes_alone_takes_few_statements_more_for_the_engi
     await world.holds()
 
 
+async def test_a_payment_on_its_payers_account_settles_what_it_names_of_another(world, tenant, make):
+    """It waits on the account of whom its IBAN is known of; the invoice with its reference comes later, and is somebody else's."""
+    held = await world.account(tenant)
+    await world.feed(identity(tenant, make), make.invoice(tenant, "INV-1", 555))
+    payment = await world.pay(held, 777, REFERENCE, debtor_iban=PAYER)
+    await world.match(tenant)
+    assert (await outcome(world, tenant, payment))[0] == "unapplied"
+    balance = await world.one(
+        tenant, "SELECT unapplied_minor FROM account_balance WHERE customer_id = :c", c=make.customer_id(tenant, "C1")
+    )
+    assert balance[0] == 777
+    await world.feed(make.invoice(tenant, "INV-2", 777, customer="C2", reference=REFERENCE))
+    assert await outcome(world, tenant, payment) == ("matched", "structured_reference", 0, None)
+
+
 async def test_partial_and_over_payment(world, tenant, make):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 10_000, reference=REFERENCE))

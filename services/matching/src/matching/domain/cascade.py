@@ -93,7 +93,11 @@ def touched(proposal: Proposal) -> list[tuple[UUID, UUID]]:
 
 
 def moved(books: Books, payment: Payment, proposal: Proposal) -> bool:
-    """Whether the payment or an item is no longer what the engine saw: it has to decide again."""
+    """Whether the payment is on another account than when it was looked at, or it or an item is no longer what the engine saw: it has to be
+    decided on again.
+    """
+    if payment.account_id is not None and (payment.tenant_id, payment.account_id) not in books.accounts:
+        return True
     if not proposal.shares:
         return False
     items = [(books.items.get((payment.tenant_id, share.item_id)), share) for share in proposal.shares]

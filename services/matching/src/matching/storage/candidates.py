@@ -61,7 +61,8 @@ _WAITING = (
     "p.instructed_currency, p.virtual_iban_id, p.payer_customer_id, p.account_id)"
 )
 _DIRECT = (
-    f"SELECT p.tenant_id, p.payment_id, p.unapplied_minor, CASE WHEN h.hits = 1 AND h.open_minor > 0 AND NOT h.inexact THEN NULL "  # noqa: S608 - our own text
+    "SELECT p.tenant_id, p.payment_id, p.unapplied_minor, "  # noqa: S608 - our own text
+    "CASE WHEN h.hits = 1 AND h.open_minor > 0 AND NOT h.inexact AND p.account_id IS NULL THEN NULL "
     f"ELSE {_WAITING} END, h.rule, h.item_id, h.account_id, h.customer_id, h.open_minor, h.currency, h.invoice_number, h.due_date, "
     "h.inexact "
     f"FROM {_BATCH} LEFT JOIN LATERAL (SELECT r.rule, {_ITEM}, i.currency <> p.currency OR (p.unapplied_minor < i.open_minor "
@@ -78,7 +79,7 @@ _DIRECT = (
 
 class Direct(NamedTuple):
     """Per payment that is to be decided on: what of it is unapplied, the items named by virtual IBAN or structured reference with
-    the rule, and, where these do not settle it for sure, the payment itself.
+    the rule, and, where these do not settle it for sure or it is on an account already, the payment itself.
     """
 
     unapplied: dict[Key, int]
