@@ -14,11 +14,13 @@ from matching.api import (
     refunds,
     review,
     settlements,
+    totals,
 )
 
 ROUTERS = (
     accounts.ROUTER,
     files.ROUTER,
+    totals.ROUTER,
     pulls.ROUTER,
     payments.ROUTER,
     handwork.ROUTER,

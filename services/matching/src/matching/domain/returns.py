@@ -9,12 +9,12 @@ from typing import Literal
 
 ReturnClass = Literal["hard", "soft", "refund", "duplicate", "cancellation", "regulatory"]
 
-# `cash_given_back` is ours: a settlement in cash that was taken back.
+# Ours: `cash_given_back`, a settlement in cash that was taken back; `replaced_by_details`, a batch total that was booked by hand.
 _CODES: dict[ReturnClass, tuple[str, ...]] = {
     "hard": ("ac01", "ac04", "ac06", "ag01", "md01", "md07"),
     "soft": ("am04", "ms02", "ms03"),
     "refund": ("md06",),
-    "duplicate": ("am05", "dupl"),
+    "duplicate": ("am05", "dupl", "replaced_by_details"),
     "cancellation": ("cust", "focr", "tech", "frad", "cash_given_back"),
     "regulatory": ("rr01", "rr02", "rr03", "rr04"),
 }

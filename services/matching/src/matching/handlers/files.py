@@ -32,8 +32,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.bankfiles import read
 from matching.domain.engine.parties import compact
 from matching.domain.statements import Entry, Ordinals, Statement, Transaction, is_local_number
-from matching.handlers.ingest import SLICE, Counts, Line, book_lines, resolve_totals
+from matching.handlers.ingest import SLICE, Counts, Line, book_lines
 from matching.handlers.limits import second_person
+from matching.handlers.totals import details_after_all, resolve_totals
 from matching.storage import bank, statements
 from matching.storage.bank import BankAccount
 
@@ -187,7 +188,9 @@ async def _book_slice(conn: AsyncConnection, tenant_id: UUID, kept: statements.K
     await bank.hold_account(conn, held.bank_account_id, alone=True)
     body = await statements.take_slice(conn, tenant_id, kept.statement_id)
     if body is not None:
-        await book_lines(conn, held, kept.kind, _DECODER.decode(body), now)
+        lines = _DECODER.decode(body)
+        await book_lines(conn, held, kept.kind, lines, now)
+        await details_after_all(conn, held, lines, now)
         return True
     await resolve_totals(conn, held, now)
     await statements.settle(conn, tenant_id, kept.statement_id, "booked")
@@ -294,7 +297,9 @@ async def _settle(
     )
     if result.verdict == "booked":
         await bank.hold_account(conn, held.bank_account_id, alone=True)
-        counts = await book_lines(conn, held, statement.kind, [*staged.payments, *staged.others], now)
+        lines = [*staged.payments, *staged.others]
+        counts = await book_lines(conn, held, statement.kind, lines, now)
+        await details_after_all(conn, held, lines, now)
         await resolve_totals(conn, held, now)
         _count(result, counts)
         return result

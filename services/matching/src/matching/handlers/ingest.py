@@ -5,7 +5,7 @@ Rules:
   `matching.domain.statements`); a notified payment is confirmed by the booked entry of the same identity;
 - a bank that uses a reference again on another booking day means another transaction;
 - a report of the day (camt.052, MT942) and a pending entry notify; what the statements of the days after do not have is withdrawn;
-- a batch total waits for its details; details whose sum is the total resolve it;
+- a batch total waits for its details (`matching.handlers.totals`);
 - a return takes back the payment of its amount that it names; one that names none or several waits for a person;
 - entries before the account's start date belong to what was before.
 """
@@ -17,19 +17,19 @@ from uuid import UUID
 
 from contracts.payments import PaymentReceived
 from shared.clock import machine_now
-from shared.db import run
 from shared.ids import named_id
 from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.bankfiles.schemes import as_issued
+from matching.domain.books import Key
 from matching.domain.statements import ROLES, Transaction
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.returns import give_back, take_back
 from matching.storage import bank
 from matching.storage.bank import BankAccount
-from matching.storage.books import lock
+from matching.storage.books import lock, look_again
 from matching.storage.rows import fetch
 
 SLICE = 1000
@@ -115,9 +115,9 @@ async def _book_payments(
     stored = (
         await bank.insert_payments(conn, held, new, confirmation=confirmation, source=source, at=machine_now(), now=now) if new else set()
     )
-    await publish(conn, [_received(held, row, confirmation, source) for row in new if row[0] in stored])
+    await publish(conn, [received(held, row, confirmation, source) for row in new if row[0] in stored])
     result.new_payments += len(stored)
-    result.confirmed += await _confirm(conn, held, confirm, now)
+    result.confirmed += await confirm_notified(conn, held, confirm, now)
 
 
 def _by_end(by_end: dict[tuple[str, int], list[bank.Known]], one: Transaction, taken: set[UUID], confirmation: str) -> bank.Known | None:
@@ -134,7 +134,8 @@ def _by_end(by_end: dict[tuple[str, int], list[bank.Known]], one: Transaction, t
     return None
 
 
-def _received(held: BankAccount, row: tuple[UUID, str, Transaction, UUID | None], confirmation: str, source: str) -> Outgoing:
+def received(held: BankAccount, row: tuple[UUID, str, Transaction, UUID | None], confirmation: str, source: str) -> Outgoing:
+    """PaymentReceived of a row of `bank.insert_payments`."""
     payment_id, _, one, virtual = row
     return Outgoing(
         held.tenant_id,
@@ -158,19 +159,32 @@ def _received(held: BankAccount, row: tuple[UUID, str, Transaction, UUID | None]
     )
 
 
-async def _confirm(conn: AsyncConnection, held: BankAccount, payment_ids: Sequence[UUID], now: datetime) -> int:
+async def confirm_notified(conn: AsyncConnection, held: BankAccount, payment_ids: Sequence[UUID], now: datetime) -> int:
     """The booked entry confirms payments that were notified: their state is published again, by the event that fits it."""
     if not payment_ids:
         return 0
-    books = await lock(conn, payments=[(held.tenant_id, payment_id) for payment_id in payment_ids])
+    rows = await fetch(  # what was withdrawn counts at its payer's account again, which is locked before the payment
+        conn,
+        "SELECT account_id FROM payment WHERE tenant_id = :tenant AND payment_id = ANY(CAST(:ids AS uuid[])) "
+        "AND return_reason = :withdrawn AND account_id IS NOT NULL",
+        tenant=held.tenant_id,
+        ids=payment_ids,
+        withdrawn=WITHDRAWN,
+    )
+    accounts = [(held.tenant_id, row[0]) for row in rows]
+    books = await lock(conn, accounts=accounts, payments=[(held.tenant_id, payment_id) for payment_id in payment_ids])
+    after_all: dict[Key, tuple[int, datetime | None]] = {}
     for key, payment in books.payments.items():
-        if payment.confirmation == "notified":
+        withdrawn = payment.return_reason == WITHDRAWN
+        if payment.confirmation == "notified" or withdrawn:
             payment.confirmation = "booked"
-            if payment.return_reason == WITHDRAWN:  # it came after all
+            if withdrawn:  # it came after all
                 books.come_after_all(payment)
+                after_all[key] = (payment.looks, machine_now())
             acts = {status: status for status in ("received", "matched", "returned", "refunded")}
             books.acts[key] = {acts.get(payment.status, "unapplied")}
     await save_and_publish(conn, books, now, {}, keep_looks=True)
+    await look_again(conn, after_all)
     return len(books.acts)
 
 
@@ -208,31 +222,12 @@ async def _book_others(
     explained, returns = await take_back(conn, held, [one for _, one in fresh], now)
     outcomes = zip(fresh, explained, strict=True)
     await bank.insert_movements(
-        conn, held, [(movement, one, one.kind in {"other", "fee", "refund"} or known) for (movement, one), known in outcomes]
+        conn,
+        held,
+        [(movement, one, one.kind in {"other", "fee", "refund"} or known) for (movement, one), known in outcomes],
+        at=machine_now(),
     )
     result.returns += returns
-
-
-async def resolve_totals(conn: AsyncConnection, held: BankAccount, now: datetime) -> None:
-    """Batch totals whose details are all here: the details are booked with them."""
-    rows = await fetch(
-        conn,
-        "SELECT m.movement_id, array_agg(p.payment_id) FROM movement m JOIN payment p ON p.tenant_id = m.tenant_id "
-        "AND p.bank_account_id = m.bank_account_id AND p.entry_reference = m.bank_reference WHERE m.tenant_id = :tenant "
-        "AND m.bank_account_id = :account AND NOT m.resolved AND m.kind = 'total' GROUP BY m.tenant_id, m.movement_id, m.amount_minor "
-        "HAVING sum(p.amount_minor) = m.amount_minor",
-        tenant=held.tenant_id,
-        account=held.bank_account_id,
-    )
-    if not rows:
-        return
-    await run(
-        conn,
-        "UPDATE movement SET resolved = true WHERE tenant_id = :tenant AND movement_id = ANY(CAST(:ids AS uuid[]))",
-        tenant=held.tenant_id,
-        ids=[row[0] for row in rows],
-    )
-    await _confirm(conn, held, [payment_id for row in rows for payment_id in row[1]], now)
 
 
 async def book_notifications(
@@ -250,5 +245,5 @@ async def book_notifications(
         rows.append((named_id("payment", held.tenant_id, held.bank_account_id, key), key, one, virtual_iban_id))
     new = list({row[0]: row for row in rows}.values())
     stored = await bank.insert_payments(conn, held, new, confirmation="notified", source="notification", at=machine_now(), now=now)
-    await publish(conn, [_received(held, row, "notified", "notification") for row in new if row[0] in stored])
+    await publish(conn, [received(held, row, "notified", "notification") for row in new if row[0] in stored])
     return [row[0] for row in rows]

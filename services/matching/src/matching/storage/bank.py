@@ -230,20 +230,24 @@ async def insert_payments(
     return {row[0] for row in found}
 
 
-async def insert_movements(conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[UUID, Transaction, bool]]) -> None:
+async def insert_movements(
+    conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[UUID, Transaction, bool]], *, at: datetime
+) -> None:
     """Stores movements that are no payments (id, transaction, resolved), so that every entry of a balance is accounted for.
 
-    A total is stored under the reference that its details have too.
+    A total is stored under the reference that its details have too. `at` is the machine's clock.
     """
     await run(
         conn,
         "INSERT INTO movement (tenant_id, movement_id, bank_account_id, kind, amount_minor, booking_date, "
-        "bank_reference, end_to_end_id, resolved) "
-        "SELECT :tenant, id, :account, kind, amount, booking, ref, e2e, resolved FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), "
+        "bank_reference, end_to_end_id, resolved, received_at) "
+        "SELECT :tenant, id, :account, kind, amount, booking, ref, e2e, resolved, :at "
+        "FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), "
         "CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), CAST(:refs AS text[]), CAST(:e2es AS text[]), CAST(:resolveds AS bool[])) "
         "AS t(id, kind, amount, booking, ref, e2e, resolved) ON CONFLICT DO NOTHING",
         tenant=held.tenant_id,
         account=held.bank_account_id,
+        at=at,
         ids=[row[0] for row in rows],
         kinds=[row[1].kind for row in rows],
         amounts=[row[1].signed_minor for row in rows],

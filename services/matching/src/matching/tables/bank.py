@@ -100,8 +100,12 @@ MOVEMENT = Table(
     Column("bank_reference", Text),
     Column("end_to_end_id", Text),
     need("resolved", Boolean),
+    Column("payment_id", UUID),
+    Column("received_at", DateTime(timezone=True)),
     Index("movement_waiting", "tenant_id", "bank_account_id", postgresql_where=text("NOT resolved")),
+    Index("movement_booked_by_hand", "tenant_id", "bank_account_id", "bank_reference", postgresql_where=text("payment_id IS NOT NULL")),
 )
+"""`payment_id`: the payment that a batch total was booked as by hand, until its details take its place."""
 
 RECONCILIATION = Table(
     "reconciliation",
