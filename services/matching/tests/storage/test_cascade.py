@@ -60,7 +60,7 @@ async def test_a_batch_takes_a_handful_of_statements(world, tenant, make):
         await world.pay(held, 100, f"REF{n:09d}", number=n)
     before = world.database.statements
     await world.match(tenant)
-    assert world.database.statements - before <= 6  # scope, planner guard, propose, lock, save, publish
+    assert world.database.statements - before <= 8  # scope, planner guard, propose, three locks, save, publish
     assert (await world.one(tenant, "SELECT count(*) FROM payment WHERE status = 'matched'"))[0] == 200
     await world.holds()
 
@@ -72,7 +72,7 @@ async def test_a_payment_that_comes_alone_takes_few_statements_more_for_the_engi
     await world.pay(held, 1_002, remittance=["INV-2"], debtor_iban=PAYER)
     before = world.database.statements
     await world.match(tenant)
-    assert world.database.statements - before <= 9  # who may have paid, what they owe, what earlier payments tell
+    assert world.database.statements - before <= 11  # who may have paid, what they owe, what earlier payments tell
     assert (await world.one(tenant, "SELECT status, rule FROM payment"))[0] == "matched"
     await world.holds()
 

@@ -93,7 +93,7 @@ async def test_rows_are_locked_in_the_order_account_payment_item(world, tenant, 
 
 
 async def test_what_is_locked_is_as_the_one_before_left_it(world, tenant, make):
-    """One statement locks all three: each row comes as it is when its lock is had, not as it was when the statement began."""
+    """Each row comes as it is when its lock is had, not as it was when the statement began."""
     bank_account = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 10_000, reference=REFERENCE))
     first, second = await world.pay(bank_account, 4_000, REFERENCE, number=1), await world.pay(bank_account, 9_000, REFERENCE, number=2)

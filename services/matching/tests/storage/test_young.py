@@ -1,10 +1,8 @@
 """A database that was never analysed: the first minute of an import."""
 
-import re
-
 import asyncpg
 from matching.storage.bank import BY_END_TO_END
-from matching.storage.books import LOCK
+from matching.storage.books import LOCK_ACCOUNTS, LOCK_ITEMS, LOCK_PAYMENTS
 from shared.testing.databases import fresh_database
 
 _KEYS = "(SELECT CAST(array_agg(gen_random_uuid()) AS text) FROM generate_series(1, 1000))"
@@ -14,9 +12,9 @@ async def test_rows_are_found_by_their_whole_keys(infrastructure):
     async with fresh_database(infrastructure.admin_dsn, "matching") as urls:
         conn = await asyncpg.connect(urls.app)
         try:
-            text = re.sub(r":[api]_(tenants|ids)", _KEYS, LOCK)
-            plan = "\n".join(row[0] for row in await conn.fetch("EXPLAIN " + text))
-            for table in ("account_balance", "payment", "open_item"):
+            for statement, table in ((LOCK_ACCOUNTS, "account_balance"), (LOCK_PAYMENTS, "payment"), (LOCK_ITEMS, "open_item")):
+                text = statement.replace(":tenants", _KEYS).replace(":ids", _KEYS)
+                plan = "\n".join(row[0] for row in await conn.fetch("EXPLAIN " + text))
                 assert f"{table}_pkey" in plan, plan
         finally:
             await conn.close()
