@@ -73,6 +73,7 @@ async def worker() -> None:
         auto_offset_reset="earliest",
     )
     await consumer.start()
+    await database.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")  # else it reads all invoices
     statement = await database.prepare(STATEMENT)
     while True:
         polled = await consumer.getmany(timeout_ms=100, max_records=BATCH)
@@ -91,6 +92,7 @@ async def relay() -> None:
     producer = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, acks="all", enable_idempotence=True, max_batch_size=256 * 1024)
     await producer.start()
     count = len(await producer.partitions_for(PREFIX + "BarePaid"))
+    await database.execute("SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off")  # else it reads the whole table
     while True:
         rows = await database.fetch("SELECT id, topic, key, value FROM b_outbox ORDER BY id LIMIT 2000")
         if not rows:
