@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 from camtfile import camt056
+from handwork import item, limit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matching.handlers import allocations
@@ -24,20 +25,6 @@ async def post(client, path, body, key=None):
 def lines(make, tenant, *rows, **more):
     keys = ("amount_minor", "difference_minor", "reason")
     return {"lines": [{"item_id": str(make.invoice_id(tenant, row[0])), **dict(zip(keys, row[1:], strict=False))} for row in rows], **more}
-
-
-async def item(world, tenant, number):
-    return await world.one(
-        tenant,
-        "SELECT open_minor, cash_minor, discount_minor, charges_minor, written_off_minor, status, close_cause, value_date FROM open_item "
-        "WHERE invoice_number = :number",
-        number=number,
-    )
-
-
-async def limit(client, tenant, make, amount, currency="EUR"):
-    answer = await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/{currency}", json={"limit_minor": amount})
-    assert answer.status_code == 200, answer.text
 
 
 async def test_a_person_allocates_to_several_items_with_a_difference_once_per_key(world, tenant, make, client):

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 from camtfile import camt056
+from handwork import item, limit
 from lxml import etree
 
 _KEYS = itertools.count()
@@ -12,20 +13,6 @@ NS = {"p": "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"}
 
 async def post(client, path, body, key=None):
     return await client.post(path, json=body, headers={"idempotency-key": key or f"b{next(_KEYS)}"})
-
-
-async def item(world, tenant, number):
-    return await world.one(
-        tenant,
-        "SELECT open_minor, cash_minor, discount_minor, charges_minor, written_off_minor, status, close_cause, value_date FROM open_item "
-        "WHERE invoice_number = :number",
-        number=number,
-    )
-
-
-async def limit(client, tenant, make, amount, currency="EUR"):
-    answer = await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/{currency}", json={"limit_minor": amount})
-    assert answer.status_code == 200, answer.text
 
 
 async def recall(client, body):
