@@ -16,6 +16,7 @@ def entry(
     cdtr: str | None = None,
     reason: str | None = None,
     status: str = "BOOK",
+    reversal: bool = False,
 ) -> str:
     refs = "".join([f"<AcctSvcrRef>{ref}</AcctSvcrRef>" if ref else "", f"<EndToEndId>{e2e}</EndToEndId>" if e2e else ""])
     parties = "".join(
@@ -27,7 +28,8 @@ def entry(
     strd = f"<Strd><CdtrRefInf><Ref>{structured}</Ref></CdtrRefInf></Strd>" if structured else ""
     rtr = f"<RtrInf><Rsn><Cd>{reason}</Cd></Rsn></RtrInf>" if reason else ""
     return (
-        f'<Ntry><Amt Ccy="EUR">{amount}</Amt><CdtDbtInd>{"CRDT" if credit else "DBIT"}</CdtDbtInd><Sts>{status}</Sts>'
+        f'<Ntry><Amt Ccy="EUR">{amount}</Amt><CdtDbtInd>{"CRDT" if credit else "DBIT"}</CdtDbtInd>'
+        f"{'<RvslInd>true</RvslInd>' if reversal else ''}<Sts>{status}</Sts>"
         f"<BookgDt><Dt>{day}</Dt></BookgDt><ValDt><Dt>{day}</Dt></ValDt>"
         + (f"<AcctSvcrRef>{ref}</AcctSvcrRef>" if ref else "")
         + f"<NtryDtls><TxDtls><Refs>{refs}</Refs><RltdPties>{parties}</RltdPties>"

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -215,6 +216,21 @@ async def second(world, tenant) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=api(world.runtime))
     async with httpx.AsyncClient(transport=transport, base_url="http://matching.test", headers=headers) as found:
         yield found
+
+
+@pytest.fixture
+async def client_of(world) -> AsyncIterator:
+    """Makes clients: one of any tenant, person and scope."""
+    async with AsyncExitStack() as open_clients:
+        transport = httpx.ASGITransport(app=api(world.runtime))
+
+        async def make(tenant, *, subject="tester", scopes=("bank:write", "bank:read", "payments:write", "payments:read")):
+            headers = {"authorization": f"Bearer {token(tenant, *scopes, subject=subject)}"}
+            return await open_clients.enter_async_context(
+                httpx.AsyncClient(transport=transport, base_url="http://matching.test", headers=headers)
+            )
+
+        yield make
 
 
 make = SimpleNamespace(

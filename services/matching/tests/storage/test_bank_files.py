@@ -3,13 +3,10 @@
 import asyncio
 import io
 import zipfile
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import date, timedelta
 from uuid import UUID
 
 import bank_samples as samples
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,25 +16,8 @@ from shared.db import run
 from shared.ids import new_id
 from shared.jobs import JobContext
 from shared.kafka import Offsets
-from shared.service import api
-from shared.testing.tokens import token
 
 FORMATS = sorted(samples.ALL)
-
-
-@pytest.fixture
-async def client_of(world) -> AsyncIterator:
-    """Makes clients: one of any tenant, person and scope."""
-    async with AsyncExitStack() as open_clients:
-        transport = httpx.ASGITransport(app=api(world.runtime))
-
-        async def make(tenant, *, subject="tester", scopes=("bank:write", "bank:read")):
-            headers = {"authorization": f"Bearer {token(tenant, *scopes, subject=subject)}"}
-            return await open_clients.enter_async_context(
-                httpx.AsyncClient(transport=transport, base_url="http://matching.test", headers=headers)
-            )
-
-        yield make
 
 
 async def put_account(client, make, tenant, iban, start="2026-03-01"):

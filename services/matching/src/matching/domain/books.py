@@ -16,7 +16,7 @@ from datetime import date
 from uuid import UUID
 
 from matching.domain.exchange import Exchange
-from matching.domain.rows import DIFFERENCES, Account, Allocation, Entry, Item, Key, Payment
+from matching.domain.rows import DIFFERENCES, WITHDRAWN, Account, Allocation, Entry, Item, Key, Payment
 
 __all__ = [
     "DIFFERENCES",
@@ -190,18 +190,25 @@ class Books:
         self.decided(payment, "partly_returned")
         self.acts[payment.tenant_id, payment.payment_id] = {"returned"}
 
+    def withdraw(self, payment: Payment) -> None:
+        """All that is unapplied has not come: allocations must be undone before. The reason of what was really returned stays.
+
+        Raises ValueError where nothing is unapplied.
+        """
+        amount = payment.unapplied_minor
+        self.give_back(payment, payment.return_reason or WITHDRAWN)
+        payment.withdrawn_minor += amount
+
     def come_after_all(self, payment: Payment) -> None:
-        """Money that was notified and withdrawn is booked now: what was taken back is the payment's again, and unapplied."""
-        amount, payment.returned_minor, payment.return_reason = payment.returned_minor, 0, None
-        self._unapplied(payment, amount)
+        """Money that was notified and withdrawn is booked now: what was withdrawn, and no more, is the payment's again, and unapplied."""
+        amount, payment.withdrawn_minor = payment.withdrawn_minor, 0
+        self._come_back(payment, amount)
         self._enter(payment, "bank", "unapplied", amount, payment.payment_id, None)
         self.decided(payment, "unmatched")
 
     def keep_recalled(self, payment: Payment, amount: int) -> None:
         """A recall was refused: what was given back for it is the payment's again, and unapplied."""
-        payment.returned_minor -= amount
-        payment.return_reason = None
-        self._unapplied(payment, amount)
+        self._come_back(payment, amount)
         self._enter(payment, "recalled", "unapplied", amount, payment.payment_id, None)
         self._act((payment.tenant_id, payment.payment_id), "unapplied")
 
@@ -381,6 +388,12 @@ class Books:
             if minor:
                 sides = (debit, credit) if amount > 0 else (credit, debit)
                 self._enter(of, *sides, minor, payment.payment_id, item.item_id)
+
+    def _come_back(self, payment: Payment, amount: int) -> None:
+        payment.returned_minor -= amount
+        if payment.returned_minor == payment.withdrawn_minor:
+            payment.return_reason = WITHDRAWN if payment.withdrawn_minor else None
+        self._unapplied(payment, amount)
 
     def _unapplied(self, payment: Payment, step: int) -> None:
         payment.unapplied_minor += step

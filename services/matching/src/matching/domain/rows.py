@@ -100,9 +100,17 @@ class Allocation:
         return self.amount_minor if self.exchange is None else self.exchange.item_amount_minor
 
 
+WITHDRAWN = "withdrawn"
+"""Why a payment that was notified counts for nothing: it has not come, or it is counted as part of another one."""
+
+
 @dataclass(slots=True)
 class Payment:
-    """A payment as the sub-ledger sees it. `account_id` is where its unapplied part counts, once a payer is known."""
+    """A payment as the sub-ledger sees it. `account_id` is where its unapplied part counts, once a payer is known.
+
+    `returned_minor` is all that is not ours to count on any more; `withdrawn_minor` is the part of it that has not come (yet): it
+    was notified, and no statement has it.
+    """
 
     tenant_id: UUID
     payment_id: UUID
@@ -129,6 +137,7 @@ class Payment:
     return_reason: str | None
     looks: int
     refund_pending_minor: int = 0
+    withdrawn_minor: int = 0
     allocations: dict[UUID, Allocation] = field(default_factory=dict)
 
 

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from contracts.payments import PaymentReceived
 from shared.clock import machine_now
+from shared.failures import UnavailableError
 from shared.ids import named_id
 from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
@@ -26,7 +27,7 @@ from matching.bankfiles.schemes import as_issued
 from matching.domain.books import Key
 from matching.domain.statements import ROLES, Transaction
 from matching.handlers.publishing import save_and_publish
-from matching.handlers.returns import give_back, take_back
+from matching.handlers.returns import take_back, withdraw_payments
 from matching.storage import bank
 from matching.storage.bank import BankAccount
 from matching.storage.books import lock, look_again
@@ -38,7 +39,6 @@ SAME_PAYMENT = timedelta(days=10)
 """How far apart a notification and its booked entry may be dated."""
 WITHDRAW_AFTER = timedelta(days=5)
 """How many days the booked statements must have gone on without a notified payment until it is withdrawn."""
-WITHDRAWN = "withdrawn"
 
 
 Line = tuple[str, Transaction]
@@ -166,19 +166,20 @@ async def confirm_notified(conn: AsyncConnection, held: BankAccount, payment_ids
     rows = await fetch(  # what was withdrawn counts at its payer's account again, which is locked before the payment
         conn,
         "SELECT account_id FROM payment WHERE tenant_id = :tenant AND payment_id = ANY(CAST(:ids AS uuid[])) "
-        "AND return_reason = :withdrawn AND account_id IS NOT NULL",
+        "AND withdrawn_minor > 0 AND account_id IS NOT NULL",
         tenant=held.tenant_id,
         ids=payment_ids,
-        withdrawn=WITHDRAWN,
     )
     accounts = [(held.tenant_id, row[0]) for row in rows]
     books = await lock(conn, accounts=accounts, payments=[(held.tenant_id, payment_id) for payment_id in payment_ids])
     after_all: dict[Key, tuple[int, datetime | None]] = {}
     for key, payment in books.payments.items():
-        withdrawn = payment.return_reason == WITHDRAWN
+        withdrawn = payment.withdrawn_minor > 0
         if payment.confirmation == "notified" or withdrawn:
             payment.confirmation = "booked"
             if withdrawn:  # it came after all
+                if payment.account_id is not None and (key[0], payment.account_id) not in books.accounts:
+                    raise UnavailableError("a payment was moved at the same moment")
                 books.come_after_all(payment)
                 after_all[key] = (payment.looks, machine_now())
             acts = {status: status for status in ("received", "matched", "returned", "refunded")}
@@ -194,17 +195,26 @@ async def withdraw(context: JobContext, tenant_id: UUID) -> None:
     Only statements withdraw: an account of which the bank sends notifications alone is left as it is.
     """
     async with context.database.transaction(tenant_id) as conn:
-        rows = await fetch(
+        accounts = await fetch(
             conn,
-            "SELECT p.payment_id, p.allocated_minor + p.unapplied_minor AS left_minor FROM payment p JOIN reconciliation r "
-            "ON r.tenant_id = p.tenant_id AND r.bank_account_id = p.bank_account_id WHERE p.tenant_id = :tenant "
-            "AND p.confirmation = 'notified' AND p.booking_date < r.booked_through - CAST(:days AS int) "
-            "AND p.allocated_minor + p.unapplied_minor > 0 AND p.status <> 'received' ORDER BY p.payment_id LIMIT :slice",
+            "SELECT bank_account_id FROM reconciliation WHERE tenant_id = :tenant AND booked_through IS NOT NULL ORDER BY 1",
             tenant=tenant_id,
-            days=WITHDRAW_AFTER.days,
-            slice=SLICE,
         )
-        await give_back(conn, tenant_id, {row.payment_id: (WITHDRAWN, row.left_minor) for row in rows}, context.now)
+    for (bank_account_id,) in accounts:
+        async with context.database.transaction(tenant_id) as conn:
+            await bank.hold_account(conn, bank_account_id, alone=True)  # no statement confirms any of them meanwhile
+            rows = await fetch(
+                conn,
+                "SELECT p.payment_id FROM payment p JOIN reconciliation r USING (tenant_id, bank_account_id) WHERE p.tenant_id = :tenant "
+                "AND p.bank_account_id = :account AND p.confirmation = 'notified' "
+                "AND p.booking_date < r.booked_through - CAST(:days AS int) "
+                "AND p.allocated_minor + p.unapplied_minor > 0 AND p.status <> 'received' ORDER BY p.payment_id LIMIT :slice",
+                tenant=tenant_id,
+                account=bank_account_id,
+                days=WITHDRAW_AFTER.days,
+                slice=SLICE,
+            )
+            await withdraw_payments(conn, tenant_id, [row[0] for row in rows], context.now)
 
 
 async def _book_others(

@@ -4,6 +4,7 @@ Rules:
 - a debit with a refund's EndToEndId closes the refund, one that a recall has asked for settles the recall;
 - a return takes back the one payment that it names: of its amount, or else (a partial return) one that has as much left, or
   (the bank adds its fee to what it takes) one that is smaller; one that names none or several waits for a person;
+- what was notified and has not come is withdrawn, unless it was booked meanwhile;
 - the original is unmatched, whole, whatever part of it goes: items, balances, dunning and interest stand as if it had never
   been matched, and what is left of it is looked at anew.
 """
@@ -61,3 +62,21 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
         books.give_back(payment, reason_code(reason), amount)
         looks[key] = machine_now() if payment.unapplied_minor else None
     await save_and_publish(conn, books, now, {}, looks=looks)
+
+
+async def withdraw_payments(
+    conn: AsyncConnection, tenant_id: UUID, payment_ids: Sequence[UUID], now: datetime, *, booked: bool = False
+) -> None:
+    """What is left of payments has not come, or is counted as part of another: it is taken back until they are booked after all.
+
+    The caller holds their bank account, so that none of them is booked meanwhile. Those that are booked stay, unless `booked`.
+    """
+    if not payment_ids:
+        return
+    books = await lock_with_items(conn, [(tenant_id, payment_id) for payment_id in payment_ids])
+    for payment in books.payments.values():
+        if payment.confirmation == "notified" or booked:
+            await take_off(conn, books, payment)
+            if payment.unapplied_minor:
+                books.withdraw(payment)
+    await save_and_publish(conn, books, now, {})

@@ -23,8 +23,8 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.statements import Transaction
-from matching.handlers.ingest import SAME_PAYMENT, WITHDRAWN, Line, confirm_notified, received
-from matching.handlers.returns import give_back
+from matching.handlers.ingest import SAME_PAYMENT, Line, confirm_notified, received
+from matching.handlers.returns import give_back, withdraw_payments
 from matching.storage import bank
 from matching.storage.bank import BankAccount
 from matching.storage.rows import fetch
@@ -126,13 +126,13 @@ async def _withdraw(conn: AsyncConnection, held: BankAccount, total: Row[Any], n
     """The total's payment stands: what of its details is only notified, or all of them where they are complete, counts for nothing."""
     rows = await fetch(
         conn,
-        "SELECT payment_id, allocated_minor + unapplied_minor AS left_minor FROM payment WHERE tenant_id = :tenant "
-        "AND payment_id = ANY(CAST(:ids AS uuid[])) AND (confirmation = 'notified' OR :complete) AND allocated_minor + unapplied_minor > 0",
+        "SELECT payment_id FROM payment WHERE tenant_id = :tenant AND payment_id = ANY(CAST(:ids AS uuid[])) "
+        "AND (confirmation = 'notified' OR :complete) AND allocated_minor + unapplied_minor > 0",
         tenant=held.tenant_id,
         ids=total.details,
         complete=total.complete,
     )
-    await give_back(conn, held.tenant_id, {row.payment_id: (WITHDRAWN, row.left_minor) for row in rows}, now)
+    await withdraw_payments(conn, held.tenant_id, [row.payment_id for row in rows], now, booked=bool(total.complete))
 
 
 async def _waiting(conn: AsyncConnection, tenant_id: UUID, movement_id: UUID) -> tuple[BankAccount, Row[Any]]:

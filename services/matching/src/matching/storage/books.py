@@ -27,7 +27,7 @@ ITEM = (
 PAYMENT = (
     "tenant_id, payment_id, version, bank_account_id, entity_id, currency, amount_minor, allocated_minor, unapplied_minor, returned_minor, "
     "refunded_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, payer_customer_id, account_id, rule, "
-    "unapplied_reason, candidate_customer_ids, return_reason, looks, refund_pending_minor"
+    "unapplied_reason, candidate_customer_ids, return_reason, looks, refund_pending_minor, withdrawn_minor"
 )
 # Rows are locked one after the other in the order of their keys: a subquery that locks is never flattened, so no plan can change it.
 # One statement for the three tables would wait with a snapshot that another worker's commit makes old, and Postgres would then look
@@ -161,6 +161,7 @@ _P = {
     "returned": "bigint",
     "refunded": "bigint",
     "refund_pending": "bigint",
+    "withdrawn": "bigint",
     "status": "text",
     "payer": "uuid",
     "account": "uuid",
@@ -220,7 +221,7 @@ def _rows(prefix: str, columns: Mapping[str, str], *lists: str) -> str:
 _SAVE = f"""
 WITH p AS (
   UPDATE payment SET version = t.version, allocated_minor = t.allocated, unapplied_minor = t.unapplied, returned_minor = t.returned,
-    refunded_minor = t.refunded, refund_pending_minor = t.refund_pending,
+    refunded_minor = t.refunded, refund_pending_minor = t.refund_pending, withdrawn_minor = t.withdrawn,
     status = t.status, payer_customer_id = t.payer, account_id = t.account, rule = t.rule, unapplied_reason = t.reason,
     return_reason = t.return, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
     next_look_at = CASE WHEN CAST(:keep_looks AS bool) THEN payment.next_look_at ELSE t.next END, confirmation = t.confirmation
@@ -288,6 +289,7 @@ async def save(
         p_returned=literal(p.returned_minor for p in payments),
         p_refunded=literal(p.refunded_minor for p in payments),
         p_refund_pending=literal(p.refund_pending_minor for p in payments),
+        p_withdrawn=literal(p.withdrawn_minor for p in payments),
         p_status=literal(p.status for p in payments),
         p_payer=[p.payer_customer_id for p in payments],
         p_account=[p.account_id for p in payments],

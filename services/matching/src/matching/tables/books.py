@@ -52,6 +52,7 @@ PAYMENT = Table(
     Column("next_look_at", DateTime(timezone=True)),
     need("received_at", DateTime(timezone=True)),
     minor("refund_pending_minor"),
+    minor("withdrawn_minor"),
     Column("instructed_minor", BigInteger),
     Column("instructed_currency", Text),
     Index("payment_identity", "tenant_id", "bank_account_id", "transaction_key", unique=True),
@@ -92,6 +93,7 @@ PAYMENT = Table(
     CheckConstraint("status IN ('received', 'matched', 'partly_matched', 'unapplied', 'returned', 'refunded')", name="payment_status"),
     CheckConstraint("confirmation IN ('notified', 'booked')", name="payment_confirmation"),
     CheckConstraint("refund_pending_minor BETWEEN 0 AND refunded_minor", name="payment_refund_pending"),
+    CheckConstraint("withdrawn_minor BETWEEN 0 AND returned_minor", name="payment_withdrawn"),
     postgresql_with={"fillfactor": "80"},
 )
 

@@ -1,0 +1,113 @@
+"""A notified payment that no statement had is withdrawn and comes after all: what really went back in between stays gone."""
+
+import itertools
+
+import pytest
+from matching.handlers import ingest
+from matching.handlers.reconciliation import advance
+from shared.clock import machine_now
+from shared.db import run
+from shared.ids import new_id
+from shared.jobs import JobContext
+from shared.kafka import Offsets
+
+
+class Bank:
+    """Statements of one account, a day each, and what the jobs make of them. Amounts are in minor units."""
+
+    def __init__(self, world, client, held, camtfile):
+        self.world, self.client, self.held, self.camtfile = world, client, held, camtfile
+        self.balance, self.day, self.sent = 0, 1, []
+
+    async def books(self, *lines):
+        """The next day's statement. A line is an amount, below zero for what goes out, and what `camtfile.entry` takes."""
+        self.day += 1
+        day = f"2026-03-{self.day:02}"
+        before, self.balance = self.balance, self.balance + sum(amount for amount, _ in lines)
+        entries = [
+            self.camtfile.entry(money(abs(amount)), credit=amount > 0, **{"day": "2026-03-02" if amount > 0 else day, **more})
+            for amount, more in lines
+        ]
+        self.sent.append(self.camtfile.statement(self.held.iban, money(before), money(self.balance), *entries, day=day, number=self.day))
+        await self.repeat(self.sent[-1:])
+
+    async def repeat(self, sent=None):
+        for data in self.sent if sent is None else sent:
+            answer = await self.client.post("/v1/bank-files", content=data, headers={"content-type": "application/xml"})
+            assert answer.json()["statements"][0]["verdict"] in {"booked", "duplicate"}, answer.text
+
+    async def goes_on(self):
+        """Statements that have nothing more, until what they should have had is withdrawn."""
+        self.day += 7
+        await self.books()
+        tenant = self.held.tenant_id
+        job = JobContext(self.world.database, machine_now(), Offsets("127.0.0.1:1"), "", "test")
+        await advance(job, tenant)
+        async with self.world.database.transaction(tenant) as conn:  # as if the outbox had been sent
+            await run(conn, "UPDATE reconciliation SET after_outbox_id = 0 WHERE tenant_id = :tenant", tenant=tenant)
+        await advance(job, tenant)
+        await ingest.withdraw(job, tenant)
+
+
+def money(minor):
+    return f"{'-' if minor < 0 else ''}{abs(minor) // 100}.{abs(minor) % 100:02}"
+
+
+@pytest.fixture
+async def bank(world, client, tenant, camtfile):
+    return Bank(world, client, await world.account(tenant), camtfile)
+
+
+async def test_what_was_really_returned_of_it_stays_returned(world, tenant, make, bank):
+    await world.feed(make.invoice(tenant, "F-1", 10_000, reference="REF000001"))
+    await world.pay(bank.held, 10_000, "REF000001", end_to_end_id="E1", number=1)
+    await world.match(tenant)
+    await bank.books((-4_000, {"ref": "R1", "e2e": "E1", "reason": "AM04"}))
+    await world.match(tenant)
+    await bank.goes_on()
+    query = "SELECT allocated_minor + unapplied_minor, returned_minor, withdrawn_minor, return_reason, confirmation FROM payment"
+    assert tuple(await world.one(tenant, query)) == (0, 10_000, 6_000, "am04", "notified")
+    await bank.books((10_000, {"ref": "B1", "e2e": "E1"}))
+    assert tuple(await world.one(tenant, query)) == (6_000, 4_000, 0, "am04", "booked")
+    await world.holds()
+
+
+async def test_in_any_order_of_what_happens_to_it_no_money_is_made(world, camtfile, client_of):
+    """Each happens once to its own tenant's payment, in every order; then the bank brings all of its files again."""
+    orders = list(itertools.permutations(("part", "withdrawn", "booked", "reversed")))
+    banks = []
+    for _ in orders:
+        tenant = new_id()
+        banks.append(Bank(world, await client_of(tenant), await world.account(tenant), camtfile))
+        await world.pay(banks[-1].held, 10_000, end_to_end_id="E1", number=1)
+    await world.match(*(bank.held.tenant_id for bank in banks))
+    for order, bank in zip(orders, banks, strict=True):
+        tenant = bank.held.tenant_id
+        for step in order:
+            match step:
+                case "part":
+                    await bank.books((-4_000, {"ref": "R1", "e2e": "E1", "reason": "AM04"}))
+                case "reversed":
+                    await bank.books((-10_000, {"ref": "R2", "e2e": "E1", "reversal": True}))
+                case "booked":
+                    await bank.books((10_000, {"ref": "B1", "e2e": "E1"}))
+                case "withdrawn":
+                    await bank.goes_on()
+            await truth(world, tenant, order)
+        before = await truth(world, tenant, order)
+        await bank.repeat()
+        assert await truth(world, tenant, order) == before, order
+        await world.pay(bank.held, 10_000, end_to_end_id="E1", number=1)
+        assert await truth(world, tenant, order) == before, order
+    await world.holds()
+
+
+async def truth(world, tenant, order):
+    """The payment, which has come in and gone out as the booked lines say that are taken as its own."""
+    payment = await world.one(tenant, "SELECT unapplied_minor, returned_minor, withdrawn_minor, confirmation, version FROM payment")
+    gone = await world.rows(tenant, "SELECT amount_minor FROM movement WHERE resolved AND kind = 'return'")
+    taken = min(-sum(row[0] for row in gone), 10_000)
+    assert payment.returned_minor - payment.withdrawn_minor == taken, (order, payment)
+    assert payment.unapplied_minor == 10_000 - taken - payment.withdrawn_minor, (order, payment)
+    assert payment.confirmation == "notified" or not payment.withdrawn_minor, (order, payment)
+    return tuple(payment)
