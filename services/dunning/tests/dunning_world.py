@@ -43,19 +43,34 @@ def morning(day: date) -> datetime:
 
 
 class MailServer:
-    """A real SMTP server in this process; `replies` are given to the next mails' contents, then it accepts."""
+    """A real SMTP server in this process.
+
+    `replies` are given to the next mails' contents, `rcpt` to recipients, then it accepts; `hangs` are recipients whose reply waits
+    for `wake`; `mails_each`: after so many mails a connection is told 421 and closed.
+    """
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.replies: list[str] = []
+        self.rcpt: dict[str, str] = {}
+        self.hangs: set[str] = set()
+        self.wake = asyncio.Event()
+        self.mails_each = 0
+        self.connections = 0
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: SMTP(self, hostname="mx.example", enable_SMTPUTF8=False, loop=loop), "127.0.0.1", 0)
+
+        def connection() -> SMTP:
+            self.connections += 1
+            return SMTP(self, hostname="mx.example", enable_SMTPUTF8=False, loop=loop)
+
+        self._server = await loop.create_server(connection, "127.0.0.1", 0)
 
     async def stop(self) -> None:
         assert self._server is not None
+        self.wake.set()
         self._server.close()
         await self._server.wait_closed()
 
@@ -64,9 +79,29 @@ class MailServer:
         assert self._server is not None
         return Smtp(f"smtp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}")
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: ARG002, N802 - aiosmtpd's names
+    async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: ARG002, N802 - aiosmtpd's names
+        if self.mails_each and session.taken >= self.mails_each:
+            server.transport.close()
+            return "421 too many mails"
+        envelope.mail_from = address
+        return "250 ok"
+
+    async def handle_EHLO(self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]) -> list[str]:  # noqa: ARG002, N802 - as above
+        session.host_name, session.taken = hostname, 0
+        return responses
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: ARG002, N802 - as above
+        if address in self.hangs:
+            await self.wake.wait()
+        if reply := self.rcpt.get(address):
+            return reply
+        envelope.rcpt_tos.append(address)
+        return "250 ok"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: ARG002, N802 - as above
         if self.replies and (reply := self.replies.pop(0)):
             return reply
+        session.taken += 1
         self.mails.append(message_from_bytes(envelope.original_content, policy=default))  # type: ignore[arg-type]
         return "250 taken"
 

@@ -51,7 +51,12 @@ _LABELS: Mapping[Language, Mapping[str, str]] = {
 
 def _environment(*, html: bool) -> SandboxedEnvironment:
     return SandboxedEnvironment(
-        loader=PackageLoader("dunning"), autoescape=html, undefined=StrictUndefined, trim_blocks=False, keep_trailing_newline=True
+        loader=PackageLoader("dunning"),
+        autoescape=html,
+        undefined=StrictUndefined,
+        trim_blocks=False,
+        keep_trailing_newline=True,
+        auto_reload=False,
     )
 
 

@@ -72,8 +72,8 @@ async def _send_planned(context: JobContext, tenant_id: UUID) -> None:
 
 JOBS = (
     Job("open_gates", 0.5, gate.open_gates),
-    Job("run_day", 1.0, reminders.run_day),
-    Job("send_planned", 0.5, _send_planned),
+    Job("run_day", 0.5, reminders.run_day),
+    Job("send_planned", 0.25, _send_planned),
     Job("judge_promises", 1.0, promises.judge_promises),
     Job("settle_statuses", 1.0, statuses.settle_waiting),
 )

@@ -196,6 +196,9 @@ class Taken:
         self.mails.append(mail)
         return Outcome("sent", "accepted")
 
+    async def close(self) -> None:
+        """Nothing is kept."""
+
 
 ACTS = st.lists(st.sampled_from(["item", "paid", "reconciled", "gate", "run", "send", "next_day"]), min_size=3, max_size=14)
 

@@ -1,98 +1,90 @@
 """The rows of what leaves the house: planned, sending, and what became of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from shared.db import fetch, run
+from shared.aliases import survivor
+from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Rows = Sequence[Row[Any]]
 
 
-async def next_planned(conn: AsyncConnection, tenant_id: UUID, machine_now: datetime) -> Row[Any] | None:
-    """The next planned mail whose time has come, locked, with its decision."""
-    rows = await fetch(
-        conn,
-        "SELECT p.reminder_id, p.recipient, p.mail, p.attempts, d.day, d.entity_id, d.customer_id, d.currency, d.inputs, d.asked "
-        "FROM dispatch p JOIN decision d USING (tenant_id, reminder_id) "
-        "WHERE p.tenant_id = :tenant AND p.state = 'planned' AND p.attempt_at <= :now "
-        "ORDER BY p.attempt_at, p.reminder_id LIMIT 1 FOR UPDATE OF p SKIP LOCKED",
-        tenant=tenant_id,
-        now=machine_now,
-    )
-    return rows[0] if rows else None
-
-
-async def copies(conn: AsyncConnection, tenant_id: UUID, invoices: Sequence[UUID]) -> Rows:
-    """The readable copies of some invoices, where there are any: number and SHA-256."""
-    return await fetch(
-        conn,
-        "SELECT DISTINCT i.invoice_number, v.copy_sha256 FROM invoice v "
-        "JOIN item i ON (i.tenant_id, i.item_id) = (v.tenant_id, v.invoice_id) "
-        "WHERE v.tenant_id = :tenant AND v.invoice_id = ANY(CAST(:invoices AS uuid[])) AND v.copy_sha256 IS NOT NULL ORDER BY 1, 2",
-        tenant=tenant_id,
-        invoices=list(invoices),
-    )
-
-
-async def claim(conn: AsyncConnection, tenant_id: UUID, reminder_id: UUID, machine_now: datetime) -> None:
-    """Notes that a mail is about to leave."""
-    await run(
-        conn,
-        "UPDATE dispatch SET state = 'sending', attempts = attempts + 1, claimed_at = :now WHERE tenant_id = :tenant AND reminder_id = :id",
-        tenant=tenant_id,
-        id=reminder_id,
-        now=machine_now,
-    )
-
-
-async def give_back(conn: AsyncConnection, tenant_id: UUID, reminder_id: UUID, attempt_at: datetime, detail: str) -> None:
-    """A mail that did not leave: to be tried again."""
-    await run(
-        conn,
-        "UPDATE dispatch SET state = 'planned', attempt_at = :at, claimed_at = NULL, detail = :detail "
-        "WHERE tenant_id = :tenant AND reminder_id = :id AND state = 'sending'",
-        tenant=tenant_id,
-        id=reminder_id,
-        at=attempt_at,
-        detail=detail,
-    )
-
-
-async def end(conn: AsyncConnection, tenant_id: UUID, reminder_id: UUID, state: str, detail: str, *, before: Sequence[str]) -> bool:
-    """`failed` or `in_doubt`, from one of the states before; False where it was in none of them."""
+async def waiting(conn: AsyncConnection, tenant_id: UUID, machine_now: datetime) -> bool:
+    """Whether there is a planned mail whose time has come."""
     return bool(
-        await run(
+        await fetch(
             conn,
-            "UPDATE dispatch SET state = :state, detail = :detail WHERE tenant_id = :tenant AND reminder_id = :id "
-            "AND state = ANY(CAST(:before AS text[]))",
+            "SELECT 1 FROM dispatch WHERE tenant_id = :tenant AND state = 'planned' AND attempt_at <= :now LIMIT 1",
             tenant=tenant_id,
-            id=reminder_id,
-            state=state,
-            detail=detail,
-            before=list(before),
+            now=machine_now,
         )
     )
 
 
-async def mark_sent(conn: AsyncConnection, tenant_id: UUID, reminder_id: UUID, sent_at: datetime, detail: str) -> Row[Any] | None:
-    """A mail that left: once. Returns it with its decision, None where it was sent, failed or withdrawn before."""
-    rows = await fetch(
+async def next_planned(conn: AsyncConnection, tenant_id: UUID, machine_now: datetime, limit: int) -> Rows:
+    """The next planned mails whose time has come, locked, with their decisions; `survivor_id` stands for the customer now."""
+    return await fetch(
         conn,
-        "UPDATE dispatch p SET state = 'sent', sent_at = :now, told = told + 1, detail = :detail FROM decision d "
-        "WHERE p.tenant_id = :tenant AND p.reminder_id = :id AND p.state IN ('sending', 'in_doubt') "
-        "AND (d.tenant_id, d.reminder_id) = (p.tenant_id, p.reminder_id) "
-        "RETURNING p.reminder_id, p.customer_id, p.interest_minor, p.compensation_minor, p.sent_at, "
+        "SELECT p.reminder_id, p.recipient, p.mail, p.attempts, d.day, d.entity_id, d.customer_id, d.currency, d.inputs, d.asked, "  # noqa: S608 - our own text
+        f"{survivor('d.tenant_id', 'd.customer_id')} AS survivor_id FROM dispatch p JOIN decision d USING (tenant_id, reminder_id) "
+        "WHERE p.tenant_id = :tenant AND p.state = 'planned' AND p.attempt_at <= :now "
+        "ORDER BY p.attempt_at, p.reminder_id LIMIT :limit FOR UPDATE OF p SKIP LOCKED",
+        tenant=tenant_id,
+        now=machine_now,
+        limit=limit,
+    )
+
+
+async def copies(conn: AsyncConnection, tenant_id: UUID, invoices: Iterable[UUID]) -> Rows:
+    """The readable copies of some invoices, where there are any: invoice, number and SHA-256."""
+    return await fetch(
+        conn,
+        "SELECT v.invoice_id, i.invoice_number, v.copy_sha256 FROM invoice v "
+        "JOIN item i ON (i.tenant_id, i.item_id) = (v.tenant_id, v.invoice_id) "
+        "WHERE v.tenant_id = :tenant AND v.invoice_id = ANY(CAST(:invoices AS uuid[])) AND v.copy_sha256 IS NOT NULL ORDER BY 2, 3",
+        tenant=tenant_id,
+        invoices=sorted(invoices),
+    )
+
+
+async def claim(conn: AsyncConnection, tenant_id: UUID, reminder_ids: Sequence[UUID], machine_now: datetime) -> None:
+    """Notes that mails are about to leave."""
+    await run(
+        conn,
+        "UPDATE dispatch SET state = 'sending', attempts = attempts + 1, claimed_at = :now "
+        "WHERE tenant_id = :tenant AND reminder_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        ids=list(reminder_ids),
+        now=machine_now,
+    )
+
+
+async def note(conn: AsyncConnection, tenant_id: UUID, rows: Sequence[tuple[UUID, str, str, datetime | None]], sent_at: datetime) -> Rows:
+    """What became of mails that were leaving: (reminder, state, detail, when to try again). Returns those it holds for.
+
+    `sent` and `failed` hold for one in doubt too; whatever was sent, failed or withdrawn before stays so.
+    """
+    columns = {"reminder_id": "uuid", "state": "text", "detail": "text", "attempt_at": "timestamptz"}
+    return await fetch(
+        conn,
+        "WITH held AS (SELECT reminder_id FROM dispatch WHERE tenant_id = :tenant AND reminder_id = ANY(CAST(:reminder_id AS uuid[])) "  # noqa: S608 - our own column names
+        "ORDER BY reminder_id FOR UPDATE) "
+        "UPDATE dispatch p SET state = t.state, detail = t.detail, attempt_at = coalesce(t.attempt_at, p.attempt_at), "
+        "claimed_at = CASE WHEN t.state <> 'planned' THEN p.claimed_at END, "
+        "sent_at = CASE WHEN t.state = 'sent' THEN :now ELSE p.sent_at END, told = p.told + CAST(t.state = 'sent' AS int) "
+        f"FROM held JOIN {unnest(columns)} USING (reminder_id) JOIN decision d ON d.tenant_id = :tenant AND d.reminder_id = t.reminder_id "
+        "WHERE p.tenant_id = :tenant AND p.reminder_id = t.reminder_id "
+        "AND (p.state = 'sending' OR (p.state = 'in_doubt' AND t.state IN ('sent', 'failed'))) "
+        "RETURNING p.reminder_id, p.state, p.customer_id, p.interest_minor, p.compensation_minor, p.sent_at, "
         "d.entity_id, d.step, d.level, d.currency, d.asked, d.gate_through",
         tenant=tenant_id,
-        id=reminder_id,
         now=sent_at,
-        detail=detail,
+        **arrays(rows, list(columns)),
     )
-    return rows[0] if rows else None
 
 
 async def doubt_old(conn: AsyncConnection, tenant_id: UUID, claimed_before: datetime) -> int:
@@ -106,13 +98,19 @@ async def doubt_old(conn: AsyncConnection, tenant_id: UUID, claimed_before: date
     )
 
 
-async def withdraw(conn: AsyncConnection, tenant_id: UUID, reminder_ids: Sequence[UUID], reason: str) -> None:
-    """Mails that are not to leave: their levels are free again, their decisions say why."""
-    values = {"tenant": tenant_id, "ids": list(reminder_ids), "reason": reason}
-    where = "WHERE tenant_id = :tenant AND reminder_id = ANY(CAST(:ids AS uuid[]))"
-    await run(conn, f"UPDATE dispatch SET state = 'withdrawn', detail = :reason {where}", **values)  # noqa: S608 - our own column names
-    await run(conn, f"UPDATE decision SET outcome = 'withdrawn', reason = :reason {where}", **values)  # noqa: S608 - our own column names
-    await run(conn, f"DELETE FROM level_reached {where}", tenant=tenant_id, ids=list(reminder_ids))  # noqa: S608 - our own text
+async def withdraw(conn: AsyncConnection, tenant_id: UUID, reasons: Mapping[UUID, str]) -> None:
+    """Mails that are not to leave, by why: their levels are free again, their decisions say the reason."""
+    columns = {"reminder_id": "uuid", "reason": "text"}
+    values = {"tenant": tenant_id, **arrays(sorted(reasons.items()), list(columns))}
+    where = f"FROM {unnest(columns)} WHERE tenant_id = :tenant AND x.reminder_id = t.reminder_id"
+    await run(conn, f"UPDATE dispatch x SET state = 'withdrawn', detail = t.reason {where}", **values)  # noqa: S608 - our own column names
+    await run(conn, f"UPDATE decision x SET outcome = 'withdrawn', reason = t.reason {where}", **values)  # noqa: S608 - our own column names
+    await run(
+        conn,
+        "DELETE FROM level_reached WHERE tenant_id = :tenant AND reminder_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        ids=list(reasons),
+    )
 
 
 async def withdraw_stale(conn: AsyncConnection, tenant_id: UUID, today: date) -> None:
@@ -125,7 +123,7 @@ async def withdraw_stale(conn: AsyncConnection, tenant_id: UUID, today: date) ->
         today=today,
     )
     if rows:
-        await withdraw(conn, tenant_id, [row.reminder_id for row in rows], "not_sent_in_time")
+        await withdraw(conn, tenant_id, {row.reminder_id: "not_sent_in_time" for row in rows})
 
 
 async def get(conn: AsyncConnection, tenant_id: UUID, reminder_id: UUID) -> Row[Any] | None:
@@ -148,7 +146,7 @@ async def forget(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> N
         customer=customer_id,
     )
     if planned := [row.reminder_id for row in rows if row.state == "planned"]:
-        await withdraw(conn, tenant_id, planned, "erased")
+        await withdraw(conn, tenant_id, dict.fromkeys(planned, "erased"))
     await run(
         conn,
         "UPDATE dispatch SET mail = '', recipient = '', detail = CASE state WHEN 'withdrawn' THEN detail END "
