@@ -326,3 +326,23 @@ async def test_an_announcement_without_items_says_who_pays_and_the_rules_go_on(w
     balances = (await client.get("/v1/balances")).json()["items"]
     assert [(one["open_minor"], one["unapplied_minor"]) for one in balances] == [(1_400, 700)]
     await world.holds()
+
+
+async def test_a_list_that_misses_something_is_looked_at_again_beside_others(world, tenant, make, client):
+    """Another look that finds nothing has no decision of its own: its version would be the next one's."""
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), *(make.invoice(tenant, f"G-{n}", 100 + n) for n in range(3)))
+    body = remittance(make, tenant, 1_500, ("F-1", 1_000, 0, None), ("F-2", 500, 0, None), reference="TRX 4711")
+    assert (await post(client, "/v1/remittances", body)).status_code == 201
+    await world.pay(held, 1_500, remittance=["TRX4711"], number=1)
+    await world.match(tenant)
+    for n in range(3):
+        body = remittance(make, tenant, 100 + n, (f"G-{n}", 100 + n, 0, None), reference=f"TRX 900{n}")
+        assert (await post(client, "/v1/remittances", body)).status_code == 201
+        await world.pay(held, 100 + n, remittance=[f"TRX900{n}"], number=10 + n)
+        await world.match(tenant)
+    await world.feed(make.invoice(tenant, "F-2", 500))
+    assert {one[0] for one in (await items(world, tenant)).values()} == {0}
+    decided = "SELECT d.payment_version FROM payment p JOIN decision d USING (tenant_id, payment_id) WHERE p.amount_minor = 1500 ORDER BY 1"
+    assert [row[0] for row in await world.rows(tenant, decided)] == [2, 3]
+    await world.holds()

@@ -143,6 +143,20 @@ async def test_a_write_off_above_the_limit_needs_another_person_and_money_revers
     await world.holds()
 
 
+async def test_what_was_written_off_of_an_invoice_that_is_no_longer_cancelled_may_be_owed_again(world, tenant, make, client):
+    await limit(client, tenant, make, 1_000)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    given = (await post(client, "/v1/write-offs", {"item_id": str(make.invoice_id(tenant, "F-1")), "reason": "goodwill"})).json()
+    path = f"/v1/write-offs/{given['write_off_id']}/reverse"
+    await world.feed(make.invoice(tenant, "F-1", 1_000, version=2, cls=make.Cancelled))
+    assert (await post(client, path, {"reason": "mistake"})).status_code == 409
+    await world.feed(make.invoice(tenant, "F-1", 1_000, version=3, cls=make.Changed))
+    assert tuple(await item(world, tenant, "F-1"))[4:7] == (1_000, "closed", "written_off")
+    assert (await post(client, path, {"reason": "mistake"})).status_code == 200
+    assert (await item(world, tenant, "F-1")).open_minor == 1_000
+    await world.holds()
+
+
 async def test_allocating_then_unmatching_leaves_the_ledger_as_it_was(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"), make.invoice(tenant, "F-2", 500))

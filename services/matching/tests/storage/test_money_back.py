@@ -140,6 +140,35 @@ async def test_a_recall_takes_the_money_out_until_it_is_decided(world, tenant, m
     await world.holds()
 
 
+@pytest.mark.parametrize(("meanwhile", "after"), [("reason", (390, 600)), ("currency", (1_000, 0)), ("exchange", (908, 100))])
+async def test_a_refused_recall_restores_what_may_still_meet(world, tenant, make, client, meanwhile, after):
+    """Meanwhile the item was forgiven something for another reason, or its invoice is in another currency."""
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 100)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    payment = await world.pay(held, 990, end_to_end_id="E2E-1")
+    await world.match(tenant)
+
+    async def allocate(amount, **more):
+        line = {"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": amount, **more}
+        answer = await post(client, f"/v1/payments/{payment}/allocations", {"lines": [line]})
+        assert answer.status_code == 200, answer.text
+
+    await allocate(500, difference_minor=10, reason="discount")
+    given = (await recall(client, camt056("E2E-1", "4.00"))).json()["taken"][0]
+    if meanwhile == "reason":
+        await allocate(100, difference_minor=10, reason="bank_charges")
+    else:
+        await world.feed(make.invoice(tenant, "F-1", 1_000, currency="USD", version=2, cls=make.Changed))
+    if meanwhile == "exchange":
+        await allocate(100, exchange={"item_amount_minor": 92, "rate": "0.92", "rate_source": "ecb"})
+    answer = await post(client, f"/v1/recalls/{given['recall_id']}/decision", {"accept": False})
+    assert answer.status_code == 200, answer.text
+    allocated = (await world.one(tenant, "SELECT allocated_minor FROM payment"))[0]
+    assert ((await item(world, tenant, "F-1")).open_minor, allocated) == after
+    await world.holds()
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -272,14 +272,20 @@ class Books:
         item.status, item.close_cause = "closed", "cancelled"
 
     def reinstate(self, item: Item) -> None:
-        """A cancelled item is owed again: its source took the cancellation back."""
+        """A cancelled item is owed again, as far as nothing else had settled it: its source took the cancellation back."""
         self.touch(item)
         amount, item.credit_minor = item.credit_minor, 0
+        item.close_cause = "written_off" if item.written_off_minor else "netting" if item.set_off_minor else "nothing_payable"
         if amount:
             self._payable(item, amount)
 
     def set_off(self, credit: Item, item: Item, most: int | None = None) -> int:
-        """Sets a credit note off against an item, as far as both are open and at most `most`; returns how much."""
+        """Sets a credit note off against an item, as far as both are open and at most `most`; returns how much.
+
+        Raises ValueError where the two may never meet: another tenant, entity or currency.
+        """
+        if (credit.tenant_id, credit.entity_id, credit.currency) != (item.tenant_id, item.entity_id, item.currency):
+            raise ValueError("a credit note is set off within its tenant, entity and currency")
         amount = min(credit.open_minor, item.open_minor) if most is None else min(credit.open_minor, item.open_minor, most)
         if amount <= 0:
             return 0

@@ -172,19 +172,27 @@ async def _settle(
         if held.status == "waiting" and payment.unapplied_minor != payment.amount_minor and not redo:
             continue
         pair = _Pair(payment, held, items[expected_key], rates[key])
+        before = (held.status, held.missing, held.payment_id)
         _carry_out(books, pair)
         made[key] = pair.set_off
         if held.lines:
             done.add(key)
             rule = RULES.get(held.kind, "announced")
             payment.rule = rule
-            books.decided(payment, "remittance_misses_items" if held.missing else "currency" if pair.refused else "remittance_differs")
-            evidence = {"expected_payment": held.expected_id, "version": held.version, "reference": held.reference, "missing": held.missing}
-            if pair.refused:
-                evidence["refused"] = pair.refused
-            decisions.append(Decided(*key, payment.version + 1, rule, _JSON(evidence).decode()))
-        await stored.save(conn, held)
-        await announce(conn, held)
+            reason = "remittance_misses_items" if held.missing else "currency" if pair.refused else "remittance_differs"
+            if books.decided(payment, reason):  # another look that found nothing has nothing to say
+                evidence = {
+                    "expected_payment": held.expected_id,
+                    "version": held.version,
+                    "reference": held.reference,
+                    "missing": held.missing,
+                }
+                if pair.refused:
+                    evidence["refused"] = pair.refused
+                decisions.append(Decided(*key, payment.version + 1, rule, _JSON(evidence).decode()))
+        if (held.status, held.missing, held.payment_id) != before:
+            await stored.save(conn, held)
+            await announce(conn, held)
     await stored.note_set_offs(conn, made)
     await save_and_publish(conn, books, now, causes, decisions=decisions)
     return done

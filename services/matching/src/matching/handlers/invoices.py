@@ -162,6 +162,8 @@ async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]])
         item = books.items.get(key)
         if item is not None and (item.tenant_id, item.account_id) not in books.accounts:
             raise UnavailableError("an item moved to another account at the same moment")
+    if any(p.account_id is not None and (p.tenant_id, p.account_id) not in books.accounts for p in books.payments.values()):
+        raise UnavailableError("a payment moved to another account at the same moment")
     for key in cancelled:
         item = books.items[key]
         cash = sum(p.allocations[item.item_id].settled_minor for p in books.payments.values() if item.item_id in p.allocations)

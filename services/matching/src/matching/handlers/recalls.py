@@ -22,7 +22,7 @@ from shared.ids import named_id
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Books, Exchange, Payment
+from matching.domain.books import Allocation, Books, Exchange, Payment
 from matching.domain.returns import reason_code
 from matching.domain.statements import Transaction
 from matching.handlers.payments import lock_with_items, take_off
@@ -89,7 +89,7 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
     books = await lock_with_items(conn, [key])
     payment = books.payments[key]
     undone: list[tuple[object, ...]] = [
-        (str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule, _told(one.exchange))
+        (str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule, _told(books, payment, one))
         for one in payment.allocations.values()
     ]
     undone += [(str(item), amount, 0, str(credit), SET_OFF) for credit, item, amount in books.set_off_with.get(key, [])]
@@ -143,12 +143,14 @@ async def refuse(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by:
     return held
 
 
-def _told(exchange: Exchange | None) -> dict[str, object] | None:
-    return None if exchange is None else {**asdict(exchange), "rate": str(exchange.rate)}
+def _told(books: Books, payment: Payment, one: Allocation) -> dict[str, object] | None:
+    if one.exchange is None:
+        return None
+    return {**asdict(one.exchange), "rate": str(one.exchange.rate), "currency": books.items[payment.tenant_id, one.item_id].currency}
 
 
 def _restore(books: Books, payment: Payment, held: Held) -> list[tuple[UUID, UUID, int]]:
-    """Does again what was undone; returns the set-offs among it."""
+    """Does again what was undone, as far as both sides have it and may still meet; returns the set-offs among it."""
     set_off = []
     for item_id, amount, difference, reason, rule, *exchanged in held.allocations:
         item = books.items.get((payment.tenant_id, UUID(item_id)))
@@ -156,14 +158,22 @@ def _restore(books: Books, payment: Payment, held: Held) -> list[tuple[UUID, UUI
             continue
         if rule == SET_OFF:
             credit = books.items[payment.tenant_id, UUID(reason)]
-            if step := books.set_off(credit, item, amount):
+            if credit.currency == item.currency and (step := books.set_off(credit, item, amount)):
                 set_off.append((credit.item_id, item.item_id, step))
             continue
-        if exchanged and (exchange := exchanged[0]) is not None:
-            if exchange["item_amount_minor"] <= item.open_minor and amount <= payment.unapplied_minor:
-                books.allocate_across(payment, item, rule, amount, Exchange(**{**exchange, "rate": Decimal(exchange["rate"])}))
+        there = payment.allocations.get(item.item_id)
+        told = exchanged[0] if exchanged else None
+        if (told.get("currency", item.currency) if told else payment.currency) != item.currency or (
+            told and there
+        ):  # the invoice is in another one since
             continue
-        whole = item.open_minor >= amount + difference
+        if told:
+            if told["item_amount_minor"] <= item.open_minor and amount <= payment.unapplied_minor:
+                rate, source = Decimal(told["rate"]), told["source"]
+                traded = Exchange(told["item_amount_minor"], rate, source, told["difference_minor"])
+                books.allocate_across(payment, item, rule, amount, traded)
+            continue
+        whole = item.open_minor >= amount + difference and (there is None or there.diff_reason in {None, reason})
         books.allocate(payment, item, rule, amount=amount, diff=difference if whole else 0, reason=reason if whole and difference else None)
     return set_off
 
