@@ -77,6 +77,12 @@ CHECKS = (
         "i.close_cause IS DISTINCT FROM 'cancelled'",
     ),
     Check(
+        "payments_set_off_what_is_set_off",
+        "SELECT 'credit note ' || p.credit_item_id || ' item ' || p.item_id AS what FROM (SELECT tenant_id, credit_item_id, item_id, "
+        "sum(amount_minor) AS total FROM payment_set_off GROUP BY 1, 2, 3) p LEFT JOIN set_off s "
+        "USING (tenant_id, credit_item_id, item_id) WHERE p.total > coalesce(s.amount_minor, 0)",
+    ),
+    Check(
         "one_transaction_is_one_payment",
         "SELECT 'account ' || bank_account_id || ' has one transaction twice' AS what FROM payment "
         "GROUP BY tenant_id, bank_account_id, transaction_key HAVING count(*) > 1",
@@ -138,6 +144,17 @@ CHECKS = (
         "sum(amount_minor) FILTER (WHERE status IN ('approved', 'sent', 'paid')) AS total, "
         "sum(amount_minor) FILTER (WHERE status IN ('approved', 'sent')) AS pending FROM refund GROUP BY 1, 2) r "
         "USING (tenant_id, payment_id) WHERE p.refunded_minor <> coalesce(r.total, 0) OR p.refund_pending_minor <> coalesce(r.pending, 0)",
+    ),
+    Check(
+        "recalls_agree_with_payments",
+        "SELECT 'payment ' || p.payment_id AS what FROM payment p JOIN (SELECT tenant_id, payment_id, sum(amount_minor) AS total "
+        "FROM recall WHERE status <> 'refused' GROUP BY 1, 2) r USING (tenant_id, payment_id) "
+        "WHERE r.total > p.returned_minor - p.withdrawn_minor",
+    ),
+    Check(
+        "decisions_are_of_versions_that_were",
+        "SELECT 'payment ' || d.payment_id || ' version ' || d.payment_version AS what FROM decision d LEFT JOIN payment p "
+        "USING (tenant_id, payment_id) WHERE p.payment_id IS NULL OR d.payment_version > p.version",
     ),
     Check(
         "booked_statements_add_up",

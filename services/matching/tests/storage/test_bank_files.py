@@ -214,6 +214,19 @@ async def test_what_could_not_be_read_or_was_replaced_is_not_accepted(world, cli
     assert missing.status_code == 404
 
 
+async def test_a_number_that_the_bank_uses_again_next_year_replaces_nothing(world, client, client_of, tenant, make):
+    await put_account(client, make, tenant, samples.ACCOUNTS["mt940"])
+    (wrong,) = await book(client, samples.mt940().replace("1145,50", "1145,51"))
+    next_year = samples.mt940().replace("F:C2603", "F:C2703").replace(":61:2603", ":61:2703").replace("BANK-", "BANK-7")
+    (good,) = await book(client, next_year)
+    assert (good["verdict"], good["new_payments"]) == ("booked", 2)
+    await settle_reconciliation(world, tenant)
+    assert await world.rows(tenant, "SELECT 1 FROM reconciliation WHERE matched_through IS NOT NULL") == []  # it still waits
+    accepted = await accept(await client_of(tenant, subject="second"), wrong["statement_id"])
+    assert (accepted.status_code, accepted.json()["verdict"]) == (200, "booked"), accepted.text
+    assert len(await amounts(world, tenant)) == 4
+
+
 async def test_a_notified_payment_that_no_statement_has_is_withdrawn_and_may_still_come(world, client, tenant, make, camtfile):
     iban = samples.ACCOUNTS["camt"]
     await put_account(client, make, tenant, iban)

@@ -346,3 +346,21 @@ async def test_a_list_that_misses_something_is_looked_at_again_beside_others(wor
     decided = "SELECT d.payment_version FROM payment p JOIN decision d USING (tenant_id, payment_id) WHERE p.amount_minor = 1500 ORDER BY 1"
     assert [row[0] for row in await world.rows(tenant, decided)] == [2, 3]
     await world.holds()
+
+
+async def test_a_credit_note_that_is_cancelled_is_no_part_of_its_list_any_more(world, tenant, make, client):
+    held = await world.account(tenant)
+    credit = {"cls": make.Credit, "credited_invoice_id": make.invoice_id(tenant, "F-1")}
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "A-1", 50, cls=make.Credit))
+    body = remittance(make, tenant, 450, ("F-1", 500, 0, None), ("A-1", -50, 0, None), reference="TRX 4711")
+    assert (await post(client, "/v1/remittances", body)).status_code == 201
+    payment = await world.pay(held, 450, remittance=["TRX4711"])
+    await world.match(tenant)
+    assert (await items(world, tenant))["A-1"] == (0, 0, 0, 50)
+    await world.feed(make.invoice(tenant, "A-1", 50, version=2, **{**credit, "cls": make.Cancelled}, kind="credit_note"))
+    await world.holds()
+    await world.feed(make.invoice(tenant, "A-1", 50, version=3, **{**credit, "cls": make.Changed}, kind="credit_note"))
+    assert (await items(world, tenant))["A-1"] == (0, 0, 0, 50)  # by the invoice that it names now, not by the list
+    assert (await post(client, f"/v1/payments/{payment}/unmatch", {"reason": "wrong"})).status_code == 200
+    assert await items(world, tenant) == {"A-1": (0, 0, 0, 50), "F-1": (950, 0, 0, 50)}
+    await world.holds()

@@ -114,6 +114,7 @@ async def test_a_return_with_the_banks_fee_takes_the_whole_and_one_that_names_tw
 @pytest.mark.parametrize("accepted", [True, False])
 async def test_a_recall_takes_the_money_out_until_it_is_decided(world, tenant, make, client, camtfile, accepted):
     held = await world.account(tenant)
+    await limit(client, tenant, make, 1_000)
     await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
     await world.pay(held, 1_000, "REF000001", end_to_end_id="E2E-1")
     await world.match(tenant)
@@ -137,6 +138,27 @@ async def test_a_recall_takes_the_money_out_until_it_is_decided(world, tenant, m
         assert (await post(client, path, {"accept": False})).status_code == 409
     else:
         assert tuple(await item(world, tenant, "F-1")) == paid
+    await world.holds()
+
+
+async def test_above_the_limit_another_person_accepts_a_recall_too(world, tenant, make, client, second):
+    """What one person alone has given back of the payment counts, by whatever way it went."""
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 500)
+    payment = await world.pay(held, 1_000, end_to_end_id="E2E-1", debtor_name="Dupont", debtor_iban="DE89370400440532013000")
+    await world.match(tenant)
+    refund = await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 100, "reason": "back"})
+    assert refund.json()["status"] == "approved"
+    first, rest = [(await recall(client, camt056("E2E-1", amount, case=amount))).json()["taken"][0] for amount in ("4.00", "1.00")]
+    assert (await post(client, f"/v1/recalls/{first['recall_id']}/decision", {"accept": True})).json()["status"] == "accepted"
+    path = f"/v1/recalls/{rest['recall_id']}/decision"
+    asked = [await post(client, path, {"accept": True}, "first") for _ in range(2)]
+    assert [(a.json()["status"], a.json()["requested_by"], a.json()["decided_by"]) for a in asked] == [("requested", "tester", None)] * 2
+    again = await post(client, path, {"accept": True})
+    assert (again.status_code, again.json()["code"]) == (403, "four-eyes")
+    assert (await post(second, path, {"accept": True})).json()["status"] == "accepted"
+    assert {one["status"] for one in (await client.get("/v1/recalls", params={"status": "accepted"})).json()["items"]} == {"accepted"}
+    assert tuple(await world.one(tenant, "SELECT unapplied_minor, returned_minor, refunded_minor FROM payment")) == (400, 500, 100)
     await world.holds()
 
 

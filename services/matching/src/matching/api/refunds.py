@@ -29,7 +29,7 @@ ROUTER = Router(prefix="/v1", tags=["money back"])
 Writer = Annotated[Caller, requires("payments:write")]
 Reader = Annotated[Caller, requires("payments:read")]
 RefundStatus = Literal["requested", "approved", "sent", "paid", "refused", "cancelled"]
-RecallStatus = Literal["open", "accepted", "refused", "settled"]
+RecallStatus = Literal["open", "requested", "accepted", "refused", "settled"]
 
 
 class RefundCommand(Command):
@@ -104,6 +104,7 @@ class RecallView(BaseModel):
     reason: str
     cancellation_id: str
     status: RecallStatus
+    requested_by: str | None
     decided_by: str | None
     received_at: datetime
     decided_at: datetime | None
@@ -257,7 +258,10 @@ async def post_recalls(request: Request, caller: Writer, body: Annotated[bytes, 
 
 @ROUTER.post("/recalls/{recall_id}/decision", response_model=RecallView, openapi_extra=KEYED)
 async def decide_recall(request: Request, caller: Writer, recall_id: Annotated[Id, Path()], body: RecallDecision) -> Response:
-    """Lets the bank have the money, or keeps it: then what was undone is allocated again as far as it is still open."""
+    """Lets the bank have the money, alone up to the entity's limit (`accepted`), else with another person (`requested` until then).
+
+    Or keeps it: then what was undone is allocated again as far as it is still open.
+    """
     now = request.app.state.runtime.clock.now()
 
     async def produce(conn: AsyncConnection) -> Response:

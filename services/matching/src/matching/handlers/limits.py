@@ -45,6 +45,19 @@ def second_person(requested_by: str, by: str) -> None:
         raise Problem(403, "four-eyes", "Another person than the one who asked for it decides")
 
 
+async def given_back_alone(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -> int:
+    """What of a payment one person alone has given back already, by refunds and recalls: the limit is for all of it, or slices pass it."""
+    rows = await fetch(
+        conn,
+        "SELECT coalesce(sum(amount_minor), 0) FROM (SELECT amount_minor FROM refund WHERE tenant_id = :tenant AND payment_id = :payment "
+        "AND status IN ('approved', 'sent', 'paid') AND decided_by = requested_by UNION ALL SELECT amount_minor FROM recall "
+        "WHERE tenant_id = :tenant AND payment_id = :payment AND status IN ('accepted', 'settled') AND decided_by = requested_by) AS given",
+        tenant=tenant_id,
+        payment=payment_id,
+    )
+    return int(rows[0][0])
+
+
 async def all_limits(conn: AsyncConnection, tenant_id: UUID) -> Sequence[Any]:
     """Every limit of a tenant: entity, currency, amount."""
     return await fetch(

@@ -3,8 +3,9 @@
 Rules:
 - the money is not ours to count on from then on: the payment is unmatched and its amount stands as given back, so that
   items, balances, dunning and interest are as if it had never come;
-- a person accepts (the bank takes it, and its booked debit settles the recall) or refuses: then the money is the payment's
-  again, and what was undone is allocated again as far as it is still open;
+- a person accepts (the bank takes it, and its booked debit settles the recall), above the entity's limit with another person, as
+  with a refund; or anybody refuses: then the money is the payment's again, and what was undone is allocated again as far as it is
+  still open;
 - the same request again, by its own id, changes nothing.
 """
 
@@ -25,10 +26,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Allocation, Books, Exchange, Payment
 from matching.domain.returns import reason_code
 from matching.domain.statements import Transaction
+from matching.handlers.limits import given_back_alone, limit_of, second_person
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
 from matching.recalls import Recall
 from matching.storage.bank import BankAccount
+from matching.storage.books import lock
 from matching.storage.expected import note_set_offs
 from matching.storage.rows import fetch
 
@@ -52,14 +55,15 @@ class Held:
     cancellation_id: str
     allocations: list[list[Any]]
     status: str
+    requested_by: str | None
     decided_by: str | None
     received_at: datetime
     decided_at: datetime | None
 
 
 COLUMNS = (
-    "recall_id, payment_id, entity_id, bank_account_id, currency, amount_minor, reason, cancellation_id, allocations, status, decided_by, "
-    "received_at, decided_at"
+    "recall_id, payment_id, entity_id, bank_account_id, currency, amount_minor, reason, cancellation_id, allocations, status, "
+    "requested_by, decided_by, received_at, decided_at"
 )
 
 
@@ -101,7 +105,7 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
     await run(
         conn,
         f"INSERT INTO recall (tenant_id, {COLUMNS}) VALUES (:tenant, :id, :payment, :entity, :account, :currency, :amount, :reason, "  # noqa: S608 - ours
-        ":cancellation, CAST(:allocations AS jsonb), 'open', NULL, :now, NULL)",
+        ":cancellation, CAST(:allocations AS jsonb), 'open', NULL, NULL, :now, NULL)",
         tenant=tenant_id,
         id=recall_id,
         payment=key[1],
@@ -119,17 +123,29 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
 
 
 async def accept(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by: str, now: datetime) -> Held:
-    """The bank may take the money: its booked debit is awaited."""
+    """The bank may take the money: its booked debit is awaited. Above the limit the first person's word waits for another's.
+
+    Raises Problem: 404, 409 where it is refused or settled, 403 where the same person decides twice.
+    """
+    first = await _known(conn, tenant_id, recall_id)
+    await lock(conn, payments=[(tenant_id, first.payment_id)])  # one after the other: the limit is for all of a payment
     held = await _open(conn, tenant_id, recall_id)
-    await _set(conn, tenant_id, held, "accepted", by=by, now=now)
+    if held.status == "requested":
+        second_person(held.requested_by or "", by)
+        await _set(conn, tenant_id, held, "accepted", by=by, now=now)
+    elif held.status == "open":
+        held.requested_by = by
+        given = held.amount_minor + await given_back_alone(conn, tenant_id, held.payment_id)
+        if given <= await limit_of(conn, tenant_id, held.entity_id, held.currency):
+            await _set(conn, tenant_id, held, "accepted", by=by, now=now)
+        else:
+            await _set(conn, tenant_id, held, "requested", by=None, now=None)
     return held
 
 
 async def refuse(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by: str, now: datetime) -> Held:
     """The money stays: what was undone is allocated again as far as it is still open, the rest is looked at anew."""
-    first = await _find(conn, tenant_id, recall_id)
-    if first is None:
-        raise Problem(404, "recall-unknown", "There is no such recall")
+    first = await _known(conn, tenant_id, recall_id)
     key = (tenant_id, first.payment_id)
     named = [one[0] for one in first.allocations] + [str(one[3]) for one in first.allocations if one[4] == SET_OFF]
     books = await lock_with_items(conn, [key], items=[(tenant_id, UUID(one)) for one in named])
@@ -185,7 +201,7 @@ async def settle(conn: AsyncConnection, held: BankAccount, returns: Sequence[Tra
         conn,
         "SELECT r.recall_id, r.payment_id, r.amount_minor, p.end_to_end_id, p.transaction_id, p.bank_reference FROM recall r "
         "JOIN payment p USING (tenant_id, payment_id) WHERE r.tenant_id = :tenant AND r.bank_account_id = :account "
-        "AND r.status IN ('open', 'accepted') ORDER BY r.recall_id",
+        "AND r.status IN ('open', 'requested', 'accepted') ORDER BY r.recall_id",
         tenant=held.tenant_id,
         account=held.bank_account_id,
     )
@@ -234,23 +250,30 @@ async def _find(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, lock
     return held
 
 
-async def _open(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID) -> Held:
-    held = await _find(conn, tenant_id, recall_id, lock=True)
+async def _known(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, lock: bool = False) -> Held:
+    held = await _find(conn, tenant_id, recall_id, lock=lock)
     if held is None:
         raise Problem(404, "recall-unknown", "There is no such recall")
-    if held.status not in {"open", "accepted"}:
+    return held
+
+
+async def _open(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID) -> Held:
+    held = await _known(conn, tenant_id, recall_id, lock=True)
+    if held.status in {"refused", "settled"}:
         raise Problem(409, "recall-decided", "The recall is refused or settled already")
     return held
 
 
-async def _set(conn: AsyncConnection, tenant_id: UUID, held: Held, status: str, *, by: str, now: datetime) -> None:
+async def _set(conn: AsyncConnection, tenant_id: UUID, held: Held, status: str, *, by: str | None, now: datetime | None) -> None:
     held.status, held.decided_by, held.decided_at = status, by, now
     await run(
         conn,
-        "UPDATE recall SET status = :status, decided_by = :by, decided_at = :now WHERE tenant_id = :tenant AND recall_id = :id",
+        "UPDATE recall SET status = :status, requested_by = :asked, decided_by = :by, decided_at = :now "
+        "WHERE tenant_id = :tenant AND recall_id = :id",
         tenant=tenant_id,
         id=held.recall_id,
         status=status,
+        asked=held.requested_by,
         by=by,
         now=now,
     )

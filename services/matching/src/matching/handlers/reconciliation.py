@@ -20,23 +20,23 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.reconciliation import Covered, Reach, reach
 from matching.storage.rows import fetch
+from matching.storage.statements import TAKES_ITS_PLACE
 
 EVENTS = ("PaymentReceived", "InvoiceIssued", "InvoiceChanged", "InvoiceCancelled", "CreditNoteIssued")
 """Whose dead letters hold an account back: behind each may be money or a claim."""
 
-_QUIET = """
+_QUIET = f"""
 NOT EXISTS (SELECT 1 FROM payment p WHERE p.tenant_id = a.tenant_id AND p.bank_account_id = a.bank_account_id AND p.status = 'received')
 AND NOT EXISTS (SELECT 1 FROM movement m WHERE m.tenant_id = a.tenant_id AND m.bank_account_id = a.bank_account_id AND NOT m.resolved
   AND m.kind = 'total')
 AND NOT EXISTS (SELECT 1 FROM statement s WHERE s.tenant_id = a.tenant_id AND s.bank_account_id = a.bank_account_id
-  AND s.verdict = 'rejected' AND s.role <> 'report' AND NOT EXISTS (SELECT 1 FROM statement r WHERE r.tenant_id = s.tenant_id
-  AND r.bank_account_id = s.bank_account_id AND r.verdict = 'booked' AND r.kind = s.kind AND r.received_at > s.received_at
-  AND (r.number = s.number OR r.last_day = s.last_day)))
+  AND s.verdict = 'rejected' AND s.role <> 'report' AND NOT EXISTS (SELECT 1 FROM statement r
+  WHERE {TAKES_ITS_PLACE} AND r.verdict = 'booked'))
 AND NOT EXISTS (SELECT 1 FROM statement s WHERE s.tenant_id = a.tenant_id AND s.bank_account_id = a.bank_account_id
   AND s.verdict = 'importing')
 AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.tenant_id = a.tenant_id AND d.replayed_at IS NULL
   AND d.event = ANY(CAST(:events AS text[])))
-"""
+"""  # noqa: S608 - our own text
 
 
 async def advance(context: JobContext, tenant_id: UUID) -> None:

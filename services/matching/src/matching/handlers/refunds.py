@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching import pain001
 from matching.domain.books import Books, Payment
 from matching.domain.statements import Transaction
-from matching.handlers.limits import limit_of, second_person
+from matching.handlers.limits import given_back_alone, limit_of, second_person
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
@@ -129,7 +129,9 @@ async def request(
         now=now,
     )
     own = iban == payer_iban
-    if own and amount + await _given_alone(conn, payment) <= await limit_of(conn, tenant_id, payment.entity_id, payment.currency):
+    if own and amount + await given_back_alone(conn, tenant_id, payment_id) <= await limit_of(
+        conn, tenant_id, payment.entity_id, payment.currency
+    ):
         await _approve(conn, books, payment, given, by=by, now=now)
     return given
 
@@ -254,18 +256,6 @@ async def _payment(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -> 
     if payment is None:
         raise refused(404, "payment-unknown", "There is no such payment", "/payment_id")
     return books, payment
-
-
-async def _given_alone(conn: AsyncConnection, payment: Payment) -> int:
-    """What of a payment one person alone has given back already: the limit is for all of it, or it would be passed in slices."""
-    rows = await fetch(
-        conn,
-        "SELECT coalesce(sum(amount_minor), 0) FROM refund WHERE tenant_id = :tenant AND payment_id = :payment "
-        "AND status IN ('approved', 'sent', 'paid') AND decided_by = requested_by",
-        tenant=payment.tenant_id,
-        payment=payment.payment_id,
-    )
-    return int(rows[0][0])
 
 
 async def _locked(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID) -> tuple[Books, Payment, Refund]:

@@ -419,6 +419,15 @@ async def _drop(conn: AsyncConnection, books: Books) -> None:
             items=[key[2] for key, _ in pairs],
             amounts=[amount for _, amount in pairs],
         )
+    if nothing := [key for key, amount in books.changed_set_offs.items() if not amount]:  # nor has a payment any part in it
+        await run(
+            conn,
+            "DELETE FROM payment_set_off WHERE (tenant_id, credit_item_id, item_id) IN "
+            "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:credits AS uuid[]), CAST(:items AS uuid[])))",
+            tenants=[key[0] for key in nothing],
+            credits=[key[1] for key in nothing],
+            items=[key[2] for key in nothing],
+        )
 
 
 async def look_again(conn: AsyncConnection, looks: dict[Key, tuple[int, datetime | None]]) -> None:

@@ -35,6 +35,17 @@ _KEPT = (
 _FROM = f"SELECT {_KEPT} FROM statement s JOIN bank_account a USING (tenant_id, bank_account_id) WHERE s.tenant_id = :tenant "  # noqa: S608 - ours
 
 
+TAKES_ITS_PLACE = (
+    "r.tenant_id = s.tenant_id AND r.bank_account_id = s.bank_account_id AND r.kind = s.kind AND r.received_at > s.received_at "
+    "AND (r.last_day = s.last_day OR (r.number = s.number AND r.number <> '' AND CASE WHEN s.last_day IS NULL OR r.last_day IS NULL "
+    "THEN r.received_at < s.received_at + interval '31 days' ELSE r.first_day <= s.last_day AND r.last_day >= s.first_day END))"
+)
+"""SQL: a later statement `r` is what an earlier one `s` should have been: of the same day, or with its number for days of its period.
+
+Banks count statements anew each year, some each month: the number alone says nothing. Where one has no days, it is a matter of a month.
+"""
+
+
 async def kept(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, *, lock: bool = False) -> Kept | None:
     """A statement; locked where it is about to change."""
     rows = await fetch(conn, _FROM + "AND statement_id = :id" + (" FOR UPDATE OF s" if lock else ""), tenant=tenant_id, id=statement_id)
@@ -87,12 +98,11 @@ async def accept(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, *, 
 
 
 async def replaced(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID) -> bool:
-    """Whether a later statement of the same account, kind and number or day took the place of a rejected one."""
+    """Whether a later statement of the same account, kind and number or day took the place of a rejected one (`TAKES_ITS_PLACE`)."""
     rows = await fetch(
         conn,
-        "SELECT 1 FROM statement s JOIN statement r ON r.tenant_id = s.tenant_id AND r.bank_account_id = s.bank_account_id "
-        "AND r.kind = s.kind AND r.received_at > s.received_at AND (r.number = s.number OR r.last_day = s.last_day) "
-        "WHERE s.tenant_id = :tenant AND s.statement_id = :id AND r.verdict <> 'rejected' LIMIT 1",
+        f"SELECT 1 FROM statement s JOIN statement r ON {TAKES_ITS_PLACE} WHERE s.tenant_id = :tenant "  # noqa: S608 - ours
+        "AND s.statement_id = :id AND r.verdict <> 'rejected' LIMIT 1",
         tenant=tenant_id,
         id=statement_id,
     )
