@@ -73,7 +73,6 @@ async def worker() -> None:
         auto_offset_reset="earliest",
     )
     await consumer.start()
-    await database.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")  # else it reads all invoices
     statement = await database.prepare(STATEMENT)
     while True:
         polled = await consumer.getmany(timeout_ms=100, max_records=BATCH)

@@ -6,8 +6,8 @@ Invariants:
 - writing is set-wise: arrays in, one statement a batch (`unnest`).
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 from sqlalchemy import Row, TextClause, event, text
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.clock import machine_now
@@ -71,16 +71,37 @@ async def records(conn: AsyncConnection, statement: str, /, **values: Any) -> Se
     """Executes one statement by the driver itself, for less than half of what `fetch` and `run` take: where each statement counts.
 
     The rows are the driver's own, whose values have places and no attributes. The server takes each parameter's type from its place in
-    the statement, so cast what has none there. Needs a transaction that has begun (`Database.transaction`); raises what `fetch` raises.
+    the statement, so cast what has none there. Needs a transaction that has begun (`Database.transaction`), for it begins none, or a
+    connection that commits each statement; raises what `fetch` raises.
     """
-    driver = (await conn.get_raw_connection()).driver_connection
-    if driver is None or not driver.is_in_transaction():
+    driver = await _driver(conn)
+    options = (conn.sync_connection or conn.sync_engine).get_execution_options()
+    if not driver.is_in_transaction() and options.get("isolation_level") != "AUTOCOMMIT":
         raise RuntimeError("records are read within a transaction")
     if (database := conn.info.get(_DATABASE)) is not None:
         database.statements += 1
     text_, names = _for_driver(statement)
-    try:
+    with _refusals(driver):
         return await driver.fetch(text_, *[values[name] for name in names])  # type: ignore[no-any-return] # the driver has no types
+
+
+async def script(conn: AsyncConnection, statements: str) -> str:
+    """Executes statements without parameters in one round trip, past SQLAlchemy; returns the tag of the last."""
+    driver = await _driver(conn)
+    with _refusals(driver):
+        return str(await driver.execute(statements))
+
+
+async def _driver(conn: AsyncConnection) -> Any:
+    """The driver's own connection (asyncpg, which has no types)."""
+    return (await conn.get_raw_connection()).driver_connection
+
+
+@contextmanager
+def _refusals(driver: Any) -> Iterator[None]:
+    """What the driver raises, as SQLAlchemy would."""
+    try:
+        yield
     except asyncpg.InterfaceError as error:
         raise InterfaceError(None, None, _RefusedError(error), hide_parameters=True) from error
     except asyncpg.PostgresError as error:
@@ -121,12 +142,15 @@ class Database:
             hide_parameters=True,  # errors end in logs and dead letters: no values in them
             connect_args={"server_settings": {**SERVER_SETTINGS, "application_name": application_name}, "timeout": 10},
         )
+        self._by_hand = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        """Of the same pool, for `transaction`: it begins with its scope in one round trip, for which SQLAlchemy takes two."""
         self.statements = 0
         """Statements executed so far: what performance tests count."""
         self.after_commit: list[Callable[[], None]] = []
         """Called after every commit that published something: the relay is woken by it."""
         self._seen: set[UUID] = set()
         event.listen(self.engine.sync_engine, "before_cursor_execute", self._count)
+        event.listen(self.engine.sync_engine, "checkout", _check)
 
     def _count(self, *_: object) -> None:
         self.statements += 1
@@ -134,17 +158,23 @@ class Database:
     @asynccontextmanager
     async def transaction(self, *tenants: UUID) -> AsyncIterator[AsyncConnection]:
         """One transaction in the scope of some tenants; it commits at its end and rolls back on any exception."""
-        async with self.engine.begin() as conn:
+        async with self._by_hand.connect() as conn:
             conn.info.pop(PUBLISHED, None)
             conn.info[_DATABASE] = self
-            await conn.execute(sql("SELECT set_config('app.tenants', :scope, true)"), {"scope": _array(tenants)})
-            if unseen := [tenant for tenant in dict.fromkeys(tenants) if tenant not in self._seen]:
-                await conn.execute(
-                    sql("INSERT INTO tenant (tenant_id, since) SELECT unnest(CAST(:ids AS uuid[])), :now ON CONFLICT DO NOTHING"),
-                    {"ids": sorted(unseen), "now": machine_now()},
-                )
-            yield conn
-            published = conn.info.pop(PUBLISHED, False)
+            try:
+                await script(conn, f"BEGIN; SELECT set_config('app.tenants', '{_array(tenants)}', true)")
+                self.statements += 1
+                if unseen := [tenant for tenant in dict.fromkeys(tenants) if tenant not in self._seen]:
+                    await conn.execute(
+                        sql("INSERT INTO tenant (tenant_id, since) SELECT unnest(CAST(:ids AS uuid[])), :now ON CONFLICT DO NOTHING"),
+                        {"ids": sorted(unseen), "now": machine_now()},
+                    )
+                yield conn
+                published = conn.info.pop(PUBLISHED, False)
+                await _commit(conn)
+            except BaseException:
+                await _roll_back(conn)
+                raise
         self._seen.update(tenants)
         if published:
             for wake in self.after_commit:
@@ -167,3 +197,30 @@ class Database:
 
 def _array(tenants: Iterable[UUID]) -> str:
     return "{" + ",".join(sorted({str(tenant) for tenant in tenants})) + "}"
+
+
+async def _commit(conn: AsyncConnection) -> None:
+    """Raises where the server has rolled back instead, as it does without a word after a failed statement."""
+    if await script(conn, "COMMIT") != "COMMIT":
+        raise RuntimeError("a statement of this transaction had failed, and nothing of it was committed")
+
+
+async def _roll_back(conn: AsyncConnection) -> None:
+    """Ends a transaction that failed. Where that cannot be, the connection goes, and the server ends it."""
+    if conn.invalidated:
+        return
+    driver = await _driver(conn)
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        if driver.is_in_transaction():
+            await driver.execute("ROLLBACK")
+    if driver.is_closed() or driver.is_in_transaction():
+        await conn.invalidate()
+
+
+def _check(connection: Any, *_: object) -> None:
+    """A pooled connection that the server closed is not given out, nor those older than it; nor one whose transaction was never ended."""
+    driver = connection.driver_connection
+    if driver.is_closed():
+        raise InvalidatePoolError("the server closed it")
+    if driver.is_in_transaction():
+        raise DisconnectionError("in a transaction")

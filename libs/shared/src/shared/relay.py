@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import metrics
 from shared.clock import machine_now, monotonic
-from shared.db import Database, fetch, run
+from shared.db import Database, fetch, records, run, script
 from shared.failpoints import failpoint
 from shared.failures import UnavailableError, is_unavailable
 from shared.kafka import Producer, Record
@@ -42,6 +42,7 @@ RETRY_SECONDS_MAX = 5.0
 NOTIFY_SECONDS = 0.005
 MEASURE_SECONDS = 5.0  # counting a long queue reads it
 CHANNEL = "outbox"
+_NOTIFY = f"BEGIN; SET LOCAL synchronous_commit = off; NOTIFY {CHANNEL}; COMMIT"  # a hint need not reach the disk
 _LOCK = 0x656E636F757273  # "encours": one relay per database
 # a row that was sent and one that is read are never the same: both parts of the statement see the table as it was before
 _TAKE = (
@@ -89,11 +90,10 @@ class Notifier:
         while not self._stop.is_set():
             await self._awake.wait()
             try:
-                async with self._database.engine.connect() as raw:
-                    conn = await raw.execution_options(isolation_level="AUTOCOMMIT")
+                async with self._database.engine.connect() as conn:
                     while not self._stop.is_set():
                         self._awake.clear()
-                        await run(conn, f"NOTIFY {CHANNEL}")
+                        await script(conn, _NOTIFY)
                         await asyncio.sleep(NOTIFY_SECONDS)
                         await self._awake.wait()
             except Exception as error:
@@ -235,17 +235,17 @@ class Relay:
 
     async def _take(self, conn: AsyncConnection, batch: int, *, under_way: Iterable[int] = ()) -> _Batch:
         """The next rows of about so many events; those that were sent before are removed."""
-        rows = await fetch(conn, _TAKE, sent=self._sent, known=[*self._sent, *under_way], batch=batch, rows=ROWS)
+        rows = await records(conn, _TAKE, sent=self._sent, known=[*self._sent, *under_way], batch=batch, rows=ROWS)
         if self._sent:
             self._sent = []
             await failpoint("relay.after_delete")
         taken = _Batch([], [], Counter(), {})
-        for row in rows:
-            topic, before = self._prefix + row.topic, len(taken.records)
-            for key, value, headers in unfold(row.tenant_id, row.common, row.own, row.data):
+        for row_id, name, tenant_id, common, own, data in rows:
+            topic, before = self._prefix + name, len(taken.records)
+            for key, value, headers in unfold(tenant_id, common, own, data):
                 taken.records.append((topic, key.encode(), value, headers))
-            taken.ids.append(row.id)
-            taken.topics[row.topic] += len(taken.records) - before
+            taken.ids.append(row_id)
+            taken.topics[name] += len(taken.records) - before
             taken.traces[dict(headers).get("ce_traceparent", b"").decode()] = None
         return taken
 
