@@ -73,6 +73,7 @@ async def worker() -> None:
         auto_offset_reset="earliest",
     )
     await consumer.start()
+    await database.execute("SET plan_cache_mode = force_custom_plan")  # a generic one expects ten rows a batch and compares all with all
     statement = await database.prepare(STATEMENT)
     while True:
         polled = await consumer.getmany(timeout_ms=100, max_records=BATCH)
