@@ -105,7 +105,7 @@ async def run_roles(service: Service, settings: Settings, roles: frozenset[str])
     if not await migrations.is_current(service.name, settings.database_url.get_secret_value()):
         raise SystemExit(f"{service.name}: the database's schema is not this code's newest: run `python -m {service.name} migrate`")
     runtime = open_runtime(service, settings)
-    _spare_the_collector()
+    spare_the_collector()
     _keep_memory()
     try:
         if service.on_start is not None:
@@ -130,7 +130,7 @@ async def run_roles(service: Service, settings: Settings, roles: frozenset[str])
         await runtime.database.close()
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """A batch makes many objects that live until its end, and no cycles: the collector would look at them over and over again."""
     gc.collect()
     gc.freeze()

@@ -422,7 +422,7 @@ def test_many_items_of_one_amount_and_few_withheld_are_counted_and_not_listed():
 
 def test_the_likeliest_sets_of_credit_notes_are_few_however_many_there_are():
     notes = [item(f"CN2024-{number:05}", -1_00 - number, -10 + number % 30) for number in range(300)]
-    sets = credit_sets(notes, DAY, Habit(), set())
+    sets = credit_sets(list(enumerate(one.issue_date for one in notes)), DAY, Habit(), set())
     assert len(sets) == 10
     assert [chance for chance, _ in sets] == sorted((chance for chance, _ in sets), reverse=True)
     young = {at for at, one in enumerate(notes) if (DAY - one.issue_date).days < 5}

@@ -22,7 +22,7 @@ from matching.domain.engine.index import VALUE_MIN, wanted_keys, written_keys
 from matching.domain.engine.inputs import Inputs, InputsError, stored
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.records import NAMED, Clues, Customer, Id, OpenItem
-from matching.domain.engine.search import SHARED_MAX
+from matching.domain.engine.search import NAMED_MAX, SHARED_MAX
 from matching.domain.engine.text import Text, fold, read
 from matching.domain.proposing import propose
 from matching.storage import evidence
@@ -59,6 +59,18 @@ class _Case:
         """The values that may be documents: its reference first, then what its words make."""
         reference = [fold(self.asked.structured_reference)] if self.asked.structured_reference else []
         return list(dict.fromkeys([*reference, *(value for value in self.values if len(value) >= VALUE_MIN)]))
+
+    def says_something(self) -> bool:
+        """Whether it may name a document by another number than the document's own."""
+        return bool(self.values or self.asked.structured_reference)
+
+    def names_plainly(self) -> bool:
+        """Whether it names an open document, by a value that few carry and no word says is something else."""
+        return (
+            self.pointed.open
+            and len(self.pointed.documents) <= NAMED_MAX
+            and not any(span.other for spans in self.text.runs.values() for span in spans)
+        )
 
 
 @dataclass(slots=True)
@@ -130,7 +142,11 @@ async def _gather(conn: AsyncConnection, asked: Sequence[Waiting]) -> _Gathered:
             case.left_out.append("words of a long text")
         cases.append(case)
     await _who(conn, cases)
-    debtors = {(case.asked.tenant_id, case.asked.entity_id, person.customer_id) for case in cases for person in case.people}
+    debtors: dict[tuple[UUID, UUID, UUID], bool] = {}
+    for case in cases:
+        for person in case.people:
+            debtor = (case.asked.tenant_id, case.asked.entity_id, person.customer_id)
+            debtors[debtor] = debtors.get(debtor, False) or case.says_something()
     also = {
         (case.asked.tenant_id, item)
         for case in cases
@@ -139,7 +155,7 @@ async def _gather(conn: AsyncConnection, asked: Sequence[Waiting]) -> _Gathered:
     }
     if not debtors:  # nobody owes anything that it could be for
         return _Gathered(cases, {}, {}, Experience())
-    items = await evidence.items(conn, sorted(debtors), sorted(also))
+    items = await evidence.items(conn, dict(sorted(debtors.items())), sorted(also))
     payers = sorted({(tenant, customer) for tenant, _, customer in debtors})
     day = max(one.booking_date for one in asked)
     experience = await evidence.experience(conn, payers, [(one.tenant_id, one.payment_id) for one in asked], day)
@@ -181,9 +197,11 @@ def _pointed(pointed: Pointed, *, names: bool = True) -> dict[UUID, None]:
 
 def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, list[Person]]) -> None:
     tenant, written, known = case.asked.tenant_id, case.asked.debtor_name or "", case.pointed.known
+    alike = {customer: likeness(written, people[tenant, customer].name) for customer in known.get(evidence.NAME, ())}
+    if case.names_plainly() or max(alike.values(), default=0.0) >= 1.0:
+        case.pointed.priced.clear()  # the engine asks whose item costs just that only where nobody is known so well
     order = {customer: place for place, customer in enumerate(_pointed(case.pointed))}
     otherwise = set(_pointed(case.pointed, names=False))
-    alike = {customer: likeness(written, people[tenant, customer].name) for customer in known.get(evidence.NAME, ())}
     sure = bool(case.pointed.owner or case.pointed.payer or known.get(evidence.OWN))
     # where the account says who paid, a name that does not agree but begins alike says nothing
     pointed = [one for one in order if one in otherwise or alike.get(one, 0.0) >= (NAMED if sure else 0.0)]
@@ -250,21 +268,19 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
 
 def _open_item(one: Seen, taken: int, day: date) -> OpenItem:
     sign = -1 if one.kind == "credit_note" else 1
-    number = fold(one.number)
-    others, structured = [], None
-    for name in sorted(one.names.split()) if one.names else ():
-        kind, _, value = name.partition(":")
-        if kind == "structured":
-            structured = fold(value)
-        else:
-            others.append(fold(value))
+    others: tuple[str, ...] = ()
+    structured = None
+    if one.names:
+        names = [name.partition(":") for name in sorted(one.names.split())]
+        structured = next((fold(value) for kind, _, value in reversed(names) if kind == "structured"), None)
+        number = fold(one.number)
+        others = tuple(dict.fromkeys(other for kind, _, value in names if kind != "structured" and (other := fold(value)) != number))
     percents = [(date.fromisoformat(term[:10]), int(term[11:])) for term in sorted(one.discounts.split())] if one.discounts else []
     terms = [term for term in percents if term[0] >= day]
     until, percent = max(terms, key=lambda term: term[1]) if terms else max(percents, default=(None, 0))
     return OpenItem(
         one.item_id, one.customer_id, one.number, one.currency, one.issue_date, one.due_date, sign * one.original_minor,
-        sign * max(one.open_minor - taken, 0), tuple(dict.fromkeys(value for value in others if value != number)),
-        structured, percent / 100, until, one.contested_minor,
+        sign * max(one.open_minor - taken, 0), others, structured, percent / 100, until, one.contested_minor,
     )  # fmt: skip
 
 

@@ -5,9 +5,10 @@ with the tenant and stays within the payment's legal entity. What is asked of ma
 the batch.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -95,10 +96,11 @@ _WHO = (
     f"AND value < left(w.value, 7) || '~' LIMIT {NAMES_MAX})) c), "
     f"found AS MATERIALIZED (SELECT place, tenant_id, how, {survivor('f.tenant_id', 'f.customer_id')} AS customer_id, "
     "CAST(sum(times) AS int) AS times FROM (SELECT DISTINCT place, tenant_id, how, customer_id, times FROM signs) f GROUP BY 1, 2, 3, 4), "
-    "documents AS MATERIALIZED (SELECT DISTINCT p.place, p.tenant_id, i.item_id, i.customer_id FROM (SELECT place, "
-    f"{_OF_PLACE.format('tenants')} AS tenant_id, {_OF_PLACE.format('entities')} AS entity_id, value FROM {_SAID.format('d')} OFFSET 0) p "
+    "documents AS MATERIALIZED (SELECT DISTINCT p.place, p.tenant_id, i.item_id, i.customer_id, i.open_minor > 0 AS open FROM ("
+    f"SELECT place, {_OF_PLACE.format('tenants')} AS tenant_id, {_OF_PLACE.format('entities')} AS entity_id, value "
+    f"FROM {_SAID.format('d')} OFFSET 0) p "
     "CROSS JOIN LATERAL (SELECT item_id FROM item_reference WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id AND value = p.value "
-    f"LIMIT {SAME_VALUE_MAX}) r CROSS JOIN LATERAL (SELECT item_id, customer_id FROM open_item WHERE tenant_id = p.tenant_id "
+    f"LIMIT {SAME_VALUE_MAX}) r CROSS JOIN LATERAL (SELECT item_id, customer_id, open_minor FROM open_item WHERE tenant_id = p.tenant_id "
     "AND item_id = r.item_id OFFSET 0) i), "
     "priced AS MATERIALIZED (SELECT k.place, k.tenant_id, i.item_id, i.customer_id FROM k CROSS JOIN LATERAL ("
     "SELECT item_id, customer_id FROM open_item i WHERE i.tenant_id = k.tenant_id AND i.entity_id = k.entity_id "
@@ -113,7 +115,7 @@ _WHO = (
     f"SELECT customer_id FROM customer WHERE tenant_id = k.tenant_id AND parent_customer_id = k.customer_id LIMIT {CHILDREN_MAX}) c) "
     "SELECT how, place, tenant_id, customer_id, CAST(NULL AS uuid), ROW(times) FROM found UNION ALL "
     "SELECT how, place, tenant_id, customer_id, NULL, ROW(iban) FROM known WHERE customer_id IS NOT NULL UNION ALL "
-    f"SELECT '{DOCUMENT}', place, tenant_id, customer_id, item_id, NULL FROM documents UNION ALL "
+    f"SELECT '{DOCUMENT}', place, tenant_id, customer_id, item_id, ROW(open) FROM documents UNION ALL "
     f"SELECT '{PRICE}', place, tenant_id, customer_id, item_id, NULL FROM priced UNION ALL "
     f"SELECT '{POLICY}', NULL, tenant_id, NULL, NULL, ROW(threshold) FROM matching_policy WHERE tenant_id IN (SELECT tenant_id FROM k) "
     f"UNION ALL SELECT '{DISMISSED}', k.place, k.tenant_id, NULL, d.item_id, NULL FROM k CROSS JOIN LATERAL (SELECT item_id "
@@ -130,8 +132,8 @@ class Pointed:
     """What one payment points to.
 
     `owner` is whose virtual IBAN, `virtual_iban`, it was paid to, `payer` who it is said to be from. `known` says how customers are
-    known, and how often; `documents` are the items, open or not, that carry one of its values, and `priced` the open ones of exactly its
-    amount, where nothing says who paid, each with its customer. `dismissed` are items that a person has said it is not for.
+    known, and how often; `documents` are the items that carry one of its values, some of them `open`, and `priced` the open ones of exactly
+    its amount, where nothing says who paid, each with its customer. `dismissed` are items that a person has said it is not for.
     """
 
     owner: UUID | None = None
@@ -139,6 +141,7 @@ class Pointed:
     payer: UUID | None = None
     known: dict[str, dict[UUID, int]] = field(default_factory=dict)
     documents: dict[UUID, UUID] = field(default_factory=dict)
+    open: bool = False
     priced: dict[UUID, UUID] = field(default_factory=dict)
     dismissed: set[UUID] = field(default_factory=set)
 
@@ -192,6 +195,7 @@ async def who(
             found.thresholds[tenant] = more[0]
         elif how == DOCUMENT:
             found.pointed[place].documents[item] = customer
+            found.pointed[place].open |= more[0]
         elif how == PRICE:
             found.pointed[place].priced[item] = customer
         elif how == DISMISSED:
@@ -239,35 +243,40 @@ _SEEN = (
     "i.original_minor, i.open_minor, i.contested_minor"
 )
 _ITEMS = (
-    "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), CAST(:customers AS uuid[])) "  # noqa: S608 - our own text
-    "AS t(tenant_id, entity_id, customer_id)) SELECT s.*, (SELECT string_agg(kind || ':' || value, ' ') "
-    "FROM item_reference WHERE tenant_id = s.tenant_id AND item_id = s.item_id AND kind <> 'folded'), (SELECT string_agg("
+    "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), CAST(:customers AS uuid[]), "  # noqa: S608 - our own text
+    "CAST(:worded AS bool[])) AS t(tenant_id, entity_id, customer_id, worded)) SELECT s.*, CASE WHEN s.worded THEN ("
+    "SELECT string_agg(kind || ':' || value, ' ') "
+    "FROM item_reference WHERE tenant_id = s.tenant_id AND item_id = s.item_id AND kind <> 'folded') END, (SELECT string_agg("
     "to_char(until, 'YYYY-MM-DD:') || percent_bp, ' ') FROM item_discount WHERE tenant_id = s.tenant_id AND item_id = s.item_id) FROM ("
-    f"SELECT k.entity_id, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} FROM open_item i "
+    f"SELECT k.worded, k.entity_id, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} FROM open_item i "
     "WHERE i.tenant_id = k.tenant_id AND i.customer_id = k.customer_id AND i.status = 'open' AND i.entity_id = k.entity_id "
-    f"ORDER BY i.due_date LIMIT {ITEMS_MAX + 1}) i UNION ALL SELECT k.entity_id, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} "
+    f"ORDER BY i.due_date LIMIT {ITEMS_MAX + 1}) i UNION ALL SELECT k.worded, k.entity_id, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} "
     "FROM open_item i WHERE i.tenant_id = k.tenant_id AND i.customer_id = k.customer_id AND i.status = 'paid' "
-    f"AND i.entity_id = k.entity_id ORDER BY i.due_date DESC LIMIT {SETTLED_MAX}) i UNION "
-    f"SELECT i.entity_id, {_SEEN} FROM unnest(CAST(:i_tenants AS uuid[]), CAST(:i_ids AS uuid[])) AS a(tenant_id, item_id) "
+    f"AND i.entity_id = k.entity_id ORDER BY i.due_date DESC LIMIT {SETTLED_MAX}) i UNION ALL "
+    f"SELECT true, i.entity_id, {_SEEN} FROM unnest(CAST(:i_tenants AS uuid[]), CAST(:i_ids AS uuid[])) AS a(tenant_id, item_id) "
     "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = a.tenant_id AND item_id = a.item_id OFFSET 0) i) s"
 )
 
 
 async def items(
-    conn: AsyncConnection, debtors: Iterable[tuple[UUID, UUID, UUID]], also: Iterable[Key]
+    conn: AsyncConnection, debtors: Mapping[tuple[UUID, UUID, UUID], bool], also: Iterable[Key]
 ) -> dict[tuple[UUID, UUID, UUID], list[Seen]]:
-    """What debtors (tenant, entity, customer) owe, those due first, and what they settled last; and the items `also`."""
+    """What debtors (tenant, entity, customer) owe, those due first, and what they settled last; and the items `also`.
+
+    What else names them is read of debtors whose payments say something (true), and of the items `also`.
+    """
     rows = await records(
         conn,
         _ITEMS,
         **columns(list(debtors), "tenants", "entities", "customers"),
+        worded=list(debtors.values()),
         **{f"i_{name}": values for name, values in keys(also).items()},
     )
     found: dict[tuple[UUID, UUID, UUID], dict[UUID, Seen]] = {}
-    for entity, *row in rows:
+    for _, entity, *row in rows:
         seen = Seen(*row)
         found.setdefault((seen.tenant_id, entity, seen.customer_id), {})[seen.item_id] = seen
-    return {key: sorted(owed.values(), key=lambda one: (one.due_date, one.number, one.item_id.bytes)) for key, owed in found.items()}
+    return {key: sorted(owed.values(), key=attrgetter("due_date", "number", "item_id")) for key, owed in found.items()}
 
 
 @dataclass(slots=True)

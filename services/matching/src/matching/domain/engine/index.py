@@ -12,7 +12,7 @@ from matching.domain.engine.habits import GRACE_DAYS
 from matching.domain.engine.hypotheses import discount
 from matching.domain.engine.parties import PREFIX_MIN, compact, spellings, whole
 from matching.domain.engine.records import Customer, Id, OpenItem
-from matching.domain.engine.text import fold, forms
+from matching.domain.engine.text import fold, whole_forms
 
 SETTLED_MAX = 60
 SAME_MAX = 60
@@ -21,14 +21,11 @@ VALUE_MIN = 5
 DIGITS_MIN = 2
 WANTED_MAX = 100
 """Values of one payment by which an item that comes later finds it."""
-STRONG = 5
-"""How strong a form of a number must be to find an item whose customer nobody knows."""
 
 
 def document_keys(number: str, order_numbers: Iterable[str], reference: str | None) -> set[str]:
     """What finds an item whose customer nobody knows, folded: its number whole or its digits, its orders, its reference."""
-    keys = {form for form, strength in forms(number) if strength >= STRONG}
-    keys.update(order_numbers)
+    keys = {*whole_forms(number), *order_numbers}
     if reference:
         keys.add(reference)
     return keys
@@ -64,6 +61,8 @@ class Index:
         self.by_name: dict[str, list[Id]] = {}
         self.open: dict[Id, dict[Id, OpenItem]] = {}
         self.documents: dict[str, OpenItem | list[OpenItem]] = {}
+        self.unlisted: list[OpenItem] = []
+        """Items that `documents` does not hold yet: a payment without a word never asks for one."""
         self.lately: dict[Id, deque[OpenItem]] = {}
         self.prices: dict[tuple[str, int], dict[Id, OpenItem]] = {}
         self.discounts: set[float] = set()
@@ -90,22 +89,24 @@ class Index:
         self.prices.setdefault((item.currency, item.open_minor), {})[item.item_id] = item
         if item.discount_percent:
             self.discounts.add(item.discount_percent)
-        self._document(item)
+        self.unlisted.append(item)
 
     def add_settled(self, item: OpenItem) -> None:
         """Takes in an item that has nothing open any more, but may be named again; a customer's oldest first."""
         self.lately.setdefault(item.customer_id, deque(maxlen=SETTLED_MAX)).append(item)
-        self._document(item)
+        self.unlisted.append(item)
 
-    def _document(self, item: OpenItem) -> None:
-        for key in document_keys(item.number, item.order_numbers, item.reference):
-            held = self.documents.get(key)
-            if held is None:
-                self.documents[key] = item
-            elif isinstance(held, list):
-                held.append(item)
-            else:
-                self.documents[key] = [held, item]
+    def _list(self) -> None:
+        for item in self.unlisted:
+            for key in document_keys(item.number, item.order_numbers, item.reference):
+                held = self.documents.get(key)
+                if held is None:
+                    self.documents[key] = item
+                elif isinstance(held, list):
+                    held.append(item)
+                else:
+                    self.documents[key] = [held, item]
+        self.unlisted.clear()
 
     def settle(self, item: OpenItem, cents: int) -> None:
         """Takes cents off an item. One that has nothing open any more leaves its customer's open ones; its numbers are still known."""
@@ -139,6 +140,8 @@ class Index:
 
     def named(self, value: str) -> list[OpenItem]:
         """The items that carry a number, an order or a reference, open or not."""
+        if self.unlisted:
+            self._list()
         held = self.documents.get(value)
         return held if isinstance(held, list) else [held] if held is not None else []
 

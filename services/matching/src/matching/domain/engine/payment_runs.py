@@ -5,6 +5,7 @@ weighed by how such runs are made (until which day, which credit notes its propo
 solution comes with the odds against it: the weight of all other solutions and of those that nobody can enumerate.
 """
 
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -195,11 +196,13 @@ def _options(
     garbled = [
         (GARBLED ** len(one) * (1 - GARBLED) ** (len(apart) - len(one)), one) for count in range(3) for one in combinations(apart, count)
     ]
+    dues = [items[at].due_date for at in invoices]
+    credit_notes = [(at, item.issue_date) for at, item in enumerate(items) if item.open_minor < 0]
     for day, p in _days(clues.booking_date, habit, gaps).items():
-        end = sum(1 for at in invoices if items[at].due_date <= day)
-        credits_of = credit_sets(items, day, habit, inside)
+        end = bisect_right(dues, day)
+        credits_of = credit_sets(credit_notes, day, habit, inside)
         for since, q in _starts(day, habit).items():
-            start = sum(1 for at in invoices if items[at].due_date <= since) if since else 0
+            start = bisect_right(dues, since) if since else 0
             if end - start >= ITEMS_MIN - 2:
                 for r, taken in credits_of:
                     for s, read in garbled:
@@ -234,19 +237,21 @@ def _starts(day: date, habit: Habit) -> dict[date | None, float]:
     return {habit.last_run: 0.95, month: 0.04, None: 0.01} if habit.last_run != month else {month: 0.99, None: 0.01}
 
 
-def credit_sets(items: Sequence[OpenItem], day: date, habit: Habit, inside: Collection[int]) -> list[tuple[float, tuple[int, ...]]]:
-    """Which credit notes a run takes: those that its proposal had seen and the run before had not, likeliest sets first."""
+def credit_sets(
+    credit_notes: Sequence[tuple[int, date]], day: date, habit: Habit, inside: Collection[int]
+) -> list[tuple[float, tuple[int, ...]]]:
+    """Which credit notes (place, day of issue) a run takes: those that its proposal had seen and the run before had not, likeliest sets
+    first.
+    """
     likely: list[tuple[int, bool]] = []
     sets: list[tuple[float, tuple[int, ...]]] = [(1.0, ())]
     """The likeliest, each as those of the credit notes that are otherwise than is likely of them."""
-    for at, item in enumerate(items):
-        if item.open_minor >= 0:
-            continue
+    for at, issued in credit_notes:
         if at in inside:
             taken = 0.99
-        elif (day - item.issue_date).days < PROPOSAL_DAYS:
+        elif (day - issued).days < PROPOSAL_DAYS:
             taken = CREDIT_YOUNG
-        elif habit.last_run is not None and (habit.last_run - item.issue_date).days >= PROPOSAL_DAYS:
+        elif habit.last_run is not None and (habit.last_run - issued).days >= PROPOSAL_DAYS:
             taken = CREDIT_PASSED_OVER
         else:
             taken = CREDIT_TAKEN

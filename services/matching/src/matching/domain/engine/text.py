@@ -22,9 +22,12 @@ PLACES_MAX = 20
 """Places of one and the same run of words that are looked at."""
 ENDING_MIN = 3
 """Shortest ending of a number that may stand for it."""
+WHOLE_MIN = 7
+"""Fewest digits that stand for a number anywhere, not only among one customer's items."""
 FULL, DIGITS, LONG, MEDIUM, SHORT, NEAR = 6, 5, 4, 3, 2, 1
 """How strong a sign is: the whole number, its digits, an ending of 6, of 5, of 4 or 3 digits, a number with one letter wrong."""
 _WORDS = re.compile(r"[A-Z0-9]+", re.ASCII)
+_TEN = "0123456789"
 _FOLD = str.maketrans("OILSB", "01158")
 _YEAR = re.compile(r"(19|20)[0-9]{2}", re.ASCII)
 _YEAR_LAST = re.compile(r"(19|20)?[0-9]{2}", re.ASCII)
@@ -119,23 +122,33 @@ def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> No
                     places.append(Span(offset + start, offset + end + 1, other))
 
 
-@lru_cache(maxsize=200_000)
-def forms(number: str) -> tuple[tuple[str, int], ...]:
-    """The ways in which a document number is written, folded, with how strong a sign each is; strongest first."""
+def whole_forms(number: str) -> list[str]:
+    """A document number folded, and its last digits, where they are enough to stand for it anywhere."""
+    full, digits, _ = _parts(number)
+    return [full, digits] if len(digits) >= WHOLE_MIN and digits != full else [full]
+
+
+@lru_cache(maxsize=50_000)
+def _parts(number: str) -> tuple[str, str, list[str]]:
+    """A document number folded, its last digits, and the digits before the year that it ends in (4045/07/2024, 00123/24), if it does."""
     written = number.upper() if number.isascii() else unicodedata.normalize("NFKD", number).upper()
     plain = "".join(_WORDS.findall(written))
-    result = {plain.translate(_FOLD): FULL}
-    digits = re.sub(r"^[^0-9]+", "", plain)
-    if not digits.isdecimal():
-        digits = (re.findall(r"[0-9]+$", plain) or [""])[0]
-    if len(digits) >= 5:  # noqa: PLR2004 - fewer digits are an ending, however whole
-        result.setdefault(digits, DIGITS if len(digits) > 6 else LONG)  # noqa: PLR2004
     groups = _DIGITS.findall(written)
-    if len(groups) > 1 and _YEAR_LAST.fullmatch(groups[-1]):  # 4045/07/2024, 00123/24: what counts is before the year
-        before = groups[:-1]
+    before = groups[:-1] if len(groups) > 1 and _YEAR_LAST.fullmatch(groups[-1]) else []
+    return plain.translate(_FOLD), plain[len(plain.rstrip(_TEN)) :], before
+
+
+@lru_cache(maxsize=50_000)
+def forms(number: str) -> tuple[tuple[str, int], ...]:
+    """The ways in which a document number is written, folded, with how strong a sign each is; strongest first."""
+    full, digits, before = _parts(number)
+    result = {full: FULL}
+    if len(digits) >= 5:  # noqa: PLR2004 - fewer digits are an ending, however whole
+        result.setdefault(digits, DIGITS if len(digits) >= WHOLE_MIN else LONG)
+    if before:  # what counts is before the year
         while len(before) > 1 and len(before[-1]) < ENDING_MIN:  # a month
             result.setdefault("".join(before), _ending(len("".join(before))))
-            before.pop()
+            before = before[:-1]
         if len(before[-1]) >= ENDING_MIN and not _YEAR.fullmatch(before[-1]):
             result.setdefault(before[-1], _ending(len(before[-1])))
     for length in range(min(len(digits), 9), ENDING_MIN - 1, -1):
@@ -207,8 +220,9 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     if not runs:
         return Named()
     known = list(items)
+    lengths = {len(value) for value in runs}
     for item in known:
-        for form, strength in forms(item.number):
+        for form, strength in forms(item.number) if _may_name(runs, lengths, item.number) else ():
             if strength <= LONG and form in runs and _ends_in_year(form, item):
                 continue
             for span in runs.get(form, ()):
@@ -244,6 +258,12 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored))
 
 
+def _may_name(runs: Container[str], lengths: Iterable[int], number: str) -> bool:
+    """Whether a form of the number may be among the runs, which have these lengths: each is its ending, unless it ends in a year."""
+    full, _, before = _parts(number)
+    return bool(before) or any(full[-length:] in runs for length in lengths)
+
+
 def _ends_in_year(form: str, item: OpenItem) -> bool:
     """Whether a part of a number ends in the year of its issue, as the number does: 2024 says nothing of FV/4045/07/2024."""
     year = str(item.issue_date.year)
@@ -267,11 +287,15 @@ def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: d
                 written.setdefault(one, []).append(value)
     if not free:
         return
+    lengths = {len(value) + step for value in free for step in (-1, 0, 1)}
+    # with two letters it is near no digits
+    numeric = {len(value) + step for value in free if sum(map(str.isdecimal, value)) >= len(value) - 1 for step in (-1, 0, 1)}
     meant: dict[str, list[OpenItem]] = {value: [] for value in free}
     for item in items:
         values = {
             value
-            for number in _long_forms(item)
+            for number in _long_forms(item, digits=bool(numeric))
+            if len(number) in lengths
             for one in written.keys() & _shortened(number)
             for value in written[one]
             if near(value, number)
@@ -284,12 +308,13 @@ def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: d
                 by_span.setdefault((span.start, span.end), []).append(Hit(item, NEAR, span))
 
 
-def _long_forms(item: OpenItem) -> list[str]:
-    """The forms of an item's numbers that are long enough to be known with a letter wrong."""
-    (full, _), *others = forms(item.number)
-    digits = others[0][0] if others else ""
+def _long_forms(item: OpenItem, *, digits: bool) -> list[str]:
+    """The forms of an item's numbers that are long enough to be known with a letter wrong; where wanted, those of digits alone."""
     orders = [order for order in item.order_numbers if len(order) > 9]  # noqa: PLR2004 - shorter ones are near each other
-    return [full, *([digits] if len(digits) > 6 else []), *orders]  # noqa: PLR2004
+    if not digits:
+        return [_parts(item.number)[0], *orders]
+    (full, _), *others = forms(item.number)
+    return [full, *([others[0][0]] if others and len(others[0][0]) >= WHOLE_MIN else []), *orders]
 
 
 @lru_cache(maxsize=20_000)
