@@ -37,7 +37,7 @@ def read(file: BinaryIO) -> Iterator[Item]:
     events = etree.iterparse(
         texts.Trimmed(file),
         events=("start", "end"),
-        tag=[*_TOP, "{*}Ntry"],
+        tag=[*_TOP, "{*}Ntry", "{*}TxDtls"],
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -62,6 +62,7 @@ def _walk(events: Iterator[tuple[str, etree._Element]]) -> Iterator[Item]:
     made: date | None = None
     found = False
     root: etree._Element | None = None
+    details: list[Node] = []
     for event, element in events:
         if root is None:
             root = element.getroottree().getroot()
@@ -76,9 +77,14 @@ def _walk(events: Iterator[tuple[str, etree._Element]]) -> Iterator[Item]:
             elif name == "Ntry" and top is not None and statement is not None and not statement.entries and element.getparent() is top:
                 made = _header(top, statement)
         elif top is not None and statement is not None:
-            if name == "Ntry" and element.getparent() is top:
-                yield statement, statement.add(read_entry(element, made, statement))
+            if name == "TxDtls":
+                if _is_detail(element, top):
+                    details.append(Node(element))
+                    element.clear()
+            elif name == "Ntry" and element.getparent() is top:
+                yield statement, statement.add(read_entry(Node(element), details, made, statement))
                 _forget(element)
+                details = []
             elif element is top:
                 made = _header(top, statement)
                 _closing(top, statement)
@@ -90,6 +96,13 @@ def _walk(events: Iterator[tuple[str, etree._Element]]) -> Iterator[Item]:
                 top = statement = None
     if not found:
         raise BankFileError("no camt.052, camt.053 or camt.054 statement in the file")
+
+
+def _is_detail(element: etree._Element, top: etree._Element) -> bool:
+    """Whether it is a detail of an entry: Ntry/NtryDtls/TxDtls, and not some bank's own of that name."""
+    parent = element.getparent()
+    entry = parent.getparent() if parent is not None else None
+    return parent is not None and entry is not None and local(parent) == "NtryDtls" and local(entry) == "Ntry" and entry.getparent() is top
 
 
 def _forget(element: etree._Element) -> None:
@@ -105,7 +118,7 @@ def _forget(element: etree._Element) -> None:
 
 def _header(found: etree._Element, statement: Statement) -> date | None:
     """Fills in what stands before the entries; returns the day the message was made."""
-    top = Node(found)
+    top = Node(found, header=True)
     statement.identification = top.text("Id") or ""
     number = top.text("ElctrncSeqNb") or top.text("LglSeqNb")
     statement.number = number or statement.identification
@@ -124,7 +137,7 @@ def _header(found: etree._Element, statement: Statement) -> date | None:
     if statement.currency is None and stands:
         statement.currency = stands[2]
     parent = found.getparent()
-    made = day_at(top, "CreDtTm") or (day_at(Node(parent), "GrpHdr/CreDtTm") if parent is not None else None)
+    made = day_at(top, "CreDtTm") or (day_at(Node(parent, header=True), "GrpHdr/CreDtTm") if parent is not None else None)
     statement.last_day = (closing[1] if closing else None) or day_at(top, "FrToDt/ToDtTm", "FrToDt/ToDt")
     statement.first_day = day_at(top, "FrToDt/FrDtTm", "FrToDt/FrDt")
     return made
@@ -146,7 +159,7 @@ def _balances(top: Node, statement: Statement) -> dict[str, list[tuple[int, date
 
 def _closing(found: etree._Element, statement: Statement) -> None:
     """What can only be compared when the last entry is in."""
-    top = Node(found)
+    top = Node(found, header=True)
     summary = "TxsSummry/TtlNtries"
     statement.stated_entries = count(top, f"{summary}/NbOfNtries")
     if statement.currency:

@@ -1,15 +1,14 @@
 """Entries of camt messages and the transactions in them: what `camt` does with each Ntry."""
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
-
-from lxml import etree
 
 from matching.bankfiles import schemes
 from matching.bankfiles.amounts import minor_of
 from matching.bankfiles.errors import BankFileError
-from matching.bankfiles.xmltree import Node, local
+from matching.bankfiles.xmltree import Node
 from matching.domain.statements import Amount, Entry, Reference, Statement, Transaction
 
 _STATUS = {"BOOK": "booked", "PDNG": "pending", "FUTR": "pending", "INFO": "information"}
@@ -44,20 +43,19 @@ _REFUND = "REFU"
 """ExternalPurpose1Code: "Transaction is the payment of a refund"."""
 
 
-def read_entry(element: etree._Element, made: date | None, statement: Statement) -> Entry:
+def read_entry(node: Node, details: list[Node], made: date | None, statement: Statement) -> Entry:
     """An entry; one that cannot be read says so in `problem` and adds nothing. `made`: the day the message was made."""
     try:
-        return _readable_entry(Node(element), made, statement)
+        return _readable_entry(node, details, made, statement)
     except BankFileError as error:
         return Entry(signed_minor=0, currency=statement.currency or "", status="booked", transactions=[], problem=str(error))
 
 
-def _readable_entry(node: Node, made: date | None, statement: Statement) -> Entry:
+def _readable_entry(node: Node, details: list[Node], made: date | None, statement: Statement) -> Entry:
     signed, currency = signed_amount(node)
     statement.currency = statement.currency or currency
     stated = node.text("Sts/Cd") or node.text("Sts/Prtry") or node.text("Sts") or "BOOK"
     status = _STATUS.get(stated.upper(), "booked")
-    details = node.all("NtryDtls/TxDtls")
     stated_details = _stated_details(node)
     common = _Common(node, currency, status, made, statement.account)
     several = len(details) > 1 or (stated_details or 0) > 1 or (common.in_batch and not details and stated_details is None)
@@ -145,7 +143,7 @@ class _Common:
         self.booking = day_at(entry, "BookgDt/Dt", "BookgDt/DtTm")
         day = self.booking or self.value or made
         if day is None:
-            raise BankFileError(f"{_place(entry.element)}: neither a booking nor a value date")
+            raise BankFileError(f"{entry.place()}: neither a booking nor a value date")
         self.day = day
         self.reversal = entry.text("RvslInd") in {"true", "1"}
         self.batch_id = entry.text("NtryDtls/Btch/PmtInfId") or entry.text("NtryDtls/Btch/MsgId")
@@ -247,12 +245,13 @@ def _remittance(detail: Node) -> tuple[list[Reference], list[str]]:
     """Structured references and free lines. A document number in a structured field counts as a line."""
     references: list[Reference] = []
     lines = detail.texts("RmtInf/Ustrd")
-    parts = detail.elements("RmtInf/Strd")
-    if len(parts) == 1 and len(detail.elements("RmtInf/Strd/CdtrRefInf")) <= 1:  # nearly always: the first of each is all there is
+    if (
+        detail.number("RmtInf/Strd") == 1 and detail.number("RmtInf/Strd/CdtrRefInf") <= 1
+    ):  # nearly always: the first of each is all there is
         references += _reference(detail, "RmtInf/Strd/CdtrRefInf/")
         lines += detail.texts("RmtInf/Strd/RfrdDocInf/Nb") + _without_flags(detail.texts("RmtInf/Strd/AddtlRmtInf"))
     else:
-        for part in map(Node, parts):
+        for part in detail.all("RmtInf/Strd"):
             references += [one for found in part.all("CdtrRefInf") for one in _reference(found, "")]
             lines += part.texts("RfrdDocInf/Nb") + _without_flags(part.texts("AddtlRmtInf"))
     if not references and (belgian := schemes.ogm_in(" ".join(lines))):
@@ -275,17 +274,26 @@ def _reference(element: Node, at: str) -> list[Reference]:
 def _party(detail: Node, role: str) -> tuple[str | None, str | None]:
     """Name and account of who pays or is paid."""
     names, accounts = _PARTIES[role]
-    get = detail.values.get
-    name = next((text for path in names if (text := get(path))), None)
-    account = next((text for path in accounts if (text := get(path))), None)
-    return name, _iban(account)
+    return _first(detail.values, names), _iban(_first(detail.values, accounts))
+
+
+def _first(values: Mapping[str, str], paths: tuple[str, ...]) -> str | None:
+    for path in paths:
+        if path in values and (text := values[path]):
+            return text
+    return None
 
 
 def _code(element: Node) -> str | None:
     if "BkTxCd" not in element.values:
         return None
     get = element.values.get
-    return "-".join([text for path in _CODES if (text := get(path))]) or None
+    return _joined(*map(get, _CODES)) or None
+
+
+@lru_cache(maxsize=1_024)
+def _joined(*codes: str | None) -> str:
+    return "-".join(filter(None, codes))
 
 
 def _charges(element: Node) -> list[Amount]:
@@ -303,7 +311,7 @@ def _amount_at(element: Node, path: str) -> Amount | None:
     if currency is None:
         return None
     try:
-        return Amount(minor_of(_plain(element.values[path]), currency), currency)
+        return Amount(_decimal(element.values[path], currency), currency)
     except BankFileError:
         return None
 
@@ -321,26 +329,27 @@ def _detail_amount(detail: Node, currency: str, *, credit: bool, paths: tuple[st
 def signed_amount(element: Node, missing: str | None = None) -> tuple[int, str]:
     """The amount of an entry or balance, negative where it is a debit, and its currency. Raises BankFileError."""
     if "Amt" not in element.values:
-        raise BankFileError(f"{_place(element.element)}: no amount")
+        raise BankFileError(f"{element.place()}: no amount")
     currency = element.values.get("Amt@", "")
     minor = _minor(element, "Amt", currency)
     indicator = element.text("CdtDbtInd") or missing
     if indicator not in {"CRDT", "DBIT"}:
-        raise BankFileError(f"{_place(element.element)}/CdtDbtInd: neither CRDT nor DBIT")
+        raise BankFileError(f"{element.place()}/CdtDbtInd: neither CRDT nor DBIT")
     return (minor if indicator == "CRDT" else -minor), currency
 
 
 def _minor(element: Node, path: str, currency: str) -> int:
     try:
-        return minor_of(_plain(element.values[path]), currency)
+        return _decimal(element.values[path], currency)
     except BankFileError as error:
-        raise BankFileError(f"{_place(element.element)}/{path}: {error}") from None
+        raise BankFileError(f"{element.place()}/{path}: {error}") from None
 
 
-def _plain(text: str) -> str:
-    """An xs:decimal: a point, never a comma; a plus sign is allowed."""
+@lru_cache(maxsize=4_096)
+def _decimal(text: str, currency: str) -> int:
+    """Minor units of an xs:decimal: a point, never a comma; a plus sign is allowed. Raises BankFileError."""
     found = text.removeprefix("+")
-    return "?" if "," in found else found
+    return minor_of("?" if "," in found else found, currency)
 
 
 @lru_cache(maxsize=1_024)
@@ -355,7 +364,7 @@ def day_at(element: Node, *paths: str) -> date | None:
             try:
                 return _day(text[:10])
             except ValueError:
-                raise BankFileError(f"{_place(element.element)}/{path}: no ISO 8601 date") from None
+                raise BankFileError(f"{element.place()}/{path}: no ISO 8601 date") from None
     return None
 
 
@@ -365,15 +374,6 @@ def _given(reference: str | None) -> str | None:
 
 def _iban(text: str | None) -> str | None:
     return text.replace(" ", "").upper() if text else None
-
-
-def _place(element: etree._Element) -> str:
-    """Where an element stands, without its namespace."""
-    names = []
-    while (parent := element.getparent()) is not None:
-        names.append(local(element))
-        element = parent
-    return "/".join(reversed(names))
 
 
 def count(element: Node, path: str) -> int | None:

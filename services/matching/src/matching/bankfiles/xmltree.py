@@ -1,58 +1,166 @@
-"""An XML element as a table of texts by path: read once, looked up often, whatever namespace and prefix it came in."""
+"""An XML element as a table of texts by path: read once, looked up often, whatever namespace and prefix it came in.
+
+A file's elements of one name are built alike, over and over. So an element is written out by libxml2, and where its texts stand is
+worked out once for each sequence of tags (its shape); what is built like the one before it is taken apart by one pattern.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from xml.sax.saxutils import unescape
 
 from lxml import etree
 
 _APART = frozenset({"Ntry", "TxDtls", "Stmt", "Rpt", "Ntfctn"})
 """Elements of which a parent has many, each read by itself."""
-MANY = frozenset({"TxDtls", "Bal", "Btch", "Ustrd", "Strd", "CdtrRefInf", "Nb", "AddtlRmtInf", "Chrgs", "Rcrd"})
+MANY = frozenset({"Bal", "Btch", "Ustrd", "Strd", "CdtrRefInf", "Nb", "AddtlRmtInf", "Chrgs", "Rcrd"})
 """Elements of which every one is asked for."""
+_TAGS = re.compile("<([^>]*)>")  # libxml2 writes both signs as entities wherever else they stand
+_NAME = re.compile(r"(?:[^\s/:]*:)?([^\s/]+)")
+_CURRENCY = re.compile(r'\sCcy="([^"]+)"')
+_ENTITIES = {"&quot;": '"', "&#9;": "\t", "&#10;": "\n", "&#13;": "\r"}
+_KEPT_MAX = 8_192
+"""Characters of a shape that is kept: beyond it come entries of hundreds of details, of which no two are alike."""
+_USUAL = 8
+"""So often a shape is met until a pattern is made of it, which takes as long as a hundred elements."""
+
+
+@dataclass(slots=True, eq=False)
+class _Shape:
+    """Where an element's texts stand. `opened` are the tags that a text follows, `at` the texts' numbers among them.
+
+    `paths` has the first of each; `lists` every one of `MANY`: its tag, its closing tag and its text.
+    """
+
+    tags: list[str]
+    opened: list[int] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    at: list[int] = field(default_factory=list)
+    fixed: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
+    met: int = 0
+    pattern: re.Pattern[str] | None = None
+
+    def texts(self, xml: str) -> Sequence[str]:
+        """The texts of an element of this shape."""
+        self.met += 1
+        if self.met == _USUAL:
+            opened = set(self.opened)
+            gaps = [f"<{re.escape(tag)}>" + ("([^<]*)" if number in opened else "[^<]*") for number, tag in enumerate(self.tags)]
+            self.pattern = re.compile("".join(gaps))
+        pieces = _TAGS.split(xml)
+        return [pieces[2 * number + 2] for number in self.opened]
+
+
+_last: dict[str, _Shape] = {}
+"""The shape of the last element of each name."""
 
 
 class Node:
     """An element as a table: the text of everything below it by path, the first of each, and the currency of amounts."""
 
-    __slots__ = ("element", "lists", "values")
+    __slots__ = ("_shape", "_texts", "_under", "element", "values")
 
-    def __init__(self, element: etree._Element) -> None:
-        self.element = element
-        self.values: dict[str, str] = {}
-        self.lists: dict[str, list[etree._Element]] = {}
-        self._fill(element, "")
+    def __init__(self, element: etree._Element, *, header: bool = False) -> None:
+        """`header`: what the element holds beside the many that are read by themselves; it may be no more than begun."""
+        self.element, self._under = element, ""
+        if header:
+            children = [etree.tostring(child, encoding="unicode", with_tail=False) for child in element if local(child) not in _APART]
+            xml, name = f"<_>{''.join(children)}</_>", "_"
+        else:
+            xml, name = etree.tostring(element, encoding="unicode", with_tail=False), local(element)
+        shape = _last.get(name)
+        found = shape.pattern.fullmatch(xml) if shape and shape.pattern else None
+        if shape and found:
+            texts: Sequence[str] = found.groups()
+        else:
+            shape = _shape_of("<".join(_TAGS.findall(xml)))
+            texts = shape.texts(xml)
+            if len(_last) < len(_APART) or name in _last:
+                _last[name] = shape
+        if "&" in xml:
+            texts = [unescape(text, _ENTITIES) for text in texts]
+        self._fill(shape, texts)
+
+    def _fill(self, shape: _Shape, texts: Sequence[str]) -> None:
+        self._shape, self._texts = shape, texts
+        self.values = dict(zip(shape.paths, [texts[at].strip() for at in shape.at], strict=True))
+        if shape.fixed:
+            self.values |= shape.fixed
 
     def text(self, path: str) -> str | None:
         """The text at a path; None where there is none."""
         return self.values.get(path) or None
 
     def all(self, path: str) -> list["Node"]:
-        """Every element at a path, of which there may be several."""
-        return [Node(one) for one in self.elements(path)]
+        """Every element at a path, of which there may be several; it ends in one of `MANY`."""
+        places = self._shape.lists.get(path)
+        return [self._part(path, *place) for place in places] if places else []
+
+    def number(self, path: str) -> int:
+        """How many elements there are at a path; it ends in one of `MANY`."""
+        return len(self._shape.lists.get(path, ()))
 
     def texts(self, path: str) -> list[str]:
         """What every element at a path says, its white space told as one space; empty ones are left out."""
-        return [text for one in self.elements(path) if (text := " ".join((one.text or "").split()))]
+        places = self._shape.lists.get(path)
+        if not places:
+            return []
+        return [text for start, end, at in places if start != end and (text := " ".join(self._texts[at].split()))]
 
-    def elements(self, path: str) -> list[etree._Element]:
-        """The elements at a path as they are; it ends in one of `MANY`."""
-        return self.lists.get(path, [])
+    def place(self) -> str:
+        """Where the element stands in the file, without its namespace."""
+        names = [self._under] if self._under else []
+        element = self.element
+        while (parent := element.getparent()) is not None:
+            names.append(local(element))
+            element = parent
+        return "/".join(reversed(names))
 
-    def _fill(self, element: etree._Element, prefix: str) -> None:
-        values = self.values
-        for child in element:
-            name = _names.get(child.tag) or local(child)
-            path = prefix + name
-            if name in MANY:
-                self.lists.setdefault(path, []).append(child)
-            if name in _APART:
-                values.setdefault(path, "")
-                continue
-            within = len(child)
-            if path not in values:
-                text = child.text
-                values[path] = text.strip() if text else ""
-                if not within and (currency := child.get("Ccy")):
-                    values[path + "@"] = currency.strip()
-            if within:
-                self._fill(child, path + "/")
+    def _part(self, path: str, start: int, end: int, at: int) -> "Node":
+        part = Node.__new__(Node)
+        part.element, part._under = self.element, f"{self._under}/{path}".lstrip("/")  # noqa: SLF001 - its own kind
+        part._fill(_shape_of("<".join(self._shape.tags[start : end + 1])), self._texts[at:])  # noqa: SLF001 - as above
+        return part
+
+
+def _shape_of(tags: str) -> _Shape:
+    return _shape(tags) if len(tags) <= _KEPT_MAX else _shape.__wrapped__(tags)
+
+
+@lru_cache(maxsize=1_024)
+def _shape(tags: str) -> _Shape:
+    """The shape of an element whose tags are these, each without its brackets, with `<` between them."""
+    shape = _Shape(tags.split("<"))
+    if len(shape.tags) > 1:
+        shape.opened.append(0)
+        _walk(shape, 1, "", set(), read=True)
+    return shape
+
+
+def _walk(shape: _Shape, number: int, prefix: str, known: set[str], *, read: bool) -> int:
+    """Goes through the children of an element, from the tag with that number on; returns the number of its closing tag."""
+    while not (tag := shape.tags[number]).startswith("/"):
+        name = _NAME.match(tag)[1]  # type: ignore[index] # a tag has a name
+        path, first, at = prefix + name, number, len(shape.opened)
+        whole, apart = tag.endswith("/"), name in _APART
+        if not whole:
+            shape.opened.append(number)
+            number = _walk(shape, number + 1, path + "/", known, read=read and not apart)
+        if read and path not in known:
+            known.add(path)
+            if whole or apart:
+                shape.fixed[path] = ""
+            else:
+                shape.paths.append(path)
+                shape.at.append(at)
+            if not apart and number <= first + 1 and (currency := _CURRENCY.search(tag)):
+                shape.fixed[path + "@"] = unescape(currency[1], _ENTITIES).strip()
+        if read and name in MANY:
+            shape.lists.setdefault(path, []).append((first, number, at))
+        number += 1
+    return number
 
 
 _names: dict[object, str] = {}
