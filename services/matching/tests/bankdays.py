@@ -3,7 +3,6 @@
 from datetime import date, timedelta
 
 from matching.handlers import ingest
-from matching.handlers.reconciliation import advance
 from shared.clock import machine_now
 from shared.db import run
 from shared.jobs import JobContext
@@ -61,11 +60,15 @@ class Bank:
 
     async def goes_on(self) -> None:
         """Statements that have nothing more, until what they should have had is withdrawn."""
-        self.day += timedelta(days=6)
+        self.day += timedelta(days=7)
         await self.books()
-        tenant = self.held.tenant_id
-        await advance(job(self.world), tenant)
-        async with self.world.database.transaction(tenant) as conn:  # as if the outbox had been sent
-            await run(conn, "UPDATE reconciliation SET after_outbox_id = 0 WHERE tenant_id = :tenant", tenant=tenant)
-        await advance(job(self.world), tenant)
-        await ingest.withdraw(job(self.world), tenant)
+        async with self.world.database.transaction(self.held.tenant_id) as conn:  # as if nothing else of the account waited
+            await run(
+                conn,
+                "INSERT INTO reconciliation (tenant_id, bank_account_id, version, booked_through) VALUES (:tenant, :account, 1, :day) "
+                "ON CONFLICT (tenant_id, bank_account_id) DO UPDATE SET booked_through = EXCLUDED.booked_through",
+                tenant=self.held.tenant_id,
+                account=self.held.bank_account_id,
+                day=self.day,
+            )
+        await ingest.withdraw(job(self.world), self.held.tenant_id)
