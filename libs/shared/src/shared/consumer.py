@@ -1,4 +1,4 @@
-"""The consumer loop: one per worker process; each topic is read ahead and handled batch by batch.
+"""The consumer loop: each topic is read ahead and handled batch by batch. A process has one or two (`service.make_workers`).
 
 The loop takes from the client whatever has come and lines it up by topic; each topic with something in line has one task
 that hands batches to `shared.batches` and notes how far it came; offsets are committed beside the next batches.
@@ -12,7 +12,7 @@ Invariants:
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from aiokafka import ConsumerRebalanceListener
 from aiokafka.errors import IllegalStateError, NoOffsetForPartitionError, OffsetOutOfRangeError
@@ -37,16 +37,24 @@ Lanes = dict[TopicPartition, list[ConsumerRecord]]
 
 
 class Worker:
-    """Consumes a service's topics until told to stop."""
+    """Consumes topics of a service, all that it handles unless `topics` names some, until told to stop."""
 
     def __init__(
-        self, batches: Batches, database: Database, *, bootstrap_servers: str, topic_prefix: str = "", batch_max: int = 1000
+        self,
+        batches: Batches,
+        database: Database,
+        *,
+        bootstrap_servers: str,
+        topic_prefix: str = "",
+        batch_max: int = 1000,
+        topics: Sequence[str] | None = None,
     ) -> None:
         self._batches = batches
         self._database = database
         self._servers = bootstrap_servers
         self._prefix = topic_prefix
         self._group = topic_prefix + batches.name
+        self.topics = tuple(topics or batches.topics)
         self._batch_max = batch_max
         self._stop = batches.stopping
         self._lines: dict[str, Lanes] = {}
@@ -77,7 +85,7 @@ class Worker:
             try:
                 await client.start()
                 await self._batches.load_parked()
-                client.subscribe([self._prefix + name for name in self._batches.topics], listener=_Rebalance(self, client))
+                client.subscribe([self._prefix + name for name in self.topics], listener=_Rebalance(self, client))
                 if down:
                     log.info("worker_up_again")
                     down, wait = False, 0.2

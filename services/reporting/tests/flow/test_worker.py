@@ -16,7 +16,7 @@ from reporting.rebuild import rebuild
 from shared.ids import new_id
 from shared.jobs import JobContext
 from shared.kafka import Offsets, Producer, create_topics
-from shared.service import check, make_worker, prepare_inbox
+from shared.service import check, make_workers, prepare_inbox
 from shared.testing.events import published
 from shared.testing.waiting import eventually
 
@@ -50,7 +50,7 @@ async def send(producer, settings):
 @asynccontextmanager
 async def _running(runtime) -> AsyncIterator[None]:
     await prepare_inbox(runtime.database)
-    worker = make_worker(runtime)
+    (worker,) = make_workers(runtime)
     task = asyncio.create_task(worker.run())
     try:
         yield
