@@ -229,6 +229,35 @@ async def test_an_advance_stays_on_its_payers_account_though_an_item_has_the_amo
     await world.holds()
 
 
+async def test_of_others_who_owe_the_same_nothing_is_kept_where_the_payer_is_known_by_name_or_names_its_item(world, tenant, make):
+    """What is not needed to decide is not read, and no other customer's name is kept with the decision."""
+    held = await world.account(tenant)
+    await world.feed(*(identity(tenant, make, number, f"{word} Handel SA") for number, word in enumerate(("Dupont", "Martin", "Garnier"))))
+    await world.feed(*(make.invoice(tenant, f"FA2026-{number:05d}", 1_000, customer=f"C{number}") for number in range(3)))
+    for number, said in enumerate([{"debtor_name": "DUPONT HANDEL"}, {"remittance": ["Facture FA2026-00001"]}, {}]):
+        await world.pay(held, 1_000, number=number, **said)
+    await world.match(tenant)
+    rows = await world.rows(
+        tenant, "SELECT CAST(d.inputs AS text) FROM decision d JOIN payment p USING (tenant_id, payment_id) ORDER BY p.bank_reference"
+    )
+    assert [len(json.loads(row[0])["customers"]) for row in rows] == [1, 1, 3]
+    assert [row[0] for row in (await ledger(world, tenant))[0] if not row[1]] == ["FA2026-00000", "FA2026-00001"]
+    await replayed(world, tenant)
+
+
+async def test_an_order_that_is_written_wrong_is_found_though_nothing_is_looked_up_by_it(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(identity(tenant, make, 0))
+    await world.feed(make.invoice(tenant, "FA2026-00001", 1_000, customer="C0", order_numbers=["4500071239"]))
+    await world.feed(make.invoice(tenant, "FA2026-00002", 1_000, customer="C0"))
+    await world.pay(held, 1_000, remittance=["4500O71229"], debtor_iban=iban(0))
+    await world.match(tenant)
+    (evidence,) = await world.one(tenant, "SELECT CAST(evidence AS text) FROM decision")
+    first = json.loads(evidence)["candidates"][0]
+    assert first["rule"] == "document_number:exact"
+    assert first["evidence"]["weakest_name"] == 1
+
+
 async def test_an_erased_persons_decisions_say_that_they_cannot_be_replayed(world, tenant, make):
     held = await world.account(tenant)
     await world.feed(identity(tenant, make, 1), make.invoice(tenant, "FA2026-00001", 1_000, customer="C1"))

@@ -22,7 +22,7 @@ from matching.domain.engine.parties import likeness
 from matching.domain.engine.payment_runs import Withheld, credit_sets, ways
 from matching.domain.engine.records import Clues, Customer, OpenItem
 from matching.domain.engine.search import search
-from matching.domain.engine.text import forms, name_items, read
+from matching.domain.engine.text import DIGITS, Span, Text, forms, name_items, read, whole_forms
 
 DAY = date(2026, 3, 10)
 PAYMENT, CUSTOMER, ITEM = (UUID(int=number) for number in (1, 2, 3))
@@ -186,6 +186,14 @@ def test_another_amount_than_the_named_items_is_not_carried_out_for_a_stranger()
 def test_what_a_known_payer_calls_an_advance_and_names_nothing_stays_on_its_account(text, iban, kept):
     advances = [one for one in found(replace(clues(9_000_00, text), debtor_iban=iban), item("FA2024-00001", 500_00)) if not one.lines]
     assert [(one.customer_id, one.rule, never_automatic([one])) for one in advances] == [("C1", "advance:on_account", None)] * kept
+
+
+def test_an_advance_is_whose_account_it_came_from_whoever_else_is_called_alike():
+    others = [Customer("C2", "10002", "Dupont SARL", "EUR"), Customer("C3", "10003", "Dupont", "EUR")]
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"]), *others])
+    payment = clues(9_000_00, "PREPAYMENT 3669380", debtor_name="DUPONT SARL")
+    assert [one.customer_id for one in search(payment, index, Learnt()).hypotheses] == ["C1"]
+    assert not search(replace(payment, debtor_iban="FR76B"), index, Learnt()).hypotheses
 
 
 @pytest.mark.parametrize(
@@ -377,9 +385,24 @@ def test_sets_add_up_and_one_that_is_there_is_found(amounts, data):
     assert all(sum(amounts[start:end]) == target for start, end in runs(amounts, target))
 
 
-@given(st.text(alphabet="ABCDEFGH0123456789-/. ", min_size=1, max_size=20))
+NUMBERS = st.text(alphabet="ABCDEFGHO0123456789-/. ", min_size=1, max_size=20) | st.from_regex(
+    r"[A-Z]{0,3}/?0{0,3}[1-9]{1,7}/[0-9]{2}/(20)?24"
+)
+
+
+@given(NUMBERS)
 def test_forms_of_any_number_are_whole_and_folded(number):
-    assert all(form == form.upper() and len(form) <= 20 for form, _ in forms(number))
+    assert all(form == form.upper() and len(form) <= len(number) for form, _ in forms(number))
+
+
+@given(NUMBERS, st.data())
+def test_a_number_that_a_text_names_in_any_of_its_forms_is_found_among_others_and_without_its_forms_being_made(number, data):
+    of_whole = {form for form, strength in forms(number) if strength >= DIGITS}
+    assert set(whole_forms(number)) == of_whole
+    form, strength = data.draw(st.sampled_from(forms(number)))
+    text = Text([form], {form: [Span(0, 1, other=False)]}, [(0, 1)])
+    hits = name_items(text, [item(number, 100), item("ZZ-Z", 100)]).hits
+    assert {hit.item.number for hit in hits if hit.strength == strength} == {number} or form.endswith(str(DAY.year)) or not form
 
 
 def test_a_payment_that_is_looked_at_after_later_ones_does_not_count_them_as_paid_before():

@@ -1,7 +1,7 @@
 """Feeding the matching engine with what is known of payments, a batch at a time, and turning its decisions into proposals.
 
 A payment is decided on as if those before it in the batch had been carried out already. Three statements a slice of the batch at most,
-whatever is in it; the deciding itself runs in a thread, so that the service goes on listening.
+whatever is in it; deciding on more than a few runs in a thread, so that the service goes on listening.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from matching.domain.books import Key
 from matching.domain.cascade import Proposal
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.habits import Settled
-from matching.domain.engine.index import VALUE_MIN, wanted_keys, written_keys
+from matching.domain.engine.index import wanted_keys, written_keys
 from matching.domain.engine.inputs import Inputs, InputsError, stored
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.records import NAMED, Clues, Customer, Id, OpenItem
 from matching.domain.engine.search import NAMED_MAX, SHARED_MAX
-from matching.domain.engine.text import Text, fold, read
+from matching.domain.engine.text import ORDER_MIN, VALUE_MIN, Text, fold, read
 from matching.domain.proposing import propose
 from matching.storage import evidence
 from matching.storage.candidates import Direct, Waiting
@@ -32,6 +32,8 @@ from matching.storage.models import shipped
 
 SLICE = 250
 """Payments that are gathered for at once."""
+FEW = 2
+"""Payments that are decided on in passing: of more, the service goes on listening meanwhile."""
 PARTIES_MAX = 10
 """Customers that are fed for one payment, beside their subsidiaries."""
 VALUES_MAX = 200
@@ -60,9 +62,14 @@ class _Case:
         reference = [fold(self.asked.structured_reference)] if self.asked.structured_reference else []
         return list(dict.fromkeys([*reference, *(value for value in self.values if len(value) >= VALUE_MIN)]))
 
-    def says_something(self) -> bool:
-        """Whether it may name a document by another number than the document's own."""
-        return bool(self.values or self.asked.structured_reference)
+    def may_misspell(self) -> bool:
+        """Whether it may name an item by an order's number or a reference that is written wrong: what it names right was found."""
+        runs = self.text.runs
+        known = {at for value in self.pointed.found for span in runs.get(value, ()) for at in range(span.start, span.end)}
+        return self.asked.structured_reference is not None or any(
+            len(value) >= ORDER_MIN - 1 and any(not span.other and known.isdisjoint(range(span.start, span.end)) for span in spans)
+            for value, spans in runs.items()
+        )
 
     def names_plainly(self) -> bool:
         """Whether it names an open document, by a value that few carry and no word says is something else."""
@@ -97,7 +104,10 @@ async def decide(conn: AsyncConnection, payments: Sequence[Key], found: Direct, 
         inexact = {key for key in batch if key in direct and any(one.inexact for one in direct[key].targets)}
         asked = [found.waiting[key] for key in batch if key in found.waiting and (key not in direct or key in inexact)]
         gathered = await _gather(conn, asked) if asked else _Gathered([], {}, {}, Experience())
-        proposals |= await asyncio.to_thread(_decide, batch, gathered, found, direct, taken)
+        if len(asked) > FEW:
+            proposals |= await asyncio.to_thread(_decide, batch, gathered, found, direct, taken)
+        else:  # the way to the thread and back is a fifth of what one takes
+            proposals |= _decide(batch, gathered, found, direct, taken)
     return proposals
 
 
@@ -146,7 +156,7 @@ async def _gather(conn: AsyncConnection, asked: Sequence[Waiting]) -> _Gathered:
     for case in cases:
         for person in case.people:
             debtor = (case.asked.tenant_id, case.asked.entity_id, person.customer_id)
-            debtors[debtor] = debtors.get(debtor, False) or case.says_something()
+            debtors[debtor] = debtors.get(debtor, False) or case.may_misspell()
     also = {
         (case.asked.tenant_id, item)
         for case in cases

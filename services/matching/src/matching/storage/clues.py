@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from shared.db import run
+from shared.db import records, run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
@@ -24,7 +24,7 @@ async def note_clues(conn: AsyncConnection, rows: Sequence[tuple[UUID, str, str,
             **keys(settled),
         )
     if rows:
-        await run(
+        await records(
             conn,
             "INSERT INTO payment_clue (tenant_id, kind, value, payment_id) SELECT * FROM unnest(CAST(:tenants AS uuid[]), "
             "CAST(:kinds AS text[]), CAST(:values AS text[]), CAST(:ids AS uuid[])) ON CONFLICT DO NOTHING",

@@ -96,7 +96,7 @@ _WHO = (
     f"AND value < left(w.value, 7) || '~' LIMIT {NAMES_MAX})) c), "
     f"found AS MATERIALIZED (SELECT place, tenant_id, how, {survivor('f.tenant_id', 'f.customer_id')} AS customer_id, "
     "CAST(sum(times) AS int) AS times FROM (SELECT DISTINCT place, tenant_id, how, customer_id, times FROM signs) f GROUP BY 1, 2, 3, 4), "
-    "documents AS MATERIALIZED (SELECT DISTINCT p.place, p.tenant_id, i.item_id, i.customer_id, i.open_minor > 0 AS open FROM ("
+    "documents AS MATERIALIZED (SELECT p.place, p.tenant_id, i.item_id, i.customer_id, i.open_minor > 0 AS open, p.value FROM ("
     f"SELECT place, {_OF_PLACE.format('tenants')} AS tenant_id, {_OF_PLACE.format('entities')} AS entity_id, value "
     f"FROM {_SAID.format('d')} OFFSET 0) p "
     "CROSS JOIN LATERAL (SELECT item_id FROM item_reference WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id AND value = p.value "
@@ -115,7 +115,7 @@ _WHO = (
     f"SELECT customer_id FROM customer WHERE tenant_id = k.tenant_id AND parent_customer_id = k.customer_id LIMIT {CHILDREN_MAX}) c) "
     "SELECT how, place, tenant_id, customer_id, CAST(NULL AS uuid), ROW(times) FROM found UNION ALL "
     "SELECT how, place, tenant_id, customer_id, NULL, ROW(iban) FROM known WHERE customer_id IS NOT NULL UNION ALL "
-    f"SELECT '{DOCUMENT}', place, tenant_id, customer_id, item_id, ROW(open) FROM documents UNION ALL "
+    f"SELECT '{DOCUMENT}', place, tenant_id, customer_id, item_id, ROW(open, value) FROM documents UNION ALL "
     f"SELECT '{PRICE}', place, tenant_id, customer_id, item_id, NULL FROM priced UNION ALL "
     f"SELECT '{POLICY}', NULL, tenant_id, NULL, NULL, ROW(threshold) FROM matching_policy WHERE tenant_id IN (SELECT tenant_id FROM k) "
     f"UNION ALL SELECT '{DISMISSED}', k.place, k.tenant_id, NULL, d.item_id, NULL FROM k CROSS JOIN LATERAL (SELECT item_id "
@@ -132,8 +132,9 @@ class Pointed:
     """What one payment points to.
 
     `owner` is whose virtual IBAN, `virtual_iban`, it was paid to, `payer` who it is said to be from. `known` says how customers are
-    known, and how often; `documents` are the items that carry one of its values, some of them `open`, and `priced` the open ones of exactly
-    its amount, where nothing says who paid, each with its customer. `dismissed` are items that a person has said it is not for.
+    known, and how often; `documents` are the items that carry one of its values, `found` these values, `open` whether one has something
+    open, and `priced` the open items of exactly its amount, where nothing says who paid; items each with its customer. `dismissed` are
+    items that a person has said it is not for.
     """
 
     owner: UUID | None = None
@@ -142,6 +143,7 @@ class Pointed:
     known: dict[str, dict[UUID, int]] = field(default_factory=dict)
     documents: dict[UUID, UUID] = field(default_factory=dict)
     open: bool = False
+    found: set[str] = field(default_factory=set)
     priced: dict[UUID, UUID] = field(default_factory=dict)
     dismissed: set[UUID] = field(default_factory=set)
 
@@ -196,6 +198,7 @@ async def who(
         elif how == DOCUMENT:
             found.pointed[place].documents[item] = customer
             found.pointed[place].open |= more[0]
+            found.pointed[place].found.add(more[1])
         elif how == PRICE:
             found.pointed[place].priced[item] = customer
         elif how == DISMISSED:

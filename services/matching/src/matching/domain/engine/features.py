@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from math import log1p
 
 from matching.domain.engine.habits import Habit, Learnt
-from matching.domain.engine.hypotheses import Reading
 from matching.domain.engine.parties import compact
+from matching.domain.engine.readings import Reading
 from matching.domain.engine.records import Clues, OpenItem, Party
 from matching.domain.engine.text import LONG, Named
 

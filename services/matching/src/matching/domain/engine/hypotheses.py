@@ -5,13 +5,12 @@ is kept as the first.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
-from math import comb, gcd
+from math import comb
 
 from matching.domain.engine import combinations
-from matching.domain.engine.habits import GRACE_DAYS, Habit, Learnt
+from matching.domain.engine.habits import Habit, Learnt
 from matching.domain.engine.payment_runs import LONG_RUN, payment_runs
+from matching.domain.engine.readings import CHARGES_MAX, Pool, Reading, Target, add, grain_of, key_of, make, pool, targets
 from matching.domain.engine.records import Clues, Line, OpenItem
 from matching.domain.engine.text import LONG, Hit, Named
 
@@ -20,10 +19,8 @@ LIST_MIN = 4
 ROUNDING_MAX = 5
 ROUNDING_PARTS = 1_000_000
 """Cents that two sides may differ by through rounding, or a millionth of a large amount."""
-CHARGES_MAX = 5_000
 CHARGES_STEP = 250
-CHARGES_PERCENT = 25
-"""Bank charges that nobody stated: a sum seen before, at most this much and this share of what was received."""
+"""What is missing in such steps may be a bank's charge."""
 DISCOUNTS = (10, 15, 20, 25, 30, 40, 50)
 """Discounts as they are usual, in tenths of a percent."""
 ROUNDED = 1000
@@ -33,81 +30,6 @@ NEAR_PERCENT = 80
 """A payment of so much of the one item that is due about then may be a part of it."""
 BAND = 0.035
 """How far a day's exchange rate may be from those seen."""
-
-
-_SILENT = frozenset({"exact_amount", "run_of_items", "combination", "run_but_some"})
-"""Rules that no word of the payer supports."""
-
-
-@dataclass(slots=True)
-class Reading:
-    """A reading before it is judged. `money` says how the amounts agree; `chance` how many such sets would fit by accident."""
-
-    rule: str
-    money: str
-    lines: list[Line]
-    chance: float = 0.0
-    withheld: int = 0
-    equal: int = 0
-    residual: int = 0
-    discounted: bool = False
-    target: int = 0
-    alike: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(slots=True)
-class Target:
-    """A sum that items may add up to: what was received, or was sent before charges or exchange."""
-
-    currency: str
-    amount: int
-    money: str
-    charges: int = 0
-
-
-@dataclass(slots=True)
-class Pool:
-    """A customer's open items of one currency in due order, and what each costs with and without its discount."""
-
-    items: list[OpenItem]
-    prices: list[tuple[str, list[int]]] = field(default_factory=list)
-
-
-def discount(item: OpenItem, day: date, grace: int) -> int:
-    """The discount that may be taken that day, in minor units, rounded half up; 0 where none is offered any more."""
-    if not item.discount_percent or item.discount_until is None or item.open_minor <= 0 or (day - item.discount_until).days > grace:
-        return 0
-    return int(item.open_minor * item.discount_percent / 100 + 0.5)
-
-
-def targets(clues: Clues, learnt: Learnt) -> list[Target]:
-    """The sums to look for, likeliest first."""
-    found = [Target(clues.currency, clues.amount_minor, "exact")]
-    if clues.instructed_minor and clues.instructed_currency:
-        if clues.instructed_currency != clues.currency:
-            found.append(Target(clues.instructed_currency, clues.instructed_minor, "exchanged"))
-        elif clues.instructed_minor > clues.amount_minor:
-            found.append(Target(clues.currency, clues.instructed_minor, "charges_stated", clues.instructed_minor - clues.amount_minor))
-    last = found[-1]
-    if len(found) == 1 or last.money == "exchanged":
-        for charge, _ in sorted(learnt.charges.most_common(12)):
-            if charge <= CHARGES_MAX and charge * 100 <= last.amount * CHARGES_PERCENT:
-                found.append(Target(last.currency, last.amount + charge, "charges", charge))
-    return found
-
-
-def pool(items: Sequence[OpenItem], currency: str, day: date) -> Pool:
-    """The open items of a currency in due order, priced."""
-    mine = sorted((one for one in items if one.open_minor and one.currency == currency), key=lambda one: (one.due_date, one.number))
-    full = [one.open_minor for one in mine]
-    result = Pool(mine, [("full", full)])
-    strict = [one.open_minor - discount(one, day, 0) for one in mine]
-    loose = [one.open_minor - discount(one, day, GRACE_DAYS) for one in mine]
-    if strict != full:
-        result.prices.append(("discount", strict))
-    if loose != strict:
-        result.prices.append(("discount", loose))
-    return result
 
 
 def readings(clues: Clues, items: Sequence[OpenItem], named: Named, learnt: Learnt, habit: Habit) -> list[Reading]:
@@ -134,55 +56,6 @@ def readings(clues: Clues, items: Sequence[OpenItem], named: Named, learnt: Lear
     return list(found.values())
 
 
-def _add(found: dict[tuple[tuple[str, int], ...], Reading], reading: Reading) -> None:
-    """Keeps the first of equal readings; where nothing is named, items of the same open amount are as good as each other."""
-    key = _key(reading)
-    if key in found:
-        return
-    if reading.rule in _SILENT:
-        reading.alike = tuple(sorted((line.item.open_minor, line.cents) for line in reading.lines))
-        if any(held.alike == reading.alike for held in found.values()):
-            return
-    found[key] = reading
-
-
-def _key(reading: Reading) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted((str(line.item.item_id), line.cents) for line in reading.lines))
-
-
-def _lines(items: Sequence[OpenItem], prices: Sequence[int], places: Sequence[int], charges: int) -> list[Line]:
-    lines = []
-    for at in places:
-        item = items[at]
-        off = item.open_minor - prices[at]
-        lines.append(Line(item, item.open_minor, off, "discount" if off else None))
-    if charges:
-        for line in lines:
-            if line.cents - line.diff_cents > charges:
-                line.diff_cents += charges
-                line.reason = "bank_charges" if line.reason is None else line.reason
-                break
-    return lines
-
-
-def _make(
-    rule: str, items: Sequence[OpenItem], prices: Sequence[int], places: Sequence[int], pricing: str, target: Target, *,
-    residual: int = 0, chance: float = 0.0, withheld: int = 0, equal: int = 0,
-) -> Reading:  # fmt: skip
-    lines = _lines(items, prices, places, target.charges)
-    money = target.money
-    taken = pricing != "full" and any(prices[at] != items[at].open_minor for at in places)
-    if residual and taken and abs(residual) <= len(places):  # a discount rounded the other way
-        line = next(line for line in lines if line.reason == "discount")
-        line.diff_cents -= residual
-    elif residual:
-        money = "rounding"
-        if residual < 0:  # less came than is owed: the rest is forgiven
-            lines[0].diff_cents -= residual
-            lines[0].reason = lines[0].reason or "rounding"
-    return Reading(rule, money, lines, chance, withheld, equal, residual, taken, target.amount)
-
-
 def _named(  # noqa: C901, PLR0912 - a search, one paragraph per kind of set
     found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], prices: list[int], pricing: str,
     target: Target, named: Named, habit: Habit, gaps: Mapping[int, int],
@@ -205,9 +78,9 @@ def _named(  # noqa: C901, PLR0912 - a search, one paragraph per kind of set
         gap = target.amount - sum(prices[at] for at in places)
         if gap == 0:
             equal = prices.count(prices[places[0]]) - 1 if len(places) == 1 else 0
-            _add(found, _make("document_number", items, prices, places, pricing, target, equal=equal))
+            add(found, make("document_number", items, prices, places, pricing, target, equal=equal))
         elif abs(gap) <= max(ROUNDING_MAX, target.amount // ROUNDING_PARTS) and target.money != "charges":
-            _add(found, _make("document_number", items, prices, places, pricing, target, residual=gap))
+            add(found, make("document_number", items, prices, places, pricing, target, residual=gap))
     if target.money == "charges" or not sets:
         return
     most = max(sets, key=len)
@@ -215,13 +88,11 @@ def _named(  # noqa: C901, PLR0912 - a search, one paragraph per kind of set
     if gap and len(most) > 2:  # noqa: PLR2004 - a named list of which some are left out
         if len(most) <= combinations.POOL_MAX:
             for chosen in combinations.few([prices[at] for at in most], target.amount):
-                _add(found, _make("document_numbers_in_part", items, prices, [most[at] for at in chosen], pricing, target))
+                add(found, make("document_numbers_in_part", items, prices, [most[at] for at in chosen], pricing, target))
         extra = -gap
         for at in most:
             if prices[at] == extra:
-                _add(
-                    found, _make("document_numbers_in_part", items, prices, [one for one in most if one != at], pricing, target, withheld=1)
-                )
+                add(found, make("document_numbers_in_part", items, prices, [one for one in most if one != at], pricing, target, withheld=1))
     if pricing == "full":
         _named_run(found, clues, items, prices, target, sets[min(1, len(sets) - 1)], habit, gaps)
     for places in sets:
@@ -251,44 +122,42 @@ def _completed(
     if not rest:
         return
     values = [prices[at] for at in rest]
-    grain, spread = _grain(prices)
+    grain, spread = grain_of(prices)
     for at in rest:
         if prices[at] == gap:
-            _add(found, _make("completed_list", items, prices, sorted((*places, at)), pricing, target, chance=len(rest) * grain / spread))
+            add(found, make("completed_list", items, prices, sorted((*places, at)), pricing, target, chance=len(rest) * grain / spread))
             break
     after = [at for at in rest if at > places[0]]
     following = [prices[at] for at in after]
     for start, end in combinations.runs(following, gap):
         if start <= 2:  # noqa: PLR2004 - right after what is named
             extra = after[start:end]
-            _add(
-                found, _make("completed_list", items, prices, sorted((*places, *extra)), pricing, target, chance=len(rest) * grain / spread)
-            )
+            add(found, make("completed_list", items, prices, sorted((*places, *extra)), pricing, target, chance=len(rest) * grain / spread))
     for chosen in combinations.few(values, gap, largest=3)[:4]:
         extra = [rest[at] for at in chosen]
         chance = comb(min(len(rest), combinations.POOL_MAX), len(chosen)) * grain / spread
-        _add(found, _make("completed_list", items, prices, sorted((*places, *extra)), pricing, target, chance=chance))
+        add(found, make("completed_list", items, prices, sorted((*places, *extra)), pricing, target, chance=chance))
 
 
 def _single(
     found: dict[tuple[tuple[str, int], ...], Reading], items: list[OpenItem], prices: list[int], pricing: str, target: Target
 ) -> None:
-    grain, spread = _grain(prices)
+    grain, spread = grain_of(prices)
     exact = [at for at, price in enumerate(prices) if price == target.amount and (pricing == "full" or price != items[at].open_minor)]
     if exact:
         exact.sort(key=lambda at: items[at].contested_minor > 0)
-        _add(
+        add(
             found,
-            _make("exact_amount", items, prices, exact[:1], pricing, target, chance=len(items) * grain / spread, equal=len(exact) - 1),
+            make("exact_amount", items, prices, exact[:1], pricing, target, chance=len(items) * grain / spread, equal=len(exact) - 1),
         )
     elif target.money == "exact":
         near = [at for at, price in enumerate(prices) if abs(price - target.amount) <= ROUNDING_MAX and price > 100]  # noqa: PLR2004
         near.sort(key=lambda at: abs(prices[at] - target.amount) - (prices[at] != items[at].open_minor))
         if near:
             at = near[0]
-            _add(
+            add(
                 found,
-                _make(
+                make(
                     "exact_amount",
                     items,
                     prices,
@@ -311,15 +180,13 @@ def _unnamed(
     count = len(items)
     if count < 2:  # noqa: PLR2004
         return
-    grain, spread = _grain(prices)
+    grain, spread = grain_of(prices)
     for start, end in combinations.runs(prices, target.amount):
         places = tuple(range(start, end))
         if pricing == "full" or any(prices[at] != items[at].open_minor for at in places):
             length = len(places)
             tried = min(count, 1 + start) * count
-            _add(
-                found, _make("run_of_items", items, prices, places, pricing, target, chance=tried * grain / (spread * max(1, length // 2)))
-            )
+            add(found, make("run_of_items", items, prices, places, pricing, target, chance=tried * grain / (spread * max(1, length // 2))))
     due = [item.due_date for item in items]
     if count <= 60:  # noqa: PLR2004
         pool_start = 0
@@ -331,7 +198,7 @@ def _unnamed(
             places = tuple(pool_start + at for at in chosen)
             if pricing == "full" or any(prices[at] != items[at].open_minor for at in places):
                 tried = comb(len(part), len(places))
-                _add(found, _make("combination", items, prices, places, pricing, target, chance=tried * grain / spread))
+                add(found, make("combination", items, prices, places, pricing, target, chance=tried * grain / spread))
     if pricing == "full":
         _runs(found, clues, items, prices, target, habit, gaps, silent=silent)
 
@@ -343,8 +210,8 @@ def _runs(
     """Payment runs with a few items withheld; `inside` and `outside` are what the text says of some of them."""
     for solution in payment_runs(clues, items, target.amount, habit, gaps, set(inside), set(outside), silent=silent):
         rule = "named_run" if inside else "run_but_some"
-        reading = _make(rule, items, prices, solution.places, "full", target, chance=solution.odds_against, withheld=solution.withheld)
-        key = _key(reading)
+        reading = make(rule, items, prices, solution.places, "full", target, chance=solution.odds_against, withheld=solution.withheld)
+        key = key_of(reading)
         held = found.get(key)
         if (
             held is not None
@@ -352,7 +219,7 @@ def _runs(
             and (held.chance > reading.chance or len(reading.lines) >= LONG_RUN)
         ):
             del found[key]
-        _add(found, reading)
+        add(found, reading)
 
 
 def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], target: Target, named: Named) -> None:
@@ -380,11 +247,9 @@ def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, item
         gap = item.open_minor - target.amount
         if gap > 0:
             money = "short_round" if (gap <= CHARGES_MAX and gap % CHARGES_STEP == 0) or _as_discount(item, gap) else "short"
-            _add(found, Reading(rule, money, [Line(item, target.amount)], residual=-gap, target=target.amount))
+            add(found, Reading(rule, money, [Line(item, target.amount)], residual=-gap, target=target.amount))
         elif rule == "document_number" and 0 < item.open_minor < target.amount:
-            _add(
-                found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount)
-            )
+            add(found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount))
 
 
 def _as_discount(item: OpenItem, gap: int) -> bool:
@@ -413,20 +278,20 @@ def _exchanged(  # noqa: C901 - a search
                 places = sorted({place[hit.item.item_id] for hit in wanted})
                 total = sum(prices[at] for at in places)
                 if places and low <= total <= high:
-                    reading = _make("document_number", one.items, prices, places, pricing, target)
+                    reading = make("document_number", one.items, prices, places, pricing, target)
                     reading.residual = int(total - target.amount)
-                    _add(found, reading)
+                    add(found, reading)
             near = [at for at, price in enumerate(prices) if low <= price <= high]
             if near and not hits:
-                reading = _make("exact_amount", one.items, prices, near[:1], pricing, target, equal=len(near) - 1, chance=float(len(near)))
+                reading = make("exact_amount", one.items, prices, near[:1], pricing, target, equal=len(near) - 1, chance=float(len(near)))
                 reading.residual = int(prices[near[0]] - target.amount)
-                _add(found, reading)
+                add(found, reading)
         if not hits:
             continue
         for hit in (_strong(hits) or hits)[:1]:
             if hit.item.open_minor > high and len(hits) == 1:
                 cents = int(target.amount)
-                _add(
+                add(
                     found,
                     Reading("document_number", "rate_short", [Line(hit.item, cents)], residual=cents - hit.item.open_minor, target=cents),
                 )
@@ -434,11 +299,3 @@ def _exchanged(  # noqa: C901 - a search
 
 def _strong(hits: Sequence[Hit]) -> list[Hit]:
     return [hit for hit in hits if hit.strength >= LONG and not hit.span.other]
-
-
-def _grain(prices: Sequence[int]) -> tuple[int, int]:
-    """The step that amounts come in, and how far their sums spread."""
-    step = 0
-    for price in prices:
-        step = gcd(step, price)
-    return max(step, 1), max(sum(abs(price) for price in prices[:40]), 1)

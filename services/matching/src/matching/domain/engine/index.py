@@ -9,15 +9,13 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 
 from matching.domain.engine.habits import GRACE_DAYS
-from matching.domain.engine.hypotheses import discount
 from matching.domain.engine.parties import PREFIX_MIN, compact, spellings, whole
+from matching.domain.engine.readings import discount
 from matching.domain.engine.records import Customer, Id, OpenItem
-from matching.domain.engine.text import fold, whole_forms
+from matching.domain.engine.text import VALUE_MIN, fold, whole_forms
 
 SETTLED_MAX = 60
 SAME_MAX = 60
-VALUE_MIN = 5
-"""Shortest number by which an item of an unknown customer is found."""
 DIGITS_MIN = 2
 WANTED_MAX = 100
 """Values of one payment by which an item that comes later finds it."""

@@ -16,7 +16,7 @@ from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import readings
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.records import ADVANCE, Clues, Customer, Hypothesis, Id, OpenItem, Party
-from matching.domain.engine.text import FULL, LONG, MEDIUM, NEAR, SHORT, Hit, Span, Text, fold, forms, name_items, near, read
+from matching.domain.engine.text import FULL, LONG, MEDIUM, NEAR, SHORT, VALUE_MIN, Hit, Span, Text, fold, forms, name_items, near, read
 
 PARTIES_MAX = 8
 """Customers that are looked at for one payment."""
@@ -115,6 +115,7 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
             )  # fmt: skip
     if text.advance and not documents and not naming:
         payers = [party for party in parties if party.known()]
+        payers = [one for one in payers if 1 in (one.virtual_iban, one.own_iban)] or payers  # beside its account's a like name is none
         if len(payers) == 1:
             found.hypotheses.append(Hypothesis(payers[0].customer_id, ADVANCE, [], of_party(payers[0])))
     return found
@@ -143,7 +144,7 @@ def _documents(clues: Clues, text: Text, source: Source) -> list[Hit]:
     """The items of anybody that the text or the reference names in full."""
     hits: list[Hit] = []
     for value, spans in text.runs.items():
-        if len(value) >= 5:  # noqa: PLR2004 - no index holds anything shorter
+        if len(value) >= VALUE_MIN:
             held = source.named(value)
             for item in held if len(held) <= NAMED_MAX else ():
                 strength = FULL if value == fold(item.number) or value in item.order_numbers or value == item.reference else LONG + 1

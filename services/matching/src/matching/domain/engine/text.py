@@ -20,6 +20,10 @@ TEXT_MAX = 20_000
 """Characters of one text that are read: a list of a thousand numbers has fewer."""
 PLACES_MAX = 20
 """Places of one and the same run of words that are looked at."""
+ORDER_MIN = 10
+"""Shortest order's number that is known with a letter wrong: shorter ones are near each other."""
+VALUE_MIN = 5
+"""Shortest order's number or reference that names an item, and shortest number by which one of an unknown customer is found."""
 ENDING_MIN = 3
 """Shortest ending of a number that may stand for it."""
 WHOLE_MIN = 7
@@ -229,11 +233,11 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
                 if strength <= LONG and span.start and text.words[span.start - 1].translate(_FOLD) in heads(item.number):
                     continue
                 by_span.setdefault((span.start, span.end), []).append(Hit(item, strength, span))
-        if item.reference and item.reference in runs:
+        if item.reference and item.reference in runs and len(item.reference) >= VALUE_MIN:
             for span in runs[item.reference]:
                 by_span.setdefault((span.start, span.end), []).append(Hit(item, FULL, span))
         for order in item.order_numbers:
-            for span in runs.get(order, ()):
+            for span in runs.get(order, ()) if len(order) >= VALUE_MIN else ():
                 by_span.setdefault((span.start, span.end), []).append(Hit(item, FULL, span))
     _misspelt(runs, known, by_span)
     if not by_span:
@@ -292,14 +296,10 @@ def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: d
     numeric = {len(value) + step for value in free if sum(map(str.isdecimal, value)) >= len(value) - 1 for step in (-1, 0, 1)}
     meant: dict[str, list[OpenItem]] = {value: [] for value in free}
     for item in items:
-        values = {
-            value
-            for number in _long_forms(item, digits=bool(numeric))
-            if len(number) in lengths
-            for one in written.keys() & _shortened(number)
-            for value in written[one]
-            if near(value, number)
-        }
+        values: set[str] = set()
+        for number in _long_forms(item, digits=bool(numeric)):
+            if len(number) in lengths:
+                values.update(value for one in written.keys() & _shortened(number) for value in written[one] if near(value, number))
         for value in values:
             meant[value].append(item)
     for value, found in meant.items():
@@ -310,7 +310,7 @@ def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: d
 
 def _long_forms(item: OpenItem, *, digits: bool) -> list[str]:
     """The forms of an item's numbers that are long enough to be known with a letter wrong; where wanted, those of digits alone."""
-    orders = [order for order in item.order_numbers if len(order) > 9]  # noqa: PLR2004 - shorter ones are near each other
+    orders = [order for order in item.order_numbers if len(order) >= ORDER_MIN]
     if not digits:
         return [_parts(item.number)[0], *orders]
     (full, _), *others = forms(item.number)

@@ -1,0 +1,143 @@
+"""What a reading is, the sums that items may come to, what items cost, and how a reading is made of these."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from math import gcd
+
+from matching.domain.engine.habits import GRACE_DAYS, Learnt
+from matching.domain.engine.records import Clues, Line, OpenItem
+
+CHARGES_MAX = 5_000
+CHARGES_PERCENT = 25
+"""Bank charges that nobody stated: a sum seen before, at most this much and this share of what was received."""
+SILENT = frozenset({"exact_amount", "run_of_items", "combination", "run_but_some"})
+"""Rules that no word of the payer supports."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """A reading before it is judged. `money` says how the amounts agree; `chance` how many such sets would fit by accident."""
+
+    rule: str
+    money: str
+    lines: list[Line]
+    chance: float = 0.0
+    withheld: int = 0
+    equal: int = 0
+    residual: int = 0
+    discounted: bool = False
+    target: int = 0
+    alike: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(slots=True)
+class Target:
+    """A sum that items may add up to: what was received, or was sent before charges or exchange."""
+
+    currency: str
+    amount: int
+    money: str
+    charges: int = 0
+
+
+@dataclass(slots=True)
+class Pool:
+    """A customer's open items of one currency in due order, and what each costs with and without its discount."""
+
+    items: list[OpenItem]
+    prices: list[tuple[str, list[int]]] = field(default_factory=list)
+
+
+def discount(item: OpenItem, day: date, grace: int) -> int:
+    """The discount that may be taken that day, in minor units, rounded half up; 0 where none is offered any more."""
+    if not item.discount_percent or item.discount_until is None or item.open_minor <= 0 or (day - item.discount_until).days > grace:
+        return 0
+    return int(item.open_minor * item.discount_percent / 100 + 0.5)
+
+
+def targets(clues: Clues, learnt: Learnt) -> list[Target]:
+    """The sums to look for, likeliest first."""
+    found = [Target(clues.currency, clues.amount_minor, "exact")]
+    if clues.instructed_minor and clues.instructed_currency:
+        if clues.instructed_currency != clues.currency:
+            found.append(Target(clues.instructed_currency, clues.instructed_minor, "exchanged"))
+        elif clues.instructed_minor > clues.amount_minor:
+            found.append(Target(clues.currency, clues.instructed_minor, "charges_stated", clues.instructed_minor - clues.amount_minor))
+    last = found[-1]
+    if len(found) == 1 or last.money == "exchanged":
+        for charge, _ in sorted(learnt.charges.most_common(12)):
+            if charge <= CHARGES_MAX and charge * 100 <= last.amount * CHARGES_PERCENT:
+                found.append(Target(last.currency, last.amount + charge, "charges", charge))
+    return found
+
+
+def pool(items: Sequence[OpenItem], currency: str, day: date) -> Pool:
+    """The open items of a currency in due order, priced."""
+    mine = sorted((one for one in items if one.open_minor and one.currency == currency), key=lambda one: (one.due_date, one.number))
+    full = [one.open_minor for one in mine]
+    result = Pool(mine, [("full", full)])
+    strict = [one.open_minor - discount(one, day, 0) for one in mine]
+    loose = [one.open_minor - discount(one, day, GRACE_DAYS) for one in mine]
+    if strict != full:
+        result.prices.append(("discount", strict))
+    if loose != strict:
+        result.prices.append(("discount", loose))
+    return result
+
+
+def add(found: dict[tuple[tuple[str, int], ...], Reading], reading: Reading) -> None:
+    """Keeps the first of equal readings; where nothing is named, items of the same open amount are as good as each other."""
+    key = key_of(reading)
+    if key in found:
+        return
+    if reading.rule in SILENT:
+        reading.alike = tuple(sorted((line.item.open_minor, line.cents) for line in reading.lines))
+        if any(held.alike == reading.alike for held in found.values()):
+            return
+    found[key] = reading
+
+
+def key_of(reading: Reading) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted((str(line.item.item_id), line.cents) for line in reading.lines))
+
+
+def _lines(items: Sequence[OpenItem], prices: Sequence[int], places: Sequence[int], charges: int) -> list[Line]:
+    lines = []
+    for at in places:
+        item = items[at]
+        off = item.open_minor - prices[at]
+        lines.append(Line(item, item.open_minor, off, "discount" if off else None))
+    if charges:
+        for line in lines:
+            if line.cents - line.diff_cents > charges:
+                line.diff_cents += charges
+                line.reason = "bank_charges" if line.reason is None else line.reason
+                break
+    return lines
+
+
+def make(
+    rule: str, items: Sequence[OpenItem], prices: Sequence[int], places: Sequence[int], pricing: str, target: Target, *,
+    residual: int = 0, chance: float = 0.0, withheld: int = 0, equal: int = 0,
+) -> Reading:  # fmt: skip
+    lines = _lines(items, prices, places, target.charges)
+    money = target.money
+    taken = pricing != "full" and any(prices[at] != items[at].open_minor for at in places)
+    if residual and taken and abs(residual) <= len(places):  # a discount rounded the other way
+        line = next(line for line in lines if line.reason == "discount")
+        line.diff_cents -= residual
+    elif residual:
+        money = "rounding"
+        if residual < 0:  # less came than is owed: the rest is forgiven
+            lines[0].diff_cents -= residual
+            lines[0].reason = lines[0].reason or "rounding"
+    return Reading(rule, money, lines, chance, withheld, equal, residual, taken, target.amount)
+
+
+def grain_of(prices: Sequence[int]) -> tuple[int, int]:
+    """The step that amounts come in, and how far their sums spread."""
+    step = 0
+    for price in prices:
+        step = gcd(step, price)
+    return max(step, 1), max(sum(abs(price) for price in prices[:40]), 1)
