@@ -198,13 +198,20 @@ async def _book_slice(conn: AsyncConnection, tenant_id: UUID, kept: statements.K
 
 
 async def _in_a_thread(parts: Generator[_Part]) -> AsyncGenerator[_Part]:
-    """The parts, read beside the event loop: from the first to the last in one thread, for libxml2's memory belongs to the thread."""
+    """The parts, each read while the one before it is stored: all in one thread, for libxml2's memory belongs to the thread.
+
+    Of a part's statement, which is still being read, only what its head says is known until the last one.
+    """
     loop = asyncio.get_running_loop()
     reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="bank-file")
+    reading = loop.run_in_executor(reader, next, parts, None)
     try:
-        while (part := await loop.run_in_executor(reader, next, parts, None)) is not None:
+        while (part := await reading) is not None:
+            reading = loop.run_in_executor(reader, next, parts, None)
             yield part
     finally:
+        await asyncio.wait([reading])
+        reading.cancelled() or reading.exception()  # what is wrong with a part that nobody asks for any more
         await loop.run_in_executor(reader, parts.close)
         reader.shutdown(wait=False)
 

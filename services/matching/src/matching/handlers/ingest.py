@@ -92,20 +92,22 @@ async def _book_payments(
     result: Counts,
     now: datetime,
 ) -> None:
-    days = {key: f"{key}@{one.day.isoformat()}" for key, one in rows}
-    known = await bank.known(conn, held.tenant_id, held.bank_account_id, [*days, *days.values()])
+    known = await bank.known(conn, held.tenant_id, held.bank_account_id, [key for key, _ in rows])
+    taken = {match.payment_id for match in known.values()}
+    days = {  # the reference again on another day: another transaction
+        key: f"{key}@{one.day.isoformat()}"
+        for key, one in rows
+        if confirmation == "booked" and key in known and known[key].confirmation == "booked" and known[key].booking_date != one.day
+    }
+    again = await bank.known(conn, held.tenant_id, held.bank_account_id, list(days.values())) if days else {}
     ends = [one.end_to_end_id for _, one in rows if one.end_to_end_id]
     by_end = await bank.by_end_to_end(conn, held.tenant_id, held.bank_account_id, ends) if ends else {}
-    virtual = await bank.virtual_ibans(
-        conn, held.tenant_id, held.bank_account_id, [one.virtual_iban for _, one in rows if one.virtual_iban]
-    )
+    ibans = [one.virtual_iban for _, one in rows if one.virtual_iban]
+    virtual = await bank.virtual_ibans(conn, held.tenant_id, held.bank_account_id, ibans) if ibans else {}
     new, confirm = [], []
-    taken = {match.payment_id for key, _ in rows if (match := known.get(key))}
-    for key, one in rows:
-        match = known.get(key)
-        if match is not None and match.confirmation == "booked" and match.booking_date != one.day and confirmation == "booked":
-            key = days[key]  # noqa: PLW2901 - the reference again on another day: another transaction
-            match = known.get(key)
+    for told, one in rows:
+        key = days.get(told, told)
+        match = (again if told in days else known).get(key)
         if match is None and one.end_to_end_id:
             match = _by_end(by_end, one, taken, confirmation)
         if match is None:
