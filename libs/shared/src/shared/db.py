@@ -139,6 +139,7 @@ class Database:
             pool_size=pool_max,
             max_overflow=0,
             pool_timeout=15,
+            pool_use_lifo=True,  # the connection used last knows the statements; in turns, each of eight would have to learn them all
             hide_parameters=True,  # errors end in logs and dead letters: no values in them
             connect_args={"server_settings": {**SERVER_SETTINGS, "application_name": application_name}, "timeout": 10},
         )
