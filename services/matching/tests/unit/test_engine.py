@@ -196,6 +196,16 @@ def test_an_advance_is_whose_account_it_came_from_whoever_else_is_called_alike()
     assert not search(replace(payment, debtor_iban="FR76B"), index, Learnt()).hypotheses
 
 
+@pytest.mark.parametrize(("own", "others", "kept"), [(0, 0, True), (1, 0, True), (4, 1, True), (2, 2, False), (0, 1, False), (9, 7, False)])
+def test_an_advance_from_an_account_that_mostly_paid_for_others_may_be_theirs(own, others, kept):
+    payment = clues(9_000_00, "PREPAYMENT 3669380")
+    learnt = Learnt()
+    for number in range(own + others):
+        learnt.learn(payment, "C1" if number < own else f"X{number}", [], silent=True, older_left=0)
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    assert [one.rule for one in search(payment, index, learnt).hypotheses] == ["advance:on_account"] * kept
+
+
 @pytest.mark.parametrize(
     ("text", "refused"), [("VIREMENT 1806", True), ("FA2024-99917", True), ("REGLEMENT 03/2024", False), ("", False), ("RUN 0104", False)]
 )

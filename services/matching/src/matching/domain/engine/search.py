@@ -15,7 +15,7 @@ from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import readings
 from matching.domain.engine.parties import likeness
-from matching.domain.engine.records import ADVANCE, Clues, Customer, Hypothesis, Id, OpenItem, Party
+from matching.domain.engine.records import ADVANCE, LEARNED, Clues, Customer, Hypothesis, Id, OpenItem, Party
 from matching.domain.engine.text import FULL, LONG, MEDIUM, NEAR, SHORT, VALUE_MIN, Hit, Span, Text, fold, forms, name_items, near, read
 
 PARTIES_MAX = 8
@@ -113,12 +113,19 @@ def search(clues: Clues, source: Source, learnt: Learnt) -> Found:
                     party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie
                 )
             )  # fmt: skip
-    if text.advance and not documents and not naming:
-        payers = [party for party in parties if party.known()]
-        payers = [one for one in payers if 1 in (one.virtual_iban, one.own_iban)] or payers  # beside its account's a like name is none
-        if len(payers) == 1:
-            found.hypotheses.append(Hypothesis(payers[0].customer_id, ADVANCE, [], of_party(payers[0])))
+    if text.advance and not documents and not naming and (payer := _for_itself(clues, parties, learnt)) is not None:
+        found.hypotheses.append(Hypothesis(payer.customer_id, ADVANCE, [], of_party(payer)))
     return found
+
+
+def _for_itself(clues: Clues, parties: Sequence[Party], learnt: Learnt) -> Party | None:
+    """The one known payer, unless its account mostly paid for others."""
+    payers = [one for one in parties if one.known()]
+    payers = [one for one in payers if 1 in (one.virtual_iban, one.own_iban)] or payers  # beside its account's a like name is none
+    if len(payers) != 1:
+        return None
+    paid_before = bool(clues.debtor_iban and learnt.ibans.get(clues.debtor_iban))
+    return payers[0] if not paid_before or payers[0].learned_iban >= LEARNED else None
 
 
 def _kind(item: OpenItem) -> tuple[str, int, date]:
