@@ -80,6 +80,20 @@ class BankSteps:
         bank = self.dollar if one.currency == "USD" else self.euro
         return await self.file(bank, (-amount, {"ref": f"R{next(self.keys)}", "e2e": one.end_to_end_id or "?", **how}))
 
+    async def brought_back(self):
+        """A return is reversed, or the creditor's bank returns a refund; or more or something else is, and waits for a person."""
+        one = await self.pick(
+            self.a,
+            "SELECT end_to_end_id, currency, returned_minor AS minor, true AS reversal FROM payment WHERE returned_minor > 0 UNION ALL "
+            "SELECT end_to_end_id, currency, amount_minor, false FROM refund ORDER BY 1",
+        )
+        if one is None or one.end_to_end_id is None:
+            return None
+        how = {"reversal": True} if one.reversal else {"reason": "AC04"}
+        bank = self.dollar if one.currency == "USD" else self.euro
+        amount = one.minor if self.b % 3 else 1 + self.b % one.minor
+        return await self.file(bank, (amount, {"ref": f"V{next(self.keys)}", "e2e": one.end_to_end_id, **how}))
+
     async def recalled(self):
         one = await self.payment("allocated_minor + unapplied_minor > 0")
         if one is None or one.end_to_end_id is None or one.currency != "EUR":

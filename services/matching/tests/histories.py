@@ -236,12 +236,12 @@ class History(BankSteps):
 
     async def refund_booked(self):
         one = await self.pick(
-            self.a, "SELECT amount_minor, end_to_end_id, currency FROM refund WHERE status IN ('sent', 'paid') ORDER BY refund_id"
+            self.a, "SELECT amount_minor, end_to_end_id, currency FROM refund WHERE status <> 'requested' ORDER BY refund_id"
         )
         if one is None:
             return None
         bank = self.dollar if one.currency == "USD" else self.euro
-        return await self.file(bank, (-one.amount_minor, {"ref": f"D-{one.end_to_end_id}", "e2e": one.end_to_end_id, "day": "2026-03-05"}))
+        return await self.file(bank, (-one.amount_minor, {"ref": f"D{next(self.keys)}", "e2e": one.end_to_end_id}))
 
     async def listed(self):
         """A remittance list of what a payment is, with a deduction or a credit note; some of its numbers may be unknown."""
@@ -316,5 +316,5 @@ STEPS = (
     "returned", "recalled", "recalled", "recall_decided", "recall_taken", "allocated", "allocated", "unmatched", "moved", "refunded",
     "refunded", "decide_refund", "refund_cancelled", "refunds_sent", "refund_booked", "listed", "total", "total", "total_booked",
     "matched", "matched", "matched", "merge", "known", "confirmed",
-    "imputed", "refunds_sent", "refund_booked",
+    "imputed", "refunds_sent", "refund_booked", "brought_back", "brought_back",
 )  # fmt: skip

@@ -148,7 +148,7 @@ CHECKS = (
     Check(
         "recalls_agree_with_payments",
         "SELECT 'payment ' || p.payment_id AS what FROM payment p JOIN (SELECT tenant_id, payment_id, sum(amount_minor) AS total "
-        "FROM recall WHERE status <> 'refused' GROUP BY 1, 2) r USING (tenant_id, payment_id) "
+        "FROM recall WHERE status IN ('open', 'requested', 'accepted') GROUP BY 1, 2) r USING (tenant_id, payment_id) "
         "WHERE r.total > p.returned_minor - p.withdrawn_minor",
     ),
     Check(

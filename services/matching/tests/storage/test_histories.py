@@ -22,7 +22,7 @@ async def checked(world):
     await database.close()
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
+@settings(max_examples=7, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), WHICH, NUMBER, NUMBER), min_size=8, max_size=24))
 async def test_no_history_makes_or_loses_money(world, make, camtfile, client_of, checked, steps):
     tenant = new_id()

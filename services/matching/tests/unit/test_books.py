@@ -123,6 +123,28 @@ class SubLedger(RuleBasedStateMachine):
             else:
                 self.books.clear(one, amount, "recalled")
 
+    @rule(data=st.data())
+    def withdrawn_or_come_after_all(self, data):
+        one = self._payment(data)
+        if one and one.withdrawn_minor:
+            gone = one.returned_minor - one.withdrawn_minor
+            self.books.come_after_all(one)
+            assert (one.returned_minor, one.withdrawn_minor) == (gone, 0)
+        elif one and one.unapplied_minor and not one.allocations:
+            self.books.withdraw(one)
+
+    @rule(data=st.data(), amount=AMOUNTS)
+    def return_reversed(self, data, amount):
+        one = self._payment(data)
+        if one and (gone := one.returned_minor - one.withdrawn_minor):
+            self.books.reverse_return(one, min(amount, gone))
+
+    @rule(data=st.data(), amount=AMOUNTS)
+    def refund_returned(self, data, amount):
+        one = self._payment(data)
+        if one and (paid := one.refunded_minor - one.refund_pending_minor):
+            self.books.reverse_refund(one, min(amount, paid))
+
     @rule(data=st.data(), amount=AMOUNTS)
     def refund(self, data, amount):
         one = self._payment(data)
@@ -205,7 +227,8 @@ class SubLedger(RuleBasedStateMachine):
     def payments_are_conserved(self):
         for one in self.books.payments.values():
             assert one.amount_minor == one.allocated_minor + one.unapplied_minor + one.returned_minor + one.refunded_minor
-            assert min(one.allocated_minor, one.unapplied_minor, one.returned_minor, one.refund_pending_minor) >= 0
+            assert min(one.allocated_minor, one.unapplied_minor, one.returned_minor, one.refund_pending_minor, one.withdrawn_minor) >= 0
+            assert one.withdrawn_minor <= one.returned_minor
             assert one.refund_pending_minor <= one.refunded_minor
             assert one.allocated_minor == sum(held.amount_minor for held in one.allocations.values())
         assert self.received == sum(one.amount_minor for one in self.books.payments.values())

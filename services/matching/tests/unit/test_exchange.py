@@ -10,6 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from matching.domain.books import Account, Books, Item, Payment
+from matching.domain.cascade import Proposal, Share, settle
 from matching.domain.exchange import exchange, implied, rate_of, worth
 
 TENANT, ENTITY = UUID(int=1), UUID(int=2)
@@ -135,3 +136,24 @@ def test_what_may_never_be_exchanged(fault):
         books.allocate_across(payment, item, "hand", 1, exchange(1, "USD", 1, "EUR", Decimal(1), "ecb"))
     with pytest.raises(ValueError, match=r"exchanged|less"):
         books.allocate_across(payment, item, "hand", amount, exchange(amount, "USD", settled, "EUR", Decimal(1), "ecb"))
+
+
+def test_what_is_exchanged_for_an_item_already_is_left_to_a_person():
+    """A person exchanged a part of the payment; the engine then reads all the rest of both as one."""
+    books, payment, item = scene(1_000, 1_000)
+    books.allocate_across(payment, item, "hand", 400, exchange(400, "USD", 370, "EUR", Decimal("0.925"), "ecb"))
+    share = Share(item.item_id, item.account_id, item.version, item.open_minor, item.open_minor)
+    before = balances(books)
+    assert settle(books, payment, Proposal("amount:exchanged", shares=[share], unapplied_minor=600, rate_source="bank")) == "ambiguous"
+    assert (payment.unapplied_minor, item.open_minor, balances(books)) == (600, 630, before)
+
+
+def test_what_an_item_was_forgiven_for_another_reason_already_is_left_to_a_person():
+    books, payment, item = scene(1_000, 1_000, "EUR", "EUR")
+    books.allocate(payment, item, "hand", amount=400, diff=10, reason="discount")
+    share = Share(item.item_id, item.account_id, item.version, 590, 590, 5, "bank_charges")
+    assert settle(books, payment, Proposal("amount", shares=[share], unapplied_minor=600)) == "ambiguous"
+    assert (payment.unapplied_minor, item.open_minor, payment.allocations[item.item_id].diff_minor) == (600, 590, 10)
+    share.reason = "discount"
+    settle(books, payment, Proposal("amount", shares=[share], unapplied_minor=600))
+    assert (payment.unapplied_minor, item.open_minor, payment.allocations[item.item_id].diff_minor) == (15, 0, 15)

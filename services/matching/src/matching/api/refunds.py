@@ -28,7 +28,7 @@ from matching.storage.rows import fetch
 ROUTER = Router(prefix="/v1", tags=["money back"])
 Writer = Annotated[Caller, requires("payments:write")]
 Reader = Annotated[Caller, requires("payments:read")]
-RefundStatus = Literal["requested", "approved", "sent", "paid", "refused", "cancelled"]
+RefundStatus = Literal["requested", "approved", "sent", "paid", "returned", "refused", "cancelled"]
 RecallStatus = Literal["open", "requested", "accepted", "refused", "settled"]
 
 

@@ -206,6 +206,15 @@ class Books:
         self._enter(payment, "bank", "unapplied", amount, payment.payment_id, None)
         self.decided(payment, "unmatched")
 
+    def reverse_return(self, payment: Payment, amount: int) -> None:
+        """The bank brings back what it had returned: it is the payment's again, and unapplied. Raises ValueError for more than that."""
+        if not 0 < amount <= payment.returned_minor - payment.withdrawn_minor:
+            raise ValueError("only what was returned comes back")
+        self._come_back(payment, amount)
+        self._enter(payment, "bank", "unapplied", amount, payment.payment_id, None)
+        self._act((payment.tenant_id, payment.payment_id), "unapplied")
+        self.decided(payment, "return_reversed")
+
     def keep_recalled(self, payment: Payment, amount: int) -> None:
         """A recall was refused: what was given back for it is the payment's again, and unapplied."""
         self._come_back(payment, amount)
@@ -231,6 +240,15 @@ class Books:
         self._enter(payment, "refunds", "unapplied", amount, payment.payment_id, None)
         self._act((payment.tenant_id, payment.payment_id), "unapplied")
         self.decided(payment, "refund_cancelled")
+
+    def reverse_refund(self, payment: Payment, amount: int) -> None:
+        """A refund that was paid came back from the creditor's bank: the money is unapplied again."""
+        payment.refunded_minor -= amount
+        self._unapplied(payment, amount)
+        self._enter(payment, "bank", "refunds", amount, payment.payment_id, None)
+        self._enter(payment, "refunds", "unapplied", amount, payment.payment_id, None)
+        self._act((payment.tenant_id, payment.payment_id), "refunded")
+        self.decided(payment, "refund_returned")
 
     def clear(self, payment: Payment, amount: int, ledger: str) -> None:
         """The bank booked what left by a refund (`refunds`) or a recall (`recalled`)."""

@@ -113,6 +113,8 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
     The engine's shares are to be as they were seen (`moved`).
     """
     if proposal.shares:
+        if _cannot_add(payment, proposal):
+            return "ambiguous"
         return (_exchange_out if proposal.rate_source else _share_out)(books, payment, proposal)
     tenant = payment.tenant_id
     reason = proposal.reason
@@ -134,6 +136,15 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
         payment.rule = proposal.rule
         return "overpaid"  # counts only where something is left
     return reason or ("overpaid" if payment.allocated_minor else "already_paid")
+
+
+def _cannot_add(payment: Payment, proposal: Proposal) -> bool:
+    """Whether the payment is on one of the items already in a way that nothing is added to: exchanged, or forgiven for another reason."""
+    there = [(held, share) for share in proposal.shares if (held := payment.allocations.get(share.item_id)) is not None]
+    return any(
+        proposal.rate_source or held.exchange or (share.diff_minor and held.diff_reason not in {None, share.reason})
+        for held, share in there
+    )
 
 
 def netted(lines: Sequence[tuple[UUID, int, int]]) -> tuple[dict[UUID, int], list[tuple[UUID, UUID, int]]]:

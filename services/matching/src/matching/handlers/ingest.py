@@ -223,22 +223,19 @@ async def _book_others(
     conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[str, Transaction]], result: Counts, now: datetime
 ) -> None:
     ids = [named_id("movement", held.tenant_id, held.bank_account_id, key) for key, _ in rows]
+    # a bank that uses a reference again on another booking day means another movement
+    again = [named_id("movement", held.tenant_id, held.bank_account_id, f"{key}@{one.day.isoformat()}") for key, one in rows]
     there = await fetch(
         conn,
-        "SELECT movement_id FROM movement WHERE tenant_id = :tenant AND movement_id = ANY(CAST(:ids AS uuid[]))",
+        "SELECT movement_id, booking_date FROM movement WHERE tenant_id = :tenant AND movement_id = ANY(CAST(:ids AS uuid[]))",
         tenant=held.tenant_id,
-        ids=ids,
+        ids=ids + again,
     )
-    known = {row[0] for row in there}
-    fresh = [(movement, one) for movement, (_, one) in zip(ids, rows, strict=True) if movement not in known]
-    explained, returns = await take_back(conn, held, [one for _, one in fresh], now)
-    outcomes = zip(fresh, explained, strict=True)
-    await bank.insert_movements(
-        conn,
-        held,
-        [(movement, one, one.kind in {"other", "fee", "refund"} or known) for (movement, one), known in outcomes],
-        at=machine_now(),
-    )
+    known = {row[0]: row[1] for row in there}
+    which = [other if known.get(one_id, row[1].day) != row[1].day else one_id for one_id, other, row in zip(ids, again, rows, strict=True)]
+    fresh = [(movement, one) for movement, (_, one) in zip(which, rows, strict=True) if movement not in known]
+    resolved, returns = await take_back(conn, held, [one for _, one in fresh], now)
+    await bank.insert_movements(conn, held, [(*row, done) for row, done in zip(fresh, resolved, strict=True)], at=machine_now())
     result.returns += returns
 
 

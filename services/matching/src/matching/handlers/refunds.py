@@ -2,7 +2,8 @@
 
 The way: requested; approved (alone up to the entity's limit, and only to the payer's own IBAN; else by another person), which
 takes the money out of what can be allocated; sent, in a file for the bank; paid, once the bank has booked the debit with the
-refund's EndToEndId. A refund that is not sent yet can be taken back, one that the bank refused as well.
+refund's EndToEndId; returned, once a credit with it has brought the money back. A refund that is not sent yet can be taken back,
+one that the bank refused as well.
 Rows are locked after their payment's.
 """
 
@@ -12,19 +13,21 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
+from shared.clock import machine_now
 from shared.db import run
 from shared.ids import new_id
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching import pain001
-from matching.domain.books import Books, Payment
+from matching.domain.books import Books, Key, Payment
 from matching.domain.statements import Transaction
 from matching.handlers.limits import given_back_alone, limit_of, second_person
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
 from matching.storage.bank import BankAccount
+from matching.storage.books import look_again
 from matching.storage.erasure import forget_refunds
 from matching.storage.rows import fetch
 
@@ -216,38 +219,56 @@ async def write_file(
     return file_id, refunds
 
 
-async def close(conn: AsyncConnection, held: BankAccount, debits: Sequence[Transaction], now: datetime) -> list[bool]:
-    """Booked debits of an account close the refunds whose EndToEndId and amount they carry; says which of them did."""
-    wanted = {one.end_to_end_id: at for at, one in enumerate(debits) if one.end_to_end_id and not one.credit}
-    closed = [False] * len(debits)
-    if not wanted:
-        return closed
+async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transaction], now: datetime) -> list[bool | None]:
+    """Booked movements of an account close the refunds whose EndToEndId and amount they carry, or bring paid ones back.
+
+    Says which of them did; None for one that names no refund. What names one that it does not fit is for a person to look at.
+    """
+    outcomes: list[bool | None] = [None] * len(moved)
+    named: dict[str, list[int]] = {}
+    for at, one in sorted(enumerate(moved), key=lambda pair: pair[1].credit):  # what goes out, before it comes back
+        if one.end_to_end_id:
+            named.setdefault(one.end_to_end_id, []).append(at)
+    if not named:
+        return outcomes
     query = (
-        f"SELECT {COLUMNS} FROM refund WHERE tenant_id = :tenant AND bank_account_id = :account AND status IN ('approved', 'sent') "  # noqa: S608 - ours
+        f"SELECT {COLUMNS} FROM refund WHERE tenant_id = :tenant AND bank_account_id = :account "  # noqa: S608 - ours
         "AND end_to_end_id = ANY(CAST(:ends AS text[])) ORDER BY refund_id"
     )
-    keys = {"tenant": held.tenant_id, "account": held.bank_account_id, "ends": list(wanted)}
+    keys = {"tenant": held.tenant_id, "account": held.bank_account_id, "ends": list(named)}
     rows = await fetch(conn, query, **keys)
     if not rows:
-        return closed
+        return outcomes
     books = await lock_with_items(conn, sorted({(held.tenant_id, Refund(*row).payment_id) for row in rows}, key=str))
-    paid = []
+    over: dict[str, list[UUID]] = {"paid": [], "returned": []}
+    looks: dict[Key, datetime | None] = {}
     for row in await fetch(conn, query + " FOR UPDATE", **keys):
         given = Refund(*row)
-        at = wanted[given.end_to_end_id]
-        if debits[at].amount_minor == given.amount_minor:
-            books.clear(books.payments[held.tenant_id, given.payment_id], given.amount_minor, "refunds")
-            paid.append(given.refund_id)
-            closed[at] = True
-    await run(
-        conn,
-        "UPDATE refund SET status = 'paid' WHERE tenant_id = :tenant AND refund_id = ANY(CAST(:ids AS uuid[]))",
-        tenant=held.tenant_id,
-        ids=paid,
-    )
-    await forget_refunds(conn, held.tenant_id, paid)
+        payment = books.payments[held.tenant_id, given.payment_id]
+        for at in named[given.end_to_end_id]:
+            one = moved[at]
+            outcomes[at] = one.amount_minor == given.amount_minor and given.status in ({"paid"} if one.credit else {"approved", "sent"})
+            if not outcomes[at]:
+                continue
+            if one.credit:
+                books.reverse_refund(payment, given.amount_minor)
+                looks[held.tenant_id, given.payment_id] = machine_now()
+            else:
+                books.clear(payment, given.amount_minor, "refunds")
+            given.status = "returned" if one.credit else "paid"
+            over[given.status].append(given.refund_id)
+    for status, ids in over.items():
+        await run(
+            conn,
+            "UPDATE refund SET status = :status WHERE tenant_id = :tenant AND refund_id = ANY(CAST(:ids AS uuid[]))",
+            tenant=held.tenant_id,
+            status=status,
+            ids=ids,
+        )
+    await forget_refunds(conn, held.tenant_id, over["paid"])
     await save_and_publish(conn, books, now, {}, keep_looks=True)
-    return closed
+    await look_again(conn, {key: (books.payments[key].looks, at) for key, at in looks.items()})
+    return outcomes
 
 
 async def _payment(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -> tuple[Books, Payment]:

@@ -1,9 +1,11 @@
-"""Booked debits that take back what came in: refunds of ours that the bank carried out, recalls, and returns.
+"""Booked movements that take back what came in, or bring back what went out: refunds of ours, recalls, returns and their reversals.
 
 Rules:
-- a debit with a refund's EndToEndId closes the refund, one that a recall has asked for settles the recall;
+- a debit with a refund's EndToEndId closes the refund, a credit with it (the creditor's bank sends it back) undoes it; one that
+  a recall has asked for settles the recall;
 - a return takes back the one payment that it names: of its amount, or else (a partial return) one that has as much left, or
   (the bank adds its fee to what it takes) one that is smaller; one that names none or several waits for a person;
+- a reversed return (a credit that says so) gives the one payment that it names its money again, as far as it was really returned;
 - what was notified and has not come is withdrawn, unless it was booked meanwhile;
 - the original is unmatched, whole, whatever part of it goes: items, balances, dunning and interest stand as if it had never
   been matched, and what is left of it is looked at anew.
@@ -25,27 +27,52 @@ from matching.handlers.publishing import save_and_publish
 from matching.storage import bank
 from matching.storage.bank import BankAccount
 
+NOT_OURS = frozenset({"other", "fee", "refund"})
+"""Kinds of movements that are nobody's payment, unless they name one of ours, or a refund."""
 
-async def take_back(conn: AsyncConnection, held: BankAccount, debits: Sequence[Transaction], now: datetime) -> tuple[list[bool], int]:
-    """What became of booked debits of an account: which are explained by a refund, a recall or a return, and how many were returns."""
-    explained = await refunds.close(conn, held, debits, now)
-    left = [at for at, one in enumerate(debits) if one.kind == "return" and not explained[at]]
-    for at, settled in zip(left, await recalls.settle(conn, held, [debits[at] for at in left], now), strict=True):
-        explained[at] = settled
-    left = [at for at in left if not explained[at]]
-    found = await bank.originals(conn, held, [debits[at] for at in left]) if left else []
+
+async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transaction], now: datetime) -> tuple[list[bool], int]:
+    """What becomes of booked movements of an account: which of them are resolved, and how many were returns."""
+    outcomes = await refunds.close(conn, held, moved, now)
+    back = [at for at, one in enumerate(moved) if one.credit and one.reversal and outcomes[at] is None]
+    for at, outcome in zip(back, await _reversed(conn, held, [moved[at] for at in back], now), strict=True):
+        outcomes[at] = outcome
+    left = [at for at, one in enumerate(moved) if one.kind == "return" and not outcomes[at]]
+    for at, settled in zip(left, await recalls.settle(conn, held, [moved[at] for at in left], now), strict=True):
+        outcomes[at] = settled
+    left = [at for at in left if not outcomes[at]]
+    found = await bank.originals(conn, held, [moved[at] for at in left]) if left else []
     taken: dict[UUID, tuple[str, int]] = {}
     for at, payments in zip(left, found, strict=True):
         free = [one for one in payments if one[0] not in taken]
         if len(free) == 1:
             payment_id, least = free[0]
             taken[payment_id] = (
-                debits[at].return_reason or ("reversal" if debits[at].reversal else "unknown"),
-                min(debits[at].amount_minor, least),
+                moved[at].return_reason or ("reversal" if moved[at].reversal else "unknown"),
+                min(moved[at].amount_minor, least),
             )
-            explained[at] = True
+            outcomes[at] = True
     await give_back(conn, held.tenant_id, taken, now)
-    return explained, len(taken)
+    return [one.kind in NOT_OURS if outcome is None else outcome for one, outcome in zip(moved, outcomes, strict=True)], len(taken)
+
+
+async def _reversed(conn: AsyncConnection, held: BankAccount, credits_: Sequence[Transaction], now: datetime) -> list[bool | None]:
+    """Gives payments what a bank had returned and brings back; None for a credit that names no payment of ours."""
+    if not credits_:
+        return []
+    outcomes: list[bool | None] = []
+    amounts: dict[UUID, int] = {}
+    for one, payments in zip(credits_, await bank.returned(conn, held, credits_), strict=True):
+        fits = [payment_id for payment_id, left in payments if left >= one.amount_minor and payment_id not in amounts]
+        outcomes.append(len(fits) == 1 if payments else None)
+        if len(fits) == 1:
+            amounts[fits[0]] = one.amount_minor
+    if amounts:
+        books = await lock_with_items(conn, [(held.tenant_id, payment_id) for payment_id in amounts])
+        for key, payment in books.payments.items():
+            books.reverse_return(payment, amounts[key[1]])
+        await save_and_publish(conn, books, now, {}, looks=dict.fromkeys(books.payments, machine_now()))
+    return outcomes
 
 
 async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUID, tuple[str, int]], now: datetime) -> None:

@@ -258,6 +258,50 @@ async def insert_movements(
     )
 
 
+_NAMED = (
+    "WITH r AS (SELECT * FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "
+    "CAST(:e2es AS text[])) AS t(at, amount, ref, tx, e2e)), named AS ("
+    # one equality each: an OR would compare every movement with every payment of the account
+    "SELECT r.at, p.payment_id FROM r CROSS JOIN LATERAL (SELECT payment_id FROM payment WHERE tenant_id = :tenant "
+    "AND bank_account_id = :account AND end_to_end_id = r.e2e OFFSET 0) AS p "
+    "UNION SELECT r.at, p.payment_id FROM r JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
+    "AND p.bank_reference = r.ref "
+    "UNION SELECT r.at, p.payment_id FROM r JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
+    "AND p.transaction_id = r.tx) "
+)
+"""The payments that movements name, by the bank's reference, TxId or EndToEndId."""
+
+
+def _names(held: BankAccount, moved: Sequence[Transaction]) -> dict[str, object]:
+    return {
+        "tenant": held.tenant_id,
+        "account": held.bank_account_id,
+        "ats": list(range(len(moved))),
+        "amounts": [one.amount_minor for one in moved],
+        "refs": [one.bank_reference for one in moved],
+        "txs": [one.transaction_id for one in moved],
+        "e2es": [one.end_to_end_id for one in moved],
+    }
+
+
+async def returned(conn: AsyncConnection, held: BankAccount, credits_: Sequence[Transaction]) -> list[list[tuple[UUID, int]]]:
+    """For each credit, the payments that it names, and how much of each a bank has returned: recalls that wait, what was withdrawn and
+    what details replace aside.
+    """
+    rows = await fetch(
+        conn,
+        _NAMED + "SELECT r.at, p.payment_id, CASE WHEN p.return_reason = 'replaced_by_details' THEN 0 ELSE p.returned_minor "  # noqa: S608 - ours
+        "- p.withdrawn_minor - (SELECT coalesce(sum(c.amount_minor), 0) FROM recall c WHERE c.tenant_id = p.tenant_id "
+        "AND c.payment_id = p.payment_id AND c.status IN ('open', 'requested', 'accepted')) END FROM named JOIN r USING (at) "
+        "JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = named.payment_id ORDER BY r.at, p.payment_id",
+        **_names(held, credits_),
+    )
+    found: list[list[tuple[UUID, int]]] = [[] for _ in credits_]
+    for at, payment_id, back in rows:
+        found[at].append((payment_id, int(back)))
+    return found
+
+
 async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction]) -> list[list[tuple[UUID, int]]]:
     """For each return, the payments that it may take back, with what they have left: by the bank's reference, TxId or EndToEndId.
 
@@ -265,26 +309,11 @@ async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[
     """
     rows = await fetch(
         conn,
-        "WITH r AS (SELECT * FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "
-        "CAST(:e2es AS text[])) AS t(at, amount, ref, tx, e2e)), named AS ("
-        # one equality each: an OR would compare every return with every payment of the account
-        "SELECT r.at, p.payment_id FROM r CROSS JOIN LATERAL (SELECT payment_id FROM payment WHERE tenant_id = :tenant "
-        "AND bank_account_id = :account AND end_to_end_id = r.e2e OFFSET 0) AS p "
-        "UNION SELECT r.at, p.payment_id FROM r JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
-        "AND p.bank_reference = r.ref "
-        "UNION SELECT r.at, p.payment_id FROM r JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
-        "AND p.transaction_id = r.tx) "
-        "SELECT r.at, p.payment_id, p.allocated_minor + p.unapplied_minor AS left_minor, CASE WHEN p.amount_minor = r.amount "
+        _NAMED + "SELECT r.at, p.payment_id, p.allocated_minor + p.unapplied_minor AS left_minor, CASE WHEN p.amount_minor = r.amount "
         "AND p.returned_minor + p.refunded_minor = 0 THEN 0 WHEN p.allocated_minor + p.unapplied_minor >= r.amount THEN 1 ELSE 2 END "
         "FROM named JOIN r USING (at) JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = named.payment_id "
         "WHERE p.allocated_minor + p.unapplied_minor > 0 ORDER BY r.at, p.payment_id",
-        tenant=held.tenant_id,
-        account=held.bank_account_id,
-        ats=list(range(len(returns))),
-        amounts=[one.amount_minor for one in returns],
-        refs=[one.bank_reference for one in returns],
-        txs=[one.transaction_id for one in returns],
-        e2es=[one.end_to_end_id for one in returns],
+        **_names(held, returns),
     )
     best: dict[int, int] = {}
     for at, _, _, rank in rows:

@@ -82,7 +82,8 @@ async def forget(conn: AsyncConnection, customers: Sequence[Key]) -> None:
     await run(
         conn,
         f"WITH {_ERASED}{_ITEMS}, {_PAYMENTS} UPDATE refund r SET creditor_name = '', creditor_iban = '', reason = '' FROM paid "  # noqa: S608 - our own text
-        "WHERE r.tenant_id = paid.tenant_id AND r.payment_id = paid.payment_id AND r.status IN ('paid', 'refused', 'cancelled')",
+        "WHERE r.tenant_id = paid.tenant_id AND r.payment_id = paid.payment_id "
+        "AND r.status IN ('paid', 'returned', 'refused', 'cancelled')",
         **wanted,
     )
     await run(

@@ -73,7 +73,7 @@ REFUND = Table(
     Index("refund_payment", "tenant_id", "payment_id"),
     Index("refund_end_to_end", "tenant_id", "bank_account_id", "end_to_end_id", unique=True),
     CheckConstraint("amount_minor > 0", name="refund_above_zero"),
-    CheckConstraint("status IN ('requested', 'approved', 'sent', 'paid', 'refused', 'cancelled')", name="refund_status"),
+    CheckConstraint("status IN ('requested', 'approved', 'sent', 'paid', 'returned', 'refused', 'cancelled')", name="refund_status"),
 )
 
 REFUND_FILE = Table(

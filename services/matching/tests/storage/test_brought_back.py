@@ -1,0 +1,98 @@
+"""What went out and comes back: a refund that the creditor's bank returns, a return that is reversed; and what fits nothing waits."""
+
+import itertools
+
+import pytest
+from bankdays import Bank
+from handwork import item, limit
+
+_KEYS = itertools.count()
+
+
+async def post(client, path, body):
+    return await client.post(path, json=body, headers={"idempotency-key": f"c{next(_KEYS)}"})
+
+
+@pytest.fixture
+async def bank(world, client, tenant, camtfile):
+    return Bank(world, client, await world.account(tenant), camtfile)
+
+
+async def waiting(world, tenant):
+    return [row[0] for row in await world.rows(tenant, "SELECT amount_minor FROM movement WHERE NOT resolved ORDER BY 1")]
+
+
+async def refunded(world, client, tenant, make, bank):
+    """A refund of 6.00 that was sent, and its EndToEndId."""
+    await limit(client, tenant, make, 1_000)
+    payment = await world.pay(bank.held, 1_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000", number=1)
+    await world.match(tenant)
+    given = await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "twice"})
+    assert given.json()["status"] == "approved", given.text
+    await post(client, "/v1/refund-files", {"bank_account_id": str(bank.held.bank_account_id), "execution_date": "2026-03-04"})
+    return (await world.one(tenant, "SELECT end_to_end_id FROM refund"))[0]
+
+
+async def test_a_refund_that_the_creditors_bank_returns_is_unapplied_again(world, client, tenant, make, bank):
+    end = await refunded(world, client, tenant, make, bank)
+    amounts = "SELECT unapplied_minor, refunded_minor, refund_pending_minor, unapplied_reason, status FROM payment"
+    await bank.books((600, {"ref": "D0", "e2e": end, "reason": "AC04"}))  # before it went out: for a person to look at
+    assert tuple(await world.one(tenant, amounts))[:3] == (400, 600, 600)
+    # in one statement, and the credit first
+    await bank.books((600, {"ref": "D2", "e2e": end, "reason": "AC04"}), (-600, {"ref": "D1", "e2e": end}))
+    assert tuple(await world.one(tenant, amounts)) == (1_000, 0, 0, "refund_returned", "unapplied")
+    assert await waiting(world, tenant) == [600]
+    assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]] == ["returned"]
+    told = [m.data for m in await world.events("PaymentRefunded") if m.tenant_id == tenant]
+    assert [(t.refunded_minor, t.refund_pending_minor) for t in told] == [(600, 600), (0, 0)]
+    await bank.again()
+    assert tuple(await world.one(tenant, amounts))[:3] == (1_000, 0, 0)
+    await world.holds()
+
+
+async def test_what_names_a_refund_that_it_does_not_fit_waits_for_a_person(world, client, tenant, make, bank):
+    end = await refunded(world, client, tenant, make, bank)
+    await bank.books((-500, {"ref": "D1", "e2e": end}), (-600, {"ref": "D2", "e2e": end}), (-600, {"ref": "D3", "e2e": end}))
+    assert await waiting(world, tenant) == [-600, -500]
+    await bank.books((-20, {"ref": "X1", "e2e": "SOMETHING-ELSE"}))  # what is none of ours waits for nobody
+    assert await waiting(world, tenant) == [-600, -500]
+    assert tuple(await world.one(tenant, "SELECT refunded_minor, refund_pending_minor FROM payment")) == (600, 0)
+    await world.holds()
+
+
+async def test_a_return_that_is_reversed_gives_the_payment_its_money_again(world, client, tenant, make, bank):
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await bank.books((1_000, {"ref": "P1", "e2e": "E1", "structured": "REF000001"}))
+    await world.match(tenant)
+    await bank.books((-1_000, {"ref": "R1", "e2e": "E1", "reason": "AM04"}))
+    assert (await item(world, tenant, "F-1")).status == "open"
+    await bank.books((1_500, {"ref": "R2", "e2e": "E1", "reversal": True}), (1_000, {"ref": "R3", "e2e": "E1", "reversal": True}))
+    row = await world.one(tenant, "SELECT unapplied_minor, returned_minor, return_reason, unapplied_reason FROM payment")
+    assert tuple(row) == (1_000, 0, None, "return_reversed")
+    assert await waiting(world, tenant) == [1_500]  # more than was ever returned
+    await world.match(tenant)  # it is due for another look
+    assert (await item(world, tenant, "F-1")).status == "paid"
+    await bank.again()
+    assert (await item(world, tenant, "F-1")).status == "paid"
+    await world.holds()
+
+
+async def test_a_return_that_is_reversed_in_parts_comes_back_in_parts(world, tenant, bank):
+    await world.pay(bank.held, 1_000, end_to_end_id="E1", number=1)
+    await world.match(tenant)
+    await bank.books((-600, {"ref": "R1", "e2e": "E1", "reason": "AM04"}))
+    for number, left in ((2, 600), (3, 800), (4, 1_000)):
+        await bank.books((200, {"ref": f"R{number}", "e2e": "E1", "reversal": True}))
+        assert (await world.one(tenant, "SELECT unapplied_minor FROM payment"))[0] == left
+        await world.holds()
+
+
+async def test_a_reference_that_is_used_again_on_another_day_is_another_return(world, tenant, bank):
+    for number in (1, 2):
+        await world.pay(bank.held, 1_000, end_to_end_id=f"E{number}", number=number)
+    await world.match(tenant)
+    for number in (1, 2):
+        await bank.books((-1_000, {"ref": "0001", "e2e": f"E{number}", "reason": "AC04"}))
+    await bank.again()
+    assert [row[0] for row in await world.rows(tenant, "SELECT returned_minor FROM payment")] == [1_000, 1_000]
+    await world.holds()
