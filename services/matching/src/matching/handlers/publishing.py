@@ -37,7 +37,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Item, Key, Payment, instalments_open
 from matching.domain.returns import return_class
-from matching.storage.books import Decided, restore_value_dates, save
+from matching.storage.allocations import restore_value_dates
+from matching.storage.books import Decided, save
 
 _PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
     ("received", PaymentReceived),

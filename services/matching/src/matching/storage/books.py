@@ -5,7 +5,7 @@ locks is what is written back; every touched aggregate's version goes up by one,
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -13,10 +13,10 @@ from shared.db import records, run
 from shared.ids import named_id
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Account, Allocation, Books, Exchange, Item, Key, Payment
-from matching.storage.exchanges import drop_exchanges, put_exchanges
+from matching.domain.books import Account, Books, Item, Key, Payment
+from matching.storage.allocations import change_allocations, load_allocations
 from matching.storage.items import insert_items
-from matching.storage.rows import fetch, literal, texts
+from matching.storage.rows import literal, texts
 
 ACCOUNT = "tenant_id, account_id, version, entity_id, customer_id, currency, open_minor, unapplied_minor, unused_credits_minor"
 ITEM = (
@@ -114,30 +114,11 @@ async def lock(
             payment = books.payments[row[0], row[1]] = Payment(*row)
             if payment.allocated_minor:
                 allocated.append((row[0], row[1]))
-        await _load_allocations(conn, books, allocated)
+        await load_allocations(conn, books, allocated)
     if wanted := dict.fromkeys(items):
         for row in await records(conn, LOCK_ITEMS, **keys(wanted)):
             books.items[row[0], row[1]] = Item(*row)
     return books
-
-
-async def _load_allocations(conn: AsyncConnection, books: Books, payments: Sequence[Key]) -> None:
-    if not payments:
-        return
-    rows = await fetch(
-        conn,
-        "SELECT a.tenant_id, a.payment_id, a.item_id, i.customer_id, i.invoice_number, a.amount_minor, a.rule, "
-        "a.diff_minor, a.diff_reason, x.item_amount_minor, x.rate, x.rate_source, x.difference_minor FROM allocation a "
-        "JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id LEFT JOIN allocation_exchange x "
-        "ON x.tenant_id = a.tenant_id AND x.payment_id = a.payment_id AND x.item_id = a.item_id WHERE (a.tenant_id, a.payment_id) IN "
-        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) ORDER BY a.tenant_id, a.payment_id, i.due_date, a.item_id",
-        **keys(payments),
-    )
-    for row in rows:
-        books.stored.add((row[0], row[1], row[2]))
-        held = books.payments[row[0], row[1]].allocations[row[2]] = Allocation(*row[2:9])
-        if row[9] is not None:
-            held.exchange = Exchange(*row[9:])
 
 
 class Decided(NamedTuple):
@@ -275,7 +256,7 @@ async def save(
     stored = books.stored
     allocated = [(key, held) for key, held in books.changed_allocations.items() if held is not None and not (stored and key in stored)]
     entries = books.entries
-    await _drop(conn, books)
+    await change_allocations(conn, books)
     await records(
         conn,
         _SAVE,
@@ -349,85 +330,6 @@ async def save(
         l_item=[e.item_id for e in entries],
     )
     stored.update([key for key, _ in allocated])
-
-
-async def restore_value_dates(conn: AsyncConnection, books: Books) -> None:
-    """Items of which an allocation was undone: their value date is again that of the latest payment that is left on them."""
-    gone = [key for key, held in books.changed_allocations.items() if held is None]
-    rows = await fetch(
-        conn,
-        "SELECT a.tenant_id, a.item_id, a.payment_id, p.value_date FROM allocation a JOIN payment p ON p.tenant_id = a.tenant_id "
-        "AND p.payment_id = a.payment_id WHERE (a.tenant_id, a.item_id) IN "
-        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
-        **keys((tenant, item) for tenant, _, item in gone),
-    )
-    dates: dict[Key, list[date]] = {(tenant, item): [] for tenant, _, item in gone}
-    for tenant, item, payment, day in rows:
-        if books.changed_allocations.get((tenant, payment, item), day) is not None:
-            dates[tenant, item].append(day)
-    for (tenant, payment, item), held in books.changed_allocations.items():
-        if held is not None and (tenant, item) in dates:
-            dates[tenant, item].append(books.payments[tenant, payment].value_date)
-    for key, days in dates.items():
-        books.items[key].value_date = max(days, default=None)
-
-
-async def _drop(conn: AsyncConnection, books: Books) -> None:
-    """Removes and changes allocations of before, writes set-offs and exchanges: rarer than the rest, so not in every batch's statement."""
-    gone = [key for key, held in books.changed_allocations.items() if held is None]
-    if gone:
-        await drop_exchanges(conn, gone)
-        await run(
-            conn,
-            "DELETE FROM allocation WHERE (tenant_id, payment_id, item_id) IN "
-            "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:payments AS uuid[]), CAST(:items AS uuid[])))",
-            tenants=[key[0] for key in gone],
-            payments=[key[1] for key in gone],
-            items=[key[2] for key in gone],
-        )
-    changed = [(key, held) for key, held in books.changed_allocations.items() if held is not None and key in books.stored]
-    if changed:
-        await run(
-            conn,
-            "UPDATE allocation SET amount_minor = t.amount, diff_minor = t.diff, diff_reason = t.reason FROM unnest("
-            "CAST(:tenants AS uuid[]), CAST(:payments AS uuid[]), CAST(:items AS uuid[]), CAST(:amounts AS bigint[]), "
-            "CAST(:diffs AS bigint[]), "
-            "CAST(:reasons AS text[])) AS t(tenant, payment, item, amount, diff, reason) WHERE allocation.tenant_id = t.tenant "
-            "AND allocation.payment_id = t.payment AND allocation.item_id = t.item",
-            tenants=[key[0] for key, _ in changed],
-            payments=[key[1] for key, _ in changed],
-            items=[key[2] for key, _ in changed],
-            amounts=[held.amount_minor for _, held in changed],
-            diffs=[held.diff_minor for _, held in changed],
-            reasons=[held.diff_reason for _, held in changed],
-        )
-    exchanged = {key: held.exchange for key, held in books.changed_allocations.items() if held is not None and held.exchange is not None}
-    if exchanged:
-        await put_exchanges(conn, exchanged)
-    if books.changed_set_offs:
-        pairs = list(books.changed_set_offs.items())
-        await run(
-            conn,
-            "MERGE INTO set_off s USING unnest(CAST(:tenants AS uuid[]), CAST(:credits AS uuid[]), CAST(:items AS uuid[]), "
-            "CAST(:amounts AS bigint[])) AS t(tenant, credit, item, amount) "
-            "ON s.tenant_id = t.tenant AND s.credit_item_id = t.credit AND s.item_id = t.item "
-            "WHEN MATCHED AND t.amount = 0 THEN DELETE WHEN MATCHED THEN UPDATE SET amount_minor = t.amount "
-            "WHEN NOT MATCHED AND t.amount > 0 THEN INSERT (tenant_id, credit_item_id, item_id, amount_minor) "
-            "VALUES (t.tenant, t.credit, t.item, t.amount)",
-            tenants=[key[0] for key, _ in pairs],
-            credits=[key[1] for key, _ in pairs],
-            items=[key[2] for key, _ in pairs],
-            amounts=[amount for _, amount in pairs],
-        )
-    if nothing := [key for key, amount in books.changed_set_offs.items() if not amount]:  # nor has a payment any part in it
-        await run(
-            conn,
-            "DELETE FROM payment_set_off WHERE (tenant_id, credit_item_id, item_id) IN "
-            "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:credits AS uuid[]), CAST(:items AS uuid[])))",
-            tenants=[key[0] for key in nothing],
-            credits=[key[1] for key in nothing],
-            items=[key[2] for key in nothing],
-        )
 
 
 async def look_again(conn: AsyncConnection, looks: dict[Key, tuple[int, datetime | None]]) -> None:
