@@ -99,3 +99,58 @@ async def test_a_reference_that_is_used_again_on_another_day_is_another_return(w
     await bank.again()
     assert [row[0] for row in await world.rows(tenant, "SELECT returned_minor FROM payment")] == [1_000, 1_000]
     await world.holds()
+
+
+async def explain(client, amount, **said):
+    """Says what the movement of that amount that waits is about."""
+    (one,) = [each for each in (await client.get("/v1/unexplained-movements")).json()["items"] if each["amount_minor"] == amount]
+    return await post(client, f"/v1/unexplained-movements/{one['movement_id']}/explanation", {"reason": "the bank's letter", **said})
+
+
+@pytest.mark.parametrize(("amount", "left"), [(-1_000, 0), (-600, 400), (-1_015, 0)])
+async def test_a_return_that_names_nothing_takes_the_payment_that_a_person_names(world, client, tenant, make, bank, amount, left):
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await bank.books((1_000, {"ref": "P1", "e2e": "E1", "structured": "REF000001"}))
+    await world.match(tenant)
+    (payment,) = [str(row[0]) for row in await world.rows(tenant, "SELECT payment_id FROM payment")]
+    await bank.books((amount, {"ref": "R1", "e2e": "NOBODY", "reason": "AC04"}))
+    assert await waiting(client) == [amount]
+    answer = await explain(client, amount, payment_id=payment, return_reason="AC04")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["moved_minor"] == left - 1_000
+    row = await world.one(tenant, "SELECT unapplied_minor, allocated_minor, returned_minor, return_reason FROM payment")
+    assert tuple(row) == (left, 0, 1_000 - left, "ac04")
+    assert (await item(world, tenant, "F-1")).status == "open"
+    assert await waiting(client) == []
+    again = await post(client, f"/v1/unexplained-movements/{answer.json()['movement_id']}/explanation", {"reason": "again"})
+    assert (again.status_code, again.json()["code"]) == (409, "movement-resolved")
+    await bank.again()
+    assert tuple(await world.one(tenant, "SELECT unapplied_minor, returned_minor FROM payment")) == (left, 1_000 - left)
+    await world.holds()
+
+
+async def test_money_that_comes_again_is_the_payments_as_far_as_a_bank_returned_it(world, client, tenant, bank):
+    await world.pay(bank.held, 1_000, end_to_end_id="E1", number=1)
+    await world.match(tenant)
+    (payment,) = [str(row[0]) for row in await world.rows(tenant, "SELECT payment_id FROM payment")]
+    await bank.books((-600, {"ref": "R1", "e2e": "E1", "reason": "AM04"}))
+    await bank.books((700, {"ref": "R2", "e2e": "E1", "reversal": True}))
+    refused = await explain(client, 700, payment_id=payment)
+    assert (refused.status_code, refused.json()["code"]) == (409, "payment-not-returned")
+    unknown = await explain(client, 700, payment_id="00000000-0000-4000-8000-000000000000")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "payment-unknown")
+    assert (await explain(client, 700)).json()["moved_minor"] == 0  # a fee that the bank gave back with it: told to nobody's account
+    assert tuple(await world.one(tenant, "SELECT unapplied_minor, returned_minor FROM payment")) == (400, 600)
+    assert await waiting(client) == []
+    await world.holds()
+
+
+async def test_nothing_can_go_back_of_a_payment_of_which_nothing_is_left(world, client, tenant, bank):
+    await world.pay(bank.held, 1_000, end_to_end_id="E1", number=1)
+    await world.match(tenant)
+    (payment,) = [str(row[0]) for row in await world.rows(tenant, "SELECT payment_id FROM payment")]
+    await bank.books((-1_000, {"ref": "R1", "e2e": "E1", "reason": "AC04"}), (-1_000, {"ref": "R2", "e2e": "E1", "reason": "AC04"}))
+    refused = await explain(client, -1_000, payment_id=payment)
+    assert (refused.status_code, refused.json()["code"]) == (409, "payment-has-nothing-left")
+    assert await waiting(client) == [-1_000]
+    await world.holds()

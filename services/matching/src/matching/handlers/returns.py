@@ -67,12 +67,18 @@ async def _reversed(conn: AsyncConnection, held: BankAccount, credits_: Sequence
         outcomes.append(len(fits) == 1 if payments else None)
         if len(fits) == 1:
             amounts[fits[0]] = one.amount_minor
-    if amounts:
-        books = await lock_with_items(conn, [(held.tenant_id, payment_id) for payment_id in amounts])
-        for key, payment in books.payments.items():
-            books.reverse_return(payment, amounts[key[1]])
-        await save_and_publish(conn, books, now, {}, looks=dict.fromkeys(books.payments, machine_now()))
+    await bring_back(conn, held.tenant_id, amounts, now)
     return outcomes
+
+
+async def bring_back(conn: AsyncConnection, tenant_id: UUID, amounts: Mapping[UUID, int], now: datetime) -> None:
+    """The bank brings back what it had returned of payments; they are looked at anew. Raises ValueError for more than that."""
+    if not amounts:
+        return
+    books = await lock_with_items(conn, [(tenant_id, payment_id) for payment_id in amounts])
+    for key, payment in books.payments.items():
+        books.reverse_return(payment, amounts[key[1]])
+    await save_and_publish(conn, books, now, {}, looks=dict.fromkeys(books.payments, machine_now()))
 
 
 async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUID, tuple[str, int]], now: datetime) -> None:

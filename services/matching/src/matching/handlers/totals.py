@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 from shared.clock import machine_now
-from shared.db import run
 from shared.ids import named_id
 from shared.outbox import publish
 from shared.web.problems import Problem
@@ -58,7 +57,7 @@ async def resolve_totals(conn: AsyncConnection, held: BankAccount, now: datetime
     )
     if not rows:
         return
-    await _resolve(conn, held, [row[0] for row in rows], None)
+    await bank.resolve_movements(conn, held.tenant_id, [row[0] for row in rows])
     await confirm_notified(conn, held, [payment_id for row in rows for payment_id in row[1]], now)
 
 
@@ -80,7 +79,7 @@ async def book_total(conn: AsyncConnection, tenant_id: UUID, movement_id: UUID, 
     row = (payment_id, key, one, None)
     await bank.insert_payments(conn, held, [row], confirmation="booked", source="statement", at=machine_now(), now=now)
     await publish(conn, [received(held, row, "booked", "statement")])
-    await _resolve(conn, held, [movement_id], payment_id)
+    await bank.resolve_movements(conn, tenant_id, [movement_id], payment_id)
     if total.bank_reference:
         await _details(conn, held, [total.bank_reference], now)  # some may be here already
     return BookedTotal(
@@ -116,7 +115,7 @@ async def _details(conn: AsyncConnection, held: BankAccount, references: Sequenc
     replaced = [total for total in totals if total.complete and total.whole]
     if replaced:
         await give_back(conn, held.tenant_id, {total.payment_id: (REPLACED, total.amount_minor) for total in replaced}, now)
-        await _resolve(conn, held, [total.movement_id for total in replaced], None)
+        await bank.resolve_movements(conn, held.tenant_id, [total.movement_id for total in replaced])
         await confirm_notified(conn, held, [detail for total in replaced for detail in total.details], now)
     for stays in (total for total in totals if total not in replaced):
         await _withdraw(conn, held, stays, now)
@@ -137,34 +136,10 @@ async def _withdraw(conn: AsyncConnection, held: BankAccount, total: Row[Any], n
 
 async def _waiting(conn: AsyncConnection, tenant_id: UUID, movement_id: UUID) -> tuple[BankAccount, Row[Any]]:
     """A total that waits and its account, which is held as for a statement: nothing else is booked on it meanwhile."""
-    found = await fetch(
-        conn,
-        "SELECT a.number, a.bank_account_id FROM movement m JOIN bank_account a USING (tenant_id, bank_account_id) "
-        "WHERE m.tenant_id = :tenant AND m.movement_id = :id AND m.kind = 'total'",
-        tenant=tenant_id,
-        id=movement_id,
-    )
-    held = await bank.account(conn, tenant_id, found[0].number) if found else None
-    if held is None:
+    found = await bank.waiting_movement(conn, tenant_id, movement_id, total=True)
+    if found is None:
         raise Problem(404, "batch-total-unknown", "There is no such batch total")
-    await bank.hold_account(conn, held.bank_account_id, alone=True)
-    (total,) = await fetch(
-        conn,
-        "SELECT amount_minor, booking_date, bank_reference, end_to_end_id, resolved FROM movement "
-        "WHERE tenant_id = :tenant AND movement_id = :id FOR UPDATE",
-        tenant=tenant_id,
-        id=movement_id,
-    )
+    held, total = found
     if total.resolved:
         raise Problem(409, "batch-total-resolved", "The batch total waits no more: its details are here, or it was booked")
     return held, total
-
-
-async def _resolve(conn: AsyncConnection, held: BankAccount, movement_ids: Sequence[UUID], payment_id: UUID | None) -> None:
-    await run(
-        conn,
-        "UPDATE movement SET resolved = true, payment_id = :payment WHERE tenant_id = :tenant AND movement_id = ANY(CAST(:ids AS uuid[]))",
-        tenant=held.tenant_id,
-        ids=list(movement_ids),
-        payment=payment_id,
-    )

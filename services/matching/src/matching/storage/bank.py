@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from shared.db import records, run
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.statements import Amount, Transaction
@@ -284,15 +286,72 @@ def _names(held: BankAccount, moved: Sequence[Transaction]) -> dict[str, object]
     }
 
 
-async def returned(conn: AsyncConnection, held: BankAccount, credits_: Sequence[Transaction]) -> list[list[tuple[UUID, int]]]:
-    """For each credit, the payments that it names, and how much of each a bank has returned: recalls that wait, what was withdrawn and
-    what details replace aside.
+async def waiting_movement(
+    conn: AsyncConnection, tenant_id: UUID, movement_id: UUID, *, total: bool
+) -> tuple[BankAccount, Row[Any]] | None:
+    """A batch total, or another movement that a person may have to look at, with its account; None where there is no such.
+
+    The account is held as for a statement: nothing else is booked on it meanwhile. `resolved`: it waits no more.
     """
+    found = await fetch(
+        conn,
+        "SELECT a.number FROM movement m JOIN bank_account a USING (tenant_id, bank_account_id) "
+        "WHERE m.tenant_id = :tenant AND m.movement_id = :id AND (m.kind = 'total') = :total",
+        tenant=tenant_id,
+        id=movement_id,
+        total=total,
+    )
+    held = await account(conn, tenant_id, found[0].number) if found else None
+    if held is None:
+        return None
+    await hold_account(conn, held.bank_account_id, alone=True)
+    (row,) = await fetch(
+        conn,
+        "SELECT kind, amount_minor, booking_date, bank_reference, end_to_end_id, resolved FROM movement "
+        "WHERE tenant_id = :tenant AND movement_id = :id FOR UPDATE",
+        tenant=tenant_id,
+        id=movement_id,
+    )
+    return held, row
+
+
+async def resolve_movements(conn: AsyncConnection, tenant_id: UUID, movement_ids: Sequence[UUID], payment_id: UUID | None = None) -> None:
+    """They wait no more; `payment_id`: what a batch total was booked as."""
+    await run(
+        conn,
+        "UPDATE movement SET resolved = true, payment_id = :payment WHERE tenant_id = :tenant AND movement_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        ids=list(movement_ids),
+        payment=payment_id,
+    )
+
+
+_RETURNED = (
+    "CASE WHEN p.return_reason = 'replaced_by_details' THEN 0 ELSE p.returned_minor - p.withdrawn_minor "
+    "- (SELECT coalesce(sum(c.amount_minor), 0) FROM recall c WHERE c.tenant_id = p.tenant_id "
+    "AND c.payment_id = p.payment_id AND c.status IN ('open', 'requested', 'accepted')) END"
+)
+"""SQL: how much of a payment `p` a bank has returned: recalls that wait, what was withdrawn and what details replace aside."""
+
+
+async def left_and_returned(conn: AsyncConnection, held: BankAccount, payment_id: UUID) -> tuple[int, int] | None:
+    """What a payment has left and what a bank returned of it; None where it came on another account, or never."""
     rows = await fetch(
         conn,
-        _NAMED + "SELECT r.at, p.payment_id, CASE WHEN p.return_reason = 'replaced_by_details' THEN 0 ELSE p.returned_minor "  # noqa: S608 - ours
-        "- p.withdrawn_minor - (SELECT coalesce(sum(c.amount_minor), 0) FROM recall c WHERE c.tenant_id = p.tenant_id "
-        "AND c.payment_id = p.payment_id AND c.status IN ('open', 'requested', 'accepted')) END FROM named JOIN r USING (at) "
+        f"SELECT p.allocated_minor + p.unapplied_minor, {_RETURNED} FROM payment p WHERE p.tenant_id = :tenant "  # noqa: S608 - ours
+        "AND p.payment_id = :payment AND p.bank_account_id = :account",
+        tenant=held.tenant_id,
+        payment=payment_id,
+        account=held.bank_account_id,
+    )
+    return (int(rows[0][0]), int(rows[0][1])) if rows else None
+
+
+async def returned(conn: AsyncConnection, held: BankAccount, credits_: Sequence[Transaction]) -> list[list[tuple[UUID, int]]]:
+    """For each credit, the payments that it names, and how much of each a bank has returned."""
+    rows = await fetch(
+        conn,
+        _NAMED + f"SELECT r.at, p.payment_id, {_RETURNED} FROM named JOIN r USING (at) "  # noqa: S608 - ours
         "JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = named.payment_id ORDER BY r.at, p.payment_id",
         **_names(held, credits_),
     )
