@@ -243,6 +243,16 @@ class History(BankSteps):
         bank = self.dollar if one.currency == "USD" else self.euro
         return await self.file(bank, (-one.amount_minor, {"ref": f"D{next(self.keys)}", "e2e": one.end_to_end_id}))
 
+    async def explained(self):
+        """A person names a payment for a movement that waits: of what goes back, one that has as much left."""
+        one = await self.pick(
+            self.a,
+            "SELECT m.movement_id, p.payment_id FROM movement m JOIN payment p USING (tenant_id, bank_account_id) WHERE NOT m.resolved "
+            "AND m.kind <> 'total' AND p.source <> 'cash' AND p.allocated_minor + p.unapplied_minor + m.amount_minor >= 0 ORDER BY 1, 2",
+        )
+        body = {"reason": "the bank's letter", "payment_id": one and str(one.payment_id)}
+        return await self.post(f"/v1/unexplained-movements/{one.movement_id}/explanation", body) if one else None
+
     async def listed(self):
         """A remittance list of what a payment is, with a deduction or a credit note; some of its numbers may be unknown."""
         one = await self.payment()
@@ -316,5 +326,6 @@ STEPS = (
     "returned", "recalled", "recalled", "recall_decided", "recall_taken", "allocated", "allocated", "unmatched", "moved", "refunded",
     "refunded", "decide_refund", "refund_cancelled", "refunds_sent", "refund_booked", "listed", "total", "total", "total_booked",
     "matched", "matched", "matched", "merge", "known", "confirmed",
-    "imputed", "refunds_sent", "refund_booked", "brought_back", "brought_back",
+    "imputed", "refunds_sent", "refund_booked", "brought_back", "brought_back", "explained",
+    "explained",
 )  # fmt: skip
