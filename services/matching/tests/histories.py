@@ -244,14 +244,20 @@ class History(BankSteps):
         return await self.file(bank, (-one.amount_minor, {"ref": f"D{next(self.keys)}", "e2e": one.end_to_end_id}))
 
     async def explained(self):
-        """A person names a payment for a movement that waits: of what goes back, one that has as much left."""
-        one = await self.pick(
-            self.a,
-            "SELECT m.movement_id, p.payment_id FROM movement m JOIN payment p USING (tenant_id, bank_account_id) WHERE NOT m.resolved "
-            "AND m.kind <> 'total' AND p.source <> 'cash' AND p.allocated_minor + p.unapplied_minor + m.amount_minor >= 0 ORDER BY 1, 2",
+        """A return that names nothing; a person names the payment, now and then one of which less is left."""
+        one = await self.payment("allocated_minor + unapplied_minor > 0")
+        if one is None:
+            return None
+        bank = self.dollar if one.currency == "USD" else self.euro
+        back = min(1 + self.b % 400, one.left_minor or 1)
+        await self.file(bank, (-back, {"ref": f"N{next(self.keys)}", "e2e": "NOBODY", "reason": "AC04"}))
+        waits = await self.pick(
+            self.a, "SELECT movement_id, amount_minor FROM movement WHERE NOT resolved AND kind = 'return' ORDER BY movement_id"
         )
-        body = {"reason": "the bank's letter", "payment_id": one and str(one.payment_id)}
-        return await self.post(f"/v1/unexplained-movements/{one.movement_id}/explanation", body) if one else None
+        if waits is None or one.left_minor < -waits.amount_minor:
+            return None
+        body = {"reason": "the bank's letter", "payment_id": str(one.payment_id)}
+        return await self.post(f"/v1/unexplained-movements/{waits.movement_id}/explanation", body)
 
     async def listed(self):
         """A remittance list of what a payment is, with a deduction or a credit note; some of its numbers may be unknown."""

@@ -106,8 +106,8 @@ class System:
         self.children.append(child)
         return child
 
-    async def joined(self, members: int) -> None:
-        """Waits until so many workers share the topics."""
+    async def joined(self, workers: int) -> None:
+        """Waits until so many workers share the topics: each is two members, one for payments, one for what others tell."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap)
         await admin.start()
 
@@ -117,10 +117,10 @@ class System:
             except KafkaError:  # a new cluster has no coordinator yet
                 return False
             _, _, state, _, _, found, *_ = answer.groups[0]
-            return state == "Stable" and len(found) == members
+            return state == "Stable" and len(found) == 2 * workers
 
         try:
-            await eventually(stable, seconds=60, what=f"{members} workers in the group")
+            await eventually(stable, seconds=60, what=f"{workers} workers in the group")
         finally:
             await admin.close()
 
