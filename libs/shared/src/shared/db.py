@@ -33,6 +33,8 @@ SERVER_SETTINGS = {
 PUBLISHED = "encours.published"
 """Set in a connection's `info` by whoever puts rows into the outbox."""
 _DATABASE = "encours.database"
+_CLIENT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What the driver raises by itself; the latter where the server's farewell has come and the end of the connection not yet."""
 
 
 def async_url(url: str) -> str:
@@ -102,7 +104,7 @@ def _refusals(driver: Any) -> Iterator[None]:
     """What the driver raises, as SQLAlchemy would."""
     try:
         yield
-    except asyncpg.InterfaceError as error:
+    except _CLIENT as error:
         raise InterfaceError(None, None, _RefusedError(error), hide_parameters=True) from error
     except asyncpg.PostgresError as error:
         refused = _RefusedError(error)
@@ -211,11 +213,13 @@ async def _roll_back(conn: AsyncConnection) -> None:
     if conn.invalidated:
         return
     driver = await _driver(conn)
-    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        if driver.is_in_transaction():
-            await driver.execute("ROLLBACK")
-    if driver.is_closed() or driver.is_in_transaction():
-        await conn.invalidate()
+    try:
+        with suppress(asyncpg.PostgresError, *_CLIENT, OSError):
+            if driver.is_in_transaction():
+                await driver.execute("ROLLBACK")
+    finally:  # also where this is called off: what it has locked must not wait in the pool
+        if driver.is_closed() or driver.is_in_transaction():
+            await conn.invalidate()
 
 
 def _check(connection: Any, *_: object) -> None:

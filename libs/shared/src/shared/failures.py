@@ -9,6 +9,7 @@ the dead letters, and bounded by the limits of `shared.batches`.
 
 import asyncio
 
+from asyncpg import InternalClientError
 from sqlalchemy.exc import DBAPIError, InterfaceError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -44,7 +45,7 @@ def told(error: BaseException) -> str:
 
 def is_unavailable(error: BaseException) -> bool:
     """Whether the same work may succeed later: connection, lock, serialization, timeout, resources, shutdown."""
-    if isinstance(error, UnavailableError | PoolTimeoutError | InterfaceError | OSError | asyncio.TimeoutError):
+    if isinstance(error, UnavailableError | PoolTimeoutError | InterfaceError | InternalClientError | OSError | asyncio.TimeoutError):
         return True
     if isinstance(error, DBAPIError):
         code = sqlstate(error)

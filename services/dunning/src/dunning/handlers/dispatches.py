@@ -152,8 +152,10 @@ async def _objections(conn: AsyncConnection, tenant_id: UUID, mails: Sequence[Ro
     if not left:
         return found
     lines = {debtor: situation_of(mail.inputs).lines for debtor, mail in left.items()}
-    for debtor, case in (await cases(conn, tenant_id, mails[0].entity_id, policy, lines)).items():
-        mail, decision = left[debtor], decide(case.situation)
+    known = await cases(conn, tenant_id, mails[0].entity_id, policy, lines)
+    for debtor, mail in left.items():
+        case = known[debtor]  # one that nothing is known of must not pass for one without objection
+        decision = decide(case.situation)
         if decision.held:
             found[mail.reminder_id] = decision.held
         elif not same_lines(mail.asked, decision) or case.recipient != mail.recipient:

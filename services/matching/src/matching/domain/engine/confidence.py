@@ -5,7 +5,7 @@ Each split's share of the outcome goes to the evidence it looks at, so a confide
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, inf
+from math import exp, inf, nan
 from typing import Any
 
 from matching.domain.engine.features import NAMES
@@ -88,6 +88,6 @@ def _compiled(base: float, trees: Sequence[Tree]) -> Callable[[Sequence[float]],
     evidence = ", ".join(f"e{place}" for place in range(len(NAMES)))
     lines = ["def log_odds(evidence):", f" {evidence} = evidence", f" total = {float(base)!r}"]
     lines += [f" total += {source(tree)}" for tree in trees]
-    made: dict[str, Any] = {"inf": inf}
+    made: dict[str, Any] = {"inf": inf, "nan": nan}  # how repr writes them
     exec("\n".join([*lines, " return total"]), made)  # noqa: S102 - made of numbers alone
     return made["log_odds"]  # type: ignore[no-any-return]
