@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from contracts.catalogue import events, topics
 from contracts.credit import CreditHoldState
+from contracts.dunning import PaymentPlanState
 from contracts.envelope import Event, Message, StateEvent, attributes, decode, encode, event_id, headers, natural_key
 from contracts.generate import ROOT
 from contracts.invoices import InvoiceState
@@ -115,13 +116,25 @@ def test_the_money_of_a_payment_adds_up(payment):
         assert not payment.allocations
 
 
+@pytest.mark.parametrize("plan", of(PaymentPlanState), ids=lambda p: f"{type(p).__name__}-{p.version}")
+def test_the_money_of_a_payment_plan_adds_up(plan):
+    assert sum(each.amount_minor for each in plan.items) == sum(each.amount_minor for each in plan.instalments)
+    assert sum(each.left_minor for each in plan.items) == sum(each.open_minor for each in plan.instalments)
+    assert all(each.left_minor <= each.amount_minor for each in plan.items)
+    assert all(each.open_minor <= each.amount_minor for each in plan.instalments)
+    assert [each.number for each in plan.instalments] == list(range(1, len(plan.instalments) + 1))
+    assert [each.due_on for each in plan.instalments] == sorted({each.due_on for each in plan.instalments})
+    assert (plan.broken_instalment is not None) == (plan.missing_minor is not None) == (plan.status == "broken")
+
+
 def test_an_event_about_a_hold_or_a_promise_says_what_its_name_says():
     assert {(type(data).__name__, data.active) for data in of(CreditHoldState)} == {
         ("CreditHoldPlaced", True),
         ("CreditHoldReleased", False),
     }
     wanted = {"PromiseMade": "open", "PromiseKept": "kept", "PromiseBroken": "broken", "PromiseCancelled": "cancelled"}
-    wanted |= {"DisputeOpened": "open", "DisputeResolved": "resolved", "InvoiceCancelled": "cancelled"}
+    wanted |= {"PaymentPlanAgreed": "active", "PaymentPlanCompleted": "completed", "PaymentPlanBroken": "broken"}
+    wanted |= {"PaymentPlanCancelled": "cancelled", "DisputeOpened": "open", "DisputeResolved": "resolved", "InvoiceCancelled": "cancelled"}
     for example in EXAMPLES:
         if example.event in wanted:
             assert message(example).data.status == wanted[example.event], example.path
