@@ -19,7 +19,7 @@ from contracts.envelope import Event, Message
 from contracts.invoices import Instalment, InvoiceIssued
 from contracts.items import AccountBalanceChanged, ItemInstalment, OpenItemChanged, Settled
 from contracts.payments import AnnouncedItem, PaymentAnnouncementChanged, PaymentUnapplied
-from dunning.handlers import dispatches, gate, policies, promises, reminders, runs
+from dunning.handlers import dispatches, gate, plans, policies, promises, reminders, runs
 from dunning.smtp import Smtp
 from dunning.storage.gate import GUARDED
 from dunning.worker import ROUTES
@@ -352,6 +352,7 @@ class World:
         await self.decide(day)
         await self.send(morning(day))
         await promises.judge_promises(self.context(morning(day)), self.tenant)
+        await plans.judge_plans(self.context(morning(day)), self.tenant)
         return await self.run(day)
 
     async def run(self, day: date, now: datetime | None = None) -> runs.Run:

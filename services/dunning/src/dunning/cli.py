@@ -12,14 +12,14 @@ from shared.money import parse_amount
 from shared.service import Service
 from shared.web.models import parse_date
 
-from dunning.api import ROUTER
+from dunning.api import ROUTERS
 from dunning.domain.interest import RateUnknownError, compensation_minor, segments, total_minor
 from dunning.invariants import CHECKS
 from dunning.settings import Settings
 from dunning.tables import METADATA
 from dunning.worker import JOBS, ROUTES
 
-SERVICE = Service(name="dunning", settings=Settings, metadata=METADATA, routes=ROUTES, routers=(ROUTER,), jobs=JOBS, checks=CHECKS)
+SERVICE = Service(name="dunning", settings=Settings, metadata=METADATA, routes=ROUTES, routers=ROUTERS, jobs=JOBS, checks=CHECKS)
 _PLACES_SHOWN = 4
 
 

@@ -41,6 +41,15 @@ CHECKS = (
         "FROM jsonb_array_elements(d.inputs->'lines') l WHERE l->>'item_id' = i.item)))",
     ),
     Check(
+        "nothing_in_a_plan_that_is_kept_is_asked_for",
+        "SELECT d.reminder_id || ' asks for what a payment plan covers of ' || (p->>'item_id') AS what FROM decision d "
+        "CROSS JOIN LATERAL jsonb_array_elements(d.inputs->'plans') p CROSS JOIN LATERAL ("
+        "SELECT coalesce(sum((l->>'asked_minor')::bigint), 0) AS asked FROM jsonb_array_elements(d.asked) l "
+        "WHERE l->>'item_id' = p->>'item_id') a CROSS JOIN LATERAL (SELECT coalesce(sum((l->>'open_minor')::bigint), 0) AS due "
+        "FROM jsonb_array_elements(d.inputs->'lines') l WHERE l->>'item_id' = p->>'item_id') o "
+        "WHERE d.outcome = 'send' AND a.asked > 0 AND a.asked + (p->>'unpaid_minor')::bigint > o.due",
+    ),
+    Check(
         "nobody_is_reminded_while_a_payment_is_in_review",
         "SELECT reminder_id || ' was sent beside a payment in review' AS what FROM decision "
         "WHERE outcome = 'send' AND jsonb_array_length(inputs->'in_review') > 0",
@@ -71,5 +80,19 @@ CHECKS = (
         "a_broken_promise_passed_the_gate",
         "SELECT promise_id || ' was broken before the bank had spoken for its day' AS what FROM promise "
         "WHERE status = 'broken' AND coalesce((decision->>'gate')::date < due_on, true)",
+    ),
+    Check(
+        "a_broken_plan_passed_the_gate",
+        "SELECT payment_plan_id || ' was broken before the bank had spoken for its instalment ' || broken_instalment AS what "
+        "FROM payment_plan WHERE status = 'broken' AND coalesce((decision->>'gate')::date < "
+        "(instalments->(broken_instalment - 1)->>'due_on')::date + grace_days, true)",
+    ),
+    Check(
+        "what_is_left_of_a_plan_adds_up",
+        "SELECT payment_plan_id || ' has other sums of its items than of its instalments' AS what FROM payment_plan p "
+        "CROSS JOIN LATERAL (SELECT sum((i->>'amount_minor')::bigint) AS amount, sum((i->>'left_minor')::bigint) AS rest "
+        "FROM jsonb_array_elements(p.items) i) a "
+        "CROSS JOIN LATERAL (SELECT sum((i->>'amount_minor')::bigint) AS amount, sum((i->>'open_minor')::bigint) AS rest "
+        "FROM jsonb_array_elements(p.instalments) i) b WHERE (a.amount, a.rest) IS DISTINCT FROM (b.amount, b.rest)",
     ),
 )

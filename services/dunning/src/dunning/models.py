@@ -113,6 +113,90 @@ class Promises(BaseModel):
     next_cursor: str | None
 
 
+class NewPlanItem(Command):
+    """An item by its id, or by its invoice number where only one open item of the customer carries it."""
+
+    item_id: Id | None = None
+    invoice_number: Text | None = None
+
+    @model_validator(mode="after")
+    def _is_named_once(self) -> Self:
+        if (self.item_id is None) == (self.invoice_number is None):
+            raise ValueError("name the item by item_id or by invoice_number")
+        return self
+
+    @property
+    def name(self) -> UUID | str:
+        """Id or number."""
+        return self.item_id or self.invoice_number or ""
+
+
+class NewInstalment(Command):
+    """When how much is to be paid."""
+
+    due_on: Date
+    amount_minor: PositiveMinor
+
+
+class NewPaymentPlan(Command):
+    """Items that are paid by instalments: together all that is open and uncontested of them. Money is meant for them in this order."""
+
+    customer_id: Id
+    items: Annotated[tuple[NewPlanItem, ...], Lax, Field(min_length=1, max_length=200)]
+    currency: CurrencyCode
+    instalments: Annotated[tuple[NewInstalment, ...], Lax, Field(min_length=1, max_length=120, description="Dates rise")]
+    grace_days: Annotated[int, Field(ge=0, le=60, description="Days after its date in which an instalment is still in time")] = 0
+
+    @model_validator(mode="after")
+    def _dates_rise(self) -> Self:
+        dates = [each.due_on for each in self.instalments]
+        if dates != sorted(set(dates)):
+            raise ValueError("the dates of the instalments must rise")
+        return self
+
+
+class PlanItem(BaseModel):
+    """An item of a plan: the amount agreed, and what of it is still to pay."""
+
+    item_id: UUID
+    invoice_number: str
+    amount_minor: int
+    left_minor: int
+
+
+class PlanInstalment(BaseModel):
+    """An instalment: the amount agreed, and what is still to come of it."""
+
+    number: int
+    due_on: date
+    amount_minor: int
+    open_minor: int
+
+
+class PaymentPlan(BaseModel):
+    """A payment plan as it stands. `missing_minor`: what had not come when it was broken, of all due by the broken instalment's day."""
+
+    payment_plan_id: UUID
+    version: int
+    customer_id: UUID
+    entity_id: UUID
+    currency: str
+    agreed_on: date
+    grace_days: int
+    items: list[PlanItem]
+    instalments: list[PlanInstalment]
+    status: Literal["active", "completed", "broken", "cancelled"]
+    broken_instalment: int | None
+    missing_minor: int | None
+
+
+class PaymentPlans(BaseModel):
+    """A page of payment plans."""
+
+    items: list[PaymentPlan]
+    next_cursor: str | None
+
+
 class NewDispute(Command):
     """What the debtor contests of an item."""
 

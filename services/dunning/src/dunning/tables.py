@@ -331,7 +331,7 @@ DISPATCH = Table(
 `attempt_at` and `claimed_at` are machine time, `sent_at` is business time.
 """
 
-# --- promises and disputes --------------------------------------------------------------------------------------------
+# --- promises, plans and disputes -------------------------------------------------------------------------------------
 PROMISE = Table(
     "promise",
     METADATA,
@@ -352,6 +352,37 @@ PROMISE = Table(
     Index("promise_open", "tenant_id", "due_on", postgresql_where="status = 'open'"),
 )
 """`baseline`: version and paid amount of each item when the promise was made. `decision`: on what it was kept or broken."""
+PAYMENT_PLAN = Table(
+    "payment_plan",
+    METADATA,
+    _tenant(),
+    _key("payment_plan_id"),
+    _version(),
+    Column("customer_id", UUID, nullable=False),
+    Column("entity_id", UUID, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("agreed_on", Date, nullable=False),
+    Column("grace_days", Integer, nullable=False),
+    Column("items", JSONB, nullable=False),
+    Column("instalments", JSONB, nullable=False),
+    Column(
+        "status",
+        Text,
+        CheckConstraint("status IN ('active', 'completed', 'broken', 'cancelled')", name="payment_plan_status_known"),
+        nullable=False,
+    ),
+    Column("broken_instalment", Integer),
+    Column("missing_minor", BigInteger),
+    Column("baseline", JSONB, nullable=False),
+    Column("recheck", Boolean, nullable=False),
+    Column("next_on", Date),
+    Column("decision", JSONB),
+    CheckConstraint("(status = 'broken') = (broken_instalment IS NOT NULL)", name="broken_by_an_instalment"),
+    Index("payment_plan_customer", "tenant_id", "customer_id"),
+    Index("payment_plan_active", "tenant_id", "next_on", postgresql_where="status = 'active'"),
+)
+"""`items`, `instalments`: as agreed, and what is left of each; `baseline`: version and paid amount of each item when it was agreed;
+`next_on`: the last day of the first instalment that is not met."""
 DISPUTE = Table(
     "dispute",
     METADATA,

@@ -21,7 +21,7 @@ from contracts.payments import (
 from shared.batches import Routes
 from shared.jobs import Job, JobContext
 
-from dunning.handlers import customers, dispatches, gate, promises, reminders, replicas, statuses
+from dunning.handlers import customers, dispatches, gate, plans, promises, reminders, replicas, statuses
 from dunning.settings import Settings
 from dunning.smtp import Smtp
 
@@ -75,5 +75,6 @@ JOBS = (
     Job("run_day", 0.5, reminders.run_day),
     Job("send_planned", 0.25, _send_planned),
     Job("judge_promises", 1.0, promises.judge_promises),
+    Job("judge_plans", 1.0, plans.judge_plans),
     Job("settle_statuses", 1.0, statuses.settle_waiting),
 )

@@ -98,6 +98,50 @@ async def test_a_promise_is_made_once_per_key_listed_and_cancelled(client, world
     assert unknown.status_code == 404
 
 
+async def test_a_payment_plan_is_agreed_once_per_key_read_listed_and_cancelled(client, world: World) -> None:
+    customer, item = await debtor(world)
+    instalments = [{"due_on": "2025-03-20", "amount_minor": 4000}, {"due_on": "2025-04-20", "amount_minor": 6000}]
+    body = {"customer_id": str(customer), "items": [{"invoice_number": "F-1"}], "currency": "EUR", "instalments": instalments}
+    made = [await client.post("/v1/payment-plans", headers=bearer(world, key="k1"), json=body) for _ in range(2)]
+    assert [answer.status_code for answer in made] == [201, 201], made[0].text
+    assert made[0].json() == made[1].json()
+    assert made[0].json()["items"] == [{"item_id": str(item), "invoice_number": "F-1", "amount_minor": 10_000, "left_minor": 10_000}]
+    assert (await client.post("/v1/payment-plans", headers=bearer(world), json=body)).status_code == 400
+    path = f"/v1/payment-plans/{made[0].json()['payment_plan_id']}"
+    assert (await client.get(path, headers=bearer(world))).json() == made[0].json()
+    listed = (await client.get("/v1/payment-plans", headers=bearer(world), params={"customer_id": str(customer)})).json()
+    assert listed == {"items": [made[0].json()], "next_cursor": None}
+    cancelled = await client.post(f"{path}/cancel", headers=bearer(world, key="k2"), json={"reason": "agreed"})
+    assert (cancelled.status_code, cancelled.json()["status"], cancelled.json()["version"]) == (200, "cancelled", 2)
+    again = await client.post(f"{path}/cancel", headers=bearer(world, key="k3"), json={"reason": "agreed"})
+    assert again.json()["code"] == "payment-plan-closed"
+    assert (await client.get(f"/v1/payment-plans/{new_id()}", headers=bearer(world))).status_code == 404
+    actions = await world.rows("SELECT action FROM audit WHERE tenant_id = :tenant ORDER BY action", tenant=world.tenant)
+    assert [row.action for row in actions] == ["payment_plan.agreed", "payment_plan.cancelled"]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "pointer"),
+    [
+        ({"items": [{"invoice_number": "F-9"}]}, "nothing-owed", "/items/0"),
+        ({"items": [{"invoice_number": "F-1"}, {"invoice_number": "F-1"}]}, "named-twice", "/items/1"),
+        ({"instalments": [{"due_on": "2025-03-20", "amount_minor": 9_999}]}, "instalments-do-not-add-up", "/instalments"),
+        ({"instalments": [{"due_on": "2025-03-07", "amount_minor": 10_000}]}, "due-in-the-past", "/instalments/0/due_on"),
+        ({"instalments": [{"due_on": "2025-03-20", "amount_minor": 5_000}] * 2}, "validation-failed", None),
+        ({"items": [{"invoice_number": "F-1", "item_id": str(new_id())}]}, "validation-failed", None),
+        ({"items": []}, "validation-failed", None),
+    ],
+)
+async def test_a_plan_that_cannot_be_is_refused_and_says_where(client, world: World, change, code, pointer) -> None:
+    customer, _ = await debtor(world)
+    instalments = [{"due_on": "2025-03-20", "amount_minor": 10_000}]
+    body = {"customer_id": str(customer), "items": [{"invoice_number": "F-1"}], "currency": "EUR", "instalments": instalments}
+    answer = await client.post("/v1/payment-plans", headers=bearer(world, key="k1"), json={**body, **change})
+    assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
+    if pointer is not None:
+        assert [each["pointer"] for each in answer.json()["errors"]] == [pointer]
+
+
 async def test_a_dispute_is_opened_and_resolved(client, world: World) -> None:
     _, item = await debtor(world)
     body = {"item_id": str(item), "amount_minor": 5000, "currency": "EUR", "reason": "quality"}
@@ -160,7 +204,7 @@ async def test_a_mail_in_doubt_is_shown_and_resolved_by_a_person(client, world: 
     assert (await client.post(path, headers=bearer(world, key="k2"), json={"outcome": "not_sent"})).json()["code"] == "nothing-to-resolve"
 
 
-@pytest.mark.parametrize("path", ["policy", "promises", "disputes", "reminders", "held", "gate", f"runs/{DAY}"])
+@pytest.mark.parametrize("path", ["policy", "promises", "payment-plans", "disputes", "reminders", "held", "gate", f"runs/{DAY}"])
 async def test_reading_needs_its_scope(client, world: World, path: str) -> None:
     assert (await client.get(f"/v1/{path}")).status_code == 401
     assert (await client.get(f"/v1/{path}", headers=bearer(world, "bank:read"))).status_code == 403

@@ -23,6 +23,7 @@ def queries(tenant_id: UUID, customer_id: UUID, group: Sequence[UUID], *, limit:
         return select(table).where(table.c.tenant_id == tenant_id, table.c.customer_id.in_(group))
 
     items, payments, promises = tables.OPEN_ITEM.c, tables.PAYMENT.c, tables.PROMISE.c
+    plans = tables.PAYMENT_PLAN.c
     disputes, reminders, virtual_ibans = tables.DISPUTE.c, tables.REMINDER.c, tables.VIRTUAL_IBAN.c
     paid_by = select(tables.PAYMENT).where(payments.tenant_id == tenant_id, payments.payer_customer_id.in_(group))
     return {
@@ -35,6 +36,7 @@ def queries(tenant_id: UUID, customer_id: UUID, group: Sequence[UUID], *, limit:
         "terms": own(tables.CREDIT_TERMS),
         "hold": own(tables.CREDIT_HOLD).where(tables.CREDIT_HOLD.c.active),
         "promises": of(tables.PROMISE).order_by(promises.due_on.desc(), promises.promise_id).limit(limit),
+        "payment_plans": of(tables.PAYMENT_PLAN).order_by(plans.agreed_on.desc(), plans.payment_plan_id).limit(limit),
         "disputes": of(tables.DISPUTE).order_by(disputes.status, disputes.dispute_id).limit(limit),
         "reminders": of(tables.REMINDER).order_by(reminders.sent_at.desc(), reminders.reminder_id).limit(limit),
         "virtual_ibans": of(tables.VIRTUAL_IBAN)

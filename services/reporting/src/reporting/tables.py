@@ -228,6 +228,21 @@ PROMISE = _kept(
     _text("status"),
     Index("promise_of", "tenant_id", "customer_id"),
 )
+PAYMENT_PLAN = _kept(
+    "payment_plan",
+    "payment_plan_id",
+    _id("entity_id", nullable=True),
+    _id("customer_id"),
+    _text("currency"),
+    _date("agreed_on"),
+    Column("grace_days", Integer, nullable=False),
+    _json("items"),
+    _json("instalments"),
+    _text("status"),
+    Column("broken_instalment", Integer),
+    _minor("missing_minor", nullable=True),
+    Index("payment_plan_of", "tenant_id", "customer_id"),
+)
 DISPUTE = _kept(
     "dispute",
     "dispute_id",
@@ -388,6 +403,7 @@ READ_MODELS = (
     CREDIT_TERMS,
     CREDIT_HOLD,
     PROMISE,
+    PAYMENT_PLAN,
     DISPUTE,
     WRITE_OFF,
     PAYMENT_ANNOUNCEMENT,

@@ -205,4 +205,4 @@ async def test_every_example_shows_in_its_customers_view(client, database, apply
         answer = await client.get(f"/v1/customers/{customer_id}", headers=_auth(tenant_id))
         assert answer.status_code == 200 or answer.json()["status"] == 404
         shown |= {name for name, value in answer.json().items() if value} if answer.status_code == 200 else set()
-    assert {"name", "address", "contacts", "score", "terms", "promises", "disputes", "reminders", "open_items"} <= shown
+    assert {"name", "address", "contacts", "score", "terms", "promises", "payment_plans", "disputes", "reminders", "open_items"} <= shown

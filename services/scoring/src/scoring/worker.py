@@ -3,7 +3,18 @@
 from uuid import UUID
 
 from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
-from contracts.dunning import DisputeOpened, DisputeResolved, PromiseBroken, PromiseCancelled, PromiseKept, PromiseMade
+from contracts.dunning import (
+    DisputeOpened,
+    DisputeResolved,
+    PaymentPlanAgreed,
+    PaymentPlanBroken,
+    PaymentPlanCancelled,
+    PaymentPlanCompleted,
+    PromiseBroken,
+    PromiseCancelled,
+    PromiseKept,
+    PromiseMade,
+)
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.items import AccountBalanceChanged, OpenItemChanged
 from contracts.payments import PaymentReturned
@@ -35,6 +46,10 @@ ROUTES: Routes = {
     PromiseKept: history.keep_promises,
     PromiseBroken: history.keep_promises,
     PromiseCancelled: history.keep_promises,
+    PaymentPlanAgreed: history.keep_plans,
+    PaymentPlanCompleted: history.keep_plans,
+    PaymentPlanBroken: history.keep_plans,
+    PaymentPlanCancelled: history.keep_plans,
     DisputeOpened: history.keep_disputes,
     DisputeResolved: history.keep_disputes,
 }

@@ -4,7 +4,18 @@ import random
 from datetime import date
 
 import pytest
-from contracts.dunning import DisputeOpened, DisputeResolved, PromiseBroken, PromiseKept, PromiseMade
+from contracts.dunning import (
+    DisputeOpened,
+    DisputeResolved,
+    PaymentPlanAgreed,
+    PaymentPlanBroken,
+    PaymentPlanCompleted,
+    PlanInstalment,
+    PlanItem,
+    PromiseBroken,
+    PromiseKept,
+    PromiseMade,
+)
 from contracts.items import Settled
 from contracts.payments import PaymentReturned
 
@@ -48,6 +59,17 @@ def history(world, seed):
         events.append(PromiseMade(version=1, status="open", **promise))
         ended, status = rng.choice([(PromiseKept, "kept"), (PromiseBroken, "broken")])
         events.append(ended(version=2, status=status, **promise))
+        plan = {
+            "payment_plan_id": world.id("plan", n), "customer_id": rng.choice(customers), "currency": "EUR",
+            "agreed_on": date(2026, 4, 1), "grace_days": 0,
+            "items": [PlanItem(item_id=world.id("item", n), invoice_number="F1", amount_minor=5, left_minor=5)],
+            "instalments": [PlanInstalment(number=1, due_on=date(2026, 5, 3), amount_minor=5, open_minor=5)],
+        }  # fmt: skip
+        events.append(PaymentPlanAgreed(version=1, status="active", **plan))
+        if n % 2:
+            events.append(PaymentPlanBroken(version=2, status="broken", broken_instalment=1, missing_minor=5, **plan))
+        else:
+            events.append(PaymentPlanCompleted(version=2, status="completed", **plan))
         dispute = {
             "dispute_id": world.id("dispute", n), "item_id": world.id("item", n), "customer_id": rng.choice(customers),
             "amount_minor": 5, "currency": "EUR", "reason": "price",

@@ -31,18 +31,22 @@ def received(
 
     `baseline`: item -> (version, paid) when the promise was made; an item that is not there counts from nothing.
     """
-    total = 0
-    for item_id, paid_now in current.items():
-        version, before = baseline.get(item_id, (0, 0))
-        in_time, last = 0, before
-        for paid in sorted(history.get(item_id, ()), key=lambda each: each.version):
-            if paid.version <= version:
-                continue
-            if paid.paid_minor > last and paid.value_date is not None and paid.value_date <= due_on:
-                in_time += paid.paid_minor - last
-            last = paid.paid_minor
-        total += max(0, min(in_time, paid_now - before))
-    return total
+    return sum(
+        received_on(history.get(item_id, ()), paid_now, *baseline.get(item_id, (0, 0)), due_on=due_on)
+        for item_id, paid_now in current.items()
+    )
+
+
+def received_on(history: Sequence[Paid], paid_now: int, version: int, before: int, *, due_on: date) -> int:
+    """Minor units that came in time on one item since it stood at `version` with `before` paid of it."""
+    in_time, last = 0, before
+    for paid in sorted(history, key=lambda each: each.version):
+        if paid.version <= version:
+            continue
+        if paid.paid_minor > last and paid.value_date is not None and paid.value_date <= due_on:
+            in_time += paid.paid_minor - last
+        last = paid.paid_minor
+    return max(0, min(in_time, paid_now - before))
 
 
 def judge(

@@ -1,6 +1,7 @@
 """Whether one customer is reminded: a decision from the money that is known and the words that were given.
 
-Rule, in this order: what is contested, conceded, suspended by the buyer, promised or being collected is not asked for; when
+Rule, in this order: what is contested, conceded, suspended by the buyer, covered by a payment plan, promised or being collected is not
+asked for; when
 nothing is left, the reminder is held and the reason says what took it away. What is left is held while the customer is
 insolvent, a payment in review may cover it, his credit covers it, it is below the policy's minimum, or nobody may be written to.
 
@@ -18,6 +19,7 @@ Reason = Literal[
     "paid",
     "disputed",
     "suspended",
+    "payment_plan",
     "promised",
     "being_collected",
     "insolvent",
@@ -65,6 +67,16 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """What a living payment plan covers of an item and has not been paid yet."""
+
+    payment_plan_id: UUID
+    version: int
+    item_id: UUID
+    unpaid_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """All that a decision about one customer, entity and currency rests on.
 
@@ -83,6 +95,7 @@ class Situation:
     minimum_minor: int
     collections: tuple[Collection, ...] = ()
     suspended: tuple[UUID, ...] = ()
+    plans: tuple[Planned, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +116,25 @@ def decide(situation: Situation) -> Decision:
     lines = [replace(line, asked_minor=line.open_minor) for line in sorted(situation.lines, key=_oldest_first) if line.open_minor]
     if not lines:
         return Decision((), "paid")
-    for item_id, amount in situation.contested_minor.items():
-        lines = _deduct(lines, amount, {item_id})
-    if not lines:
-        return Decision((), "disputed")
-    lines = [line for line in lines if line.item_id not in situation.suspended]
-    if not lines:
-        return Decision((), "suspended")
-    for promise in situation.promises:
-        lines = _deduct(lines, promise.missing_minor, set(promise.item_ids) or None)
-    if not lines:
-        return Decision((), "promised")
-    for collection in situation.collections:
-        lines = _deduct(lines, collection.amount_minor, {collection.item_id} if collection.item_id else None)
-    if not lines:
-        return Decision((), "being_collected")
+    for reason, deductions in _taken_off(situation):
+        for amount, items in deductions:
+            lines = _deduct(lines, amount, items)
+        if not lines:
+            return Decision((), reason)
     held = _held(situation, sum(line.asked_minor for line in lines))
     return Decision((), held) if held else Decision(tuple(lines), None)
+
+
+def _taken_off(situation: Situation) -> list[tuple[Reason, list[tuple[int, set[UUID] | None]]]]:
+    """What is not asked for, in the order of the rule: reasons with amounts and the items that they fall on (None: any)."""
+    everything = sum(line.open_minor for line in situation.lines)
+    return [
+        ("disputed", [(amount, {item_id}) for item_id, amount in situation.contested_minor.items()]),
+        ("suspended", [(everything, {item_id}) for item_id in situation.suspended]),
+        ("payment_plan", [(planned.unpaid_minor, {planned.item_id}) for planned in situation.plans]),
+        ("promised", [(promise.missing_minor, set(promise.item_ids) or None) for promise in situation.promises]),
+        ("being_collected", [(each.amount_minor, {each.item_id} if each.item_id else None) for each in situation.collections]),
+    ]
 
 
 def _held(situation: Situation, asked_minor: int) -> Reason | None:

@@ -18,12 +18,12 @@ from shared.web.idempotency import erase_answers
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dunning.storage import dispatches
-from dunning.storage.replicas import recheck_promises
+from dunning.storage.replicas import recheck
 from dunning.tables import IDENTITY
 
 
 async def keep_merges(conn: AsyncConnection, messages: Sequence[Message[CustomerMergeState]], ctx: Context) -> None:  # noqa: ARG001 - a handler's signature
-    """Who stands for whom; open promises of everybody concerned are looked at again."""
+    """Who stands for whom; open promises and living plans of everybody concerned are looked at again."""
     rows = [
         {
             "tenant_id": message.tenant_id,
@@ -34,7 +34,7 @@ async def keep_merges(conn: AsyncConnection, messages: Sequence[Message[Customer
         for message in messages
     ]
     changed = await aliases.keep(conn, rows)
-    await recheck_promises(conn, sorted({(tenant, one) for (tenant, own), pair in changed.items() for one in (own, *pair)}))
+    await recheck(conn, sorted({(tenant, one) for (tenant, own), pair in changed.items() for one in (own, *pair)}))
 
 
 async def keep_erasures(conn: AsyncConnection, messages: Sequence[Message[CustomerErased]], ctx: Context) -> None:  # noqa: ARG001 - as above

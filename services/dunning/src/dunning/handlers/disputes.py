@@ -4,6 +4,7 @@ Rule: a dispute resolved as `justified` stays off what is asked until that much 
 `withdrawn` put the amount back at once.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -72,3 +73,15 @@ def told(tenant_id: UUID, row: Row[Any]) -> Outgoing:
         origin=row.origin,
     )
     return Outgoing(tenant_id, event, entity_id=row.entity_id)
+
+
+def contested_minor(item: Row[Any], disputes: Sequence[Row[Any]]) -> int:
+    """What is not asked of an item: what is disputed (ours, or matching's word, whichever is more) and what was conceded
+    and not credited since.
+    """
+    ours = [row for row in disputes if row.item_id == item.item_id]
+    disputed = sum(row.amount_minor for row in ours if row.status == "open")
+    conceded = [row for row in ours if row.status == "resolved"]
+    credited = item.credited_minor - min((row.credited_before_minor for row in conceded), default=item.credited_minor)
+    standing: int = max(item.disputed_minor, disputed) + max(0, sum(row.amount_minor for row in conceded) - credited)
+    return standing

@@ -3,7 +3,7 @@
 Invariant: a promise ends once; broken only through the freshness gate of every entity concerned (`domain.promise`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -30,11 +30,11 @@ _EVENTS: Mapping[str, type[PromiseState]] = {
 
 
 class RefusedError(ValueError):
-    """A promise or dispute that cannot be. `code` is stable, the text says what is wrong."""
+    """A promise, plan or dispute that cannot be. `code` is stable, the text says what is wrong, `pointer` where in the request."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, pointer: str | None = None) -> None:
         super().__init__(text)
-        self.code = code
+        self.code, self.pointer = code, pointer
 
 
 async def make(
@@ -92,15 +92,25 @@ async def cancel(conn: AsyncConnection, tenant_id: UUID, promise_id: UUID, *, re
 
 async def judge_promises(context: JobContext, tenant_id: UUID) -> None:
     """The job: judges what changed, or has passed its day, in slices."""
+    await judge_in_slices(context, tenant_id, storage.to_judge, _judge)
+
+
+async def judge_in_slices(
+    context: JobContext,
+    tenant_id: UUID,
+    find: Callable[[AsyncConnection, UUID, date, UUID | None, int], Awaitable[Sequence[Row[Any]]]],
+    judge_slice: Callable[[AsyncConnection, UUID, Sequence[Row[Any]], datetime], Awaitable[None]],
+) -> None:
+    """Judges all that `find` finds to judge today: rows by their first column, an id, each slice in a transaction of its own."""
     after: UUID | None = None
     while True:
         async with context.database.transaction(tenant_id) as conn:
-            slice_ = await storage.to_judge(conn, tenant_id, business_day(context.now), after, SLICE)
+            slice_ = await find(conn, tenant_id, business_day(context.now), after, SLICE)
             if slice_:
-                await _judge(conn, tenant_id, slice_, context.now)
+                await judge_slice(conn, tenant_id, slice_, context.now)
         if len(slice_) < SLICE:
             return
-        after = slice_[-1].promise_id
+        after = slice_[-1][0]
 
 
 async def _judge(conn: AsyncConnection, tenant_id: UUID, slice_: Sequence[Row[Any]], now: datetime) -> None:

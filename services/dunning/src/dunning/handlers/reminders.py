@@ -27,8 +27,9 @@ from dunning.domain.days import business_day
 from dunning.domain.interest import RateUnknownError, compensation_minor, segments, total_minor
 from dunning.domain.lifecycle import SUSPENDED
 from dunning.domain.policy import due_dates, due_step
-from dunning.domain.reminder import Collection, Decision, Line, Promise, Situation, decide
-from dunning.handlers import promises
+from dunning.domain.reminder import Collection, Decision, Line, Planned, Promise, Situation, decide
+from dunning.handlers import plans, promises
+from dunning.handlers.disputes import contested_minor
 from dunning.handlers.policies import Policy, policy_of
 from dunning.letters import FORMAL_NOTICE, Language, Letter, LetterLine, language_of, message_id, recipient_of, render
 from dunning.storage import dispatches as dispatch_storage
@@ -131,10 +132,11 @@ async def cases(
         conn, tenant_id, entity_id, [customer for customer, _ in lines], [line.item_id for each in lines.values() for line in each]
     )
     _, progress = await promises.progress_of(conn, tenant_id, found.promises) if found.promises else ({}, {})
+    standings = await plans.standings(conn, tenant_id, found.plans)
     items = {row.item_id: row for row in found.items}
     instalments = {(row.item_id, row.number): row for row in found.instalments}
     people = {row.customer_id: row for row in found.customers}
-    contested = {item_id: _contested(row, found.disputes) for item_id, row in items.items()}
+    contested = {item_id: contested_minor(row, found.disputes) for item_id, row in items.items()}
     result = {}
     for (customer_id, currency), wanted in lines.items():
         now_due = tuple(
@@ -164,6 +166,13 @@ async def cases(
                 for row in found.announcements
                 if (row.customer_id, row.currency) == (customer_id, currency)
                 for each in _collections(row)
+            ),
+            plans=tuple(
+                Planned(row.payment_plan_id, row.version, item_id, unpaid)
+                for row in found.plans
+                if (row.debtor_id, row.currency) == (customer_id, currency)
+                for item_id, unpaid in standings[row.payment_plan_id].unpaid.items()
+                if unpaid and item_id in {line.item_id for line in now_due}
             ),
             suspended=tuple(dict.fromkeys(line.item_id for line in now_due if items[line.item_id].outside_status == SUSPENDED)),
         )
@@ -201,18 +210,6 @@ def _line(line: Line, item: Row[Any], instalment: Row[Any]) -> Line:
         open_minor,
         0,
     )
-
-
-def _contested(item: Row[Any], disputes: Sequence[Row[Any]]) -> int:
-    """What is not asked of an item: what is disputed (ours, or matching's word, whichever is more) and what was conceded
-    and not credited since.
-    """
-    ours = [row for row in disputes if row.item_id == item.item_id]
-    disputed = sum(row.amount_minor for row in ours if row.status == "open")
-    conceded = [row for row in ours if row.status == "resolved"]
-    credited = item.credited_minor - min((row.credited_before_minor for row in conceded), default=item.credited_minor)
-    standing: int = max(item.disputed_minor, disputed) + max(0, sum(row.amount_minor for row in conceded) - credited)
-    return standing
 
 
 async def _decide(conn: AsyncConnection, day: Day, waiting: Mapping[Debtor, Sequence[Line]]) -> None:
@@ -311,6 +308,10 @@ def situation_of(inputs: Mapping[str, Any]) -> Situation:
             for each in inputs.get("collections", ())
         ),
         suspended=tuple(UUID(item) for item in inputs.get("suspended", ())),
+        plans=tuple(
+            Planned(UUID(each["payment_plan_id"]), each["version"], UUID(each["item_id"]), each["unpaid_minor"])
+            for each in inputs.get("plans", ())
+        ),
     )
 
 

@@ -1,6 +1,6 @@
 """Disputes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -59,3 +59,15 @@ async def resolve(conn: AsyncConnection, tenant_id: UUID, dispute_id: UUID, reso
         resolution=resolution,
     )
     return row
+
+
+async def standing(conn: AsyncConnection, tenant_id: UUID, items: Sequence[UUID], *, lock: bool = True) -> Sequence[Row[Any]]:
+    """Disputes that keep something of some items from being asked for: open, or conceded."""
+    return await fetch(
+        conn,
+        "SELECT dispute_id, version, item_id, amount_minor, status, credited_before_minor FROM dispute "  # noqa: S608 - our own text
+        "WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[])) "
+        "AND (status = 'open' OR resolution = 'justified') ORDER BY dispute_id" + (" FOR UPDATE" if lock else ""),
+        tenant=tenant_id,
+        items=list(items),
+    )

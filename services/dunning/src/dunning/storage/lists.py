@@ -13,6 +13,8 @@ from shared.db import fetch
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dunning.storage.plans import COLUMNS as PLAN
+
 Rows = Sequence[Row[Any]]
 Position = tuple[date, UUID] | None
 
@@ -82,6 +84,23 @@ async def promises(
         "WHERE tenant_id = :tenant AND coalesce(customer_id = ANY(CAST(:customers AS uuid[])), true) "
         "AND (CAST(:status AS text) IS NULL OR status = :status) AND (CAST(:after AS uuid) IS NULL OR promise_id > :after) "
         "ORDER BY promise_id LIMIT :limit",
+        tenant=tenant_id,
+        customers=await _group(conn, tenant_id, customer_id),
+        status=status,
+        after=after,
+        limit=limit,
+    )
+
+
+async def payment_plans(
+    conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None, status: str | None, after: UUID | None, limit: int
+) -> Rows:
+    """Payment plans by id."""
+    return await fetch(
+        conn,
+        f"SELECT {PLAN} FROM payment_plan p WHERE tenant_id = :tenant "  # noqa: S608 - our own column names
+        "AND coalesce(customer_id = ANY(CAST(:customers AS uuid[])), true) AND (CAST(:status AS text) IS NULL OR status = :status) "
+        "AND (CAST(:after AS uuid) IS NULL OR payment_plan_id > :after) ORDER BY payment_plan_id LIMIT :limit",
         tenant=tenant_id,
         customers=await _group(conn, tenant_id, customer_id),
         status=status,

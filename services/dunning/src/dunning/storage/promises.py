@@ -21,7 +21,9 @@ COLUMNS = (
 """`debtor_id`: who stands for the customer that promised."""
 
 
-async def debts(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID], items: Sequence[UUID] = ()) -> Rows:
+async def debts(
+    conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID], items: Sequence[UUID] = (), *, lock: bool = False
+) -> Rows:
     """The debit items of some customers and of those merged into them, and some items by id: version, paid, entity, what is open.
 
     `customer_id` is who stands for the customer that the item names.
@@ -29,8 +31,10 @@ async def debts(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID
     return await fetch(
         conn,
         f"SELECT item_id, version, {survivor('item.tenant_id', 'item.customer_id')} AS customer_id, entity_id, currency, issue_date, "  # noqa: S608 - our own text
-        "paid_minor, open_minor FROM item WHERE tenant_id = :tenant AND kind <> 'credit_note' "
-        "AND (customer_id = ANY(CAST(:members AS uuid[])) OR item_id = ANY(CAST(:items AS uuid[])))",
+        "invoice_number, paid_minor, open_minor, disputed_minor, credited_minor FROM item "
+        "WHERE tenant_id = :tenant AND kind <> 'credit_note' "
+        "AND (customer_id = ANY(CAST(:members AS uuid[])) OR item_id = ANY(CAST(:items AS uuid[])))"
+        + (" ORDER BY item_id FOR UPDATE" if lock else ""),
         tenant=tenant_id,
         members=list(await members(conn, tenant_id, customers)),
         items=list(items),

@@ -16,6 +16,9 @@ from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from dunning.storage.disputes import standing
+from dunning.storage.plans import living
+
 Rows = Sequence[Row[Any]]
 DUNNED_KINDS = ("invoice", "deposit")
 """A credit note is owed by us; a late charge starts no step of its own."""
@@ -62,6 +65,7 @@ class Facts:
     instalments: Rows
     disputes: Rows
     promises: Rows
+    plans: Rows
     customers: Rows
     announcements: Rows
 
@@ -114,13 +118,7 @@ async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, custome
         "WHERE n.tenant_id = :tenant AND n.item_id = ANY(CAST(:items AS uuid[]))",
         **what,
     )
-    disputes = await fetch(
-        conn,
-        "SELECT dispute_id, version, item_id, amount_minor, status, credited_before_minor FROM dispute "
-        "WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[])) "
-        "AND (status = 'open' OR resolution = 'justified') ORDER BY dispute_id FOR UPDATE",
-        **what,
-    )
+    disputes = await standing(conn, tenant_id, what["items"])
     promises = await fetch(
         conn,
         "SELECT p.promise_id, p.version, g.survivor AS customer_id, g.survivor AS debtor_id, p.item_ids, p.amount_minor, p.currency, "  # noqa: S608 - our own text
@@ -129,6 +127,7 @@ async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, custome
         tenant=tenant_id,
         **group,
     )
+    plans = await living(conn, tenant_id, listed, entity_id)
     announcements = await fetch(
         conn,
         "SELECT a.announcement_id, a.version, g.survivor AS customer_id, a.currency, a.amount_minor, a.items FROM "  # noqa: S608 - our own text
@@ -152,7 +151,7 @@ async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, custome
         customers=listed,
         **group,
     )
-    return Facts(balances, payments, locked, instalments, disputes, promises, people, announcements)
+    return Facts(balances, payments, locked, instalments, disputes, promises, plans, people, announcements)
 
 
 async def decided_today(conn: AsyncConnection, tenant_id: UUID, day: date, entity_id: UUID) -> set[tuple[UUID, str]]:

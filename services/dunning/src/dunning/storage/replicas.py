@@ -28,8 +28,8 @@ async def keep_items(
     """Items by version, the instalments of what was applied, and every version's settlement.
 
     `instalments`: (tenant, item, version) -> (number, due date, open); `settlements`: (tenant, item, version, paid, value date).
-    Open promises of the customers concerned are marked to be looked at again, also those already marked: this waits for whoever
-    is just looking at them, and is not lost to him.
+    Open promises and living plans of the customers concerned are marked to be looked at again, also those already marked: this waits
+    for whoever is just looking at them, and is not lost to him.
     """
     applied = await keep(conn, ITEM, items)
     versions = {(row["tenant_id"], row["item_id"]): 0 for row in items}
@@ -60,20 +60,22 @@ async def keep_items(
             **arrays(found, list(columns)),
         )
     concerned = sorted({(row["tenant_id"], row["customer_id"]) for row in items if (row["tenant_id"], row["item_id"]) in applied})
-    await recheck_promises(conn, concerned)
+    await recheck(conn, concerned)
 
 
-async def recheck_promises(conn: AsyncConnection, customers: Sequence[Key]) -> None:
-    """Marks open promises of customers, and of whomever they were merged with, to be looked at again."""
+async def recheck(conn: AsyncConnection, customers: Sequence[Key]) -> None:
+    """Marks open promises and living payment plans of customers, and of whomever they were merged with, to be looked at again."""
     if customers:
         await run(
             conn,
             "WITH t AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:customers AS uuid[])) AS t(tenant, customer)), s AS ("  # noqa: S608 - our own text
             f"SELECT DISTINCT tenant, {survivor('t.tenant', 't.customer')} AS customer FROM t), "
             "concerned AS (SELECT * FROM t UNION SELECT * FROM s UNION SELECT s.tenant, a.id "
-            "FROM s JOIN alias a ON a.tenant_id = s.tenant AND a.survivor_id = s.customer) "
-            "UPDATE promise SET recheck = true FROM concerned c "
-            "WHERE promise.tenant_id = c.tenant AND promise.customer_id = c.customer AND promise.status = 'open'",
+            "FROM s JOIN alias a ON a.tenant_id = s.tenant AND a.survivor_id = s.customer), "
+            "promised AS (UPDATE promise SET recheck = true FROM concerned c "
+            "WHERE promise.tenant_id = c.tenant AND promise.customer_id = c.customer AND promise.status = 'open') "
+            "UPDATE payment_plan p SET recheck = true FROM concerned c "
+            "WHERE p.tenant_id = c.tenant AND p.customer_id = c.customer AND p.status = 'active'",
             tenants=[key[0] for key in customers],
             customers=[key[1] for key in customers],
         )

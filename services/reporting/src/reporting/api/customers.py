@@ -1,4 +1,4 @@
-"""The 360-degree view of a customer: owed, paid, promised, disputed, reminded, trusted."""
+"""The 360-degree view of a customer: owed, paid, promised, paid by instalments, disputed, reminded, trusted."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -111,6 +111,20 @@ class Promise(BaseModel):
     status: str
 
 
+class PaymentPlan(BaseModel):
+    """A payment plan: what was agreed, and what is left of each item and each instalment."""
+
+    payment_plan_id: UUID
+    currency: str
+    agreed_on: date
+    grace_days: int
+    items: list[dict[str, Any]]
+    instalments: list[dict[str, Any]]
+    status: str
+    broken_instalment: int | None
+    missing_minor: int | None
+
+
 class Dispute(BaseModel):
     """What the customer contests."""
 
@@ -172,6 +186,7 @@ class CustomerView(BaseModel):
     terms: Terms | None
     hold: Hold | None
     promises: list[Promise]
+    payment_plans: list[PaymentPlan]
     disputes: list[Dispute]
     reminders: list[Reminder]
     virtual_ibans: list[VirtualIban]
@@ -183,6 +198,7 @@ _LISTS: dict[str, type[BaseModel]] = {
     "open_items": OpenItem,
     "payments": Payment,
     "promises": Promise,
+    "payment_plans": PaymentPlan,
     "disputes": Dispute,
     "reminders": Reminder,
     "virtual_ibans": VirtualIban,

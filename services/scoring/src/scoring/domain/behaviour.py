@@ -1,4 +1,4 @@
-"""How a customer pays: what each item, promise, dispute and return contributes, and what the sum of it says.
+"""How a customer pays: what each item, promise, payment plan, dispute and return contributes, and what the sum of it says.
 
 Invariants:
 - a contribution is a function of one source at one version; a customer's behaviour is the sum of contributions, so it
@@ -97,11 +97,20 @@ def unsettled_item(*, currency: str, issued: date, written_off: bool) -> Contrib
 
 def promise(*, currency: str, due_on: date, status: str) -> Contribution | None:
     """A kept or broken promise; an open or cancelled one says nothing."""
-    if status not in {"kept", "broken"}:
+    return _word(currency, due_on, kept=status == "kept", broken=status == "broken")
+
+
+def plan(*, currency: str, due_on: date, status: str) -> Contribution | None:
+    """A payment plan that was completed counts as a kept promise, a broken one as a broken promise. `due_on`: of the instalment that
+    was missed, else of the last.
+    """
+    return _word(currency, due_on, kept=status == "completed", broken=status == "broken")
+
+
+def _word(currency: str, due_on: date, *, kept: bool, broken: bool) -> Contribution | None:
+    if not kept and not broken:
         return None
-    return Contribution(
-        currency=currency, month=month_of(due_on), measures=Measures(kept=int(status == "kept"), broken=int(status == "broken"))
-    )
+    return Contribution(currency=currency, month=month_of(due_on), measures=Measures(kept=int(kept), broken=int(broken)))
 
 
 def dispute(*, currency: str, resolution: str | None) -> Contribution | None:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMergeState
-from contracts.dunning import DisputeState, PromiseState
+from contracts.dunning import DisputeState, PaymentPlanState, PromiseState
 from contracts.envelope import Message
 from contracts.invoices import InvoiceState
 from contracts.items import AccountBalanceChanged, OpenItemState
@@ -189,6 +189,17 @@ async def keep_promises(conn: AsyncConnection, messages: Sequence[Message[Promis
     await _take(conn, sources)
 
 
+async def keep_plans(conn: AsyncConnection, messages: Sequence[Message[PaymentPlanState]], _: Context) -> None:
+    """Payment plans, completed and broken: one counts as one promise."""
+    sources = []
+    for message in messages:
+        data = message.data
+        due = next((each.due_on for each in data.instalments if each.number == data.broken_instalment), data.instalments[-1].due_on)
+        given = behaviour.plan(currency=data.currency, due_on=due, status=data.status)
+        sources.append(_source(message, "payment_plan", data.payment_plan_id, given))
+    await _take(conn, sources)
+
+
 async def keep_disputes(conn: AsyncConnection, messages: Sequence[Message[DisputeState]], _: Context) -> None:
     """Disputes, but for those in which the debtor was right."""
     sources = []
@@ -223,7 +234,7 @@ async def _take(conn: AsyncConnection, sources: Sequence[Source]) -> None:
 
 
 def _source(
-    message: Message[InvoiceState] | Message[OpenItemState] | Message[PromiseState] | Message[DisputeState],
+    message: Message[InvoiceState] | Message[OpenItemState] | Message[PromiseState] | Message[PaymentPlanState] | Message[DisputeState],
     kind: str,
     source_id: UUID,
     given: Contribution | None,
