@@ -296,4 +296,5 @@ async def statements_per_batch(rig: Rig) -> float:
         before = at.runtime.database.statements
         async with at.runtime.database.transaction(TENANT) as conn:
             await match_payments(conn, messages, context(NOW))
+        # with what was put off to the commit
         return float(at.runtime.database.statements - before)

@@ -1,14 +1,16 @@
 """The transaction edge: what it leaves behind when something goes wrong between its begin and its commit."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
 
 import asyncpg
 import pytest
-from shared.db import Database, fetch, records, run
+from shared.db import Database, at_end, fetch, records, run, savepoint
 from shared.testing.databases import Urls
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from toyservice.harness import TENANTS
 
 ONE = TENANTS[0]
@@ -50,6 +52,43 @@ async def test_what_was_stopped_on_its_way_is_undone_and_its_connection_serves_t
         await task
     async with single.transaction(ONE) as conn:
         assert (await fetch(conn, "SELECT to_regclass('left_behind') AS found"))[0].found is None
+    await single.close()
+
+
+async def test_what_is_put_off_is_done_once_before_the_commit_and_what_a_savepoint_took_back_is_not(single: Database) -> None:
+    done: list[tuple[str, list[int]]] = []
+
+    async def early(conn: AsyncConnection, given: Sequence[int]) -> None:
+        done.append(("early", [*given]))
+        at_end(conn, late, 9, last=True)
+
+    async def late(conn: AsyncConnection, given: Sequence[int]) -> None:
+        await records(conn, "SELECT 1")  # still within the transaction
+        done.append(("late", [*given]))
+
+    async with single.transaction(ONE) as conn:
+        at_end(conn, late, 1, last=True)
+        at_end(conn, early, 2)
+        with suppress(ValueError):
+            async with savepoint(conn):
+                at_end(conn, early, 3)
+                at_end(conn, late, 3, last=True)
+                raise ValueError
+        async with savepoint(conn) as trial:
+            at_end(conn, early, 4)
+            await trial.rollback()
+        async with savepoint(conn):
+            at_end(conn, early, 5)
+        assert not done
+    assert done == [("early", [2, 5]), ("late", [1, 9])]
+    with suppress(ValueError):
+        async with single.transaction(ONE) as conn:
+            at_end(conn, early, 6)
+            raise ValueError
+    assert len(done) == 2
+    async with single.engine.connect() as conn:
+        with pytest.raises(RuntimeError, match="nothing ends here"):
+            at_end(conn, early, 7)
     await single.close()
 
 

@@ -3,11 +3,14 @@
 Invariants:
 - application code never commits; `Database.transaction` does, once, at its end;
 - a transaction sees the tenants it names and no others: row-level security reads `app.tenants`, whose default is none;
+- what must be held for a moment only, or written once, waits for the end of the transaction (`at_end`); what a savepoint takes
+  back waits for nothing (`savepoint`);
 - writing is set-wise: arrays in, one statement a batch (`unnest`).
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -16,7 +19,7 @@ import asyncpg
 from sqlalchemy import Row, TextClause, event, text
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, InvalidatePoolError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction, create_async_engine
 
 from shared.clock import machine_now
 
@@ -33,6 +36,9 @@ SERVER_SETTINGS = {
 PUBLISHED = "encours.published"
 """Set in a connection's `info` by whoever puts rows into the outbox."""
 _DATABASE = "encours.database"
+_ENDING = "encours.ending"
+Step = Callable[[AsyncConnection, Sequence[Any]], Awaitable[None]]
+"""What is done at the end of a transaction, with all that it was given until then, in that order."""
 _CLIENT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What the driver raises by itself; the latter where the server's farewell has come and the end of the connection not yet."""
 
@@ -116,6 +122,65 @@ async def run(conn: AsyncConnection, statement: str, /, **values: Any) -> int:
     return (await conn.execute(sql(statement), values)).rowcount
 
 
+@dataclass(slots=True)
+class _Ending:
+    """What a transaction has still to do before it commits."""
+
+    first: list[tuple[Step, Any]] = field(default_factory=list)
+    last: list[tuple[Step, Any]] = field(default_factory=list)
+    over: bool = False
+
+    async def run(self, conn: AsyncConnection) -> None:
+        for steps in (self.first, self.last):  # what the first ones put off comes with the last
+            together: dict[Step, list[Any]] = {}
+            for step, given in steps:
+                together.setdefault(step, []).append(given)
+            for step, all_given in together.items():
+                await step(conn, all_given)
+
+
+def at_end(conn: AsyncConnection, step: Step, given: object, *, last: bool = False) -> None:
+    """Puts a step off to the end of the transaction: it runs once, with all that it was given; those that are `last` after the others.
+
+    A row that many transactions change is locked for as short as can be so, and rows of many callers go in with one statement.
+    """
+    ending: _Ending | None = conn.info.get(_ENDING)
+    if ending is None or ending.over:
+        raise RuntimeError("nothing ends here: this is no transaction of `Database.transaction`")
+    (ending.last if last else ending.first).append((step, given))
+
+
+@dataclass(frozen=True, slots=True)
+class Savepoint:
+    """What a transaction was at one of its moments; `savepoint` makes it."""
+
+    _nested: AsyncTransaction
+    _ending: _Ending
+    _first: int
+    _last: int
+
+    async def rollback(self) -> None:
+        """Undoes what was done since, and forgets what was put off since."""
+        self._forget()
+        await self._nested.rollback()
+
+    def _forget(self) -> None:
+        del self._ending.first[self._first :], self._ending.last[self._last :]
+
+
+@asynccontextmanager
+async def savepoint(conn: AsyncConnection) -> AsyncIterator[Savepoint]:
+    """What is done within is undone when it raises, or by `rollback`, which is the last thing within; so is what it put off to the end."""
+    ending: _Ending = conn.info[_ENDING]
+    async with conn.begin_nested() as nested:
+        point = Savepoint(nested, ending, len(ending.first), len(ending.last))
+        try:
+            yield point
+        except BaseException:
+            point._forget()  # noqa: SLF001 - its own module
+            raise
+
+
 def unnest(columns: Mapping[str, str], alias: str = "t") -> str:
     """A FROM item that turns one array parameter per column into rows: `unnest({"id": "uuid"})`.
 
@@ -164,6 +229,7 @@ class Database:
         async with self._by_hand.connect() as conn:
             conn.info.pop(PUBLISHED, None)
             conn.info[_DATABASE] = self
+            ending = conn.info[_ENDING] = _Ending()
             try:
                 await script(conn, f"BEGIN; SELECT set_config('app.tenants', '{_array(tenants)}', true)")
                 self.statements += 1
@@ -173,11 +239,14 @@ class Database:
                         {"ids": sorted(unseen), "now": machine_now()},
                     )
                 yield conn
+                await ending.run(conn)
                 published = conn.info.pop(PUBLISHED, False)
                 await _commit(conn)
             except BaseException:
                 await _roll_back(conn)
                 raise
+            finally:
+                ending.over = True
         self._seen.update(tenants)
         if published:
             for wake in self.after_commit:

@@ -4,8 +4,8 @@ A row holds events of one topic, tenant, entity and transaction, in their order:
 own headers and their values a line each (ADR 13). `unfold` is the reader.
 
 Invariants:
-- rows are inserted through the caller's connection, in its transaction, after the aggregate's row is locked: ids of one
-  key are drawn in the order of its commits;
+- rows are inserted through the caller's connection, at the end of its transaction, after the aggregate's row is locked: ids of
+  one key are drawn in the order of its commits, and all that a transaction tells goes in with one statement;
 - the bytes were checked against the event's class and the size limit before the row went in (`contracts.envelope.encode`);
 - nothing here opens or commits a transaction.
 """
@@ -35,7 +35,7 @@ from contracts.envelope import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import machine_now
-from shared.db import PUBLISHED, fetch, records
+from shared.db import PUBLISHED, at_end, fetch, records
 from shared.telemetry import traceparent
 
 ROW_EVENTS, ROW_BYTES = 500, 1 << 20
@@ -96,11 +96,11 @@ class Prepared:
 
 
 async def publish(conn: AsyncConnection, events: Sequence[Outgoing | Tombstone]) -> None:
-    """Puts events into the outbox: one statement, whatever their number. Those of one topic leave in the order given.
+    """Has events go into the outbox with the commit: one statement for all of a transaction. Those of one topic leave in the order given.
 
     Raises contracts.envelope.ContractError when one is not what its class says; the caller's transaction then rolls back.
     """
-    await insert(conn, prepare(events))
+    put(conn, prepare(events))
 
 
 def prepare(events: Iterable[Outgoing | Tombstone]) -> Prepared:
@@ -232,11 +232,15 @@ def _why(cause: Envelope) -> tuple[str, str]:
     return cause.correlationid or identity, identity
 
 
-async def insert(conn: AsyncConnection, prepared: Prepared) -> None:
-    """The other part of `publish`: the rows go in."""
-    if not prepared.rows:
-        return
-    topics_, tenants, events, common, own, data = zip(*prepared.rows, strict=True)
+def put(conn: AsyncConnection, prepared: Prepared) -> None:
+    """The other part of `publish`: the rows go in at the transaction's end."""
+    if prepared.rows:
+        at_end(conn, _insert, prepared, last=True)
+
+
+async def _insert(conn: AsyncConnection, told: Sequence[Prepared]) -> None:
+    rows = [row for prepared in told for row in prepared.rows]
+    topics_, tenants, events, common, own, data = zip(*rows, strict=True)
     await records(
         conn,
         "INSERT INTO outbox (topic, tenant_id, events, common, own, data, created_at) "
@@ -250,7 +254,7 @@ async def insert(conn: AsyncConnection, prepared: Prepared) -> None:
         common=common,
         own=own,
         data=data,
-        now=prepared.now,
+        now=told[0].now,
     )
     conn.info[PUBLISHED] = True
 

@@ -56,13 +56,13 @@ async def test_payment_and_invoice_at_the_same_moment_meet_at_the_latest_on_anot
     await world.holds()
 
 
-_ROWS = ("account_balance", "payment", "open_item")
+_ROWS = ("payment", "open_item")
 _ONE = "SELECT 1 FROM {} WHERE tenant_id = :t FOR UPDATE"
 
 
 @pytest.mark.parametrize("held", range(len(_ROWS)))
-async def test_rows_are_locked_in_the_order_account_payment_item(world, tenant, make, held):
-    """While one of the three is another's, those before it are locked already, and those after it are not."""
+async def test_rows_are_locked_in_the_order_payment_item_and_accounts_not_yet(world, tenant, make, held):
+    """While one of the two is another's, what comes before it is locked already, what comes after it is not, nor is the account."""
     bank_account = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 10_000, reference=REFERENCE))
     payment = await world.pay(bank_account, 10_000, REFERENCE)
@@ -88,6 +88,7 @@ async def test_rows_are_locked_in_the_order_account_payment_item(world, tenant, 
         await eventually(waits, seconds=10, what="the locking transaction")
         async with world.database.transaction(tenant) as looking:
             assert await free(looking) == [place > held for place in range(len(_ROWS))]
+            assert await fetch(looking, _ONE.format("account_balance") + " SKIP LOCKED", t=tenant)
     books = await waiting
     assert (list(books.accounts), list(books.payments), list(books.items)) == ([(tenant, account)], [(tenant, payment)], [(tenant, item)])
 
@@ -110,7 +111,22 @@ async def test_what_is_locked_is_as_the_one_before_left_it(world, tenant, make):
         await asyncio.sleep(0.3)
         assert not waiting.done()
     books = await waiting
-    assert (books.accounts[tenant, account].open_minor, books.items[tenant, item].open_minor) == (6_000, 6_000)
+    assert books.items[tenant, item].open_minor == 6_000
+
+
+async def test_two_that_settle_items_of_one_customer_wait_for_nothing_but_the_commit(world, tenant, make):
+    """What is decided on first may commit last: the account is added to at the end, and its versions follow the commits."""
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 100 * n, reference=f"REF{n:06d}", customer="C1") for n in (1, 2, 3)))
+    pays = [await world.pay(held, 100 * n, f"REF{n:06d}", number=n) for n in (1, 2)]
+    async with world.database.transaction(tenant) as slow:
+        await engine.match(slow, [(tenant, pays[0])], NOW, {})
+        async with asyncio.timeout(5), world.database.transaction(tenant) as fast:
+            await engine.match(fast, [(tenant, pays[1])], NOW, {})
+        assert (await world.one(tenant, "SELECT open_minor FROM account_balance"))[0] == 400
+    told = [m.data for m in await world.events("AccountBalanceChanged") if m.tenant_id == tenant]
+    assert [(one.version, one.open_minor) for one in told] == [(1, 600), (2, 400), (3, 300)]
+    await world.holds()
 
 
 async def test_what_the_database_cannot_take_now_is_tried_again_and_never_taken_for_poison(world, tenant, make):

@@ -16,7 +16,7 @@ AMOUNTS = st.integers(1, 10**12)
 
 
 def account(number: int) -> Account:
-    return Account(TENANT, UUID(int=100 + number), 0, ENTITY, UUID(int=200 + number), "EUR", 0, 0, 0)
+    return Account(TENANT, UUID(int=100 + number), ENTITY, UUID(int=200 + number), "EUR")
 
 
 def item(number: int, amount: int, holder: Account, kind: str = "invoice") -> Item:

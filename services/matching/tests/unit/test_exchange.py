@@ -23,9 +23,7 @@ def scene(paid: int, owed: int, paid_in: str = "USD", owed_in: str = "EUR") -> t
     """A payment in dollars and an item in euro of one customer, with an account in each."""
     books = Books()
     for number, currency in ((1, owed_in), (2, paid_in)):
-        books.accounts[TENANT, UUID(int=100 + number)] = Account(
-            TENANT, UUID(int=100 + number), 0, ENTITY, UUID(int=200), currency, 0, 0, 0
-        )
+        books.accounts[TENANT, UUID(int=100 + number)] = Account(TENANT, UUID(int=100 + number), ENTITY, UUID(int=200), currency)
     item = Item(
         TENANT, UUID(int=1000), 0, 1, ENTITY, UUID(int=101), UUID(int=200), "invoice", owed_in, "erp", "F-1", DAY, DAY, [DAY], [owed], None,
         owed, 0, 0, 0, 0, 0, 0, 0, 0, 0, "closed", None, None,

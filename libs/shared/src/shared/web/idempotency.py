@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import machine_now
+from shared.db import savepoint
 from shared.tables import attach
 from shared.web.auth import Caller
 from shared.web.problems import MEDIA_TYPE, Problem, request_id
@@ -65,7 +66,7 @@ async def once(
     if first is None:
         return await _replay(conn, select(_KEYS.c.fingerprint, _KEYS.c.status, _KEYS.c.headers, _KEYS.c.body).where(this), fingerprint)
     try:
-        async with conn.begin_nested():
+        async with savepoint(conn):
             answer = await produce()
             if answer.status_code >= _REFUSAL:
                 raise TypeError("produce refuses by raising a Problem, so that its effects are rolled back")

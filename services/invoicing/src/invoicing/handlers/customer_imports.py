@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 from contracts.customers import CustomerChanged, CustomerIdentityChanged
+from shared.db import savepoint
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -36,12 +37,12 @@ async def take_customers(
     if any(each.customer is not None and each.customer.parent_customer_id is not None for each in taken):
         await hold_relations(conn, tenant_id)
     while True:
-        savepoint = await conn.begin_nested()
-        outcomes, circles = await _settle(conn, tenant_id, taken, refused, label, actor=actor)
+        async with savepoint(conn) as attempt:
+            outcomes, circles = await _settle(conn, tenant_id, taken, refused, label, actor=actor)
+            if circles:
+                await attempt.rollback()
         if not circles:
-            await savepoint.commit()
             return outcomes
-        await savepoint.rollback()
         for place in circles:
             refused[place] = ((label("parent_number"), "parent-circle", "the customer would be its own parent"),)
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping as Read
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -22,6 +23,7 @@ import msgspec
 from contracts.invoices import Origin
 from shared import audit, documents, outbox
 from shared.clock import monotonic
+from shared.db import savepoint
 from shared.failpoints import failpoint
 from shared.failures import is_unavailable
 from shared.ids import new_id
@@ -306,26 +308,44 @@ async def take(
     actor: str,
 ) -> Tally:
     """Takes a slice through the commands; of a dry run nothing stays but what would have become of each."""
-    savepoint = await conn.begin_nested() if dry_run else None
+    taking = partial(_take, conn, tenant_id, batch, mode=work.mode, source_system=source_system, now=now, actor=actor)
+    if dry_run:
+        async with savepoint(conn) as trial:
+            outcomes = await taking(folder=None)
+            await trial.rollback()
+    else:
+        outcomes = await taking(folder=folder)
+    tally = Tally(batch.member)
+    for outcome in outcomes:
+        tally.add(outcome)
+    return tally
+
+
+async def _take(
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    batch: Batch,
+    *,
+    mode: Origin,
+    source_system: str,
+    folder: Path | None,
+    now: datetime,
+    actor: str,
+) -> list[Outcome]:
+    """What became of each row of a slice; documents are kept in `folder`, where there is one."""
     outcomes: list[Outcome] = []
     if batch.invoices:
         outcomes += await take_invoices(conn, tenant_id, batch.invoices, batch.label, now=now, actor=actor)
     if batch.customers:
         outcomes += await take_customers(conn, tenant_id, batch.customers, batch.label, actor=actor)
     if batch.files:
-        keep = None if dry_run else folder
         outcomes += await take_files(
-            conn, tenant_id, batch.files, mode=work.mode, source_system=source_system, folder=keep, now=now, actor=actor
+            conn, tenant_id, batch.files, mode=mode, source_system=source_system, folder=folder, now=now, actor=actor
         )
     for each in batch.broken:
         error = each.error
         outcomes.append(Outcome("rejected", error.line, None, None, ((error.column, error.rule, error.detail),), member=each.member))
-    if savepoint is not None:
-        await savepoint.rollback()
-    tally = Tally(batch.member)
-    for outcome in outcomes:
-        tally.add(outcome)
-    return tally
+    return outcomes
 
 
 async def _keep(

@@ -15,6 +15,7 @@ import msgspec
 from contracts.fields import Document
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued, InvoiceState
 from shared import audit
+from shared.db import savepoint
 from shared.ids import named_id
 from shared.outbox import Outgoing, publish
 from shared.references import Scheme
@@ -126,10 +127,8 @@ async def receive(
 
 async def would_receive(conn: AsyncConnection, tenant_id: UUID, draft: Draft, *, now: datetime, actor: str) -> Outcome:
     """What `receive` would make of a draft now. Nothing is left of it."""
-    trial = await conn.begin_nested()
-    try:
+    async with savepoint(conn) as trial:
         [outcome] = await receive(conn, tenant_id, [draft], now=now, actor=actor)
-    finally:
         await trial.rollback()
     return outcome
 

@@ -4,7 +4,7 @@
 the ledger entry that says so, so these hold after every operation:
 - a payment's amount = allocated + unapplied + returned + refunded, each zero or more;
 - an item's original = open + what settled it, each zero or more;
-- an account's open, unapplied and unused credits are the sums of its items and payments;
+- what an account is added is what its items and payments are: its open, unapplied and unused credits are their sums;
 - a payment gives and an item takes only what it has.
 
 Amounts are minor units. An allocation never crosses entities or tenants; it crosses currencies only by `allocate_across`, with
@@ -240,7 +240,7 @@ class Books(Postings):
 
     # --- items ---------------------------------------------------------------------------------------------------
     def open(self, item: Item) -> None:
-        """Takes in a new item, whole and open. `item` comes with open 0, status closed and the account's row loaded."""
+        """Takes in a new item, whole and open. `item` comes with open 0, status closed and its account in the books."""
         key = (item.tenant_id, item.item_id)
         self.items[key] = item
         self.items_before[key] = None

@@ -14,7 +14,7 @@ from matching.domain.rows import DIFFERENCES, WITHDRAWN, Account, Allocation, En
 class Postings:
     """The locked rows of one transaction and what was done to them.
 
-    `touched_accounts` are in the order of the first change; `items_before` holds open amount, status and close cause of each
+    `touched_accounts` are added to, in the order of the first change; `items_before` holds open amount, status and close cause of each
     touched item as they were, None for a new one; `acts` names the events that a payment's changes call for; `stored` are the
     allocations (tenant, payment, item) that the database holds.
     """
@@ -32,6 +32,15 @@ class Postings:
     set_off_with: dict[Key, list[tuple[UUID, UUID, int]]] = field(default_factory=dict)
     """Per payment, what its list set off beside the money: credit note, item, amount."""
     entries: list[Entry] = field(default_factory=list)
+
+    def added(self) -> list[Account]:
+        """What accounts are added that nobody was told of yet: each is told once."""
+        changed = [self.accounts[key] for key in self.touched_accounts]
+        for account in changed:
+            key = (account.tenant_id, account.account_id)
+            self.accounts[key] = Account(*key, account.entity_id, account.customer_id, account.currency)
+        self.touched_accounts.clear()
+        return changed
 
     def touch(self, item: Item) -> None:
         """Notes that something about the item changed."""

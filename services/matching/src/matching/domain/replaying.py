@@ -56,7 +56,7 @@ def replay(rule: str, evidence: Mapping[str, Any], inputs: Mapping[str, Any] | N
             for share in proposal.shares
         ]
     books = Books()
-    books.accounts[_ID, _ID] = Account(_ID, _ID, 0, _ID, _ID, currency, 0, 0, 0)
+    books.accounts[_ID, _ID] = Account(_ID, _ID, _ID, _ID, currency)
     payment = _payment(money, currency)
     for item_id, opened, kind, of in items:
         books.items[_ID, item_id] = _item(item_id, opened, kind, of)

@@ -15,17 +15,19 @@ Key = tuple[UUID, UUID]
 
 @dataclass(slots=True)
 class Account:
-    """What a customer owes an entity in a currency."""
+    """A customer's account with an entity in a currency, and what this transaction adds to it.
+
+    What the account holds is nobody's to decide on, so many transactions may add to it side by side.
+    """
 
     tenant_id: UUID
     account_id: UUID
-    version: int
     entity_id: UUID
     customer_id: UUID
     currency: str
-    open_minor: int
-    unapplied_minor: int
-    unused_credits_minor: int
+    open_minor: int = 0
+    unapplied_minor: int = 0
+    unused_credits_minor: int = 0
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """Matching payments with open items: direct hits, and what the engine reads, over a batch.
 
-The hot way, when references hit: planner guard, proposal, lock accounts, payments and items, save, publish: a statement each.
+The hot way, when references hit: planner guard, proposal, lock payments and items, save, and at the transaction's end add to the
+accounts and publish: a statement each.
 What no direct hit decides, the engine does (`handlers.deciding`); what it has seen is looked at again under lock.
 What finds nothing there is looked at again after 2 s and after 60 s of the machine's clock, so that a payment and its
 invoice that are handled at the same moment by two workers still meet.
@@ -134,7 +135,7 @@ async def _propose(conn: AsyncConnection, payments: Sequence[Key], found: Direct
 
 
 async def _lock(conn: AsyncConnection, found: Direct, proposals: Mapping[Key, Proposal]) -> Books:
-    """Locks the accounts, payments and items that the proposals need, in that order."""
+    """Locks the payments and items that the proposals need, in that order, and names their accounts."""
     accounts: dict[Key, None] = {}
     items: dict[Key, None] = {}
     new_accounts = []

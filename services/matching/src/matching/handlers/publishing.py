@@ -1,8 +1,10 @@
-"""The events that changed books call for: one publish call, every version drawn under its row's lock.
+"""The events that changed books call for: every version drawn under its row's lock.
 
 An item's change is OpenItemChanged, and with it InvoicePaid, InvoiceClosed or InvoiceReopened where its end or new
 beginning came by it. A payment's events share one state and one version: that nothing of it is unapplied any more is told by
-whichever event says what became of it, so PaymentUnapplied is published only while something is.
+whichever event says what became of it, so PaymentUnapplied is published only while something is. Accounts are added to when all
+else is done, and AccountBalanceChanged says what they hold then, once a transaction: two workers whose batches share a customer
+wait for each other's commit alone.
 """
 
 import asyncio
@@ -31,14 +33,15 @@ from contracts.payments import (
     PaymentUnapplied,
     PaymentUnmatched,
 )
+from shared.db import at_end
 from shared.money import MAX_MINOR
-from shared.outbox import Outgoing, insert, prepare
+from shared.outbox import Outgoing, prepare, publish, put
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Item, Key, Payment, instalments_open
 from matching.domain.returns import return_class
 from matching.storage.allocations import restore_value_dates
-from matching.storage.books import Decided, save
+from matching.storage.books import Decided, add_to_accounts, save
 
 _PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
     ("received", PaymentReceived),
@@ -70,22 +73,61 @@ async def save_and_publish(
     try:
         for _ in range(3):  # lets the statement out: it is sent when the loop has come round
             await asyncio.sleep(0)
-        prepared = prepare(_events(books, causes))
+        why = _causes(books, causes)
+        prepared = prepare(_events(books, why))
     except BaseException:
         saving.cancel()
         await asyncio.gather(saving, return_exceptions=True)
         raise
     await saving  # what the database says comes as it is: a group of errors would hide that it is only unavailable
-    await insert(conn, prepared)
+    if added := books.added():
+        at_end(conn, _tell_balances, (added, why))
+    put(conn, prepared)
 
 
-def _events(books: Books, causes: Mapping[Key, Envelope]) -> list[Outgoing]:
+async def _tell_balances(conn: AsyncConnection, changes: Sequence[tuple[Sequence[Account], Mapping[Key, Envelope]]]) -> None:
+    """Adds to the accounts what all that was saved in this transaction adds to them."""
+    sums: dict[Key, Account] = {}
+    why: dict[Key, Envelope] = {}
+    for accounts, causes in changes:
+        for account in accounts:
+            key = (account.tenant_id, account.account_id)
+            if key in causes:
+                why.setdefault(key, causes[key])
+            if (known := sums.setdefault(key, account)) is not account:
+                known.open_minor += account.open_minor
+                known.unapplied_minor += account.unapplied_minor
+                known.unused_credits_minor += account.unused_credits_minor
+    held = await add_to_accounts(conn, list(sums.values()))
+    if len(held) != len(sums):
+        raise RuntimeError("an account of a payment or an item is not there")
+    events = []
+    for tenant_id, account_id, *now in held:
+        account = sums[tenant_id, account_id]
+        events.append(Outgoing(tenant_id, account_event(account, *now), account.entity_id, why.get((tenant_id, account_id))))
+    await publish(conn, events)
+
+
+def _causes(books: Books, causes: Mapping[Key, Envelope]) -> Mapping[Key, Envelope]:
+    """What led to each change: an item's is its payment's, an account's that of what changed on it first."""
+    if not causes:
+        return causes
+    why = dict(causes)
+    for tenant_id, payment_id, item_id in books.changed_allocations:
+        if (cause := why.get((tenant_id, payment_id))) is not None:
+            why.setdefault((tenant_id, item_id), cause)
+    for key in books.acts:
+        account_id = books.payments[key].account_id
+        if account_id is not None and key in why:
+            why.setdefault((key[0], account_id), why[key])
+    for key in books.items_before:
+        if key in why:
+            why.setdefault((key[0], books.items[key].account_id), why[key])
+    return why
+
+
+def _events(books: Books, why: Mapping[Key, Envelope]) -> list[Outgoing]:
     events: list[Outgoing] = []
-    why: dict[Key, Envelope] = dict(causes)
-    if why:
-        for tenant_id, payment_id, item_id in books.changed_allocations:
-            if (cause := why.get((tenant_id, payment_id))) is not None:
-                why.setdefault((tenant_id, item_id), cause)
     for key, acts in books.acts.items():
         payment = books.payments[key]
         events += [
@@ -93,17 +135,9 @@ def _events(books: Books, causes: Mapping[Key, Envelope]) -> list[Outgoing]:
             for act, cls in _PAYMENT_EVENTS
             if act in acts
         ]
-        if payment.account_id is not None and key in why:
-            why.setdefault((payment.tenant_id, payment.account_id), why[key])
     for key, before in books.items_before.items():
         item = books.items[key]
-        cause = why.get(key)
-        if cause is not None:
-            why.setdefault((item.tenant_id, item.account_id), cause)
-        events.append(Outgoing(item.tenant_id, item_event(item), item.entity_id, cause, turn(item, before)))
-    for key in books.touched_accounts:
-        account = books.accounts[key]
-        events.append(Outgoing(account.tenant_id, account_event(account), account.entity_id, why.get(key)))
+        events.append(Outgoing(item.tenant_id, item_event(item), item.entity_id, why.get(key), turn(item, before)))
     return events
 
 
@@ -192,16 +226,18 @@ def item_event(item: Item) -> OpenItemChanged:
     )
 
 
-def account_event(account: Account) -> AccountBalanceChanged:
+def account_event(
+    account: Account, version: int, open_minor: int, unapplied_minor: int, unused_credits_minor: int
+) -> AccountBalanceChanged:
     """What a customer owes an entity in a currency, as it is now. Raises OverflowError for more than any amount may be."""
-    if max(account.open_minor, account.unapplied_minor, account.unused_credits_minor) > MAX_MINOR:
+    if max(open_minor, unapplied_minor, unused_credits_minor) > MAX_MINOR:
         raise OverflowError("a customer's balance is larger than any that is kept")
     return AccountBalanceChanged(
-        version=account.version,
+        version=version,
         account_id=account.account_id,
         customer_id=account.customer_id,
         currency=account.currency,
-        open_minor=account.open_minor,
-        unapplied_minor=account.unapplied_minor,
-        unused_credits_minor=account.unused_credits_minor,
+        open_minor=open_minor,
+        unapplied_minor=unapplied_minor,
+        unused_credits_minor=unused_credits_minor,
     )

@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 from shared import audit
 from shared.clock import machine_now
-from shared.db import run
+from shared.db import run, savepoint
 from shared.jobs import JobContext
 from shared.logging import log
 from shared.web.problems import Problem
@@ -64,7 +64,7 @@ async def _take(context: JobContext, source: Source, name: str, data: bytes) -> 
     outcome, detail = "taken", None
     async with context.database.transaction(source.tenant_id) as conn:
         try:
-            async with conn.begin_nested():
+            async with savepoint(conn):
                 await take_file(conn, source.tenant_id, io.BytesIO(data), digest, by=by, now=context.now)
         except BankFileError as error:
             outcome, detail = "unreadable", " ".join(str(error).split())[:300]

@@ -1,7 +1,8 @@
 """Loading and saving the rows of a sub-ledger transaction.
 
-Invariants: rows are locked in the fixed order account, payment, item, each by (tenant, id); what was read under those
-locks is what is written back; every touched aggregate's version goes up by one, once; one statement writes them all.
+Invariants: rows are locked in the fixed order payment, item, account, each by (tenant, id); what was read of payments and items under
+those locks is what is written back; accounts are added to at the transaction's very end, and only then locked; every touched
+aggregate's version goes up by one, once; one statement writes payments and items with what belongs to them, one the accounts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from shared.db import records, run
+from shared.failures import sqlstate
 from shared.ids import named_id
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Item, Key, Payment
@@ -18,7 +21,6 @@ from matching.storage.allocations import change_allocations, load_allocations
 from matching.storage.items import insert_items
 from matching.storage.rows import literal, texts
 
-ACCOUNT = "tenant_id, account_id, version, entity_id, customer_id, currency, open_minor, unapplied_minor, unused_credits_minor"
 ITEM = (
     "tenant_id, item_id, version, invoice_version, entity_id, account_id, customer_id, kind, currency, source_system, invoice_number, "
     "issue_date, due_date, instalment_dues, instalment_amounts, credited_item_id, original_minor, open_minor, cash_minor, discount_minor, "
@@ -30,15 +32,18 @@ PAYMENT = (
     "unapplied_reason, candidate_customer_ids, return_reason, looks, refund_pending_minor, withdrawn_minor"
 )
 # Rows are locked one after the other in the order of their keys: a subquery that locks is never flattened, so no plan can change it.
-# One statement for the three tables would wait with a snapshot that another worker's commit makes old, and Postgres would then look
+# One statement for both tables would wait with a snapshot that another worker's commit makes old, and Postgres would then look
 # at each of the rows a second time, with all of that statement's plan: 57 us a payment of a batch that waited, instead of 20.
 _LOCK = (
     "SELECT l.* FROM (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant, id) ORDER BY tenant, id) k "
     "CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE tenant_id = k.tenant AND {id} = k.id FOR UPDATE) l"
 )
-LOCK_ACCOUNTS = _LOCK.format(columns=ACCOUNT, table="account_balance", id="account_id")
 LOCK_PAYMENTS = _LOCK.format(columns=PAYMENT, table="payment", id="payment_id")
 LOCK_ITEMS = _LOCK.format(columns=ITEM, table="open_item", id="item_id")
+
+
+NewAccount = tuple[UUID, UUID, UUID, UUID, str]
+"""Tenant, account, entity, customer, currency."""
 
 
 class Open(NamedTuple):
@@ -82,11 +87,11 @@ async def lock(
     conn: AsyncConnection,
     *,
     accounts: Iterable[Key] = (),
-    new_accounts: Sequence[tuple[UUID, UUID, UUID, UUID, str]] = (),
+    new_accounts: Sequence[NewAccount] = (),
     payments: Iterable[Key] = (),
     items: Iterable[Key] = (),
 ) -> Books:
-    """The named rows, locked. `new_accounts` (tenant, account, entity, customer, currency) are made where missing.
+    """The named payments and items, locked, and accounts, which are not. `new_accounts` are made where missing.
 
     Payments come with their allocations. Ids that are not there are left out.
     """
@@ -105,9 +110,6 @@ async def lock(
             customers=[row[3] for row in new_accounts],
             currencies=[row[4] for row in new_accounts],
         )
-    if wanted := dict.fromkeys([*accounts, *((row[0], row[1]) for row in new_accounts)]):
-        for row in await records(conn, LOCK_ACCOUNTS, **keys(wanted)):
-            books.accounts[row[0], row[1]] = Account(*row)
     if listed := list(payments):
         allocated = []
         for row in await records(conn, LOCK_PAYMENTS, **keys(listed)):
@@ -118,7 +120,30 @@ async def lock(
     if wanted := dict.fromkeys(items):
         for row in await records(conn, LOCK_ITEMS, **keys(wanted)):
             books.items[row[0], row[1]] = Item(*row)
+    await _name_accounts(conn, books, accounts, new_accounts)
     return books
+
+
+async def _name_accounts(conn: AsyncConnection, books: Books, accounts: Iterable[Key], new: Sequence[NewAccount]) -> None:
+    """Puts accounts into the books: whose each is never changes, so one that is new or that a locked item is on need not be read."""
+    for tenant, account, entity, customer, currency in new:
+        books.accounts[tenant, account] = Account(tenant, account, entity, customer, currency)
+    missing = {key for key in accounts if key not in books.accounts}
+    for item in books.items.values():
+        key = (item.tenant_id, item.account_id)
+        if key in missing:
+            missing.remove(key)
+            books.accounts[key] = Account(*key, item.entity_id, item.customer_id, item.currency)
+    if missing:
+        rows = await records(
+            conn,
+            "SELECT a.tenant_id, a.account_id, a.entity_id, a.customer_id, a.currency FROM "
+            "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant, id) "
+            "JOIN account_balance a ON a.tenant_id = k.tenant AND a.account_id = k.id",
+            **keys(missing),
+        )
+        for row in rows:
+            books.accounts[row[0], row[1]] = Account(*row)
 
 
 class Decided(NamedTuple):
@@ -173,7 +198,8 @@ _I = {
     "customer": "uuid",
     "invoice_version": "bigint",
 }
-_B = {"tenant": "uuid", "id": "uuid", "version": "bigint", "open": "bigint", "unapplied": "bigint", "credits": "bigint"}
+_OUT_OF_RANGE = "22003"  # SQLSTATE numeric_value_out_of_range
+_B = {"tenant": "uuid", "id": "uuid", "open": "bigint", "unapplied": "bigint", "credits": "bigint"}
 _A = {"tenant": "uuid", "payment": "uuid", "item": "uuid", "amount": "bigint", "rule": "text", "diff": "bigint", "reason": "text"}
 _D = {"tenant": "uuid", "payment": "uuid", "version": "bigint", "rule": "text"}
 _L = {
@@ -213,9 +239,6 @@ WITH p AS (
     set_off_minor = t.set_off, written_off_minor = t.written_off, contested_minor = t.contested, status = t.status,
     close_cause = t.cause, value_date = t.value_date, account_id = t.account, customer_id = t.customer, invoice_version = t.invoice_version
   FROM {_rows("i", _I)} WHERE open_item.tenant_id = t.tenant AND open_item.item_id = t.id
-), b AS (
-  UPDATE account_balance SET version = t.version, open_minor = t.open, unapplied_minor = t.unapplied, unused_credits_minor = t.credits
-  FROM {_rows("b", _B)} WHERE account_balance.tenant_id = t.tenant AND account_balance.account_id = t.id
 ), a AS (
   INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule, diff_minor, diff_reason) SELECT t.* FROM {_rows("a", _A)}
 ), d AS (
@@ -241,14 +264,13 @@ async def save(
 
     `now` is the business moment of the entries. `looks` says when a payment is to be looked at again (machine clock).
     """
-    if not (books.acts or books.items_before or books.touched_accounts or books.entries):
+    if not (books.acts or books.items_before or books.entries):
         return
     looks = looks or {}
     payments = [books.payments[key] for key in books.acts]
     items = [books.items[key] for key, before in books.items_before.items() if before is not None]
     new = [books.items[key] for key, before in books.items_before.items() if before is None]
-    accounts = [books.accounts[key] for key in books.touched_accounts]
-    touched: tuple[Payment | Item | Account, ...] = (*payments, *items, *new, *accounts)
+    touched: tuple[Payment | Item, ...] = (*payments, *items, *new)
     for row in touched:
         row.version += 1
     if new:
@@ -300,12 +322,6 @@ async def save(
         i_account=[i.account_id for i in items],
         i_customer=[i.customer_id for i in items],
         i_invoice_version=literal(i.invoice_version for i in items),
-        b_tenant=[b.tenant_id for b in accounts],
-        b_id=[b.account_id for b in accounts],
-        b_version=literal(b.version for b in accounts),
-        b_open=literal(b.open_minor for b in accounts),
-        b_unapplied=literal(b.unapplied_minor for b in accounts),
-        b_credits=literal(b.unused_credits_minor for b in accounts),
         a_tenant=[key[0] for key, _ in allocated],
         a_payment=[key[1] for key, _ in allocated],
         a_item=[key[2] for key, _ in allocated],
@@ -330,6 +346,39 @@ async def save(
         l_item=[e.item_id for e in entries],
     )
     stored.update([key for key, _ in allocated])
+
+
+ADD_TO_ACCOUNTS = f"""
+UPDATE account_balance AS a SET version = a.version + 1, open_minor = a.open_minor + k.open,
+  unapplied_minor = a.unapplied_minor + k.unapplied, unused_credits_minor = a.unused_credits_minor + k.credits
+FROM (SELECT * FROM {_rows("b", _B)} ORDER BY tenant, id) k
+CROSS JOIN LATERAL (SELECT account_id FROM account_balance WHERE tenant_id = k.tenant AND account_id = k.id FOR UPDATE) l
+WHERE a.tenant_id = k.tenant AND a.account_id = l.account_id
+RETURNING a.tenant_id, a.account_id, a.version, a.open_minor, a.unapplied_minor, a.unused_credits_minor
+"""  # noqa: S608 - our own names
+
+
+async def add_to_accounts(conn: AsyncConnection, accounts: Sequence[Account]) -> Sequence[tuple[UUID, UUID, int, int, int, int]]:
+    """Adds to accounts what they are to be added, whoever else does, and raises their versions.
+
+    Returns (tenant, account, version, open, unapplied, unused credits) of each as it is then. They are locked one after the other in the
+    order of their keys, until the transaction ends: nothing else is to be locked after them. Raises OverflowError where a sum is larger
+    than a column holds.
+    """
+    try:
+        return await records(
+            conn,
+            ADD_TO_ACCOUNTS,
+            b_tenant=[b.tenant_id for b in accounts],
+            b_id=[b.account_id for b in accounts],
+            b_open=literal(b.open_minor for b in accounts),
+            b_unapplied=literal(b.unapplied_minor for b in accounts),
+            b_credits=literal(b.unused_credits_minor for b in accounts),
+        )
+    except DBAPIError as error:
+        if sqlstate(error) != _OUT_OF_RANGE:
+            raise
+        raise OverflowError("a customer's balance is larger than any that is kept") from error
 
 
 async def look_again(conn: AsyncConnection, looks: dict[Key, tuple[int, datetime | None]]) -> None:
