@@ -6,13 +6,15 @@ Source of the elements: the message definition reports of camt.053.001.02 to .13
 .02 has Amt under AmtDtls/TxAmt, .04 and later beside Refs; parties moved under Pty with .08).
 """
 
+import re
 from collections.abc import Iterator
 from datetime import date
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from lxml import etree
 
 from matching.bankfiles import texts
+from matching.bankfiles.alike import Alike
 from matching.bankfiles.amounts import minor_of
 from matching.bankfiles.camt_entries import count, day_at, read_entry, signed_amount
 from matching.bankfiles.errors import BankFileError
@@ -31,11 +33,20 @@ KINDS = {
 _TOP = ["{*}Stmt", "{*}Ntfctn", "{*}Rpt"]
 
 
+_PIECE = 32_768
+"""Bytes read at once."""
+MANY = 50
+"""Entries of a statement until those that are alike are read without the parser (`alike`): a small file does not pay for it."""
+_WAITING = 1 << 20
+"""Bytes without the end of an entry, and line ends that the parser is owed, at the most."""
+_MARKUP = re.compile(rb"<[!?]")
+_DECLARATION = re.compile(rb"<\?xml\s[^<>]*>")
+
+
 def read(file: BinaryIO) -> Iterator[Item]:
     """The entries and statements of a file. Raises BankFileError where it is no well-formed message."""
     encoding = texts.encoding_of(file)
-    events = etree.iterparse(
-        texts.Trimmed(file),
+    parser = etree.XMLPullParser(
         events=("start", "end"),
         tag=[*_TOP, "{*}Ntry", "{*}TxDtls"],
         resolve_entities=False,
@@ -47,55 +58,144 @@ def read(file: BinaryIO) -> Iterator[Item]:
         remove_pis=True,
         encoding=encoding,
     )
+    reader = _Reader(parser)
     try:
-        yield from _walk(events)
+        yield from _pieces(texts.Trimmed(file), reader, plain=encoding == "utf-8")
+        parser.close()
     except (etree.XMLSyntaxError, ValueError) as error:
         if isinstance(error, BankFileError):
             raise
-        line = getattr(error, "lineno", None)
-        raise BankFileError("the file is not well-formed XML" + (f" (line {line})" if line else "")) from None
+        raise _malformed(getattr(error, "lineno", None)) from None
+    if not reader.found:
+        raise BankFileError("no camt.052, camt.053 or camt.054 statement in the file")
 
 
-def _walk(events: Iterator[tuple[str, etree._Element]]) -> Iterator[Item]:
-    statement: Statement | None = None
-    top: etree._Element | None = None
-    made: date | None = None
-    found = False
-    root: etree._Element | None = None
-    details: list[Node] = []
-    for event, element in events:
-        if root is None:
-            root = element.getroottree().getroot()
-            if getattr(root.getroottree().docinfo, "doctype", None):  # it can only stand before the first element
+def _malformed(line: int | None) -> BankFileError:
+    return BankFileError("the file is not well-formed XML" + (f" (line {line})" if line else ""))
+
+
+def _pieces(source: texts.Trimmed, reader: "_Reader", *, plain: bool) -> Iterator[Item]:
+    """What the file holds, piece by piece. `plain`: it is UTF-8, so that entries may be told apart by their text.
+
+    From the first comment, CDATA section or instruction on everything goes to the parser: a tag may be no tag then.
+    """
+    rest = before = b""
+    while piece := source.read(_PIECE):
+        if plain:
+            plain = _MARKUP.search(before + (piece if before else _DECLARATION.sub(b"", piece, count=1))) is None
+            before = piece[-1:]
+        rest += piece
+        if plain and reader.many:
+            end = rest.rfind(reader.closing, -_PIECE - len(reader.closing)) + len(reader.closing)
+            if end >= len(reader.closing):
+                yield from reader.whole(rest[:end])
+                rest = rest[end:]
+            if len(rest) <= _WAITING:
+                continue
+        yield from reader.feed(rest)
+        rest = b""
+    yield from reader.feed(rest)
+
+
+class _Reader:
+    """Entries and statements, from what the parser finds and from what is read without it."""
+
+    def __init__(self, parser: etree.XMLPullParser) -> None:
+        self._parser = parser
+        self._events = cast("Iterator[tuple[str, Any]]", parser.read_events())
+        self._top: etree._Element | None = None
+        self._statement: Statement | None = None
+        self._made: date | None = None
+        self._details: list[Node] = []
+        self._begun = False
+        self._alike: Alike | None = None
+        self._lines = 0  # that the parser is owed
+        self._between = False  # two entries of a statement, right behind the first: so far as the parser was fed
+        self.closing = b""
+        self.found = False
+
+    @property
+    def many(self) -> bool:
+        """Whether so many entries of the statement were read that others will be like them."""
+        return self._statement is not None and self._statement.entries >= MANY
+
+    def whole(self, data: bytes) -> Iterator[Item]:
+        """Bytes up to the end of an entry: entries like those before are read off their text, the others go to the parser one by one."""
+        ends = self.closing
+        if not self._between:  # they may begin anywhere, within a letter too
+            begun = data.index(ends) + len(ends)
+            yield from self.feed(data[:begun])
+            data = data[begun:]
+        closing, text, at = ends.decode(), data.decode().replace("\r\n", "\n"), 0
+        while at < len(text):
+            known = self._alike.read(text, at) if self._between and self._alike and self._lines < _WAITING else None
+            if known and self._statement is not None:
+                behind, entry, details = known
+                self._lines += text.count("\n", at, behind)
+                yield self._statement, self._statement.add(read_entry(entry, details, self._made, self._statement))
+            else:
+                behind = text.index(closing, at) + len(closing)
+                one, alike, between = text[at:behind], self._alike, self._between
+                yield from self.feed(one.encode())
+                if between and self._between and alike is self._alike and alike is not None:
+                    alike.learn(one)
+            at = behind
+
+    def feed(self, data: bytes) -> Iterator[Item]:
+        """What the parser finds in the next bytes."""
+        if self._lines:
+            data, self._lines = b"\n" * self._lines + data, 0
+        wrong: Exception | None = None
+        try:
+            if data:
+                self._parser.feed(data)
+                log = self._parser.feed_error_log  # lxml goes on after an entity that nobody knows, and forgets where it was
+                wrong = next((_malformed(one.line) for one in log if one.type == etree.ErrorTypes.ERR_UNDECLARED_ENTITY), None)
+        except (etree.XMLSyntaxError, ValueError) as error:
+            wrong = error
+        self._between = False
+        for event, element in self._events:
+            self._between = False
+            yield from self._take(event, element)
+        self._between = self._between and data.endswith(self.closing)
+        if wrong is not None:  # what came before it is told first
+            raise wrong
+
+    def _take(self, event: str, element: etree._Element) -> Iterator[Item]:
+        if not self._begun:
+            self._begun = True
+            if getattr(element.getroottree().docinfo, "doctype", None):  # it can only stand before the first element
                 raise BankFileError("a bank file has no DOCTYPE")
-        name = local(element)
+        name, top, statement = local(element), self._top, self._statement
         if event == "start":
             if top is None and name != "Ntry":
                 parent = element.getparent()
                 if parent is not None and KINDS.get(local(parent), ("", ""))[0] == name:
-                    top, statement = element, Statement(kind=KINDS[local(parent)][1])
+                    self._top, self._statement, self._alike = element, Statement(kind=KINDS[local(parent)][1]), None
             elif name == "Ntry" and top is not None and statement is not None and not statement.entries and element.getparent() is top:
-                made = _header(top, statement)
+                self._made = _header(top, statement)
         elif top is not None and statement is not None:
             if name == "TxDtls":
                 if _is_detail(element, top):
-                    details.append(Node(element))
+                    self._details.append(Node(element))
                     element.clear()
             elif name == "Ntry" and element.getparent() is top:
-                yield statement, statement.add(read_entry(Node(element), details, made, statement))
+                details, self._details = self._details, []
+                yield statement, statement.add(read_entry(Node(element), details, self._made, statement))
+                if self._alike is None and self.many:
+                    self.closing = f"</{element.prefix}:Ntry>".encode() if element.prefix else b"</Ntry>"
+                    self._alike = Alike(Node(element).place(), self.closing.decode())
                 _forget(element)
-                details = []
+                self._between = True
             elif element is top:
-                made = _header(top, statement)
+                self._made = _header(top, statement)
                 _closing(top, statement)
                 statement.settle_days()
-                found = True
+                self.found = True
                 yield statement, None
                 top.clear()
                 _forget(top)
-                top = statement = None
-    if not found:
-        raise BankFileError("no camt.052, camt.053 or camt.054 statement in the file")
+                self._top = self._statement = None
 
 
 def _is_detail(element: etree._Element, top: etree._Element) -> bool:

@@ -97,7 +97,7 @@ class Trimmed:
 
 
 def encoding_of(file: BinaryIO) -> str | None:
-    """The encoding of an XML file where it is not the one it declares; None where it is, or where nobody can tell.
+    """The encoding of an XML file where that can be told; None where it is what the file declares, for all one knows.
 
     Banks write Windows-1252 under a declaration of UTF-8, or under none, and programs UTF-8 under one of UTF-16.
     """
@@ -117,4 +117,4 @@ def encoding_of(file: BinaryIO) -> str | None:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return "windows-1252"
-    return "utf-8" if declared in {b"utf-16", b"utf16"} else None
+    return "utf-8"

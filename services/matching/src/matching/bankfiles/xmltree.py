@@ -12,14 +12,14 @@ from xml.sax.saxutils import unescape
 
 from lxml import etree
 
-_APART = frozenset({"Ntry", "TxDtls", "Stmt", "Rpt", "Ntfctn"})
+APART = frozenset({"Ntry", "TxDtls", "Stmt", "Rpt", "Ntfctn"})
 """Elements of which a parent has many, each read by itself."""
 MANY = frozenset({"Bal", "Btch", "Ustrd", "Strd", "CdtrRefInf", "Nb", "AddtlRmtInf", "Chrgs", "Rcrd"})
 """Elements of which every one is asked for."""
 _TAGS = re.compile("<([^>]*)>")  # libxml2 writes both signs as entities wherever else they stand
 _NAME = re.compile(r"(?:[^\s/:]*:)?([^\s/]+)")
 _CURRENCY = re.compile(r'\sCcy="([^"]+)"')
-_ENTITIES = {"&quot;": '"', "&#9;": "\t", "&#10;": "\n", "&#13;": "\r"}
+_ENTITIES = {"&quot;": '"', "&apos;": "'", "&#9;": "\t", "&#10;": "\n", "&#13;": "\r"}
 _KEPT_MAX = 8_192
 """Characters of a shape that is kept: beyond it come entries of hundreds of details, of which no two are alike."""
 _USUAL = 8
@@ -27,7 +27,7 @@ _USUAL = 8
 
 
 @dataclass(slots=True, eq=False)
-class _Shape:
+class Shape:
     """Where an element's texts stand. `opened` are the tags that a text follows, `at` the texts' numbers among them.
 
     `paths` has the first of each; `lists` every one of `MANY`: its tag, its closing tag and its text.
@@ -53,7 +53,7 @@ class _Shape:
         return [pieces[2 * number + 2] for number in self.opened]
 
 
-_last: dict[str, _Shape] = {}
+_last: dict[str, Shape] = {}
 """The shape of the last element of each name."""
 
 
@@ -64,9 +64,10 @@ class Node:
 
     def __init__(self, element: etree._Element, *, header: bool = False) -> None:
         """`header`: what the element holds beside the many that are read by themselves; it may be no more than begun."""
-        self.element, self._under = element, ""
+        self.element: etree._Element | None = element
+        self._under = ""
         if header:
-            children = [etree.tostring(child, encoding="unicode", with_tail=False) for child in element if local(child) not in _APART]
+            children = [etree.tostring(child, encoding="unicode", with_tail=False) for child in element if local(child) not in APART]
             xml, name = f"<_>{''.join(children)}</_>", "_"
         else:
             xml, name = etree.tostring(element, encoding="unicode", with_tail=False), local(element)
@@ -75,17 +76,25 @@ class Node:
         if shape and found:
             texts: Sequence[str] = found.groups()
         else:
-            shape = _shape_of("<".join(_TAGS.findall(xml)))
+            shape = shape_of("<".join(_TAGS.findall(xml)))
             texts = shape.texts(xml)
-            if len(_last) < len(_APART) or name in _last:
+            if len(_last) < len(APART) or name in _last:
                 _last[name] = shape
         if "&" in xml:
-            texts = [unescape(text, _ENTITIES) for text in texts]
+            texts = [unescaped(text) for text in texts]
         self._fill(shape, texts)
 
-    def _fill(self, shape: _Shape, texts: Sequence[str]) -> None:
+    @classmethod
+    def of(cls, shape: Shape, texts: Sequence[str], place: str) -> "Node":
+        """An element of a known shape that stands at a known place of its file."""
+        node = cls.__new__(cls)
+        node.element, node._under = None, place  # noqa: SLF001 - its own kind
+        node._fill(shape, texts)  # noqa: SLF001 - as above
+        return node
+
+    def _fill(self, shape: Shape, texts: Sequence[str]) -> None:
         self._shape, self._texts = shape, texts
-        self.values = dict(zip(shape.paths, [texts[at].strip() for at in shape.at], strict=True))
+        self.values = dict(zip(shape.paths, map(str.strip, [texts[at] for at in shape.at]), strict=True))
         if shape.fixed:
             self.values |= shape.fixed
 
@@ -113,6 +122,8 @@ class Node:
         """Where the element stands in the file, without its namespace."""
         names = [self._under] if self._under else []
         element = self.element
+        if element is None:
+            return self._under
         while (parent := element.getparent()) is not None:
             names.append(local(element))
             element = parent
@@ -121,30 +132,36 @@ class Node:
     def _part(self, path: str, start: int, end: int, at: int) -> "Node":
         part = Node.__new__(Node)
         part.element, part._under = self.element, f"{self._under}/{path}".lstrip("/")  # noqa: SLF001 - its own kind
-        part._fill(_shape_of("<".join(self._shape.tags[start : end + 1])), self._texts[at:])  # noqa: SLF001 - as above
+        part._fill(shape_of("<".join(self._shape.tags[start : end + 1])), self._texts[at:])  # noqa: SLF001 - as above
         return part
 
 
-def _shape_of(tags: str) -> _Shape:
+def unescaped(text: str) -> str:
+    """A text with the five references of XML, and those of white space, as what they stand for."""
+    return unescape(text, _ENTITIES)
+
+
+def shape_of(tags: str) -> Shape:
+    """The shape of an element whose tags are these, each without its brackets, with `<` between them."""
     return _shape(tags) if len(tags) <= _KEPT_MAX else _shape.__wrapped__(tags)
 
 
 @lru_cache(maxsize=1_024)
-def _shape(tags: str) -> _Shape:
+def _shape(tags: str) -> Shape:
     """The shape of an element whose tags are these, each without its brackets, with `<` between them."""
-    shape = _Shape(tags.split("<"))
+    shape = Shape(tags.split("<"))
     if len(shape.tags) > 1:
         shape.opened.append(0)
         _walk(shape, 1, "", set(), read=True)
     return shape
 
 
-def _walk(shape: _Shape, number: int, prefix: str, known: set[str], *, read: bool) -> int:
+def _walk(shape: Shape, number: int, prefix: str, known: set[str], *, read: bool) -> int:
     """Goes through the children of an element, from the tag with that number on; returns the number of its closing tag."""
     while not (tag := shape.tags[number]).startswith("/"):
         name = _NAME.match(tag)[1]  # type: ignore[index] # a tag has a name
         path, first, at = prefix + name, number, len(shape.opened)
-        whole, apart = tag.endswith("/"), name in _APART
+        whole, apart = tag.endswith("/"), name in APART
         if not whole:
             shape.opened.append(number)
             number = _walk(shape, number + 1, path + "/", known, read=read and not apart)
