@@ -83,6 +83,11 @@ CHECKS = (
         "USING (tenant_id, credit_item_id, item_id) WHERE p.total > coalesce(s.amount_minor, 0)",
     ),
     Check(
+        "nothing_is_expected_of_a_plan_that_ended",
+        "SELECT 'expected payment ' || e.expected_id AS what FROM expected_payment e LEFT JOIN payment_plan p USING (tenant_id, "
+        "payment_plan_id) WHERE e.payment_plan_id IS NOT NULL AND e.status = 'waiting' AND p.status IS DISTINCT FROM 'active'",
+    ),
+    Check(
         "one_transaction_is_one_payment",
         "SELECT 'account ' || bank_account_id || ' has one transaction twice' AS what FROM payment "
         "GROUP BY tenant_id, bank_account_id, transaction_key HAVING count(*) > 1",

@@ -4,7 +4,18 @@ from functools import cache
 from uuid import UUID
 
 from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
-from contracts.dunning import DisputeOpened, DisputeResolved, PromiseBroken, PromiseCancelled, PromiseKept, PromiseMade
+from contracts.dunning import (
+    DisputeOpened,
+    DisputeResolved,
+    PaymentPlanAgreed,
+    PaymentPlanBroken,
+    PaymentPlanCancelled,
+    PaymentPlanCompleted,
+    PromiseBroken,
+    PromiseCancelled,
+    PromiseKept,
+    PromiseMade,
+)
 from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChanged, InvoiceIssued
 from contracts.payments import PaymentReceived
 from shared.batches import Routes
@@ -19,6 +30,7 @@ from matching.handlers.ingest import withdraw
 from matching.handlers.invoices import keep_invoices
 from matching.handlers.late_money import allocate_late_money
 from matching.handlers.matching import forget_clues, look_at_due, match_payments
+from matching.handlers.plans import keep_plans
 from matching.handlers.promises import keep_promises
 from matching.handlers.pulls import pull
 from matching.handlers.reconciliation import advance
@@ -42,6 +54,10 @@ ROUTES: Routes = {
     PromiseKept: keep_promises,
     PromiseBroken: keep_promises,
     PromiseCancelled: keep_promises,
+    PaymentPlanAgreed: keep_plans,
+    PaymentPlanCompleted: keep_plans,
+    PaymentPlanBroken: keep_plans,
+    PaymentPlanCancelled: keep_plans,
 }
 
 

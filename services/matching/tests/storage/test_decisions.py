@@ -26,7 +26,7 @@ from shared.testing.events import message
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = date(2026, 3, 2)
-RULES = ("remittance", "announced", "promise", "hand", "confirmed", "imputation", "settlement")
+RULES = ("remittance", "announced", "promise", "payment_plan", "hand", "confirmed", "imputation", "settlement")
 
 
 def iban(number: int) -> str:

@@ -9,7 +9,7 @@ import openpyxl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matching.domain.remittances import RemittanceLine, Spoken, pick, problem
+from matching.domain.remittances import Fit, RemittanceLine, Spoken, pick, problem
 from matching.remittance_files import XLSX_TYPE, Read, RemittanceError, read
 
 LINES = [
@@ -164,4 +164,4 @@ ONE, TWO = UUID(int=1), UUID(int=2)
     ],
 )
 def test_two_that_fit_equally_well_decide_nothing(found, choice):
-    assert pick(found) == choice
+    assert pick({key: Fit(*each, "remittance", None, frozenset()) for key, each in found.items()}) == choice

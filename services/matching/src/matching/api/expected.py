@@ -142,6 +142,7 @@ class ExpectedView(BaseModel):
     created_at: datetime
     rate: str | None
     rate_currency: str | None
+    payment_plan_id: UUID | None
 
     @field_validator("rate", mode="before")
     @classmethod

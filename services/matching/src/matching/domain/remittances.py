@@ -7,6 +7,7 @@ another currency is in `domain.exchanged_lines`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from matching.domain.references import normalised, runs
@@ -25,7 +26,7 @@ DEDUCTIONS: Mapping[str, str | None] = {
 }
 """Why a payer deducts, and what of that is granted: the reason of an allocation's difference. None: it stays open, for a person."""
 
-RULES = {"remittance": "remittance", "promise": "promise"}
+RULES = {"remittance": "remittance", "promise": "promise", "plan_instalment": "payment_plan"}
 """The rule of what is allocated by an expected payment of a kind; `announced` for all others."""
 
 
@@ -61,6 +62,16 @@ class Spoken:
         return reference in fields or reference in runs(list(self.remittance))
 
 
+class Fit(NamedTuple):
+    """An expected payment that a payment may be: its reference, what the payment says, and the items that it would settle."""
+
+    reference: str | None
+    spoken: Spoken
+    kind: str
+    payment_plan_id: UUID | None
+    items: frozenset[UUID]
+
+
 def problem(lines: Sequence[RemittanceLine], total_minor: int) -> tuple[int | None, str] | None:
     """What does not add up: the line's number from 0 (None: the whole) and why; None where everything does."""
     for at, line in enumerate(lines):
@@ -83,13 +94,13 @@ def problem(lines: Sequence[RemittanceLine], total_minor: int) -> tuple[int | No
     return None
 
 
-def pick(found: Mapping[UUID, tuple[str | None, Spoken]]) -> UUID | None:
+def pick(found: Mapping[UUID, Fit]) -> UUID | None:
     """The one expected payment of the payment's amount that it is: whose reference it says, or else the only one of its payer.
 
-    `found`: expected payments to their reference and what the payment says. Two that fit equally well decide nothing.
+    Two that fit equally well decide nothing.
     """
-    named = [key for key, (reference, spoken) in found.items() if reference is not None and spoken.says(reference)]
+    named = [key for key, each in found.items() if each.reference is not None and each.spoken.says(each.reference)]
     if named:
         return named[0] if len(named) == 1 else None
-    same = [key for key, (_, spoken) in found.items() if spoken.same_payer]
+    same = [key for key, each in found.items() if each.spoken.same_payer]
     return same[0] if len(same) == 1 else None

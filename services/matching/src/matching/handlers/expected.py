@@ -1,8 +1,10 @@
-"""Expected payments meet the money: remittance lists, announced money, promises, whichever comes first.
+"""Expected payments meet the money: remittance lists, announced money, promises, payment plans, whichever comes first.
 
 Rules:
 - an expected payment is met by the one payment of its entity, currency and amount that says its reference; or, where none
   says it, by the only one of its payer, if it is his only one of that amount; two that fit equally well decide nothing;
+- what was promised or agreed with dunning before goes behind what the payment itself says: where it names an open item that the promise
+  or the plan would not settle with it, the rules decide; a plan is met by one payment after the other;
 - its lines are the debtor's designation: they go before every rule, and undo what rules (never what a person) had decided;
 - a deduction is granted only for the reasons of `DEDUCTIONS`; the rest stays open, and so does what a line wants beyond it;
 - what a line gives to an item in another currency, and at which rate, is in `domain.exchanged_lines`; no deduction is granted there;
@@ -26,11 +28,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Books, Item, Key, Payment
 from matching.domain.exchange import exchange
 from matching.domain.exchanged_lines import Rates, Share, shares
-from matching.domain.references import normalised
-from matching.domain.remittances import DEDUCTIONS, RULES, RemittanceLine, pick
+from matching.domain.references import normalised, runs
+from matching.domain.remittances import DEDUCTIONS, RULES, Fit, RemittanceLine, pick
 from matching.handlers.payments import lock_with_items, take_off
+from matching.handlers.plans import expect
 from matching.handlers.publishing import save_and_publish
 from matching.storage import expected as stored
+from matching.storage import plans as stored_plans
 from matching.storage.books import Decided, account_id
 from matching.storage.evidence import experience
 from matching.storage.exchanges import instructed
@@ -45,18 +49,38 @@ _JSON = msgspec.json.Encoder().encode
 
 async def meet(conn: AsyncConnection, payments: Sequence[Key], now: datetime, causes: Mapping[Key, Envelope]) -> list[Key]:
     """Settles those of the payments that were expected as the debtor said; returns the others, in their order."""
-    found = await stored.meeting(conn, payments)
-    chosen = {key: one for key in payments if key in found and (one := pick(found[key])) is not None}
-    taken: set[UUID] = set()
-    pairs = {}
-    for key, expected_id in chosen.items():
-        if expected_id not in taken:
-            pairs[key] = (key[0], expected_id)
-            taken.add(expected_id)
-    if not pairs:
-        return list(payments)
-    done = await _settle(conn, pairs, now, causes)
-    return [key for key in payments if key not in done]
+    left, waits = list(payments), True
+    while waits:
+        found = await stored.meeting(conn, left)
+        chosen = {key: one for key in left if key in found and (one := pick(found[key])) is not None}
+        chosen = await _not_elsewhere(conn, chosen, found)
+        taken: set[UUID] = set()
+        pairs = {}
+        for key, expected_id in chosen.items():
+            turn = found[key][expected_id].payment_plan_id or expected_id
+            if turn not in taken:
+                pairs[key] = (key[0], expected_id)
+                taken.add(turn)
+        done = await _settle(conn, pairs, now, causes) if pairs else set()
+        left = [key for key in left if key not in done]
+        waits = bool(done) and any(found[key][one].payment_plan_id for key, one in chosen.items() if key not in pairs)
+    return left
+
+
+async def _not_elsewhere(conn: AsyncConnection, chosen: Mapping[Key, UUID], found: Mapping[Key, Mapping[UUID, Fit]]) -> dict[Key, UUID]:
+    """Those of the payments that name no open item beside what dunning expects of them. Asked only of what dunning expects."""
+    fits = {key: found[key][one] for key, one in chosen.items()}
+    asked = {key: fit for key, fit in fits.items() if fit.kind in {"promise", "plan_instalment"} and fit.items}
+    if not asked:
+        return dict(chosen)
+    said = [
+        (*key, value)
+        for key, fit in asked.items()
+        for reference in [fit.spoken.structured_reference or ""]
+        for value in sorted({reference, normalised(reference), normalised(fit.spoken.end_to_end_id or ""), *runs(fit.spoken.remittance)})
+    ]
+    named = await stored_plans.named(conn, said)
+    return {key: one for key, one in chosen.items() if key not in asked or named.get(key, set()) <= asked[key].items}
 
 
 async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | None, now: datetime) -> Expected:
@@ -158,6 +182,9 @@ async def _settle(
     items = {key: await stored.resolve(conn, held) for key, held in unlocked.items()}
     wanted = sorted({(key[0], item) for key, found in items.items() for item in found.values()}, key=str)
     books = await lock_with_items(conn, list(pairs), items=wanted, customers={key: unlocked[pairs[key]].payer_customer_id for key in pairs})
+    plans = {(key[0], held.payment_plan_id) for key, held in unlocked.items() if held.payment_plan_id is not None}
+    if plans:
+        await stored_plans.lock(conn, plans)
     locked = await stored.load(conn, pairs.values())
     rates = await _rates(conn, books, {key: (locked[one], items[one]) for key, one in pairs.items()})
     done: set[Key] = set()
@@ -165,8 +192,8 @@ async def _settle(
     made: dict[Key, list[tuple[UUID, UUID, int]]] = {}
     for key, expected_key in pairs.items():
         held, payment = locked[expected_key], books.payments[key]
-        if held.status not in {"waiting", "partly"}:
-            continue
+        if held.status not in {"waiting", "partly"} or held.lines != unlocked[expected_key].lines:
+            continue  # it was met, or is expected otherwise by now
         if redo and payment.allocations and not await _redo(conn, books, payment, held, items[expected_key]):
             continue
         if held.status == "waiting" and payment.unapplied_minor != payment.amount_minor and not redo:
@@ -195,6 +222,7 @@ async def _settle(
             await announce(conn, held)
     await stored.note_set_offs(conn, made)
     await save_and_publish(conn, books, now, causes, decisions=decisions)
+    await expect(conn, plans, now)
     return done
 
 

@@ -1,4 +1,4 @@
-"""Expected payments: remittance lists, announced money, promises; and what they may meet."""
+"""Expected payments: remittance lists, announced money, promises, instalments of payment plans; and what they may meet."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.domain.references import normalised
-from matching.domain.remittances import RemittanceLine, Spoken
+from matching.domain.remittances import Fit, RemittanceLine, Spoken
 from matching.storage.books import keys
 from matching.storage.rows import fetch
 
@@ -47,11 +47,13 @@ class Expected:
     created_at: datetime
     rate: Decimal | None = None
     rate_currency: str | None = None
+    payment_plan_id: UUID | None = None
 
 
 COLUMNS = (
     "tenant_id, expected_id, version, entity_id, kind, form, payer_customer_id, currency, amount_minor, reference, document_number, "
-    "expected_on, holds_until, CAST(lines AS text) AS lines, missing, status, payment_id, created_by, created_at, rate, rate_currency"
+    "expected_on, holds_until, CAST(lines AS text) AS lines, missing, status, payment_id, created_by, created_at, rate, rate_currency, "
+    "payment_plan_id"
 )
 
 
@@ -145,7 +147,7 @@ async def load(conn: AsyncConnection, wanted: Iterable[Key], *, lock: bool = Tru
     return {(row[0], row[1]): _expected(row) for row in rows}
 
 
-async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, dict[UUID, tuple[str | None, Spoken]]]:
+async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, dict[UUID, Fit]]:
     """What may be expected of payments that nobody has allocated: same entity, currency and amount, with what the payment says.
 
     The amount is what was credited or, in another currency, what the bank says was sent. An expected payment that has met its
@@ -160,7 +162,8 @@ async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, d
     rows = await fetch(
         conn,
         "SELECT p.tenant_id, p.payment_id, e.expected_id, e.reference, p.structured_reference, p.end_to_end_id, p.remittance, "  # noqa: S608 - ours
-        f"{same_payer} OR e.payment_id = p.payment_id "
+        f"{same_payer} OR e.payment_id = p.payment_id, e.kind, e.payment_plan_id, ARRAY(SELECT CAST(l ->> 'item_id' AS uuid) "
+        "FROM jsonb_array_elements(e.lines) l WHERE l ->> 'item_id' IS NOT NULL) "
         "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
         "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p "
         "CROSS JOIN LATERAL (SELECT * FROM expected_payment WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id "
@@ -170,9 +173,10 @@ async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, d
         "OR (e.status = 'partly' AND e.payment_id = p.payment_id))",
         **keys(payments),
     )
-    found: dict[Key, dict[UUID, tuple[str | None, Spoken]]] = {}
+    found: dict[Key, dict[UUID, Fit]] = {}
     for row in rows:
-        found.setdefault((row[0], row[1]), {})[row[2]] = (row[3], Spoken(row[4], row[5], row[6], row[7]))
+        spoken = Spoken(row[4], row[5], row[6], row[7])
+        found.setdefault((row[0], row[1]), {})[row[2]] = Fit(row[3], spoken, row[8], row[9], frozenset(row[10]))
     return found
 
 

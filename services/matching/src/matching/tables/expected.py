@@ -1,4 +1,4 @@
-"""Expected payments: lists, announced money, promises, instructions given before the invoice."""
+"""Expected payments: lists, announced money, promises, payment plans, instructions given before the invoice."""
 
 from sqlalchemy import ARRAY, BigInteger, CheckConstraint, Column, Date, DateTime, Index, Numeric, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -29,6 +29,8 @@ EXPECTED_PAYMENT = Table(
     need("created_at", DateTime(timezone=True)),
     Column("rate", Numeric(19, 10)),
     Column("rate_currency", Text),
+    Column("payment_plan_id", UUID),
+    Index("expected_payment_plan", "tenant_id", "payment_plan_id", postgresql_where=text("payment_plan_id IS NOT NULL")),
     Index(
         "expected_payment_waiting",
         "tenant_id",
@@ -73,6 +75,21 @@ PROMISE = Table(
     need("status", Text),
 )
 """Dunning's promises at their highest version; what is expected because of one is in `expected_payment` under the same id."""
+
+PAYMENT_PLAN = Table(
+    "payment_plan",
+    METADATA,
+    tenant(),
+    Column("payment_plan_id", UUID, primary_key=True),
+    need("version", BigInteger),
+    need("entity_id", UUID),
+    need("customer_id", UUID),
+    need("currency", Text),
+    need("items", JSONB),
+    need("instalments", JSONB),
+    need("status", Text),
+)
+"""Dunning's payment plans at their highest version; what is expected of them is in `expected_payment` with their id."""
 
 PAYMENT_SET_OFF = Table(
     "payment_set_off",

@@ -1,0 +1,58 @@
+"""What is expected of a payment plan: money through each of its instalments that is still to come.
+
+Rules:
+- the debtor may pay the next instalment, or that and the ones after it at once, up to all that is left: one expectation each, whose
+  amounts differ, so no two fit one payment equally well;
+- money is meant for the plan's items in the plan's order;
+- dunning says what is left; where matching knows that less is owed by now, that much has met the first instalments meanwhile.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from matching.domain.remittances import RemittanceLine
+
+
+@dataclass(frozen=True, slots=True)
+class Instalment:
+    """An instalment, and what dunning knows to be still to come of it."""
+
+    number: int
+    due_on: date
+    open_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Through:
+    """What is expected through an instalment, and for which items; nothing where it has come."""
+
+    number: int
+    due_on: date
+    amount_minor: int
+    lines: Sequence[RemittanceLine]
+
+
+def through(left: Sequence[tuple[UUID, int]], instalments: Sequence[Instalment], owed: Mapping[UUID, int]) -> list[Through]:
+    """`left`: the plan's items in their order with what dunning says is left of each; `owed`: what is open and undisputed of those that
+    are known.
+    """
+    now = [(item_id, min(amount, max(0, owed.get(item_id, amount)))) for item_id, amount in left]
+    came = sum(amount for _, amount in left) - sum(amount for _, amount in now)
+    found, wanted = [], -came
+    for each in instalments:
+        wanted += each.open_minor
+        amount = wanted if each.open_minor and wanted > 0 else 0
+        found.append(Through(each.number, each.due_on, amount, _spread(now, amount)))
+    return found
+
+
+def _spread(left: Sequence[tuple[UUID, int]], amount: int) -> list[RemittanceLine]:
+    lines = []
+    for item_id, most in left:
+        share = min(most, amount)
+        amount -= share
+        if share:
+            lines.append(RemittanceLine(None, item_id, share, 0, None, share))
+    return lines
