@@ -22,7 +22,7 @@ from matching.domain.engine.records import Clues, Customer, OpenItem
 from matching.domain.engine.search import search
 from matching.domain.engine.text import DIGITS, Span, Text, forms, name_items, read, whole_forms
 
-PAYMENT, CUSTOMER, ITEM = (UUID(int=number) for number in (1, 2, 3))
+PAYMENT, CUSTOMER, ITEM, OTHER = (UUID(int=number) for number in (1, 2, 3, 4))
 
 
 @pytest.mark.parametrize(
@@ -321,11 +321,31 @@ def test_stored_inputs_are_what_they_were():
     given_ = Inputs(
         Clues(PAYMENT, DAY, 500, "EUR", debtor_iban="FR76A", debtor_name="Dupont", remittance=["FA2024-00001"]), 0.9, "m",
         [Customer(CUSTOMER, "10001", "Dupont SARL", "EUR", ["FR76A"], None, CUSTOMER)],
-        [OpenItem(ITEM, CUSTOMER, "FA2024-00001", "EUR", DAY, DAY, 500, 500, ("A1",), "RF18", 2.0, DAY, 10)], [],
+        [
+            OpenItem(ITEM, CUSTOMER, "FA2024-00001", "EUR", DAY, DAY, 500, 500, ("A1",), "RF18", 2.0, DAY, 10),
+            OpenItem(OTHER, PAYMENT, "FA2024-00002", "EUR", DAY, DAY, 900, 900),
+            OpenItem(CUSTOMER, PAYMENT, "FA2024-00003", "USD", DAY, DAY, 900, 900),
+            OpenItem(PAYMENT, CUSTOMER, "FA2024-00004", "EUR", DAY, DAY, 900, 400),
+        ],
+        [OpenItem(UUID(int=9), CUSTOMER, "FA2023-00001", "USD", DAY, DAY, 700, 0)],
         {CUSTOMER: 2}, {CUSTOMER: 1}, {CUSTOMER: [Settled(500, DAY, 1, 1, DAY, DAY, silent=True)]}, {1500: 3}, {"USD": (0.9, 0.93, 4)},
-        {ITEM: 7}, ["words of a long text"],
+        {ITEM: 7, OTHER: 1, CUSTOMER: 2, PAYMENT: 3, UUID(int=9): 4}, ["words of a long text"],
     )  # fmt: skip
     assert from_stored(json.loads(json.dumps(stored(given_), default=str))) == given_
+
+
+def test_inputs_of_the_first_form_are_still_read():
+    row = [str(ITEM), str(CUSTOMER), "FA2024-00001", "EUR", "2024-06-03", "2024-07-03", 500, 400, ["A1"], None, 2.0, "2024-06-10", 0, 7]
+    held = {
+        "form": 1, "model": "m", "threshold": 0.9,
+        "clues": [str(PAYMENT), "2024-07-01", 400, "EUR", *[None] * 5, ["FA2024-00001"], None, None],
+        "customers": [], "items": [row], "settled": [], "ibans": [], "names": [], "history": [], "charges": [], "rates": [], "left_out": [],
+    }  # fmt: skip
+    read_ = from_stored(held)
+    issued, due, until = (date.fromisoformat(day) for day in (row[4], row[5], row[11]))
+    assert read_.items == [OpenItem(ITEM, CUSTOMER, "FA2024-00001", "EUR", issued, due, 500, 400, ("A1",), None, 2.0, until, 0)]
+    assert read_.versions == {ITEM: 7}
+    assert from_stored(json.loads(json.dumps(stored(read_), default=str))) == read_
 
 
 @pytest.mark.parametrize(

@@ -22,15 +22,18 @@ CUSTOMERS_MAX = 10
 """Customers that are named as those who may have paid."""
 
 
-def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID]) -> Proposal:
-    """The engine's proposal. `accounts` are those of the items. The same inputs and model give the same one."""
+def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID], *, whole: bool = False) -> Proposal:
+    """The engine's proposal. `accounts` are those of the items. The same inputs and model give the same one.
+
+    Of what is automatic its evidence says what moved the confidence only as a `whole`: that is a tenth of the time, and for a person.
+    """
     decision, found = conclude(inputs, model)
     party = _payer(found.parties)
     proposal = Proposal(
         "none",
         party=party,
         unapplied_minor=inputs.clues.amount_minor,
-        evidence=_explained(decision, model),
+        evidence=_explained(decision, model if whole or decision.kind != "auto" else None),
         candidate_customers=_candidates(decision, found),
     )
     best = decision.ranked[0] if decision.ranked else None
@@ -118,15 +121,16 @@ def _reason(inputs: Inputs, decision: Decision, found: Found, party: UUID | None
     return "uncertain" if value["named_share"] or best.rule.endswith((":exact", ":charges_stated", ":rounding")) else "no_reference"
 
 
-def _explained(decision: Decision, model: Model) -> dict[str, object]:
-    """A decision as it is shown: how sure, why not automatic, why the second lost, and the readings with their evidence, best first."""
+def _explained(decision: Decision, model: Model | None) -> dict[str, object]:
+    """A decision as it is shown: how sure, why not automatic, why the second lost, and the readings with their evidence, best first; with
+    the model also what moved its confidence.
+    """
     return {
         "decision": decision.kind,
         "confidence": round(decision.confidence, 6),
         "refused": decision.refused,
         "runner_up": decision.runner_up,
-        # what moved the confidence is worked out for what a person looks at
-        "candidates": [_reading(one, model if decision.kind != "auto" or not place else None) for place, one in enumerate(decision.ranked)],
+        "candidates": [_reading(one, None if place and decision.kind == "auto" else model) for place, one in enumerate(decision.ranked)],
     }
 
 

@@ -48,7 +48,7 @@ def replay(rule: str, evidence: Mapping[str, Any], inputs: Mapping[str, Any] | N
         raise InputsError("this is no rule's decision, but the word of a person or of the debtor")
     else:
         given = from_stored(inputs)
-        proposal = propose(given, model, {item.item_id: _ID for item in (*given.items, *given.settled)})
+        proposal = propose(given, model, {item.item_id: _ID for item in (*given.items, *given.settled)}, whole=True)
         money = given.clues.amount_minor
         currencies = {item.item_id: item.currency for item in given.items}
         items = [
@@ -62,6 +62,18 @@ def replay(rule: str, evidence: Mapping[str, Any], inputs: Mapping[str, Any] | N
         books.items[_ID, item_id] = _item(item_id, opened, kind, of)
     settle(books, payment, proposal)
     return {"rule": proposal.rule, **outcome(books, payment, {}), **(proposal.evidence or {})}
+
+
+def differences(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
+    """What of a replayed outcome is not as it was stored (both as JSON holds them)."""
+    return sorted(name for name, value in now.items() if _kept(value) != _kept(then.get(name)))
+
+
+def _kept(value: Any) -> Any:
+    """A value without what moved the confidence: that follows from the evidence, and of what was automatic is not stored."""
+    if isinstance(value, list):
+        return [_kept(one) for one in value]
+    return {name: one for name, one in value.items() if name != "moved_by"} if isinstance(value, dict) else value
 
 
 def _direct(rule: str, evidence: Mapping[str, Any]) -> Proposal:

@@ -1,6 +1,6 @@
 """Feeding the matching engine with what is known of payments, a batch at a time, and turning its decisions into proposals.
 
-A payment is decided on as if those before it in the batch had been carried out already. Three statements a slice of the batch at most,
+A payment is decided on as if those before it in the batch had been carried out already. Two statements a slice of the batch at most,
 whatever is in it; deciding on more than a few runs in a thread, so that the service goes on listening.
 """
 
@@ -18,16 +18,16 @@ from matching.domain.books import Key
 from matching.domain.cascade import Proposal
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.habits import Settled
-from matching.domain.engine.index import wanted_keys, written_keys
+from matching.domain.engine.index import SAME_MAX, wanted_keys, written_keys
 from matching.domain.engine.inputs import Inputs, InputsError, stored
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.records import NAMED, Clues, Customer, Id, OpenItem
-from matching.domain.engine.search import NAMED_MAX, SHARED_MAX
+from matching.domain.engine.search import NAMED_MAX, OWNERS_MAX, SHARED_MAX
 from matching.domain.engine.text import ORDER_MIN, VALUE_MIN, Text, fold, read
 from matching.domain.proposing import propose
 from matching.storage import evidence
 from matching.storage.candidates import Direct, Waiting
-from matching.storage.evidence import Experience, Person, Pointed, Seen
+from matching.storage.evidence import Debtor, Experience, Person, Pointed, Seen
 from matching.storage.models import shipped
 
 SLICE = 250
@@ -83,7 +83,7 @@ class _Case:
 @dataclass(slots=True)
 class _Gathered:
     cases: list[_Case]
-    items: dict[tuple[UUID, UUID, UUID], list[Seen]]
+    items: dict[Debtor, list[Seen]]
     history: dict[Key, list[Settled]]
     experience: Experience
     seen: dict[tuple[UUID, UUID, int, date], OpenItem] = field(default_factory=dict)
@@ -152,7 +152,7 @@ async def _gather(conn: AsyncConnection, asked: Sequence[Waiting]) -> _Gathered:
             case.left_out.append("words of a long text")
         cases.append(case)
     await _who(conn, cases)
-    debtors: dict[tuple[UUID, UUID, UUID], bool] = {}
+    debtors: dict[Debtor, bool] = {}
     for case in cases:
         for person in case.people:
             debtor = (case.asked.tenant_id, case.asked.entity_id, person.customer_id)
@@ -165,10 +165,9 @@ async def _gather(conn: AsyncConnection, asked: Sequence[Waiting]) -> _Gathered:
     }
     if not debtors:  # nobody owes anything that it could be for
         return _Gathered(cases, {}, {}, Experience())
-    items = await evidence.items(conn, dict(sorted(debtors.items())), sorted(also))
-    payers = sorted({(tenant, customer) for tenant, _, customer in debtors})
     day = max(one.booking_date for one in asked)
-    experience = await evidence.experience(conn, payers, [(one.tenant_id, one.payment_id) for one in asked], day)
+    payments = [one.payment_id for one in asked]
+    items, experience = await evidence.owed(conn, dict(sorted(debtors.items())), sorted(also), payments, day)
     history = {key: [_settled(row) for row in held] for key, held in experience.history.items()}
     return _Gathered(cases, items, history, experience)
 
@@ -208,8 +207,14 @@ def _pointed(pointed: Pointed, *, names: bool = True) -> dict[UUID, None]:
 def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, list[Person]]) -> None:
     tenant, written, known = case.asked.tenant_id, case.asked.debtor_name or "", case.pointed.known
     alike = {customer: likeness(written, people[tenant, customer].name) for customer in known.get(evidence.NAME, ())}
-    if case.names_plainly() or max(alike.values(), default=0.0) >= 1.0:
-        case.pointed.priced.clear()  # the engine asks whose item costs just that only where nobody is known so well
+    priced = case.pointed.priced
+    if (
+        case.names_plainly()
+        or max(alike.values(), default=0.0) >= 1.0  # the engine asks whose item costs just that only where nobody is known so well
+        or len(priced) > SAME_MAX
+        or (len(set(priced.values())) > OWNERS_MAX and not case.text.runs)  # of so many only one that is named is meant
+    ):
+        priced.clear()
     order = {customer: place for place, customer in enumerate(_pointed(case.pointed))}
     otherwise = set(_pointed(case.pointed, names=False))
     sure = bool(case.pointed.owner or case.pointed.payer or known.get(evidence.OWN))

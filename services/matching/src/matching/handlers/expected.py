@@ -36,7 +36,7 @@ from matching.handlers.publishing import save_and_publish
 from matching.storage import expected as stored
 from matching.storage import plans as stored_plans
 from matching.storage.books import Decided, account_id
-from matching.storage.evidence import experience
+from matching.storage.evidence import rates
 from matching.storage.exchanges import instructed
 from matching.storage.expected import Expected
 
@@ -322,8 +322,7 @@ async def _rates(conn: AsyncConnection, books: Books, wanted: Mapping[Key, tuple
     if not across:
         return dict.fromkeys(wanted, Rates())
     told = await instructed(conn, across)
-    debtors = {(key[0], books.items[key[0], item].customer_id) for key in across for item in wanted[key][1].values()}
-    seen = (await experience(conn, sorted(debtors), [], max(books.payments[key].booking_date for key in across))).rates
+    seen = await rates(conn, {key[0] for key in across}, max(books.payments[key].booking_date for key in across))
     return {
         key: Rates(
             (held.rate_currency, held.rate) if held.rate_currency is not None and held.rate is not None else None,

@@ -10,7 +10,7 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.engine.inputs import InputsError
-from matching.domain.replaying import replay
+from matching.domain.replaying import differences, replay
 from matching.storage.models import shipped
 from matching.storage.rows import fetch
 
@@ -48,6 +48,5 @@ async def again(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, versio
     except InputsError as error:
         raise Problem(409, "decision-not-replayable", "This decision cannot be taken again", str(error)) from error
     now = json.loads(_JSON(now))
-    then = {**held, "rule": rule}
-    differs = sorted(name for name in now if now[name] != then.get(name))
+    differs = differences(now, {**held, "rule": rule})
     return Replayed(now.pop("rule"), now, differs)

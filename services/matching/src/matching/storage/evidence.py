@@ -1,6 +1,6 @@
 """What else a batch of payments points to, for the engine, without locks: who may have paid, what they owe, what earlier payments tell.
 
-One statement each over the whole batch, each by index: a payment that comes alone pays every round trip itself. Every query leads
+Two statements over the whole batch, each by index: a payment that comes alone pays every round trip itself. Every query leads
 with the tenant and stays within the payment's legal entity. What is asked of many payments comes back by the payment's place in
 the batch.
 """
@@ -61,17 +61,22 @@ _SAID = (
     "WHERE value IS NOT NULL"
 )
 _OF_PLACE = "(CAST(:{} AS uuid[]))[place + 1]"
+_KNOWN = (
+    f"SELECT k.place, k.tenant_id, '{OWNER}' AS how, coalesce({survivor('k.tenant_id', 'v.customer_id')}, "  # noqa: S608 - our own text
+    "(SELECT n.customer_id FROM open_item n WHERE n.tenant_id = k.tenant_id AND n.item_id = v.invoice_id), (SELECT n.customer_id "
+    "FROM payment_instruction n WHERE n.tenant_id = k.tenant_id AND n.virtual_iban_id = k.virtual_iban_id)) AS customer_id, v.iban "
+    "FROM k CROSS JOIN LATERAL (SELECT * FROM virtual_iban WHERE tenant_id = k.tenant_id AND virtual_iban_id = k.virtual_iban_id "
+    f"AND status = 'assigned' OFFSET 0) v UNION ALL SELECT place, tenant_id, '{SAID}', {survivor('k.tenant_id', 'k.said')}, NULL FROM k "
+    "WHERE said IS NOT NULL"
+)
+_UNKNOWN = "SELECT place, tenant_id, NULL AS how, said AS customer_id, NULL AS iban FROM k WHERE false"
+"""Instead of `_KNOWN` where no payment came to a virtual IBAN and nobody said who paid: a part that finds nothing costs, too."""
 _WHO = (
     "WITH k AS (SELECT * FROM unnest(CAST(:places AS int[]), CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), "  # noqa: S608 - our own text
     "CAST(:currencies AS text[]), CAST(:amounts AS bigint[]), CAST(:ibans AS text[]), CAST(:payers AS text[]), CAST(:virtuals AS uuid[]), "
     "CAST(:said AS uuid[]), CAST(:payments AS uuid[])) "
     "AS t(place, tenant_id, entity_id, currency, amount, iban, payer, virtual_iban_id, said, payment_id)), "
-    f"known AS MATERIALIZED (SELECT k.place, k.tenant_id, '{OWNER}' AS how, coalesce({survivor('k.tenant_id', 'v.customer_id')}, "
-    "(SELECT n.customer_id FROM open_item n WHERE n.tenant_id = k.tenant_id AND n.item_id = v.invoice_id), (SELECT n.customer_id "
-    "FROM payment_instruction n WHERE n.tenant_id = k.tenant_id AND n.virtual_iban_id = k.virtual_iban_id)) AS customer_id, v.iban "
-    "FROM k CROSS JOIN LATERAL (SELECT * FROM virtual_iban WHERE tenant_id = k.tenant_id AND virtual_iban_id = k.virtual_iban_id "
-    f"AND status = 'assigned' OFFSET 0) v UNION ALL SELECT place, tenant_id, '{SAID}', {survivor('k.tenant_id', 'k.said')}, NULL FROM k "
-    "WHERE said IS NOT NULL), "
+    "known AS MATERIALIZED ({known}), "
     f"n AS (SELECT place, {_OF_PLACE.format('tenants')} AS tenant_id, value FROM {_SAID.format('n')}), "
     f'w AS (SELECT place, {_OF_PLACE.format("tenants")} AS tenant_id, value COLLATE "C" AS value FROM {_SAID.format("w")}), signs AS ('
     f"SELECT k.place, k.tenant_id, '{OWN}' AS how, o.customer_id, 1 AS times FROM k CROSS JOIN LATERAL ("
@@ -82,9 +87,10 @@ _WHO = (
     "FROM payer_alias WHERE tenant_id = k.tenant_id AND kind = 'name' "
     "AND value = upper(regexp_replace(btrim(k.payer), '\\s+', ' ', 'g')) OFFSET 0) a "
     f"UNION ALL SELECT k.place, k.tenant_id, '{PAST}', a.payer_customer_id, count(*) FROM k CROSS JOIN LATERAL ("
-    "SELECT payer_customer_id FROM payment WHERE tenant_id = k.tenant_id AND debtor_iban = k.iban AND status = 'matched' "
-    "AND payer_customer_id IS NOT NULL "
-    f"ORDER BY booking_date DESC LIMIT {PAST_MAX}) a GROUP BY 1, 2, 4 UNION ALL "
+    # the payer is asked for afterwards: the index of those that have one, the tenant's all, is as good to a planner who has seen none
+    "SELECT payer_customer_id FROM (SELECT payer_customer_id FROM payment WHERE tenant_id = k.tenant_id AND debtor_iban = k.iban "
+    "AND status = 'matched' ORDER BY booking_date DESC OFFSET 0) p WHERE payer_customer_id IS NOT NULL "
+    f"LIMIT {PAST_MAX}) a GROUP BY 1, 2, 4 UNION ALL "
     f"SELECT n.place, n.tenant_id, '{NUMBER}', c.customer_id, 1 FROM n CROSS JOIN LATERAL (SELECT customer_id FROM customer "
     "WHERE tenant_id = n.tenant_id AND number_key = n.value LIMIT 5) c UNION ALL "
     f"SELECT w.place, w.tenant_id, '{NAME}', c.customer_id, 1 FROM w CROSS JOIN LATERAL ("
@@ -172,9 +178,10 @@ async def who(
     its payment's place in `asked`. A customer is found by name where his begins as the written one does, is its
     beginning, or begins with the same seven letters. What came from an account or under a name that many have brings none of them.
     """
+    known = any(one.virtual_iban_id or one.payer for one in asked)
     rows = await records(
         conn,
-        _WHO,
+        _WHO.format(known=_KNOWN if known else _UNKNOWN),
         places=list(range(len(asked))),
         tenants=[one.tenant_id for one in asked],
         entities=[one.entity_id for one in asked],
@@ -216,6 +223,10 @@ def _said(prefix: str, rows: Sequence[tuple[int, str]]) -> dict[str, str]:
     return {f"{prefix}_places": literal(place for place, _ in rows), f"{prefix}_values": texts(value for _, value in rows)}
 
 
+Debtor = tuple[UUID, UUID, UUID]
+"""Tenant, entity and customer."""
+
+
 @dataclass(slots=True)
 class Seen:
     """An item as it was when it was looked at, as the driver gives it fastest.
@@ -225,10 +236,10 @@ class Seen:
     """
 
     tenant_id: UUID
+    customer_id: UUID
     item_id: UUID
     version: int
     account_id: UUID
-    customer_id: UUID
     kind: str
     number: str
     currency: str
@@ -242,44 +253,12 @@ class Seen:
 
 
 _SEEN = (
-    "i.tenant_id, i.item_id, i.version, i.account_id, i.customer_id, i.kind, i.invoice_number, i.currency, i.issue_date, i.due_date, "
-    "i.original_minor, i.open_minor, i.contested_minor"
-)
-_ITEMS = (
-    "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), CAST(:customers AS uuid[]), "  # noqa: S608 - our own text
-    "CAST(:worded AS bool[])) AS t(tenant_id, entity_id, customer_id, worded)) SELECT s.*, CASE WHEN s.worded THEN ("
-    "SELECT string_agg(kind || ':' || value, ' ') "
-    "FROM item_reference WHERE tenant_id = s.tenant_id AND item_id = s.item_id AND kind <> 'folded') END, (SELECT string_agg("
-    "to_char(until, 'YYYY-MM-DD:') || percent_bp, ' ') FROM item_discount WHERE tenant_id = s.tenant_id AND item_id = s.item_id) FROM ("
-    f"SELECT k.worded, k.entity_id, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} FROM open_item i "
-    "WHERE i.tenant_id = k.tenant_id AND i.customer_id = k.customer_id AND i.status = 'open' AND i.entity_id = k.entity_id "
-    f"ORDER BY i.due_date LIMIT {ITEMS_MAX + 1}) i UNION ALL SELECT k.worded, k.entity_id, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} "
-    "FROM open_item i WHERE i.tenant_id = k.tenant_id AND i.customer_id = k.customer_id AND i.status = 'paid' "
-    f"AND i.entity_id = k.entity_id ORDER BY i.due_date DESC LIMIT {SETTLED_MAX}) i UNION ALL "
-    f"SELECT true, i.entity_id, {_SEEN} FROM unnest(CAST(:i_tenants AS uuid[]), CAST(:i_ids AS uuid[])) AS a(tenant_id, item_id) "
-    "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = a.tenant_id AND item_id = a.item_id OFFSET 0) i) s"
+    "i.entity_id, i.tenant_id, i.customer_id, i.item_id, i.version, i.account_id, i.kind, i.invoice_number, i.currency, i.issue_date, "
+    "i.due_date, i.original_minor, i.open_minor, i.contested_minor"
 )
 
 
-async def items(
-    conn: AsyncConnection, debtors: Mapping[tuple[UUID, UUID, UUID], bool], also: Iterable[Key]
-) -> dict[tuple[UUID, UUID, UUID], list[Seen]]:
-    """What debtors (tenant, entity, customer) owe, those due first, and what they settled last; and the items `also`.
-
-    What else names them is read of debtors whose payments say something (true), and of the items `also`.
-    """
-    rows = await records(
-        conn,
-        _ITEMS,
-        **columns(list(debtors), "tenants", "entities", "customers"),
-        worded=list(debtors.values()),
-        **{f"i_{name}": values for name, values in keys(also).items()},
-    )
-    found: dict[tuple[UUID, UUID, UUID], dict[UUID, Seen]] = {}
-    for _, entity, *row in rows:
-        seen = Seen(*row)
-        found.setdefault((seen.tenant_id, entity, seen.customer_id), {})[seen.item_id] = seen
-    return {key: sorted(owed.values(), key=attrgetter("due_date", "number", "item_id")) for key, owed in found.items()}
+Rates = dict[tuple[UUID, str], dict[str, tuple[float, float, int]]]
 
 
 @dataclass(slots=True)
@@ -294,15 +273,41 @@ class Experience:
 
     history: dict[Key, list[tuple[Any, ...]]] = field(default_factory=dict)
     charges: dict[UUID, dict[int, int]] = field(default_factory=dict)
-    rates: dict[tuple[UUID, str], dict[str, tuple[float, float, int]]] = field(default_factory=dict)
+    rates: Rates = field(default_factory=dict)
 
 
-_EXPERIENCE = (
-    "WITH t AS (SELECT DISTINCT tenant_id FROM unnest(CAST(:tenants AS uuid[])) AS t(tenant_id)) "  # noqa: S608 - our own text
-    "SELECT 'history', h.* FROM (SELECT k.tenant_id, k.customer_id, "
+_RATES = (
+    "SELECT t.tenant_id, c.paid_in, c.owed_in, CAST(min(c.price) AS float8) AS low, CAST(max(c.price) AS float8) AS high, "  # noqa: S608 - our own text
+    "CAST(count(*) AS int) AS times "
+    "FROM t CROSS JOIN LATERAL (SELECT p.currency AS paid_in, i.currency AS owed_in, "
+    "CAST(a.amount_minor AS numeric) / x.item_amount_minor AS price FROM (SELECT * FROM allocation_exchange "
+    f"WHERE tenant_id = t.tenant_id AND booking_date BETWEEN CAST(:day AS date) - {RATES_DAYS} AND :day "
+    f"ORDER BY booking_date DESC LIMIT {RATES_MAX}) x JOIN allocation a ON a.tenant_id = x.tenant_id "
+    "AND a.payment_id = x.payment_id AND a.item_id = x.item_id JOIN payment p ON p.tenant_id = x.tenant_id AND p.payment_id = x.payment_id "
+    "JOIN open_item i ON i.tenant_id = x.tenant_id AND i.item_id = x.item_id) c "
+    "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+)
+"""What items' currencies cost, of the tenants `t`."""
+_NOT_SEEN = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+_OWED = (
+    "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), CAST(:customers AS uuid[]), "  # noqa: S608 - our own text
+    "CAST(:worded AS bool[])) AS t(tenant_id, entity_id, customer_id, worded)), "
+    "t AS (SELECT DISTINCT tenant_id FROM k) "
+    "SELECT 'item', s.entity_id, s.tenant_id, s.customer_id, s.item_id, s.version, s.account_id, s.kind, s.invoice_number, s.currency, "
+    "s.issue_date, s.due_date, s.original_minor, s.open_minor, s.contested_minor, CASE WHEN s.worded THEN ("
+    "SELECT string_agg(kind || ':' || value, ' ') "
+    "FROM item_reference WHERE tenant_id = s.tenant_id AND item_id = s.item_id AND kind <> 'folded') END, (SELECT string_agg("
+    "to_char(until, 'YYYY-MM-DD:') || percent_bp, ' ') FROM item_discount WHERE tenant_id = s.tenant_id AND item_id = s.item_id), NULL "
+    f"FROM (SELECT k.worded, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} FROM open_item i "
+    "WHERE i.tenant_id = k.tenant_id AND i.customer_id = k.customer_id AND i.status = 'open' AND i.entity_id = k.entity_id "
+    f"ORDER BY i.due_date LIMIT {ITEMS_MAX + 1}) i UNION ALL SELECT k.worded, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} "
+    "FROM open_item i WHERE i.tenant_id = k.tenant_id AND i.customer_id = k.customer_id AND i.status = 'paid' "
+    f"AND i.entity_id = k.entity_id ORDER BY i.due_date DESC LIMIT {SETTLED_MAX}) i UNION ALL "
+    f"SELECT true, {_SEEN} FROM unnest(CAST(:i_tenants AS uuid[]), CAST(:i_ids AS uuid[])) AS a(tenant_id, item_id) "
+    "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = a.tenant_id AND item_id = a.item_id OFFSET 0) i) s UNION ALL "
+    f"SELECT 'history', NULL, h.tenant_id, h.customer_id, {_NOT_SEEN}, NULL, h.row FROM (SELECT k.tenant_id, k.customer_id, "
     "ROW(p.amount_minor, p.booking_date, CAST(a.lines AS int), CAST(a.lines AS int), a.first_due, "
-    "a.last_due, p.rule, a.discounted, a.offered) "
-    "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, customer_id) "
+    "a.last_due, p.rule, a.discounted, a.offered) AS row FROM (SELECT DISTINCT tenant_id, customer_id FROM k) k "
     "CROSS JOIN LATERAL (SELECT tenant_id, payment_id, amount_minor, booking_date, rule FROM payment p WHERE p.tenant_id = k.tenant_id "
     "AND p.payer_customer_id = k.customer_id AND p.status = 'matched' AND NOT p.payment_id = ANY(CAST(:payments AS uuid[])) "
     f"ORDER BY p.booking_date DESC, p.payment_id LIMIT {HISTORY_MAX}) p CROSS JOIN LATERAL (SELECT count(*) AS lines, "
@@ -311,29 +316,51 @@ _EXPERIENCE = (
     "AS offered "
     "FROM allocation x JOIN open_item i ON i.tenant_id = x.tenant_id AND i.item_id = x.item_id "
     "WHERE x.tenant_id = p.tenant_id AND x.payment_id = p.payment_id) a ORDER BY 1, 2, p.booking_date, p.payment_id) h UNION ALL "
-    "SELECT 'charge', c.tenant_id, NULL, ROW(c.diff_minor, c.times) FROM (SELECT t.tenant_id, c.diff_minor, CAST(count(*) AS int) AS times "
+    f"SELECT 'charge', NULL, c.tenant_id, NULL, {_NOT_SEEN}, NULL, ROW(c.diff_minor, c.times) "
+    "FROM (SELECT t.tenant_id, c.diff_minor, CAST(count(*) AS int) AS times "
     "FROM t CROSS JOIN LATERAL (SELECT diff_minor FROM allocation WHERE tenant_id = t.tenant_id AND diff_reason = 'bank_charges' "
     f"ORDER BY payment_id LIMIT {CHARGES_MAX}) c GROUP BY 1, 2 ORDER BY 1, 2) c UNION ALL "
-    "SELECT 'rate', r.tenant_id, NULL, ROW(r.paid_in, r.owed_in, r.low, r.high, r.times) FROM (SELECT t.tenant_id, c.paid_in, c.owed_in, "
-    "CAST(min(c.price) AS float8) AS low, CAST(max(c.price) AS float8) AS high, CAST(count(*) AS int) AS times "
-    "FROM t CROSS JOIN LATERAL (SELECT p.currency AS paid_in, i.currency AS owed_in, "
-    "CAST(a.amount_minor AS numeric) / x.item_amount_minor AS price FROM (SELECT * FROM allocation_exchange "
-    f"WHERE tenant_id = t.tenant_id AND booking_date BETWEEN CAST(:day AS date) - {RATES_DAYS} AND :day "
-    f"ORDER BY booking_date DESC LIMIT {RATES_MAX}) x JOIN allocation a ON a.tenant_id = x.tenant_id "
-    "AND a.payment_id = x.payment_id AND a.item_id = x.item_id JOIN payment p ON p.tenant_id = x.tenant_id AND p.payment_id = x.payment_id "
-    "JOIN open_item i ON i.tenant_id = x.tenant_id AND i.item_id = x.item_id) c "
-    "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3) r"
+    f"SELECT 'rate', NULL, r.tenant_id, NULL, {_NOT_SEEN}, NULL, ROW(r.paid_in, r.owed_in, r.low, r.high, r.times) FROM ({_RATES}) r"
 )
 
 
-async def experience(conn: AsyncConnection, wanted: Iterable[Key], payments: Iterable[Key], day: date) -> Experience:
-    """What earlier payments of the customers `wanted` (tenant, customer) tell, and of their tenants until `day`."""
-    found = Experience()
-    for what, tenant, customer, row in await records(conn, _EXPERIENCE, **keys(wanted), payments=[key[1] for key in payments], day=day):
-        if what == "history":
-            found.history.setdefault((tenant, customer), []).append(row)
+async def owed(
+    conn: AsyncConnection, debtors: Mapping[Debtor, bool], also: Iterable[Key], payments: Iterable[UUID], day: date
+) -> tuple[dict[Debtor, list[Seen]], Experience]:
+    """What debtors owe, those due first, and what they settled last; and the items `also`. What earlier payments of theirs tell, but for
+    `payments`, and those of their tenants until `day`.
+
+    What else names them is read of debtors whose payments say something (true), and of the items `also`.
+    """
+    rows = await records(
+        conn,
+        _OWED,
+        **columns(list(debtors), "tenants", "entities", "customers"),
+        worded=list(debtors.values()),
+        **{f"i_{name}": values for name, values in keys(also).items()},
+        payments=list(payments),
+        day=day,
+    )
+    found: dict[Debtor, dict[UUID, Seen]] = {}
+    told = Experience()
+    for what, entity, tenant, customer, *row, more in rows:
+        if what == "item":
+            seen = Seen(tenant, customer, *row)
+            found.setdefault((tenant, entity, customer), {})[seen.item_id] = seen
+        elif what == "history":
+            told.history.setdefault((tenant, customer), []).append(more)
         elif what == "charge":
-            found.charges.setdefault(tenant, {})[row[0]] = row[1]
+            told.charges.setdefault(tenant, {})[more[0]] = more[1]
         else:
-            found.rates.setdefault((tenant, row[0]), {})[row[1]] = row[2:]
+            told.rates.setdefault((tenant, more[0]), {})[more[1]] = more[2:]
+    items = {key: sorted(held.values(), key=attrgetter("due_date", "number", "item_id")) for key, held in found.items()}
+    return items, told
+
+
+async def rates(conn: AsyncConnection, tenants: Iterable[UUID], day: date) -> Rates:
+    """What items' currencies cost before a day, as `Experience` has it."""
+    found: Rates = {}
+    statement = f"WITH t AS (SELECT DISTINCT tenant_id FROM unnest(CAST(:tenants AS uuid[])) AS t(tenant_id)) {_RATES}"  # noqa: S608 - our own text
+    for tenant, paid_in, owed_in, *seen in await records(conn, statement, tenants=list(tenants), day=day):
+        found.setdefault((tenant, paid_in), {})[owed_in] = tuple(seen)
     return found

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -19,11 +18,12 @@ from matching.domain.engine.index import Index
 from matching.domain.engine.records import Clues, Customer, Id, OpenItem
 from matching.domain.engine.search import Found, search
 
-FORM = 1
-"""The form of stored inputs: raised when a field is added or changes its meaning."""
-
-
-_FIELDS = attrgetter(*OpenItem.__slots__)
+FORM = 2
+"""The form of stored inputs: raised when a field is added or changes its meaning. Form 1, an item with all of its fields, is still read."""
+_PLAIN = ((), None, 0.0, None, 0)
+"""What most items have of the fields that end a row: orders, reference, discount and its last day, what is in dispute."""
+_REST: tuple[Any, ...] = (None, None, *_PLAIN)
+"""What a row ends in that was cut off: before these its original amount and currency, where they are what is open and the payment's."""
 
 
 class InputsError(ValueError):
@@ -84,15 +84,20 @@ def conclude(inputs: Inputs, model: Model) -> tuple[Decision, Found]:
 
 
 def stored(inputs: Inputs) -> dict[str, Any]:
-    """The inputs as JSON can hold them (ids and days are written by whoever encodes it), without what can be left out."""
+    """The inputs as JSON can hold them (ids and days are written by whoever encodes it), without what can be left out.
+
+    An item's row ends where nothing but the usual follows: most of what is stored are the items.
+    """
+    owners = {customer: place for place, customer in enumerate(dict.fromkeys(one.customer_id for one in (*inputs.items, *inputs.settled)))}
     return {
         "form": FORM,
         "model": inputs.model,
         "threshold": inputs.threshold,
         "clues": [getattr(inputs.clues, name) for name in Clues.__slots__],
         "customers": [[getattr(one, name) for name in Customer.__slots__] for one in inputs.customers],
-        "items": [_row(one, inputs.versions) for one in inputs.items],
-        "settled": [_row(one, inputs.versions) for one in inputs.settled],
+        "owners": list(owners),
+        "items": [_row(one, owners, inputs) for one in inputs.items],
+        "settled": [_row(one, owners, inputs) for one in inputs.settled],
         "ibans": [[customer, times] for customer, times in inputs.ibans.items()],
         "names": [[customer, times] for customer, times in inputs.names.items()],
         "history": [[customer, [_values(one) for one in rows]] for customer, rows in inputs.history.items()],
@@ -106,8 +111,8 @@ def from_stored(held: Mapping[str, Any] | None) -> Inputs:
     """Stored inputs as they were. Raises InputsError where they were erased, or are of another form."""
     if held is None:
         raise InputsError("the inputs were erased together with a person who is named in them, or there were none")
-    if held.get("form") != FORM:
-        raise InputsError(f"the inputs are stored in form {held.get('form')}, this engine reads {FORM}")
+    if held.get("form") not in {1, FORM}:
+        raise InputsError(f"the inputs are stored in form {held.get('form')}, this engine reads 1 and {FORM}")
     try:
         return _read(held)
     except (KeyError, TypeError, ValueError) as error:
@@ -116,10 +121,12 @@ def from_stored(held: Mapping[str, Any] | None) -> Inputs:
 
 def _read(held: Mapping[str, Any]) -> Inputs:
     (payment, booked, *rest) = held["clues"]
-    items = [_item(row) for row in held["items"]]
-    settled = [_item(row) for row in held["settled"]]
+    clues = Clues(UUID(payment), _day(booked), *rest)
+    owners = [UUID(customer) for customer in held["owners"]] if held["form"] == FORM else None
+    rows = [[_whole_item(row) if owners is None else _item(row, owners, clues) for row in held[name]] for name in ("items", "settled")]
+    items, settled = ([item for item, _ in some] for some in rows)
     return Inputs(
-        Clues(UUID(payment), _day(booked), *rest),
+        clues,
         held["threshold"],
         held["model"],
         [_customer(*row) for row in held["customers"]],
@@ -130,7 +137,7 @@ def _read(held: Mapping[str, Any]) -> Inputs:
         {UUID(customer): [_settled(row) for row in rows] for customer, rows in held["history"]},
         dict(held["charges"]),
         {other: (low, high, seen) for other, low, high, seen in held["rates"]},
-        {item.item_id: row[-1] for item, row in zip([*items, *settled], [*held["items"], *held["settled"]], strict=True)},
+        {item.item_id: version for some in rows for item, version in some},
         held["left_out"],
     )
 
@@ -145,16 +152,45 @@ def _values(one: Settled) -> list[Any]:
     return [getattr(one, name) for name in Settled.__slots__]
 
 
-def _row(item: OpenItem, versions: Mapping[Id, int]) -> list[Any]:
-    return [*_FIELDS(item), versions.get(item.item_id)]
+def _row(item: OpenItem, owners: Mapping[Id, int], inputs: Inputs) -> list[Any]:
+    """An item: id, place of its customer, number, days, open amount, version, then what is not as with most items."""
+    row = [
+        item.item_id,
+        owners[item.customer_id],
+        item.number,
+        item.issue_date,
+        item.due_date,
+        item.open_minor,
+        inputs.versions.get(item.item_id),
+    ]
+    rest = (tuple(item.order_numbers), item.reference, item.discount_percent, item.discount_until, item.contested_minor)
+    original = item.original_minor if item.original_minor != item.open_minor else None
+    currency = item.currency if item.currency != inputs.clues.currency else None
+    if rest != _PLAIN:
+        row += [original, currency, *rest]
+    elif currency is not None:
+        row += [original, currency]
+    elif original is not None:
+        row.append(original)
+    return row
 
 
-def _item(row: Sequence[Any]) -> OpenItem:
-    item_id, customer, number, currency, issued, due, original, opened, orders, reference, percent, until, contested, _ = row
+def _item(row: Sequence[Any], owners: Sequence[UUID], clues: Clues) -> tuple[OpenItem, Any]:
+    item_id, owner, number, issued, due, opened, version, *rest = row
+    original, currency, orders, reference, percent, until, contested = [*rest, *_REST[len(rest) :]]
+    return OpenItem(
+        UUID(item_id), owners[owner], number, currency or clues.currency, _day(issued), _day(due), opened if original is None else original,
+        opened, tuple(orders), reference, percent, _day(until) if until else None, contested,
+    ), version  # fmt: skip
+
+
+def _whole_item(row: Sequence[Any]) -> tuple[OpenItem, Any]:
+    """An item of form 1."""
+    item_id, customer, number, currency, issued, due, original, opened, orders, reference, percent, until, contested, version = row
     return OpenItem(
         UUID(item_id), UUID(customer), number, currency, _day(issued), _day(due), original, opened, tuple(orders), reference, percent,
         _day(until) if until else None, contested,
-    )  # fmt: skip
+    ), version  # fmt: skip
 
 
 def _settled(row: Sequence[Any]) -> Settled:

@@ -22,6 +22,8 @@ PARTIES_MAX = 8
 """Customers that are looked at for one payment."""
 SHARED_MAX = 4
 """An alias of more customers than this is nobody's."""
+OWNERS_MAX = 3
+"""Customers who owe just what was paid, of more of whom the amount says nothing."""
 NAMED_MAX = 8
 """A number that more items carry says nothing of who pays: each customer's own may be counted from 1."""
 
@@ -216,7 +218,7 @@ def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
         owners = {item.customer_id for item in same}
         for item in same:
             named = any(strength >= SHORT and form in text.runs for form, strength in forms(item.number))
-            if named or len(owners) <= 3:  # noqa: PLR2004 - of more, the amount says nothing
+            if named or len(owners) <= OWNERS_MAX:
                 party = of(item.customer_id)
                 party.amount = max(party.amount, 1.0 / len(owners))
                 party.document = max(party.document, 0.4 * named)

@@ -136,7 +136,7 @@ def whole_forms(number: str) -> list[str]:
 def _parts(number: str) -> tuple[str, str, list[str]]:
     """A document number folded, its last digits, and the digits before the year that it ends in (4045/07/2024, 00123/24), if it does."""
     written = number.upper() if number.isascii() else unicodedata.normalize("NFKD", number).upper()
-    plain = "".join(_WORDS.findall(written))
+    plain = written if written.isalnum() and written.isascii() else "".join(_WORDS.findall(written))
     groups = _DIGITS.findall(written)
     before = groups[:-1] if len(groups) > 1 and _YEAR_LAST.fullmatch(groups[-1]) else []
     return plain.translate(_FOLD), plain[len(plain.rstrip(_TEN)) :], before
@@ -225,8 +225,9 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
         return Named()
     known = list(items)
     lengths = {len(value) for value in runs}
+    endings = {value[-ENDING_MIN:] for value in runs}
     for item in known:
-        for form, strength in forms(item.number) if _may_name(runs, lengths, item.number) else ():
+        for form, strength in forms(item.number) if _may_name(runs, lengths, endings, item.number) else ():
             if strength <= LONG and form in runs and _ends_in_year(form, item):
                 continue
             for span in runs.get(form, ()):
@@ -262,10 +263,12 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored))
 
 
-def _may_name(runs: Container[str], lengths: Iterable[int], number: str) -> bool:
-    """Whether a form of the number may be among the runs, which have these lengths: each is its ending, unless it ends in a year."""
+def _may_name(runs: Container[str], lengths: Iterable[int], endings: Container[str], number: str) -> bool:
+    """Whether a form of the number may be among the runs, which have these lengths and endings: each is its ending, unless it ends in a
+    year.
+    """
     full, _, before = _parts(number)
-    return bool(before) or any(full[-length:] in runs for length in lengths)
+    return bool(before) or (full[-ENDING_MIN:] in endings and any(full[-length:] in runs for length in lengths))
 
 
 def _ends_in_year(form: str, item: OpenItem) -> bool:
@@ -311,10 +314,13 @@ def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: d
 def _long_forms(item: OpenItem, *, digits: bool) -> list[str]:
     """The forms of an item's numbers that are long enough to be known with a letter wrong; where wanted, those of digits alone."""
     orders = [order for order in item.order_numbers if len(order) >= ORDER_MIN]
+    full, ending, _ = _parts(item.number)
     if not digits:
-        return [_parts(item.number)[0], *orders]
-    (full, _), *others = forms(item.number)
-    return [full, *([others[0][0]] if others and len(others[0][0]) >= WHOLE_MIN else []), *orders]
+        return [full, *orders]
+    if len(ending) >= WHOLE_MIN and ending != full:
+        return [full, ending, *orders]
+    _, *others = forms(item.number)
+    return [full, *[form for form, _ in others[:1] if len(form) >= WHOLE_MIN], *orders]
 
 
 @lru_cache(maxsize=20_000)
