@@ -12,7 +12,7 @@ from matching.domain.engine.habits import GRACE_DAYS
 from matching.domain.engine.parties import PREFIX_MIN, compact, spellings, whole
 from matching.domain.engine.readings import discount
 from matching.domain.engine.records import Customer, Id, OpenItem
-from matching.domain.engine.text import VALUE_MIN, fold, whole_forms
+from matching.domain.engine.text import ENDING_MIN, VALUE_MIN, ending_of, fold, whole_forms
 
 SETTLED_MAX = 60
 SAME_MAX = 60
@@ -59,8 +59,8 @@ class Index:
         self.by_name: dict[str, list[Id]] = {}
         self.open: dict[Id, dict[Id, OpenItem]] = {}
         self.documents: dict[str, OpenItem | list[OpenItem]] = {}
-        self.unlisted: list[OpenItem] = []
-        """Items that `documents` does not hold yet: a payment without a word never asks for one."""
+        self.unlisted: dict[str, list[OpenItem]] = {}
+        """By how what finds them ends, items that `documents` does not hold yet: most payments ask for few of them, or none."""
         self.lately: dict[Id, deque[OpenItem]] = {}
         self.prices: dict[tuple[str, int], dict[Id, OpenItem]] = {}
         self.discounts: set[float] = set()
@@ -87,16 +87,25 @@ class Index:
         self.prices.setdefault((item.currency, item.open_minor), {})[item.item_id] = item
         if item.discount_percent:
             self.discounts.add(item.discount_percent)
-        self.unlisted.append(item)
+        self._put_aside(item)
 
     def add_settled(self, item: OpenItem) -> None:
         """Takes in an item that has nothing open any more, but may be named again; a customer's oldest first."""
         self.lately.setdefault(item.customer_id, deque(maxlen=SETTLED_MAX)).append(item)
-        self.unlisted.append(item)
+        self._put_aside(item)
 
-    def _list(self) -> None:
-        for item in self.unlisted:
+    def _put_aside(self, item: OpenItem) -> None:
+        endings = {ending_of(item.number), *(order[-ENDING_MIN:] for order in item.order_numbers)}
+        if item.reference:
+            endings.add(item.reference[-ENDING_MIN:])
+        for ending in endings:
+            self.unlisted.setdefault(ending, []).append(item)
+
+    def _list(self, ending: str) -> None:
+        for item in self.unlisted.pop(ending, ()):
             for key in document_keys(item.number, item.order_numbers, item.reference):
+                if key[-ENDING_MIN:] != ending:
+                    continue
                 held = self.documents.get(key)
                 if held is None:
                     self.documents[key] = item
@@ -104,7 +113,6 @@ class Index:
                     held.append(item)
                 else:
                     self.documents[key] = [held, item]
-        self.unlisted.clear()
 
     def settle(self, item: OpenItem, cents: int) -> None:
         """Takes cents off an item. One that has nothing open any more leaves its customer's open ones; its numbers are still known."""
@@ -138,8 +146,7 @@ class Index:
 
     def named(self, value: str) -> list[OpenItem]:
         """The items that carry a number, an order or a reference, open or not."""
-        if self.unlisted:
-            self._list()
+        self._list(value[-ENDING_MIN:])
         held = self.documents.get(value)
         return held if isinstance(held, list) else [held] if held is not None else []
 

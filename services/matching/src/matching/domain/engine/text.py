@@ -26,6 +26,8 @@ VALUE_MIN = 5
 """Shortest order's number or reference that names an item, and shortest number by which one of an unknown customer is found."""
 ENDING_MIN = 3
 """Shortest ending of a number that may stand for it."""
+GROUP_MIN = 5
+"""Fewest digits at the end of a number that are no year."""
 WHOLE_MIN = 7
 """Fewest digits that stand for a number anywhere, not only among one customer's items."""
 FULL, DIGITS, LONG, MEDIUM, SHORT, NEAR = 6, 5, 4, 3, 2, 1
@@ -267,8 +269,21 @@ def _may_name(runs: Container[str], lengths: Iterable[int], endings: Container[s
     """Whether a form of the number may be among the runs, which have these lengths and endings: each is its ending, unless it ends in a
     year.
     """
+    if ending_of(number) not in endings and _ends_plainly(number):
+        return False
     full, _, before = _parts(number)
-    return bool(before) or (full[-ENDING_MIN:] in endings and any(full[-length:] in runs for length in lengths))
+    return bool(before) or any(full[-length:] in runs for length in lengths)
+
+
+def ending_of(number: str) -> str:
+    """The last letters of a number, folded."""
+    return number[-ENDING_MIN:] if _ends_plainly(number) else _parts(number)[0][-ENDING_MIN:]
+
+
+def _ends_plainly(number: str) -> bool:
+    """Whether a number ends in digits that are no year, as most do: its end is as it is written."""
+    last = number[-GROUP_MIN:]
+    return last.isdecimal() and last.isascii()
 
 
 def _ends_in_year(form: str, item: OpenItem) -> bool:
