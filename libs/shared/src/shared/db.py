@@ -37,6 +37,7 @@ PUBLISHED = "encours.published"
 """Set in a connection's `info` by whoever puts rows into the outbox."""
 _DATABASE = "encours.database"
 _ENDING = "encours.ending"
+_DRIVER = "encours.driver"
 Step = Callable[[AsyncConnection, Sequence[Any]], Awaitable[None]]
 """What is done at the end of a transaction, with all that it was given until then, in that order."""
 _CLIENT = (asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -101,8 +102,14 @@ async def script(conn: AsyncConnection, statements: str) -> str:
 
 
 async def _driver(conn: AsyncConnection) -> Any:
-    """The driver's own connection (asyncpg, which has no types)."""
-    return (await conn.get_raw_connection()).driver_connection
+    """The driver's own connection (asyncpg, which has no types).
+
+    SQLAlchemy goes through a greenlet to say it; as long as the connection is the same one, so is its `info`.
+    """
+    info = conn.info
+    if _DRIVER not in info:
+        info[_DRIVER] = (await conn.get_raw_connection()).driver_connection
+    return info[_DRIVER]
 
 
 @contextmanager

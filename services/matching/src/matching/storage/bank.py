@@ -39,7 +39,7 @@ _ACCOUNT = "tenant_id, bank_account_id, version, entity_id, iban, currency, hold
 
 async def account(conn: AsyncConnection, tenant_id: UUID, number: str, *, lock: bool = False) -> BankAccount | None:
     """The account with an IBAN or number, None where there is none; locked where it is about to change."""
-    rows = await fetch(
+    rows = await records(
         conn,
         f"SELECT {_ACCOUNT} FROM bank_account WHERE tenant_id = :tenant AND number = :number" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
         tenant=tenant_id,
@@ -56,7 +56,7 @@ async def accounts(conn: AsyncConnection, tenant_id: UUID) -> list[BankAccount]:
 
 async def account_of_virtual(conn: AsyncConnection, tenant_id: UUID, iban: str) -> tuple[BankAccount, UUID] | None:
     """The account behind a virtual IBAN, and the virtual IBAN's id."""
-    rows = await fetch(
+    rows = await records(
         conn,
         "SELECT a.tenant_id, a.bank_account_id, a.version, a.entity_id, a.iban, a.currency, a.holder_name, a.start_date, a.status, "
         "a.number, a.bank_id, v.virtual_iban_id FROM virtual_iban v JOIN bank_account a USING (tenant_id, bank_account_id) "
