@@ -1,4 +1,7 @@
-"""One statement file of a hundred thousand entries: posted, imported, matched, published. `python -m bench.bulk --entries 100000`."""
+"""One statement file of a hundred thousand entries: posted, imported, matched, published. `python -m bench.bulk --entries 100000`.
+
+A file of a fifth of that comes first, for every process to have started and be warm, as in all rates of the benchmark.
+"""
 
 import argparse
 import asyncio
@@ -16,19 +19,22 @@ from onemachine.testing import infrastructure
 from shared.clock import monotonic
 from shared.testing.tokens import token
 
+from bench.cpu import Meter
 from bench.loops import TENANT
 from bench.product import DAY, IBAN, PORT, open_items, ready, scene
 from bench.rig import Rig, arrivals, say
 
+_WARM = 5
+"""One for so many entries is what the first file has."""
 _HEAD = (
     '<?xml version="1.0" encoding="UTF-8"?><Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"><BkToCstmrStmt>'
-    f"<GrpHdr><MsgId>M1</MsgId><CreDtTm>{DAY}T23:00:00</CreDtTm></GrpHdr><Stmt><Id>S1</Id><ElctrncSeqNb>1</ElctrncSeqNb>"
+    f"<GrpHdr><MsgId>M{{number}}</MsgId><CreDtTm>{DAY}T23:00:00</CreDtTm></GrpHdr><Stmt><Id>S{{number}}</Id><ElctrncSeqNb>{{number}}</ElctrncSeqNb>"
     f"<Acct><Id><IBAN>{IBAN}</IBAN></Id><Ccy>EUR</Ccy></Acct>"
 )
 
 
-def write(path: Path, count: int) -> None:
-    """A camt.053 of so many credits of 100.00, each with the reference of one open item."""
+def write(path: Path, count: int, first: int = 0) -> None:
+    """A camt.053 of so many credits of 100.00, each with the reference of one open item, from item number `first` on."""
 
     def balance(code: str, minor: int) -> str:
         return (
@@ -37,8 +43,8 @@ def write(path: Path, count: int) -> None:
         )
 
     with path.open("w", encoding="utf-8") as file:
-        file.write(_HEAD + balance("OPBD", 0) + balance("CLBD", count * 10_000))
-        for number in range(count):
+        file.write(_HEAD.format(number=first + 1) + balance("OPBD", first * 10_000) + balance("CLBD", (first + count) * 10_000))
+        for number in range(first, first + count):
             file.write(
                 f'<Ntry><Amt Ccy="EUR">100.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Sts><Cd>BOOK</Cd></Sts><BookgDt><Dt>{DAY}</Dt></BookgDt>'
                 f"<ValDt><Dt>{DAY}</Dt></ValDt><AcctSvcrRef>B{number}</AcctSvcrRef><BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>RCDT</Cd>"
@@ -62,15 +68,33 @@ def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
     return round((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), 1)
 
 
-async def measure(rig: Rig, count: int) -> dict[str, float]:
-    """Seconds and rates from the request to the last InvoicePaid; peak memory of each process."""
+async def measure(rig: Rig, count: int, servers: Path) -> dict[str, float]:
+    """Seconds and rates from the request to the last InvoicePaid; peak memory of each process; what an entry costs of the processors.
+
+    `servers` is the folder that the servers were started with.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "statement.xml"
-        write(path, count)
+        path, warm = Path(folder) / "statement.xml", count // _WARM
         async with scene(rig) as at:
-            await open_items(at, count)
+            await open_items(at, warm + count)
             say("items are open")
             async with rig.listening(at.prefix + "InvoicePaid") as paid, rig.listening(at.prefix + "PaymentReceived") as received:
+
+                async def bring(number: int, first: int) -> tuple[float, float, float]:
+                    """Seconds until the answer, until the last is imported, until the last is matched."""
+                    write(path, number, first)
+                    begun = monotonic()
+                    answer = await http.post(f"http://127.0.0.1:{PORT}/v1/bank-files", content=path.read_bytes(), headers=headers)
+                    answer.raise_for_status()
+                    answered = monotonic() - begun
+                    say(f"answered after {answered:.1f} s: {answer.json()['statements'][0]['verdict']}")
+
+                    async def until(consumer: AIOKafkaConsumer) -> float:
+                        await arrivals(consumer, number)
+                        return monotonic() - begun
+
+                    return answered, *await asyncio.gather(until(received), until(paid))
+
                 with ExitStack() as running:
                     roles = {
                         role: running.enter_context(rig.process("-m", "matching", role, **at.environment))
@@ -79,19 +103,15 @@ async def measure(rig: Rig, count: int) -> dict[str, float]:
                     headers = {"authorization": f"Bearer {token(TENANT, 'bank:write')}", "content-type": "application/xml"}
                     async with httpx.AsyncClient(timeout=600, trust_env=False) as http:
                         await ready(http, f"http://127.0.0.1:{PORT}")
-                        begun = monotonic()
-                        answer = await http.post(f"http://127.0.0.1:{PORT}/v1/bank-files", content=path.read_bytes(), headers=headers)
-                    answer.raise_for_status()
-                    answered = monotonic() - begun
-                    say(f"answered after {answered:.1f} s: {answer.json()['statements'][0]['verdict']}")
-
-                    async def until(consumer: AIOKafkaConsumer) -> float:
-                        await arrivals(consumer, count)
-                        return monotonic() - begun
-
-                    imported, matched = await asyncio.gather(until(received), until(paid))
+                        await bring(warm, 0)
+                        meter = Meter(servers, os.getpid())
+                        before = {role: cpu_seconds(process) for role, process in roles.items()}
+                        meter.begin(0)
+                        answered, imported, matched = await bring(count, warm)
+                        meter.end(count)
                     peaks = {f"{role}_peak_mb": peak_mb(process) for role, process in roles.items()}
-                    peaks |= {f"{role}_cpu_s": cpu_seconds(process) for role, process in roles.items()}
+                    peaks |= {f"{role}_cpu_s": round(cpu_seconds(process) - before[role], 1) for role, process in roles.items()}
+                    peaks |= {f"{role}_us": spent for role, spent in meter.spent.items()}
     return {
         "entries": count,
         "file_mb": round(path_size(count), 1),
@@ -117,7 +137,7 @@ def main() -> int:
     parser.add_argument("--entries", type=int, default=100_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, infrastructure(Path(folder)) as servers:
-        print(json.dumps(asyncio.run(measure(Rig(servers.admin_dsn, servers.bootstrap), options.entries))))
+        print(json.dumps(asyncio.run(measure(Rig(servers.admin_dsn, servers.bootstrap), options.entries, Path(folder)))))
     return 0
 
 

@@ -1,8 +1,9 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
+from contracts.envelope import NAMESPACE
 from hypothesis import given
 from hypothesis import strategies as st
 from shared.clock import BusinessClock, machine_now
@@ -13,7 +14,8 @@ TENANT, OTHER = UUID(int=1), UUID(int=2)
 
 def test_doing_a_thing_twice_names_it_once() -> None:
     assert named_id("invoice", TENANT, "erp", "R-1") == named_id("invoice", TENANT, "erp", "R-1")
-    assert named_id("invoice", TENANT, "erp", "R-1").version == 5
+    assert named_id("invoice", TENANT, "erp", "R-1") == uuid5(NAMESPACE, f"invoice\x1f{TENANT}\x1ferp\x1fR-1")
+    assert named_id("invoice", TENANT) == uuid5(NAMESPACE, f"invoice\x1f{TENANT}")
     names = [
         ("invoice", TENANT, "erp", "R-1"),
         ("payment", TENANT, "erp", "R-1"),

@@ -18,7 +18,7 @@ from matching.bankfiles.xmltree import APART, Node, Shape, shape_of, unescaped
 _NAME = r"(?:[A-Za-z_][A-Za-z0-9_.-]*:)?[A-Za-z_][A-Za-z0-9_.-]*"
 _PLAIN = re.compile(rf'/{_NAME}|{_NAME}(?: Ccy="[A-Z]{{3}}")?/?')
 _TAGS = re.compile("<([^<>]*)>")
-_TEXT = r"[^<>\x00-\x08\x0b-\x1f\ufffe\uffff]*"
+_TEXT = r"[^<>\x00-\x08\x0b-\x1f\ufffe\uffff]*+"
 """What may stand between two tags, references aside; a carriage return that XML would turn into a line end is none of it."""
 _NO_TEXT = re.compile(r"[<>\x00-\x08\x0b-\x1f\ufffe\uffff]")
 _OTHER_REFERENCE = re.compile("&(?!(?:amp|lt|gt|quot|apos);)")
@@ -66,11 +66,12 @@ class Alike:
             if kind is None or pieces[0].strip(" \t\n") or any(map(_NO_TEXT.search, pieces[::2])):
                 return None
             self._last, texts = kind, tuple([pieces[2 * number + 2] for number in kind.opened])
+        place = self.place + "/NtryDtls/TxDtls"
         if text.find("&", start, end) >= 0:
             if _OTHER_REFERENCE.search(text, start, end):
                 return None
             texts = tuple(map(unescaped, texts))
-        details = [Node.of(shape, texts[first:behind], f"{self.place}/NtryDtls/TxDtls") for shape, first, behind in kind.details]
+        details = [Node.of(shape, texts[first:behind], place) for shape, first, behind in kind.details]
         return end, Node.of(kind.entry, [texts[at] for at in kind.own], self.place), details
 
     def learn(self, text: str) -> None:

@@ -105,9 +105,11 @@ def _sums_up(entry: Node, one: Transaction) -> bool:
     So Swiss banks book giro slips (PostFinance, camt.053): one detail that repeats the entry's own reference and names nobody.
     """
     said = entry.text("AddtlNtryInf") or ""
-    collective = _GIRO in (one.transaction_code or "").split("-") or said.upper().startswith(_COLLECTIVE)
+    collective = said.upper().startswith(_COLLECTIVE) if said else False
+    if not (collective or (one.transaction_code and _GIRO in one.transaction_code.split("-"))):
+        return False
     named = one.counterparty_name or one.counterparty_iban or one.end_to_end_id or one.transaction_id or one.references
-    return collective and not named and one.bank_reference == one.entry_reference and one.remittance in ([], [" ".join(said.split())])
+    return not named and one.bank_reference == one.entry_reference and one.remittance in ([], [" ".join(said.split())])
 
 
 def _stated_details(entry: Node) -> int | None:
@@ -173,12 +175,12 @@ class _Common:
             charges=_charges(detail) if detail is not None else [],
         )
         found.charges = found.charges or (_charges(self.entry) if single else [])
+        reason = _reason(detail) if detail is not None else None
         if detail is not None:
-            self._describe(found, detail)
+            self._describe(found, detail, went_back=found.reversal or reason is not None)
         if not found.remittance and not found.references:
             more = (detail.text("AddtlTxInf") if detail is not None else None) or self.entry.text("AddtlNtryInf")
             found.remittance = [" ".join(more.split())] if more else []
-        reason = _reason(detail) if detail is not None else None
         purpose = detail.text("Purp/Cd") if detail is not None else None
         _classify(found, reason, purpose)
         return found
@@ -199,15 +201,15 @@ class _Common:
             transaction_code=_code(self.entry),
         )
 
-    def _describe(self, found: Transaction, detail: Node) -> None:
-        found.bank_reference = _given(detail.text("Refs/AcctSvcrRef")) or found.bank_reference
-        found.end_to_end_id = _given(detail.text("Refs/EndToEndId"))
-        found.transaction_id = _given(detail.text("Refs/TxId")) or _given(detail.text("Refs/UETR"))
-        found.mandate_id = _given(detail.text("Refs/MndtId"))
-        found.batch_id = found.batch_id or detail.text("Refs/PmtInfId")
+    def _describe(self, found: Transaction, detail: Node, *, went_back: bool) -> None:
+        get = detail.values.get
+        found.bank_reference = _given(get("Refs/AcctSvcrRef")) or found.bank_reference
+        found.end_to_end_id = _given(get("Refs/EndToEndId"))
+        found.transaction_id = _given(get("Refs/TxId")) or _given(get("Refs/UETR"))
+        found.mandate_id = _given(get("Refs/MndtId"))
+        found.batch_id = found.batch_id or get("Refs/PmtInfId") or None
         debtor, creditor = _party(detail, "Dbtr"), _party(detail, "Cdtr")
-        back = found.reversal or _reason(detail) is not None
-        first, second = (debtor, creditor) if found.credit != back else (creditor, debtor)
+        first, second = (debtor, creditor) if found.credit != went_back else (creditor, debtor)
         ours = self.account
         if (first[1] and first[1] == ours) or (not any(first) and second[1] != ours):
             first = second
@@ -219,8 +221,8 @@ class _Common:
 
 def _classify(found: Transaction, reason: str | None, purpose: str | None) -> None:
     """Sets kind and return reason."""
-    family = (found.transaction_code or "").split("-")[2:3]
-    went_back = reason is not None or bool(_RETURNED.intersection(family))
+    family = _sub_family(found.transaction_code) if found.transaction_code else ""
+    went_back = reason is not None or family in _RETURNED
     found.return_reason = reason
     if not found.amount_minor:
         found.kind = "other"
@@ -228,10 +230,15 @@ def _classify(found: Transaction, reason: str | None, purpose: str | None) -> No
         found.kind = "other" if went_back or found.reversal else "payment"  # else money of ours that came back
     elif went_back or found.reversal:
         found.kind = "return"
-    elif _FEES.intersection(family):
+    elif family in _FEES:
         found.kind = "fee"
     else:
         found.kind = "refund" if purpose == _REFUND else "other"
+
+
+@lru_cache(maxsize=1_024)
+def _sub_family(code: str) -> str:
+    return "".join(code.split("-")[2:3])
 
 
 def _reason(detail: Node) -> str | None:
@@ -369,7 +376,7 @@ def day_at(element: Node, *paths: str) -> date | None:
 
 
 def _given(reference: str | None) -> str | None:
-    return None if reference is None or reference.upper() in _NOT_GIVEN else reference
+    return None if not reference or reference.upper() in _NOT_GIVEN else reference
 
 
 def _iban(text: str | None) -> str | None:

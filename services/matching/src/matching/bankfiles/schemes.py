@@ -19,12 +19,12 @@ def reference(value: str | None, stated: str = "", issuer: str = "") -> Referenc
     if not compared:
         return None
     kind, by = stated.strip().upper(), issuer.strip().upper()
-    if is_valid("RF", compared):
+    if compared.startswith("RF") and is_valid("RF", compared):
         return Reference("RF", compared)
     digits = compared.isascii() and compared.isdecimal()
     if digits and ((kind in _SWISS and len(compared) >= _ESR_MIN) or (is_valid("QRR", compared))):
         return Reference("QRR/ESR", compared)
-    if (by == "BBA" or _OGM.fullmatch(given)) and is_valid("OGM", compared):
+    if (by == "BBA" or (given[0] in "+*" and _OGM.fullmatch(given))) and is_valid("OGM", compared):
         return Reference("OGM", compared)
     return Reference("KID" if kind == "KID" else "other", compared)
 

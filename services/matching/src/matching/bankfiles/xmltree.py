@@ -95,8 +95,7 @@ class Node:
     def _fill(self, shape: Shape, texts: Sequence[str]) -> None:
         self._shape, self._texts = shape, texts
         self.values = dict(zip(shape.paths, map(str.strip, [texts[at] for at in shape.at]), strict=True))
-        if shape.fixed:
-            self.values |= shape.fixed
+        self.values.update(shape.fixed)
 
     def text(self, path: str) -> str | None:
         """The text at a path; None where there is none."""
