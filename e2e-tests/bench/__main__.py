@@ -6,7 +6,6 @@ the rate of two of them is under N (20) times the naive form's; `--cpu [N]` meas
 """
 
 import argparse
-import asyncio
 import json
 import os
 import statistics
@@ -14,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import uvloop
 from onemachine.testing import infrastructure
 
 from bench import loops, product, scale
@@ -100,9 +100,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, infrastructure(Path(folder)) as servers:
         rig = Rig(servers.admin_dsn, servers.bootstrap)
         if options.cpu:
-            print(json.dumps(asyncio.run(measure_cpu(rig, Path(folder), options.cpu))))
+            print(json.dumps(uvloop.run(measure_cpu(rig, Path(folder), options.cpu))))
             return 0
-        figures = asyncio.run(measure_floor(rig, options.floor) if options.floor else measure(rig, quick=options.quick))
+        figures = uvloop.run(measure_floor(rig, options.floor) if options.floor else measure(rig, quick=options.quick))
     print(json.dumps(figures))
     if options.floor and figures["ratio_to_naive"] < options.floor:
         print(f"ratio_to_naive is {figures['ratio_to_naive']}, under the floor of {options.floor}", file=sys.stderr)

@@ -18,6 +18,7 @@ from time import process_time
 from uuid import UUID
 
 import asyncpg
+import uvloop
 from matching.domain.books import Key
 from matching.domain.statements import Entry, Reference, Statement, Transaction
 from matching.handlers.files import book_statement
@@ -265,7 +266,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=40)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, infrastructure(Path(folder)) as servers:
-        figures = asyncio.run(measure(Rig(servers.admin_dsn, servers.bootstrap), many=options.items, rounds=options.rounds))
+        figures = uvloop.run(measure(Rig(servers.admin_dsn, servers.bootstrap), many=options.items, rounds=options.rounds))
     print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
     return 0
 

@@ -12,7 +12,7 @@ from matching.domain.engine.habits import GRACE_DAYS
 from matching.domain.engine.parties import PREFIX_MIN, compact, spellings, whole
 from matching.domain.engine.readings import discount
 from matching.domain.engine.records import Customer, Id, OpenItem
-from matching.domain.engine.text import ENDING_MIN, VALUE_MIN, ending_of, fold, whole_forms
+from matching.domain.engine.text import VALUE_MIN, ending, ending_of, fold, whole_forms
 
 SETTLED_MAX = 60
 SAME_MAX = 60
@@ -95,16 +95,16 @@ class Index:
         self._put_aside(item)
 
     def _put_aside(self, item: OpenItem) -> None:
-        endings = {ending_of(item.number), *(order[-ENDING_MIN:] for order in item.order_numbers)}
-        if item.reference:
-            endings.add(item.reference[-ENDING_MIN:])
-        for ending in endings:
-            self.unlisted.setdefault(ending, []).append(item)
+        last = ending_of(item.number)
+        self.unlisted.setdefault(last, []).append(item)
+        if item.order_numbers or item.reference:
+            for other in {ending(value) for value in (*item.order_numbers, item.reference) if value} - {last}:
+                self.unlisted.setdefault(other, []).append(item)
 
-    def _list(self, ending: str) -> None:
-        for item in self.unlisted.pop(ending, ()):
+    def _list(self, last: str) -> None:
+        for item in self.unlisted.pop(last, ()):
             for key in document_keys(item.number, item.order_numbers, item.reference):
-                if key[-ENDING_MIN:] != ending:
+                if ending(key) != last:
                     continue
                 held = self.documents.get(key)
                 if held is None:
@@ -146,7 +146,7 @@ class Index:
 
     def named(self, value: str) -> list[OpenItem]:
         """The items that carry a number, an order or a reference, open or not."""
-        self._list(value[-ENDING_MIN:])
+        self._list(ending(value))
         held = self.documents.get(value)
         return held if isinstance(held, list) else [held] if held is not None else []
 

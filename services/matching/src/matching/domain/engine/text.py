@@ -26,8 +26,6 @@ VALUE_MIN = 5
 """Shortest order's number or reference that names an item, and shortest number by which one of an unknown customer is found."""
 ENDING_MIN = 3
 """Shortest ending of a number that may stand for it."""
-GROUP_MIN = 5
-"""Fewest digits at the end of a number that are no year."""
 WHOLE_MIN = 7
 """Fewest digits that stand for a number anywhere, not only among one customer's items."""
 FULL, DIGITS, LONG, MEDIUM, SHORT, NEAR = 6, 5, 4, 3, 2, 1
@@ -226,10 +224,9 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     if not runs:
         return Named()
     known = list(items)
-    lengths = {len(value) for value in runs}
-    endings = {value[-ENDING_MIN:] for value in runs}
+    endings = {ending(value) for value in runs}
     for item in known:
-        for form, strength in forms(item.number) if _may_name(runs, lengths, endings, item.number) else ():
+        for form, strength in forms(item.number) if _may_name(endings, item.number) else ():
             if strength <= LONG and form in runs and _ends_in_year(form, item):
                 continue
             for span in runs.get(form, ()):
@@ -265,25 +262,33 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored))
 
 
-def _may_name(runs: Container[str], lengths: Iterable[int], endings: Container[str], number: str) -> bool:
-    """Whether a form of the number may be among the runs, which have these lengths and endings: each is its ending, unless it ends in a
-    year.
-    """
-    if ending_of(number) not in endings and _ends_plainly(number):
-        return False
-    full, _, before = _parts(number)
-    return bool(before) or any(full[-length:] in runs for length in lengths)
+def _may_name(endings: Container[str], number: str) -> bool:
+    """Whether a form of the number may be among the runs with these endings: each is an ending of it, unless it ends in a year."""
+    last = _last(number)
+    if last is None:
+        full, _, before = _parts(number)
+        if before:
+            return True
+        last = ending(full)
+    return (
+        last in endings or last[-6:] in endings or last[-5:] in endings or last[-4:] in endings or last[-3:] in endings
+    )  # fmt: skip
+
+
+def ending(value: str) -> str:
+    """The last letters of a folded value: what is alike ends alike."""
+    return value[-WHOLE_MIN:]
 
 
 def ending_of(number: str) -> str:
-    """The last letters of a number, folded."""
-    return number[-ENDING_MIN:] if _ends_plainly(number) else _parts(number)[0][-ENDING_MIN:]
+    """The ending of a number, not folded yet."""
+    return _last(number) or ending(_parts(number)[0])
 
 
-def _ends_plainly(number: str) -> bool:
-    """Whether a number ends in digits that are no year, as most do: its end is as it is written."""
-    last = number[-GROUP_MIN:]
-    return last.isdecimal() and last.isascii()
+def _last(number: str) -> str | None:
+    """The ending of a number where that is as it is written: digits, and too many for a year."""
+    last = number[-WHOLE_MIN:]
+    return last if len(last) == WHOLE_MIN and last.isdecimal() and last.isascii() else None
 
 
 def _ends_in_year(form: str, item: OpenItem) -> bool:
@@ -329,11 +334,11 @@ def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: d
 def _long_forms(item: OpenItem, *, digits: bool) -> list[str]:
     """The forms of an item's numbers that are long enough to be known with a letter wrong; where wanted, those of digits alone."""
     orders = [order for order in item.order_numbers if len(order) >= ORDER_MIN]
-    full, ending, _ = _parts(item.number)
+    full, last, _ = _parts(item.number)
     if not digits:
         return [full, *orders]
-    if len(ending) >= WHOLE_MIN and ending != full:
-        return [full, ending, *orders]
+    if len(last) >= WHOLE_MIN and last != full:
+        return [full, last, *orders]
     _, *others = forms(item.number)
     return [full, *[form for form, _ in others[:1] if len(form) >= WHOLE_MIN], *orders]
 
