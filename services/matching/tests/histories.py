@@ -5,11 +5,12 @@ Everything goes the way that users, banks and other services go: over HTTP, as f
 """
 
 import itertools
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from bank_histories import PAYERS, BankSteps
 from bankdays import Bank, job
 from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
+from contracts.dunning import PaymentPlanAgreed, PaymentPlanCancelled, PlanInstalment, PlanItem
 from contracts.invoices import InvoiceIssued
 from matching.handlers import customers, late_money, matching
 from shared.testing.events import message
@@ -33,6 +34,7 @@ class History(BankSteps):
         self.paid: list[tuple[int, dict, str]] = []
         self.customers = {"C1": 1, "C2": 1}
         self.merged = False
+        self.plans: dict[object, int] = {}
 
     async def begin(self):
         entity = self.make.entity_id(self.tenant)
@@ -133,6 +135,52 @@ class History(BankSteps):
         wanted = self.make.Cancelled if self.b % 3 == 0 else self.make.Changed
         one = self.make.invoice(self.tenant, number, self.b * 13 % 1_000, cls=wanted, version=version + 1, **more, **kind)
         return await self.once(lambda: self.world.feed(one))
+
+    async def planned(self):
+        """Dunning's word about a plan of up to two items of one customer: agreed, going on, or ended; now and then an old one."""
+        items = await self.world.rows(
+            self.tenant,
+            "SELECT item_id, invoice_number, open_minor FROM open_item WHERE kind <> 'credit_note' AND currency = 'EUR' AND open_minor > 1 "
+            "AND customer_id = :customer ORDER BY item_id LIMIT 2",
+            customer=self.make.customer_id(self.tenant, f"C{1 + self.a % 2}"),
+        )
+        if not items:
+            return None
+        plan = self.make.invoice_id(self.tenant, f"plan {self.a % 3}")
+        version = self.plans[plan] = max(1, self.plans.get(plan, 0) + (1 if self.b % 4 else -1))
+        total = sum(one.open_minor for one in items)
+        parts = (total // 3, total - total // 3)
+        cls, status = (PaymentPlanAgreed, "active") if self.c % 5 else (PaymentPlanCancelled, "cancelled")
+        data = cls(
+            version=version,
+            payment_plan_id=plan,
+            customer_id=self.make.customer_id(self.tenant, f"C{1 + self.a % 2}"),
+            currency="EUR",
+            agreed_on=NOW.date(),
+            grace_days=0,
+            items=[
+                PlanItem(item_id=one.item_id, invoice_number=one.invoice_number, amount_minor=one.open_minor, left_minor=one.open_minor)
+                for one in items
+            ],
+            instalments=[
+                PlanInstalment(number=at, due_on=date(2026, 3 + at, 1), amount_minor=part, open_minor=part)
+                for at, part in enumerate(parts, 1)
+            ],
+            status=status,
+        )
+        word = message(self.tenant, data, entity_id=self.make.entity_id(self.tenant))
+        return await self.once(lambda: self.world.feed(word))
+
+    async def instalment(self):
+        """A payer pays what a plan expects, or nearly; the next look finds it."""
+        one = await self.pick(self.b, "SELECT amount_minor FROM expected_payment WHERE kind = 'plan_instalment' ORDER BY expected_id")
+        if one is None:
+            return None
+        number = len(self.paid)
+        more = {"ref": f"B{number}", "e2e": f"E{number}", "iban": PAYERS[self.a % 2]}
+        self.paid.append((max(one.amount_minor - self.c % 4 // 3, 1), more, "EUR"))
+        await self.file(self.euro, (self.paid[-1][0], more))
+        return await self.matched()
 
     async def write_off(self):
         one = await self.item()
@@ -333,5 +381,5 @@ STEPS = (
     "refunded", "decide_refund", "refund_cancelled", "refunds_sent", "refund_booked", "listed", "total", "total", "total_booked",
     "matched", "matched", "matched", "merge", "known", "confirmed",
     "imputed", "refunds_sent", "refund_booked", "brought_back", "brought_back", "explained",
-    "explained",
+    "explained", "planned", "planned", "instalment", "instalment",
 )  # fmt: skip

@@ -1,11 +1,13 @@
 """What was said instead of money: promises, payment plans, disputes."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import BaseModel
 from shared.ids import new_id
+from shared.web.auth import Caller
 from shared.web.idempotency import KEYED
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.route import Router
@@ -19,6 +21,24 @@ from dunning.storage import lists
 from dunning.storage import plans as stored
 
 ROUTER = Router(prefix="/v1", tags=["dunning"])
+
+
+async def _page(
+    request: Request,
+    caller: Caller,
+    route: str,
+    find: Callable[[AsyncConnection, UUID, UUID | None, str | None, UUID | None, int], Awaitable[Sequence[Row[Any]]]],
+    customer_id: UUID | None,
+    status: str | None,
+    limit: int,
+    cursor: str | None,
+) -> tuple[Sequence[Row[Any]], str | None]:
+    """A page of what `find` lists by its first column, an id, and the cursor of the next."""
+    filters = {"customer_id": customer_id, "status": status}
+    after = id_after(request, caller, route, filters, cursor)
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        rows = await find(conn, caller.tenant_id, customer_id, status, after, limit + 1)
+    return rows[:limit], next_cursor(request, caller, route, filters, rows, limit, lambda row: [str(row[0])])
 
 
 # --- promises ---------------------------------------------------------------------------------------------------------
@@ -70,12 +90,8 @@ async def list_promises(
     cursor: CursorText = None,
 ) -> models.Promises:
     """Promises, by id."""
-    filters = {"customer_id": customer_id, "status": status}
-    after = id_after(request, caller, "promises", filters, cursor)
-    async with database_of(request).transaction(caller.tenant_id) as conn:
-        rows = await lists.promises(conn, caller.tenant_id, customer_id, status, after, limit + 1)
-    following = next_cursor(request, caller, "promises", filters, rows, limit, lambda row: [str(row.promise_id)])
-    return models.Promises(items=[_promise(row) for row in rows[:limit]], next_cursor=following)
+    rows, following = await _page(request, caller, "promises", lists.promises, customer_id, status, limit, cursor)
+    return models.Promises(items=[_promise(row) for row in rows], next_cursor=following)
 
 
 # --- payment plans ----------------------------------------------------------------------------------------------------
@@ -128,12 +144,8 @@ async def list_plans(
     cursor: CursorText = None,
 ) -> models.PaymentPlans:
     """Payment plans, by id."""
-    filters = {"customer_id": customer_id, "status": status}
-    after = id_after(request, caller, "payment-plans", filters, cursor)
-    async with database_of(request).transaction(caller.tenant_id) as conn:
-        rows = await lists.payment_plans(conn, caller.tenant_id, customer_id, status, after, limit + 1)
-    following = next_cursor(request, caller, "payment-plans", filters, rows, limit, lambda row: [str(row.payment_plan_id)])
-    return models.PaymentPlans(items=[_plan(row) for row in rows[:limit]], next_cursor=following)
+    rows, following = await _page(request, caller, "payment-plans", lists.payment_plans, customer_id, status, limit, cursor)
+    return models.PaymentPlans(items=[_plan(row) for row in rows], next_cursor=following)
 
 
 @ROUTER.get("/payment-plans/{payment_plan_id}")
@@ -189,9 +201,5 @@ async def list_disputes(
     cursor: CursorText = None,
 ) -> models.Disputes:
     """Disputes, by id."""
-    filters = {"customer_id": customer_id, "status": status}
-    after = id_after(request, caller, "disputes", filters, cursor)
-    async with database_of(request).transaction(caller.tenant_id) as conn:
-        rows = await lists.disputes(conn, caller.tenant_id, customer_id, status, after, limit + 1)
-    following = next_cursor(request, caller, "disputes", filters, rows, limit, lambda row: [str(row.dispute_id)])
-    return models.Disputes(items=[_dispute(row) for row in rows[:limit]], next_cursor=following)
+    rows, following = await _page(request, caller, "disputes", lists.disputes, customer_id, status, limit, cursor)
+    return models.Disputes(items=[_dispute(row) for row in rows], next_cursor=following)

@@ -78,47 +78,41 @@ async def promises(
     conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None, status: str | None, after: UUID | None, limit: int
 ) -> Rows:
     """Promises by id."""
-    return await fetch(
-        conn,
-        "SELECT promise_id, version, customer_id, item_ids, amount_minor, currency, made_on, due_on, status FROM promise "
-        "WHERE tenant_id = :tenant AND coalesce(customer_id = ANY(CAST(:customers AS uuid[])), true) "
-        "AND (CAST(:status AS text) IS NULL OR status = :status) AND (CAST(:after AS uuid) IS NULL OR promise_id > :after) "
-        "ORDER BY promise_id LIMIT :limit",
-        tenant=tenant_id,
-        customers=await _group(conn, tenant_id, customer_id),
-        status=status,
-        after=after,
-        limit=limit,
-    )
+    columns = "promise_id, version, customer_id, item_ids, amount_minor, currency, made_on, due_on, status"
+    return await _by_id(conn, "promise", columns, tenant_id, customer_id, status, after, limit)
 
 
 async def payment_plans(
     conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None, status: str | None, after: UUID | None, limit: int
 ) -> Rows:
     """Payment plans by id."""
-    return await fetch(
-        conn,
-        f"SELECT {PLAN} FROM payment_plan p WHERE tenant_id = :tenant "  # noqa: S608 - our own column names
-        "AND coalesce(customer_id = ANY(CAST(:customers AS uuid[])), true) AND (CAST(:status AS text) IS NULL OR status = :status) "
-        "AND (CAST(:after AS uuid) IS NULL OR payment_plan_id > :after) ORDER BY payment_plan_id LIMIT :limit",
-        tenant=tenant_id,
-        customers=await _group(conn, tenant_id, customer_id),
-        status=status,
-        after=after,
-        limit=limit,
-    )
+    return await _by_id(conn, "payment_plan", PLAN, tenant_id, customer_id, status, after, limit)
 
 
 async def disputes(
     conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None, status: str | None, after: UUID | None, limit: int
 ) -> Rows:
     """Disputes by id."""
+    columns = "dispute_id, version, item_id, customer_id, amount_minor, currency, reason, status, resolution"
+    return await _by_id(conn, "dispute", columns, tenant_id, customer_id, status, after, limit)
+
+
+async def _by_id(
+    conn: AsyncConnection,
+    table: str,
+    columns: str,
+    tenant_id: UUID,
+    customer_id: UUID | None,
+    status: str | None,
+    after: UUID | None,
+    limit: int,
+) -> Rows:
+    """Rows of a table by its id, after one; of one customer or status or all."""
     return await fetch(
         conn,
-        "SELECT dispute_id, version, item_id, customer_id, amount_minor, currency, reason, status, resolution FROM dispute "
-        "WHERE tenant_id = :tenant AND coalesce(customer_id = ANY(CAST(:customers AS uuid[])), true) "
-        "AND (CAST(:status AS text) IS NULL OR status = :status) AND (CAST(:after AS uuid) IS NULL OR dispute_id > :after) "
-        "ORDER BY dispute_id LIMIT :limit",
+        f"SELECT {columns} FROM {table} p WHERE tenant_id = :tenant "  # noqa: S608 - our own names
+        "AND coalesce(customer_id = ANY(CAST(:customers AS uuid[])), true) AND (CAST(:status AS text) IS NULL OR status = :status) "
+        f"AND (CAST(:after AS uuid) IS NULL OR {table}_id > :after) ORDER BY {table}_id LIMIT :limit",
         tenant=tenant_id,
         customers=await _group(conn, tenant_id, customer_id),
         status=status,
