@@ -1,7 +1,8 @@
 """Payment plans: their instalments are expected payments, met in order, and what the payment itself says goes before them."""
 
+import asyncio
 import random
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from contracts.dunning import (
@@ -14,12 +15,14 @@ from contracts.dunning import (
     PlanItem,
     PromiseMade,
 )
+from matching.handlers import matching as engine
 from matching.storage.parties import set_known_ibans
 from shared.ids import new_id
 from shared.testing.events import message
 
 IBAN = "DE89370400440532013000"
 OTHERS_IBAN = "FR7630004000031234567890143"
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAYS = [date(2026, 4, 1), date(2026, 5, 1), date(2026, 6, 1)]
 CLASSES = {"active": PaymentPlanAgreed, "completed": PaymentPlanCompleted, "broken": PaymentPlanBroken, "cancelled": PaymentPlanCancelled}
 
@@ -246,4 +249,44 @@ async def test_two_tenants_with_the_same_plan_in_one_batch(world, tenant, make, 
     )
     assert await expected(world, tenant) == ["received", "received", 300]
     assert await expected(world, other_tenant) == ["received", "received"]
+    await world.holds()
+
+
+async def test_many_workers_and_dunnings_words_at_once_meet_one_plan_in_order(world, tenant, make):
+    held = await world.account(tenant)
+    await known(world, make, tenant)
+    await world.feed(make.invoice(tenant, "FA-2026-001", 400), make.invoice(tenant, "FA-2026-002", 200))
+    items = [(make.invoice_id(tenant, number), number, amount) for number, amount in (("FA-2026-001", 400), ("FA-2026-002", 200))]
+
+    def word(version):
+        """Dunning lags behind: nothing of the plan was paid when it said this."""
+        return message(
+            tenant,
+            PaymentPlanAgreed(
+                version=version,
+                payment_plan_id=make.invoice_id(tenant, "the plan"),
+                customer_id=make.customer_id(tenant, "C1"),
+                currency="EUR",
+                agreed_on=date(2026, 3, 1),
+                grace_days=0,
+                items=[
+                    PlanItem(item_id=item, invoice_number=number, amount_minor=amount, left_minor=amount) for item, number, amount in items
+                ],
+                instalments=[PlanInstalment(number=at, due_on=date(2026, 3, at), amount_minor=50, open_minor=50) for at in range(1, 13)],
+                status="active",
+            ),
+            entity_id=make.entity_id(tenant),
+        )
+
+    await world.feed(word(1))
+    pays = [await world.pay(held, 50, debtor_iban=IBAN, number=n) for n in range(12)]
+
+    async def match(payment):
+        async with world.database.transaction(tenant) as conn:
+            await engine.match(conn, [(tenant, payment)], NOW, {})
+
+    words = [world.feed(word(version)) for version in range(2, 5)]
+    await asyncio.gather(*(match(payment) for payment in pays[:6]), *words, *(match(payment) for payment in pays[6:]))
+    assert await owed(world, tenant) == {"FA-2026-001": 0, "FA-2026-002": 0}
+    assert await rules(world, tenant) == ["payment_plan"] * 12
     await world.holds()

@@ -49,11 +49,16 @@ _JSON = msgspec.json.Encoder().encode
 
 async def meet(conn: AsyncConnection, payments: Sequence[Key], now: datetime, causes: Mapping[Key, Envelope]) -> list[Key]:
     """Settles those of the payments that were expected as the debtor said; returns the others, in their order."""
-    left, waits = list(payments), True
-    while waits:
+    left, locked = list(payments), set[Key]()
+    while True:
         found = await stored.meeting(conn, left)
         chosen = {key: one for key in left if key in found and (one := pick(found[key])) is not None}
         chosen = await _not_elsewhere(conn, chosen, found)
+        plans = {(key[0], plan) for key, one in chosen.items() if (plan := found[key][one].payment_plan_id) is not None}
+        if plans - locked:  # before all other rows; what a plan expects may have moved on until it was ours
+            await stored_plans.lock(conn, plans)
+            locked |= plans
+            continue
         taken: set[UUID] = set()
         pairs = {}
         for key, expected_id in chosen.items():
@@ -63,8 +68,8 @@ async def meet(conn: AsyncConnection, payments: Sequence[Key], now: datetime, ca
                 taken.add(turn)
         done = await _settle(conn, pairs, now, causes) if pairs else set()
         left = [key for key in left if key not in done]
-        waits = bool(done) and any(found[key][one].payment_plan_id for key, one in chosen.items() if key not in pairs)
-    return left
+        if not done or not any(found[key][one].payment_plan_id for key, one in chosen.items() if key not in done):
+            return left
 
 
 async def _not_elsewhere(conn: AsyncConnection, chosen: Mapping[Key, UUID], found: Mapping[Key, Mapping[UUID, Fit]]) -> dict[Key, UUID]:
@@ -182,9 +187,6 @@ async def _settle(
     items = {key: await stored.resolve(conn, held) for key, held in unlocked.items()}
     wanted = sorted({(key[0], item) for key, found in items.items() for item in found.values()}, key=str)
     books = await lock_with_items(conn, list(pairs), items=wanted, customers={key: unlocked[pairs[key]].payer_customer_id for key in pairs})
-    plans = {(key[0], held.payment_plan_id) for key, held in unlocked.items() if held.payment_plan_id is not None}
-    if plans:
-        await stored_plans.lock(conn, plans)
     locked = await stored.load(conn, pairs.values())
     rates = await _rates(conn, books, {key: (locked[one], items[one]) for key, one in pairs.items()})
     done: set[Key] = set()
@@ -192,8 +194,8 @@ async def _settle(
     made: dict[Key, list[tuple[UUID, UUID, int]]] = {}
     for key, expected_key in pairs.items():
         held, payment = locked[expected_key], books.payments[key]
-        if held.status not in {"waiting", "partly"} or held.lines != unlocked[expected_key].lines:
-            continue  # it was met, or is expected otherwise by now
+        if held.status not in {"waiting", "partly"}:
+            continue
         if redo and payment.allocations and not await _redo(conn, books, payment, held, items[expected_key]):
             continue
         if held.status == "waiting" and payment.unapplied_minor != payment.amount_minor and not redo:
@@ -222,7 +224,7 @@ async def _settle(
             await announce(conn, held)
     await stored.note_set_offs(conn, made)
     await save_and_publish(conn, books, now, causes, decisions=decisions)
-    await expect(conn, plans, now)
+    await expect(conn, {(key[0], plan) for key, held in locked.items() if (plan := held.payment_plan_id) is not None}, now)
     return done
 
 
