@@ -1,6 +1,6 @@
 """Feeding the matching engine with what is known of payments, a batch at a time, and turning its decisions into proposals.
 
-A payment is decided on as if those before it in the batch had been carried out already. Two statements a slice of the batch at most,
+A payment is decided on as if those before it in the batch had been carried out already. Three statements a slice of the batch at most,
 whatever is in it; deciding on more than a few runs in a thread, so that the service goes on listening.
 """
 
@@ -27,7 +27,7 @@ from matching.domain.engine.text import ORDER_MIN, VALUE_MIN, Text, fold, read
 from matching.domain.proposing import propose
 from matching.storage import evidence
 from matching.storage.candidates import Direct, Waiting
-from matching.storage.evidence import Debtor, Experience, Person, Pointed, Seen
+from matching.storage.evidence import Debtor, Experience, Person, Pointed, Rates, Seen
 from matching.storage.models import shipped
 
 SLICE = 250
@@ -86,8 +86,9 @@ class _Gathered:
     items: dict[Debtor, list[Seen]]
     history: dict[Key, list[Settled]]
     experience: Experience
-    seen: dict[tuple[UUID, UUID, int, date], OpenItem] = field(default_factory=dict)
-    """Items as the engine takes them, by what is taken of them and the day: payments of one customer share them."""
+    rates: Rates = field(default_factory=dict)
+    seen: dict[tuple[int, int, date], OpenItem] = field(default_factory=dict)
+    """Items as the engine takes them, by which of `items`, what is taken of it and the day: payments of one customer share them."""
 
 
 async def decide(conn: AsyncConnection, payments: Sequence[Key], found: Direct, direct: Mapping[Key, Proposal]) -> dict[Key, Proposal]:
@@ -165,11 +166,18 @@ async def _gather(conn: AsyncConnection, asked: Sequence[Waiting]) -> _Gathered:
     }
     if not debtors:  # nobody owes anything that it could be for
         return _Gathered(cases, {}, {}, Experience())
-    day = max(one.booking_date for one in asked)
-    payments = [one.payment_id for one in asked]
-    items, experience = await evidence.owed(conn, dict(sorted(debtors.items())), sorted(also), payments, day)
+    items, experience = await evidence.owed(conn, dict(sorted(debtors.items())), sorted(also), [one.payment_id for one in asked])
     history = {key: [_settled(row) for row in held] for key, held in experience.history.items()}
-    return _Gathered(cases, items, history, experience)
+    gathered = _Gathered(cases, items, history, experience)
+    if abroad := {case.asked.tenant_id for case in cases if any(_owes_abroad(case, debtor, items) for debtor in case.people)}:
+        gathered.rates = await evidence.rates(conn, sorted(abroad), max(one.booking_date for one in asked))
+    return gathered
+
+
+def _owes_abroad(case: _Case, debtor: Person, items: Mapping[Debtor, Sequence[Seen]]) -> bool:
+    """Whether somebody who may have paid owes something in another currency than the payment's: only then its rate is asked for."""
+    owed = items.get((case.asked.tenant_id, case.asked.entity_id, debtor.customer_id), ())
+    return any(one.currency != case.asked.currency for one in owed)
 
 
 def _settled(row: tuple[object, ...]) -> Settled:
@@ -250,7 +258,7 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
         model.threshold if case.threshold is None else case.threshold,
         model.name,
         charges=gathered.experience.charges.get(tenant, {}),
-        rates=gathered.experience.rates.get((tenant, asked.currency), {}),
+        rates=gathered.rates.get((tenant, asked.currency), {}),
         left_out=list(case.left_out),
     )  # fmt: skip
     accounts: dict[Id, UUID] = {}
@@ -268,8 +276,8 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
         )
         owed = [one for one in gathered.items.get((tenant, asked.entity_id, customer), ()) if one.item_id not in pointed.dismissed]
         for one in owed:
-            gone = taken.get((tenant, one.item_id), 0)
-            place = (tenant, one.item_id, gone, asked.booking_date)
+            gone = taken.get((tenant, one.item_id), 0) if taken else 0
+            place = (id(one), gone, asked.booking_date)
             item = gathered.seen.get(place) or gathered.seen.setdefault(place, _open_item(one, gone, asked.booking_date))
             inputs.versions[one.item_id] = one.version
             (inputs.items if item.open_minor else inputs.settled).append(item)

@@ -259,6 +259,7 @@ _SEEN = (
 
 
 Rates = dict[tuple[UUID, str], dict[str, tuple[float, float, int]]]
+"""What items' currencies cost, by tenant and currency of the payment: lowest, highest, how often (minor units)."""
 
 
 @dataclass(slots=True)
@@ -267,27 +268,13 @@ class Experience:
 
     `history`: customers' last settled payments, the oldest first, without those that are being decided on: amount, booking date,
     items, invoices, first and last due date, rule, whether a discount was taken, and offered. `charges`: which bank charges were
-    seen how often, per tenant, in a sample of CHARGES_MAX: payments' ids are random. `rates`: what items' currencies cost before
-    a day, per tenant and currency of the payment: lowest, highest, how often (minor units).
+    seen how often, per tenant, in a sample of CHARGES_MAX: payments' ids are random.
     """
 
     history: dict[Key, list[tuple[Any, ...]]] = field(default_factory=dict)
     charges: dict[UUID, dict[int, int]] = field(default_factory=dict)
-    rates: Rates = field(default_factory=dict)
 
 
-_RATES = (
-    "SELECT t.tenant_id, c.paid_in, c.owed_in, CAST(min(c.price) AS float8) AS low, CAST(max(c.price) AS float8) AS high, "  # noqa: S608 - our own text
-    "CAST(count(*) AS int) AS times "
-    "FROM t CROSS JOIN LATERAL (SELECT p.currency AS paid_in, i.currency AS owed_in, "
-    "CAST(a.amount_minor AS numeric) / x.item_amount_minor AS price FROM (SELECT * FROM allocation_exchange "
-    f"WHERE tenant_id = t.tenant_id AND booking_date BETWEEN CAST(:day AS date) - {RATES_DAYS} AND :day "
-    f"ORDER BY booking_date DESC LIMIT {RATES_MAX}) x JOIN allocation a ON a.tenant_id = x.tenant_id "
-    "AND a.payment_id = x.payment_id AND a.item_id = x.item_id JOIN payment p ON p.tenant_id = x.tenant_id AND p.payment_id = x.payment_id "
-    "JOIN open_item i ON i.tenant_id = x.tenant_id AND i.item_id = x.item_id) c "
-    "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-)
-"""What items' currencies cost, of the tenants `t`."""
 _NOT_SEEN = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
 _OWED = (
     "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), CAST(:customers AS uuid[]), "  # noqa: S608 - our own text
@@ -296,8 +283,9 @@ _OWED = (
     "SELECT 'item', s.entity_id, s.tenant_id, s.customer_id, s.item_id, s.version, s.account_id, s.kind, s.invoice_number, s.currency, "
     "s.issue_date, s.due_date, s.original_minor, s.open_minor, s.contested_minor, CASE WHEN s.worded THEN ("
     "SELECT string_agg(kind || ':' || value, ' ') "
-    "FROM item_reference WHERE tenant_id = s.tenant_id AND item_id = s.item_id AND kind <> 'folded') END, (SELECT string_agg("
-    "to_char(until, 'YYYY-MM-DD:') || percent_bp, ' ') FROM item_discount WHERE tenant_id = s.tenant_id AND item_id = s.item_id), NULL "
+    "FROM item_reference WHERE tenant_id = s.tenant_id AND item_id = s.item_id AND kind <> 'folded') END, "
+    "CASE WHEN EXISTS (SELECT 1 FROM t JOIN item_discount d ON d.tenant_id = t.tenant_id) THEN (SELECT string_agg("
+    "to_char(until, 'YYYY-MM-DD:') || percent_bp, ' ') FROM item_discount WHERE tenant_id = s.tenant_id AND item_id = s.item_id) END, NULL "
     f"FROM (SELECT k.worded, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} FROM open_item i "
     "WHERE i.tenant_id = k.tenant_id AND i.customer_id = k.customer_id AND i.status = 'open' AND i.entity_id = k.entity_id "
     f"ORDER BY i.due_date LIMIT {ITEMS_MAX + 1}) i UNION ALL SELECT k.worded, i.* FROM k CROSS JOIN LATERAL (SELECT {_SEEN} "
@@ -319,16 +307,15 @@ _OWED = (
     f"SELECT 'charge', NULL, c.tenant_id, NULL, {_NOT_SEEN}, NULL, ROW(c.diff_minor, c.times) "
     "FROM (SELECT t.tenant_id, c.diff_minor, CAST(count(*) AS int) AS times "
     "FROM t CROSS JOIN LATERAL (SELECT diff_minor FROM allocation WHERE tenant_id = t.tenant_id AND diff_reason = 'bank_charges' "
-    f"ORDER BY payment_id LIMIT {CHARGES_MAX}) c GROUP BY 1, 2 ORDER BY 1, 2) c UNION ALL "
-    f"SELECT 'rate', NULL, r.tenant_id, NULL, {_NOT_SEEN}, NULL, ROW(r.paid_in, r.owed_in, r.low, r.high, r.times) FROM ({_RATES}) r"
+    f"ORDER BY payment_id LIMIT {CHARGES_MAX}) c GROUP BY 1, 2 ORDER BY 1, 2) c"
 )
 
 
 async def owed(
-    conn: AsyncConnection, debtors: Mapping[Debtor, bool], also: Iterable[Key], payments: Iterable[UUID], day: date
+    conn: AsyncConnection, debtors: Mapping[Debtor, bool], also: Iterable[Key], payments: Iterable[UUID]
 ) -> tuple[dict[Debtor, list[Seen]], Experience]:
     """What debtors owe, those due first, and what they settled last; and the items `also`. What earlier payments of theirs tell, but for
-    `payments`, and those of their tenants until `day`.
+    `payments`, and those of their tenants.
 
     What else names them is read of debtors whose payments say something (true), and of the items `also`.
     """
@@ -339,7 +326,6 @@ async def owed(
         worded=list(debtors.values()),
         **{f"i_{name}": values for name, values in keys(also).items()},
         payments=list(payments),
-        day=day,
     )
     found: dict[Debtor, dict[UUID, Seen]] = {}
     told = Experience()
@@ -349,18 +335,29 @@ async def owed(
             found.setdefault((tenant, entity, customer), {})[seen.item_id] = seen
         elif what == "history":
             told.history.setdefault((tenant, customer), []).append(more)
-        elif what == "charge":
-            told.charges.setdefault(tenant, {})[more[0]] = more[1]
         else:
-            told.rates.setdefault((tenant, more[0]), {})[more[1]] = more[2:]
+            told.charges.setdefault(tenant, {})[more[0]] = more[1]
     items = {key: sorted(held.values(), key=attrgetter("due_date", "number", "item_id")) for key, held in found.items()}
     return items, told
 
 
+_RATES = (
+    "WITH t AS (SELECT DISTINCT tenant_id FROM unnest(CAST(:tenants AS uuid[])) AS t(tenant_id)) "  # noqa: S608 - our own text
+    "SELECT t.tenant_id, c.paid_in, c.owed_in, CAST(min(c.price) AS float8) AS low, CAST(max(c.price) AS float8) AS high, "
+    "CAST(count(*) AS int) AS times "
+    "FROM t CROSS JOIN LATERAL (SELECT p.currency AS paid_in, i.currency AS owed_in, "
+    "CAST(a.amount_minor AS numeric) / x.item_amount_minor AS price FROM (SELECT * FROM allocation_exchange "
+    f"WHERE tenant_id = t.tenant_id AND booking_date BETWEEN CAST(:day AS date) - {RATES_DAYS} AND :day "
+    f"ORDER BY booking_date DESC LIMIT {RATES_MAX}) x JOIN allocation a ON a.tenant_id = x.tenant_id "
+    "AND a.payment_id = x.payment_id AND a.item_id = x.item_id JOIN payment p ON p.tenant_id = x.tenant_id AND p.payment_id = x.payment_id "
+    "JOIN open_item i ON i.tenant_id = x.tenant_id AND i.item_id = x.item_id) c "
+    "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+)
+
+
 async def rates(conn: AsyncConnection, tenants: Iterable[UUID], day: date) -> Rates:
-    """What items' currencies cost before a day, as `Experience` has it."""
+    """What items' currencies cost of late before a day."""
     found: Rates = {}
-    statement = f"WITH t AS (SELECT DISTINCT tenant_id FROM unnest(CAST(:tenants AS uuid[])) AS t(tenant_id)) {_RATES}"  # noqa: S608 - our own text
-    for tenant, paid_in, owed_in, *seen in await records(conn, statement, tenants=list(tenants), day=day):
+    for tenant, paid_in, owed_in, *seen in await records(conn, _RATES, tenants=list(tenants), day=day):
         found.setdefault((tenant, paid_in), {})[owed_in] = tuple(seen)
     return found
