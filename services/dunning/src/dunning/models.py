@@ -11,6 +11,8 @@ from dunning.domain.policy import Step, check_steps
 from dunning.handlers.policies import DEFAULT
 from dunning.letters import is_address
 
+MINOR_MAX = 2**63 - 1
+"""What a bigint of minor units holds."""
 Code = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
 
 
@@ -152,6 +154,8 @@ class NewPaymentPlan(Command):
         dates = [each.due_on for each in self.instalments]
         if dates != sorted(set(dates)):
             raise ValueError("the dates of the instalments must rise")
+        if sum(each.amount_minor for each in self.instalments) > MINOR_MAX:
+            raise ValueError("the instalments add up to more than any amount may be")
         return self
 
 
