@@ -10,6 +10,7 @@ from matching.domain.engine.features import NAMES
 from matching.domain.engine.inputs import Inputs, conclude
 from matching.domain.engine.records import ADVANCE, Clues, Hypothesis, Id, Line, Party
 from matching.domain.engine.search import Found
+from matching.domain.engine.text import Text
 from matching.domain.exchange import BANK_RATE, exchange, implied
 
 KNOWN = 0.6
@@ -22,12 +23,13 @@ CUSTOMERS_MAX = 10
 """Customers that are named as those who may have paid."""
 
 
-def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID], *, whole: bool = False) -> Proposal:
-    """The engine's proposal. `accounts` are those of the items. The same inputs and model give the same one.
+def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID], text: Text | None = None, *, whole: bool = False) -> Proposal:
+    """The engine's proposal. `accounts` are those of the items, `text` is what was read of the payment's words already. The same inputs and
+    model give the same one.
 
     Of what is automatic its evidence says what moved the confidence only as a `whole`: that is a tenth of the time, and for a person.
     """
-    decision, found = conclude(inputs, model)
+    decision, found = conclude(inputs, model, text)
     party = _payer(found.parties)
     proposal = Proposal(
         "none",

@@ -317,7 +317,7 @@ def _propose(case: _Case, gathered: _Gathered, taken: Mapping[Key, int]) -> Prop
     model = shipped().model
     inputs, accounts = _inputs(case, gathered, taken, model)
     try:
-        proposal = propose(inputs, model, accounts)
+        proposal = propose(inputs, model, accounts, case.text)
     except InputsError as error:  # a person decides then, and sees why
         log.error("engine failed", payment_id=str(case.asked.payment_id), tenant_id=str(case.asked.tenant_id), error=str(error))
         refused: dict[str, object] = {"decision": "review", "refused": str(error), "candidates": []}

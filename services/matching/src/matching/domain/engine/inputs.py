@@ -17,6 +17,7 @@ from matching.domain.engine.habits import Learnt, Settled
 from matching.domain.engine.index import Index
 from matching.domain.engine.records import Clues, Customer, Id, OpenItem
 from matching.domain.engine.search import Found, search
+from matching.domain.engine.text import Text
 
 FORM = 2
 """The form of stored inputs: raised when a field is added or changes its meaning. Form 1, an item with all of its fields, is still read."""
@@ -55,8 +56,8 @@ class Inputs:
     left_out: list[str] = field(default_factory=list)
 
 
-def conclude(inputs: Inputs, model: Model) -> tuple[Decision, Found]:
-    """Decides. Deterministic: the same inputs and model give the same decision.
+def conclude(inputs: Inputs, model: Model, text: Text | None = None) -> tuple[Decision, Found]:
+    """Decides. Deterministic: the same inputs and model give the same decision; `text` is what was read of their words already.
 
     Raises InputsError for another model, and where the engine fails on the inputs: no payment may stop those beside it.
     """
@@ -76,7 +77,7 @@ def conclude(inputs: Inputs, model: Model) -> tuple[Decision, Found]:
         for one in payments:
             learnt.note(customer_id, one)
     try:
-        found = search(inputs.clues, index, learnt)
+        found = search(inputs.clues, index, learnt, text)
         judge(found.hypotheses, model)
         return decide(found.hypotheses, inputs.threshold), found
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
