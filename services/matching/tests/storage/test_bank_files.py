@@ -71,6 +71,18 @@ async def test_a_statement_under_the_banks_own_number_is_that_of_the_one_iban_th
     assert (await post_file(client, samples.mt940().replace("BE71096123456769", "0532013000"))).status_code == 422
 
 
+async def test_an_mt940_without_a_currency_is_in_that_of_its_account(world, client, tenant, make):
+    bare = samples.mt940().replace("EUR1000", "1000").replace("EUR1145", "1145")
+    answer = await post_file(client, bare)
+    assert (answer.status_code, answer.json()["code"], "BE71096123456769" in answer.text) == (422, "account-unknown", True)
+    await put_account(client, make, tenant, samples.ACCOUNTS["mt940"])
+    (booked,) = await book(client, bare)
+    assert (booked["verdict"], booked["new_payments"]) == ("booked", 2)
+    assert await amounts(world, tenant) == [(5_050, "booked", "received"), (10_000, "booked", "received")]
+    (wrong,) = await book(client, bare.replace("1145,50", "1145,51"))
+    assert (wrong["verdict"], wrong["reason"]) == ("rejected", "balance_differs")
+
+
 async def test_the_same_file_brought_twice_at_once_is_booked_once(world, client, tenant, make):
     await put_account(client, make, tenant, samples.ACCOUNTS["camt"])
     answers = await asyncio.gather(

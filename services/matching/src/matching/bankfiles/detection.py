@@ -6,14 +6,13 @@ from typing import BinaryIO
 
 from matching.bankfiles import aeb43, archives, bai2, camt, cfonb, coda, mt940, ofx, texts
 from matching.bankfiles.errors import BankFileError, NotAStatementError
-from matching.domain.statements import Item
+from matching.domain.statements import CurrencyOf, Item
 
 MAX_BYTES = 512 * 1024 * 1024
 HEAD = 65_536
 """Bytes looked at."""
 _READERS: dict[str, Callable[[BinaryIO], Iterator[Item]]] = {
     "camt": camt.read,
-    "mt940": mt940.read,
     "coda": coda.read,
     "cfonb120": cfonb.read,
     "bai2": bai2.read,
@@ -81,8 +80,12 @@ def detect(file: BinaryIO) -> str:
     raise BankFileError("no known kind of bank file")
 
 
-def read(file: BinaryIO) -> Iterator[Item]:
-    """Each entry with its statement, then each statement alone when it is complete.
+def _nobody(_: str) -> None:
+    return None
+
+
+def read(file: BinaryIO, currency_of: CurrencyOf = _nobody) -> Iterator[Item]:
+    """Each entry with its statement, then each statement alone when it is complete. `currency_of` is asked where a file says none.
 
     Raises BankFileError where the file cannot be read (on), NotAStatementError for a known kind that holds no statement.
     """
@@ -90,21 +93,21 @@ def read(file: BinaryIO) -> Iterator[Item]:
     if file.tell() > MAX_BYTES:
         raise BankFileError(f"the file is larger than {MAX_BYTES} bytes")
     if archives.is_packed(file) is None:
-        yield from _read(file)
+        yield from _read(file, currency_of)
         return
     for number, member in enumerate(archives.unpacked(file, MAX_BYTES), 1):
         try:
-            yield from _read(member)
+            yield from _read(member, currency_of)
         except NotAStatementError:
             raise
         except BankFileError as error:
             raise BankFileError(f"file {number} of the archive: {error}") from None
 
 
-def _read(file: BinaryIO) -> Iterator[Item]:
-    reader = _READERS[detect(file)]
+def _read(file: BinaryIO, currency_of: CurrencyOf) -> Iterator[Item]:
+    family = detect(file)
     empty = True
-    for item in reader(file):
+    for item in mt940.read(file, currency_of) if family == "mt940" else _READERS[family](file):
         empty = False
         yield item
     if empty:

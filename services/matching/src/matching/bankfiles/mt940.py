@@ -17,7 +17,7 @@ from matching.bankfiles import texts
 from matching.bankfiles.amounts import day_of, minor_of
 from matching.bankfiles.errors import BankFileError
 from matching.bankfiles.mt940_details import BARE_ACCOUNT, BIC, describe, is_iban
-from matching.domain.statements import Entry, Item, Statement, Transaction
+from matching.domain.statements import CurrencyOf, Entry, Item, Statement, Transaction
 
 _TAG = re.compile(r":([0-9]{2}[A-Z]|20|21|25|28|61|64|65|86|13|NS) ?:", re.ASCII | re.IGNORECASE)
 _SURE = re.compile(r"\s+:(?:61:[0-9]{6}|6[0245][FM]?:[CD][0-9]{6})", re.ASCII | re.IGNORECASE)
@@ -44,8 +44,9 @@ MAX_TEXT = 50_000
 class _Message:
     """One message being read."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, currency_of: CurrencyOf) -> None:
         self.statement = Statement(kind=kind)
+        self.currency_of = currency_of
         self.line: tuple[str, list[str]] | None = None
         """The :61: being completed: its line and those below; `notes` are its :86: and :NS: lines."""
         self.notes: list[str] = []
@@ -53,14 +54,14 @@ class _Message:
         """Characters of the notes."""
 
 
-def read(file: BinaryIO) -> Iterator[Item]:
-    """The entries and statements of a file."""
+def read(file: BinaryIO, currency_of: CurrencyOf) -> Iterator[Item]:
+    """The entries and statements of a file. A balance that leaves out its currency is in that of the account, where that is known."""
     message: _Message | None = None
     for tag, value in _fields(file):
         if tag == "20":
             if message is not None:
                 yield from _end(message)
-            message = _Message("MT940")
+            message = _Message("MT940", currency_of)
             message.statement.identification = value[0].strip()
         elif message is None:
             continue
@@ -76,7 +77,7 @@ def read(file: BinaryIO) -> Iterator[Item]:
         else:
             if tag in {"60F", "60M", "62F", "62M", "64", "65", "90D", "90C"}:
                 yield from _flush(message)
-            _field(message.statement, tag, value[0])
+            _field(message, tag, value[0])
     if message is not None:
         yield from _end(message)
 
@@ -118,8 +119,8 @@ def _named(value: list[str]) -> list[str]:
     return [line[2:] if line[:2].isdecimal() else line for line in value]
 
 
-def _field(statement: Statement, tag: str, text: str) -> None:
-    value = text.strip()
+def _field(message: _Message, tag: str, text: str) -> None:
+    statement, value = message.statement, text.strip()
     if tag in {"25", "25P"}:
         statement.account, statement.currency = _account(value, statement.currency)
     elif tag in {"28", "28C"}:
@@ -127,7 +128,7 @@ def _field(statement: Statement, tag: str, text: str) -> None:
         digits = value.partition("/")[0].strip()
         statement.sequence = int(digits) if digits.isascii() and digits.isdecimal() and 0 < len(digits) < 18 and int(digits) else None  # noqa: PLR2004 - fits bigint
     elif tag in {"60F", "60M", "62F", "62M"}:
-        _balance(statement, value, opening=tag[0:2] == "60")
+        _balance(message, value, opening=tag[0:2] == "60")
     elif tag == "34F":
         statement.kind = "MT942"
         found = _FLOOR.match(value)
@@ -153,14 +154,14 @@ def _account(value: str, currency: str | None) -> tuple[str, str | None]:
     return text, currency
 
 
-def _balance(statement: Statement, value: str, *, opening: bool) -> None:
-    found = _BALANCE.match(value)
+def _balance(message: _Message, value: str, *, opening: bool) -> None:
+    statement, found = message.statement, _BALANCE.match(value)
     if found is None:
         statement.problem = statement.problem or f"no readable balance: {value[:30]!r}"
         return
-    currency = found[3] or (None if opening else statement.currency)
+    currency = found[3] or statement.currency or message.currency_of(statement.account)
     if currency is None:
-        statement.problem = statement.problem or f"a balance without a currency: {value[:30]!r}"
+        statement.problem = statement.problem or f"a balance without a currency, on an account of which none is known: {value[:30]!r}"
         return
     try:
         minor = minor_of(_ungrouped(found[4]), currency) * (1 if found[1] == "C" else -1)

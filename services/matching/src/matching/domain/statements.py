@@ -8,7 +8,7 @@ always with direction and amount, and with an ordinal for equal ones within one 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -230,6 +230,9 @@ class Statement:
             return "balance_differs", f"opening and entries make {found} minor units, the closing balance says {self.closing_minor}"
         return None
 
+
+CurrencyOf = Callable[[str], str | None]
+"""The currency of an account of ours by what a file calls it; None where it is none of ours."""
 
 Item = tuple[Statement, Entry | None]
 """What a reader yields: each entry with its statement, then the statement alone when it is complete."""

@@ -31,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.bankfiles import read
 from matching.domain.engine.parties import compact
-from matching.domain.statements import Entry, Ordinals, Statement, Transaction, is_local_number
+from matching.domain.statements import CurrencyOf, Entry, Ordinals, Statement, Transaction, is_local_number
 from matching.handlers.ingest import SLICE, Counts, Line, book_lines
 from matching.handlers.limits import second_person
 from matching.handlers.totals import details_after_all, resolve_totals
@@ -101,10 +101,11 @@ async def take_file(conn: AsyncConnection, tenant_id: UUID, file: BinaryIO, dige
     """Takes in every statement of a file. Raises BankFileError, and Problem where an account is none of ours: then nothing is kept."""
     found: list[Booked] = []
     staged: _Staged | None = None
-    async with aclosing(_in_a_thread(_parts(file))) as parts:
+    ours = await bank.accounts(conn, tenant_id)
+    async with aclosing(_in_a_thread(_parts(file, lambda account: one.currency if (one := _named(ours, account)) else None))) as parts:
         async for part in parts:
             if staged is None:
-                held = await _account(conn, tenant_id, part.statement.account)
+                held = _account(ours, part.statement.account)
                 staged = await _stage(conn, held, digest, part.place)
             if staged.known is None:
                 staged.payments += part.payments
@@ -216,10 +217,10 @@ async def _in_a_thread(parts: Generator[_Part]) -> AsyncGenerator[_Part]:
         reader.shutdown(wait=False)
 
 
-def _parts(file: BinaryIO) -> Generator[_Part]:
+def _parts(file: BinaryIO, currency_of: CurrencyOf) -> Generator[_Part]:
     """The transactions of a file in parts of some hundreds, with their keys."""
     place, ordinals, part = 0, Ordinals(), None
-    for statement, entry in read(file):
+    for statement, entry in read(file, currency_of):
         part = part or _Part(statement, place)
         if entry is None:
             part.last = True
@@ -233,15 +234,21 @@ def _parts(file: BinaryIO) -> Generator[_Part]:
             part = None
 
 
-async def _account(conn: AsyncConnection, tenant_id: UUID, account: str) -> BankAccount:
-    found = await bank.account(conn, tenant_id, account)
-    if found is None:
-        ours = [one for one in await bank.accounts(conn, tenant_id) if _is(account, one)]
-        found = ours[0] if len(ours) == 1 else None
+def _account(ours: Sequence[BankAccount], account: str) -> BankAccount:
+    found = _named(ours, account)
     if found is None:
         named = account if account.isalnum() and len(account) <= 34 else "without a number"  # noqa: PLR2004 - ISO 13616
         raise Problem(422, "account-unknown", "The file is about an account that is none of ours", f"account {named}")
     return found
+
+
+def _named(ours: Sequence[BankAccount], account: str) -> BankAccount | None:
+    """The one of our accounts that a file calls so; None where it is none of them, or may be several."""
+    for one in ours:
+        if one.number == account:
+            return one
+    others = [one for one in ours if _is(account, one)]
+    return others[0] if len(others) == 1 else None
 
 
 def _is(account: str, ours: BankAccount) -> bool:
