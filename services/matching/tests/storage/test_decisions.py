@@ -9,16 +9,14 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged
 from contracts.invoices import DiscountTerm
+from decided import iban, identity, ledger, replayed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matching.domain.engine.inputs import InputsError
-from matching.domain.replaying import differences, replay
-from matching.domain.statements import Amount
 from matching.handlers import matching as engine
 from matching.handlers.payments import unmatch
 from matching.storage.models import shipped
 from shared.clock import machine_now
-from shared.db import run
 from shared.ids import new_id
 from shared.jobs import JobContext
 from shared.kafka import Offsets
@@ -26,23 +24,6 @@ from shared.testing.events import message
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY = date(2026, 3, 2)
-RULES = ("remittance", "announced", "promise", "payment_plan", "hand", "confirmed", "imputation", "settlement")
-
-
-def iban(number: int) -> str:
-    return f"DE{number:020d}"
-
-
-def identity(tenant, make, number, name=None, version=1):
-    return message(
-        tenant,
-        CustomerIdentityChanged(
-            version=version,
-            customer_id=make.customer_id(tenant, f"C{number}"),
-            name=name or f"Acheteur {number:03d} SA",
-            known_ibans=[iban(number)],
-        ),
-    )
 
 
 def customer(tenant, make, number, parent=None):
@@ -59,42 +40,10 @@ def customer(tenant, make, number, parent=None):
     )
 
 
-async def ledger(world, tenant):
-    """What is left of each item, and which amounts settled it; ids and versions aside."""
-    rows = await world.rows(
-        tenant,
-        "SELECT i.invoice_number, i.open_minor, i.discount_minor, i.credit_minor, p.bank_reference, a.amount_minor FROM open_item i "
-        "LEFT JOIN allocation a USING (tenant_id, item_id) LEFT JOIN payment p USING (tenant_id, payment_id) ORDER BY 1, 5",
-    )
-    balances = await world.rows(
-        tenant, "SELECT customer_id, open_minor, unapplied_minor, unused_credits_minor FROM account_balance ORDER BY customer_id"
-    )
-    left = await world.rows(tenant, "SELECT bank_reference, status, unapplied_minor FROM payment ORDER BY 1")
-    return [tuple(row) for row in rows], [tuple(row)[1:] for row in balances if any(tuple(row)[1:])], [tuple(row) for row in left]
-
-
 async def look(world, tenant):
     """As the job does, once everything is due."""
     await world.rows(tenant, "UPDATE payment SET next_look_at = now() WHERE next_look_at IS NOT NULL RETURNING 1")
     await engine.look_at_due(JobContext(world.database, machine_now(), Offsets("127.0.0.1:1"), "", "test"), tenant)
-
-
-async def replayed(world, tenant):
-    """Replays every decision of a tenant from what is stored of it; returns how many by rule, and how many are words of a person."""
-    counts: dict[str, int] = {}
-    rows = await world.rows(
-        tenant,
-        "SELECT d.rule, CAST(d.evidence AS text), CAST(d.inputs AS text), p.currency FROM decision d "
-        "JOIN payment p USING (tenant_id, payment_id)",
-    )
-    for rule, evidence, inputs, currency in rows:
-        held = json.loads(evidence)
-        if rule in RULES:
-            continue
-        again = json.loads(json.dumps(replay(rule, held, json.loads(inputs) if inputs else None, currency, shipped().model), default=str))
-        assert differences(again, {**held, "rule": rule}) == []
-        counts[rule] = counts.get(rule, 0) + 1
-    return counts
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
@@ -337,115 +286,6 @@ async def test_a_tenant_sets_how_sure_the_engine_has_to_be_and_a_decision_is_tak
     await world.holds()
 
 
-@pytest.mark.parametrize("by", ["engine", "person"])
-async def test_a_credit_note_in_a_set_is_netted_and_comes_back_with_it(world, tenant, make, client, by):
-    held = await world.account(tenant)
-    await world.feed(
-        identity(tenant, make, 1),
-        *(make.invoice(tenant, f"FA2026-0000{n}", 1_000 * n, customer="C1", due=DAY) for n in (1, 2, 5)),
-        make.invoice(tenant, "AV2026-00007", 300, customer="C1", due=DAY, cls=make.Credit),
-    )
-    if by == "person":
-        await client.put("/v1/matching-policy", json={"threshold": 1})
-    said = ["FA2026-00001 FA2026-00002 less AV2026-00007"]
-    payment = await world.pay(held, 2_700, debtor_iban=iban(1), remittance=said)
-    await world.match(tenant)
-    if by == "person":
-        (waiting,) = (await client.get("/v1/review-queue")).json()["items"]
-        first = waiting["candidates"][0]
-        assert ([line["amount_minor"] for line in first["lines"]], [one["amount_minor"] for one in first["set_offs"]]) == (
-            [700, 2_000],
-            [300],
-        )
-        done = await client.post(
-            f"/v1/payments/{payment}/confirm", json={"candidate": 1, "version": waiting["version"]}, headers={"idempotency-key": "c"}
-        )
-        assert done.status_code == 200, done.text
-    items, _, left = await ledger(world, tenant)
-    paid = [(row[0], row[1], row[3], row[5]) for row in items]
-    assert paid == [
-        ("AV2026-00007", 0, 300, None), ("FA2026-00001", 0, 300, 700), ("FA2026-00002", 0, 0, 2_000), ("FA2026-00005", 5_000, 0, None)
-    ]  # fmt: skip
-    assert left[0][1:] == ("matched", 0)
-    await world.holds()
-    await replayed(world, tenant)
-    undone = await client.post(f"/v1/payments/{payment}/unmatch", json={"reason": "wrong"}, headers={"idempotency-key": "u"})
-    assert undone.status_code == 200, undone.text
-    assert [(row[1], row[3]) for row in (await ledger(world, tenant))[0]] == [(300, 0), (1_000, 0), (2_000, 0), (5_000, 0)]
-    await world.holds()
-
-
-async def test_an_agreed_discount_is_taken_by_the_terms(world, tenant, make):
-    held = await world.account(tenant)
-    terms = [DiscountTerm(until=date(2026, 3, 9), percent_bp=300), DiscountTerm(until=date(2026, 3, 20), percent_bp=200)]
-    await world.feed(identity(tenant, make, 1), make.invoice(tenant, "FA2026-00001", 10_000, customer="C1", due=DAY, discounts=terms))
-    await world.pay(held, 9_700, debtor_iban=iban(1), remittance=["FA2026-00001"], day=date(2026, 3, 4))
-    await world.match(tenant)
-    assert tuple(await world.one(tenant, "SELECT open_minor, cash_minor, discount_minor FROM open_item")) == (0, 9_700, 300)
-    assert await replayed(world, tenant) == {"document_number": 1}
-    await world.holds()
-
-
-@pytest.mark.parametrize(("amount", "left"), [(9_800, 0), (9_900, 100)])
-async def test_a_reference_with_an_agreed_discount_settles_the_whole_item_and_with_another_deduction_a_part(
-    world, tenant, make, amount, left
-):
-    held = await world.account(tenant)
-    terms = [DiscountTerm(until=date(2026, 3, 20), percent_bp=200)]
-    invoice = make.invoice(tenant, "FA2026-00001", 10_000, customer="C1", due=DAY, discounts=terms, reference="RF18539007547034")
-    await world.feed(identity(tenant, make, 1), invoice)
-    await world.pay(held, amount, "RF18539007547034", debtor_iban=iban(1))
-    await world.match(tenant)
-    assert tuple(await world.one(tenant, "SELECT open_minor, cash_minor FROM open_item")) == (left, amount)
-    assert (await world.one(tenant, "SELECT status FROM payment"))[0] == "matched"
-    await replayed(world, tenant)
-    await world.holds()
-
-
-async def test_what_was_sent_in_the_items_currency_settles_it_at_the_banks_own_rate(world, tenant, make):
-    held = await world.account(tenant)
-    await world.feed(
-        identity(tenant, make, 1),
-        *(make.invoice(tenant, f"FA2026-0000{n}", 50_000 * n, customer="C1", due=DAY, currency="USD") for n in (1, 2)),
-    )
-    said = {"debtor_iban": iban(1), "remittance": ["FA2026-00001 FA2026-00002"]}
-    await world.pay(held, 138_001, instructed=Amount(150_000, "USD"), **said)
-    await world.match(tenant)
-    rows = await world.rows(tenant, "SELECT invoice_number, open_minor, cash_minor FROM open_item ORDER BY 1")
-    assert [tuple(row) for row in rows] == [("FA2026-00001", 0, 50_000), ("FA2026-00002", 0, 100_000)]
-    parts = await world.rows(tenant, "SELECT amount_minor FROM allocation ORDER BY 1")
-    assert [row[0] for row in parts] == [46_000, 92_001]
-    assert tuple(await world.one(tenant, "SELECT status, rule FROM payment")) == ("matched", "document_number")
-    assert await replayed(world, tenant) == {"document_number": 1}
-    await world.holds()
-
-
-async def test_a_named_item_in_another_currency_is_settled_at_a_rate_near_those_seen_and_not_at_another(world, tenant, make):
-    held = await world.account(tenant)
-    await world.feed(
-        identity(tenant, make, 1),
-        *(make.invoice(tenant, f"FA2026-0000{n}", 100_000, customer="C1", due=DAY, currency="USD") for n in range(1, 6)),
-    )
-    old = "SELECT :tenant, gen_random_uuid(), gen_random_uuid(), 1, 1, 'bank', 0, DATE '2020-01-01' + n FROM generate_series(1, 600) AS n"
-    async with world.database.transaction(tenant) as conn:  # more than are looked at: those of years ago are nobody's usual ones
-        await run(conn, f"INSERT INTO allocation_exchange {old}", tenant=tenant)
-    for n, rate in enumerate((92_000, 92_300, 92_100), 1):
-        sent = Amount(100_000, "USD")
-        await world.pay(held, rate, debtor_iban=iban(1), remittance=[f"FA2026-0000{n}"], number=n, instructed=sent)
-    await world.match(tenant)
-    near = await world.pay(held, 92_200, debtor_iban=iban(1), remittance=["FA2026-00004"], number=4)
-    far = await world.pay(held, 70_000, debtor_iban=iban(1), remittance=["FA2026-00005"], number=5)
-    await world.match(tenant)
-    rows = await world.rows(tenant, "SELECT payment_id, status FROM payment WHERE payment_id IN (:near, :far)", near=near, far=far)
-    assert {row[0]: row[1] for row in rows} == {near: "matched", far: "unapplied"}
-    told = await world.one(tenant, "SELECT rate_source, difference_minor FROM allocation_exchange WHERE payment_id = :near", near=near)
-    assert tuple(told) == ("usual", 0)
-    async with world.database.transaction(tenant) as conn:
-        await run(conn, "DELETE FROM allocation_exchange WHERE item_amount_minor = 1")
-    await replayed(world, tenant)
-    await world.holds()
-
-
 async def test_a_payer_whose_name_becomes_known_later_is_looked_at_again_and_what_is_settled_is_forgotten(world, tenant, make):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "FA2026-00001", 1_000, customer="C1", due=DAY))
@@ -460,25 +300,6 @@ async def test_a_payer_whose_name_becomes_known_later_is_looked_at_again_and_wha
     await look(world, tenant)
     assert tuple(await world.one(tenant, "SELECT status, rule FROM payment")) == ("matched", "exact_amount")
     assert (await world.one(tenant, "SELECT count(*) FROM payment_clue"))[0] == 0
-    await world.holds()
-
-
-async def test_a_discount_that_was_over_long_ago_is_granted_by_a_person_only(world, tenant, make, client):
-    held = await world.account(tenant)
-    terms = [DiscountTerm(until=date(2026, 3, 9), percent_bp=200)]
-    await world.feed(
-        identity(tenant, make, 1),
-        *(make.invoice(tenant, f"FA2026-0000{n}", 10_000, customer="C1", due=date(2026, 3, 30), discounts=terms) for n in (1, 2)),
-    )
-    await world.pay(held, 9_800, debtor_iban=iban(1), remittance=["FA2026-00001"], day=date(2026, 3, 11), number=1)
-    await world.pay(held, 9_800, debtor_iban=iban(1), remittance=["FA2026-00002"], day=date(2026, 4, 2), number=2)
-    await world.match(tenant)
-    rows = await world.rows(tenant, "SELECT invoice_number, open_minor, discount_minor FROM open_item ORDER BY 1")
-    assert [tuple(row) for row in rows] == [("FA2026-00001", 0, 200), ("FA2026-00002", 10_000, 0)]
-    (waiting,) = (await client.get("/v1/review-queue")).json()["items"]
-    assert (waiting["reason"], waiting["evidence"]["refused"]) == ("uncertain", "the discount was taken when it was over")
-    assert waiting["candidates"][0]["lines"][0]["difference_minor"] == 200
-    await replayed(world, tenant)
     await world.holds()
 
 
