@@ -5,7 +5,8 @@ import random
 
 import pytest
 from contracts.customers import CustomerIdentityChanged
-from shared.clock import monotonic
+from matching.storage.models import set_policy
+from shared.clock import machine_now, monotonic
 from shared.ids import named_id, new_id
 from shared.testing.events import message
 
@@ -68,6 +69,8 @@ async def test_two_tenants_with_equal_numbers_references_and_payers_in_one_batch
             if number % step == 0:
                 transfers.append(feed.transfer(number, amount, debtor_iban=ibans[payer], end_to_end_id=None, **named, **clue))
         await system.book(await system.account(tenant), transfers)
+        async with system.database.transaction(tenant) as conn:  # how sure the engine is of a silent payment depends on which came before
+            await set_policy(conn, tenant, 0.85, by="test", now=machine_now())
         payments += len(transfers)
     identities = [
         message(tenant, CustomerIdentityChanged(version=1, customer_id=customers[payer], name="Payeur SA", known_ibans=[ibans[payer]]))
