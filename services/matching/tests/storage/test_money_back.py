@@ -90,6 +90,31 @@ async def test_a_partial_return_unmatches_the_whole_and_says_what_it_means(world
     await world.holds()
 
 
+@pytest.mark.parametrize("reasons", [("AM04", "AM04"), ("AM04", "AC04")])
+async def test_parts_of_one_payment_that_go_back_in_one_statement_are_all_taken_until_nothing_is_left(
+    world, tenant, make, client, camtfile, reasons
+):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await world.pay(held, 1_000, "REF000001", end_to_end_id="E2E-1")
+    await world.match(tenant)
+    parts = [
+        camtfile.entry(amount, ref=f"R{number}", e2e="E2E-1", credit=False, reason=reason)
+        for number, (amount, reason) in enumerate(zip(("4.00", "5.00", "1.01"), (*reasons, "AM04"), strict=True))
+    ]
+    sent = camtfile.statement(held.iban, "10.00", "-0.01", *parts)
+    answer = await client.post("/v1/bank-files", content=sent, headers={"content-type": "application/xml"})
+    assert answer.json()["statements"][0]["returns"] == 2, answer.text
+    assert tuple(await world.one(tenant, "SELECT unapplied_minor, returned_minor, status FROM payment")) == (100, 900, "unapplied")
+    assert (await item(world, tenant, "F-1")).open_minor == 1_000
+    told = [m.data for m in await world.events("PaymentReturned") if m.tenant_id == tenant]
+    assert {one.return_reason for one in told} == {reason.lower() for reason in reasons}
+    assert max(one.returned_minor for one in told) == 900
+    waiting = await world.rows(tenant, "SELECT amount_minor FROM movement WHERE NOT resolved")
+    assert [row[0] for row in waiting] == [-101]
+    await world.holds()
+
+
 async def test_a_return_with_the_banks_fee_takes_the_whole_and_one_that_names_two_waits(world, tenant, make, client, camtfile):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))

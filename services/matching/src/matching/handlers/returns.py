@@ -4,7 +4,8 @@ Rules:
 - a debit with a refund's EndToEndId closes the refund, a credit with it (the creditor's bank sends it back) undoes it; one that
   a recall has asked for settles the recall;
 - a return takes back the one payment that it names: of its amount, or else (a partial return) one that has as much left, or
-  (the bank adds its fee to what it takes) one that is smaller; one that names none or several waits for a person;
+  (the bank adds its fee to what it takes) one that is smaller; one that names none or several waits for a person; of two in one
+  statement that name one payment, the second takes what the first has left, if that is enough;
 - a reversed return (a credit that says so) gives the one payment that it names its money again, as far as it was really returned;
 - what was notified and has not come is withdrawn, unless it was booked meanwhile;
 - the original is unmatched, whole, whatever part of it goes: items, balances, dunning and interest stand as if it had never
@@ -42,18 +43,22 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
         outcomes[at] = settled
     left = [at for at in left if not outcomes[at]]
     found = await bank.originals(conn, held, [moved[at] for at in left]) if left else []
-    taken: dict[UUID, tuple[str, int]] = {}
+    taken: dict[UUID, dict[str, int]] = {}
+    count = 0
     for at, payments in zip(left, found, strict=True):
+        amount = moved[at].amount_minor
         free = [one for one in payments if one[0] not in taken]
+        if not free:  # parts of one payment that go back in one statement
+            free = [one for one in payments if one[1] - sum(taken[one[0]].values()) >= amount]
         if len(free) == 1:
-            payment_id, least = free[0]
-            taken[payment_id] = (
-                moved[at].return_reason or ("reversal" if moved[at].reversal else "unknown"),
-                min(moved[at].amount_minor, least),
-            )
+            (payment_id, least), reason = free[0], moved[at].return_reason or ("reversal" if moved[at].reversal else "unknown")
+            reasons = taken.setdefault(payment_id, {})
+            reasons[reason] = reasons.get(reason, 0) + min(amount, least)
             outcomes[at] = True
-    await give_back(conn, held.tenant_id, taken, now)
-    return [one.kind in NOT_OURS if outcome is None else outcome for one, outcome in zip(moved, outcomes, strict=True)], len(taken)
+            count += 1
+    while any(taken.values()):  # once, but for parts that go back for different reasons
+        await give_back(conn, held.tenant_id, {key: reasons.popitem() for key, reasons in taken.items() if reasons}, now)
+    return [one.kind in NOT_OURS if outcome is None else outcome for one, outcome in zip(moved, outcomes, strict=True)], count
 
 
 async def _reversed(conn: AsyncConnection, held: BankAccount, credits_: Sequence[Transaction], now: datetime) -> list[bool | None]:
