@@ -272,6 +272,7 @@ def _may_name(endings: Container[str], number: str) -> bool:
         last = ending(full)
     return (
         last in endings or last[-6:] in endings or last[-5:] in endings or last[-4:] in endings or last[-3:] in endings
+        or last[-2:] in endings
     )  # fmt: skip
 
 
