@@ -260,6 +260,25 @@ async def test_what_ended_unmatched_is_looked_at_again(world, tenant, make):
     assert await outcome(world, tenant, payment) == ("matched", "structured_reference", 0, None)
 
 
+async def test_what_wakes_a_payment_takes_none_of_its_looks_away(world, tenant, make):
+    """Its invoice may be another worker's still, uncommitted, while others of the customer come."""
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-0", 5, customer="C1"), identity(tenant, make))
+    payment = await world.pay(held, 1_000, None, debtor_iban=PAYER)
+    await world.match(tenant)
+    (before,) = await world.one(tenant, "SELECT next_look_at FROM payment")
+    for number in range(1, 5):
+        await world.feed(make.invoice(tenant, f"F-{number}", 40_000 + number, customer="C1"))
+    assert tuple(await world.one(tenant, "SELECT looks, next_look_at FROM payment")) == (1, before)
+    await world.rows(tenant, "UPDATE payment SET next_look_at = now() RETURNING 1")
+    await look_at_due(JobContext(world.database, machine_now(), Offsets("127.0.0.1:1"), "", "test"), tenant)
+    looks, after = await world.one(tenant, "SELECT looks, next_look_at FROM payment")
+    assert (looks, (after - machine_now()).total_seconds()) == (2, pytest.approx(60, abs=10))
+    await world.feed(make.invoice(tenant, "F-9", 1_000, customer="C1"))
+    assert (await outcome(world, tenant, payment))[0] == "matched"
+    assert tuple(await world.one(tenant, "SELECT looks, next_look_at FROM payment")) == (2, None)
+
+
 async def test_unmatching_undoes_and_is_not_repeated(world, tenant, make):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000, reference=REFERENCE))

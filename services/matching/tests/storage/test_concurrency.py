@@ -56,6 +56,19 @@ async def test_payment_and_invoice_at_the_same_moment_meet_at_the_latest_on_anot
     await world.holds()
 
 
+async def test_a_credit_note_and_its_invoice_at_the_same_moment_meet(world, tenant, make):
+    """Of one customer and of two, each in transactions that neither sees of the other before its commit."""
+    for n in range(20):
+        item = make.invoice_id(tenant, f"F-{n}")
+        await asyncio.gather(
+            world.feed(make.invoice(tenant, f"F-{n}", 1_000, customer=f"C{n % 3}")),
+            world.feed(make.invoice(tenant, f"A-{n}", 400, cls=make.Credit, credited_invoice_id=item, customer=f"C{n % 2}")),
+        )
+    rows = await world.rows(tenant, "SELECT kind, open_minor, count(*) FROM open_item GROUP BY 1, 2 ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("credit_note", 0, 20), ("invoice", 600, 20)]
+    await world.holds()
+
+
 _ROWS = ("payment", "open_item")
 _ONE = "SELECT 1 FROM {} WHERE tenant_id = :t FOR UPDATE"
 

@@ -4,7 +4,8 @@ Rules:
 - origin `history` opens nothing; `opening` opens with what was still open on take-over; else payable opens the item;
 - a change that would leave less than what is settled is not made and noted for review;
 - a cancelled invoice owes nothing: what was allocated goes back to the payments, set-offs go back to the credit notes;
-- a credit note that names an invoice is set off against it as far as both are open, whichever comes first;
+- a credit note that names an invoice is set off against it as far as both are open, whichever comes first; the two are never taken in
+  side by side, where neither would see the other;
 - payments that wait for an item are matched when it comes.
 Whatever the order of arrival, an item stands at the highest version of its invoice.
 """
@@ -44,6 +45,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     newest = _newest(said)
     if not newest:
         return
+    await stored.hold_credits(conn, {key[0] for key in newest}, {key[0] for key, one in newest.items() if one.data.credited_invoice_id})
     waits = await by_key(conn)
     books, set_offs = await _lock(conn, newest)
     contested = await stored.contested(conn, [key for key in newest if key not in books.items])

@@ -4,7 +4,8 @@ The hot way, when references hit: planner guard, proposal, lock payments and ite
 accounts and publish: a statement each.
 What no direct hit decides, the engine does (`handlers.deciding`); what it has seen is looked at again under lock.
 What finds nothing there is looked at again after 2 s and after 60 s of the machine's clock, so that a payment and its
-invoice that are handled at the same moment by two workers still meet.
+invoice that are handled at the same moment by two workers still meet; what comes in between (another invoice of the customer)
+wakes a payment, too, and takes none of these looks away.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ from matching.handlers.deciding import decide
 from matching.handlers.expected import meet
 from matching.handlers.publishing import save_and_publish
 from matching.storage import candidates
-from matching.storage.books import Decided, account_id, by_key, lock, look_again
+from matching.storage.books import AS_IT_WAS, Decided, Look, account_id, by_key, lock, look_again
 from matching.storage.candidates import Direct
 from matching.storage.clues import forget_settled, note_clues
 from matching.storage.expected import note_set_offs
@@ -56,7 +57,7 @@ async def look_at_due(context: JobContext, tenant_id: UUID) -> None:
                 now=machine_now(),
             )
             if rows:
-                await match(conn, [(row[0], row[1]) for row in rows], context.now, {})
+                await match(conn, [(row[0], row[1]) for row in rows], context.now, {}, in_time=True)
         if len(rows) < 1000:  # noqa: PLR2004 - the slice above
             return
 
@@ -67,10 +68,13 @@ async def forget_clues(context: JobContext, tenant_id: UUID) -> None:
         await forget_settled(conn, tenant_id)
 
 
-async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, causes: Mapping[Key, Envelope]) -> None:
+async def match(
+    conn: AsyncConnection, payments: Sequence[Key], now: datetime, causes: Mapping[Key, Envelope], *, in_time: bool = False
+) -> None:
     """Decides on payments in the order given (the payment order): those received, unapplied or partly matched.
 
-    `now` is the business moment of the decision. A payment about which nothing new is found keeps its version.
+    `now` is the business moment of the decision; `in_time`: the payments are due for another look, others were woken. A payment about
+    which nothing new is found keeps its version.
     """
     if (await by_key(conn)).payments_expected:  # the debtor's own word goes first
         payments = await meet(conn, payments, now, causes)
@@ -81,8 +85,8 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
     books = await _lock(conn, found, proposals)
     machine = machine_now()
     decisions: list[Decided] = []
-    looks: dict[Key, datetime | None] = {}
-    quiet: dict[Key, tuple[int, datetime | None]] = {}
+    looks: dict[Key, Look] = {}
+    quiet: dict[Key, tuple[int, Look]] = {}
     clues: list[tuple[UUID, str, str, UUID]] = []
     done: list[Key] = []
     order = {key: at for at, key in enumerate(payments)}
@@ -112,8 +116,7 @@ async def match(conn: AsyncConnection, payments: Sequence[Key], now: datetime, c
         elif not payment.unapplied_minor and payment.status != "received":
             done.append(key)
         changed = books.decided(payment, reason if payment.unapplied_minor else None)
-        next_look = _next_look(payment, machine)
-        payment.looks = min(payment.looks + 1, len(LOOKS) + 1)
+        next_look = _next_look(payment, machine, due=in_time)
         if changed:
             looks[key] = next_look
             evidence = _evidence(proposal, payment, seen, rest, outcome(books, payment, held))
@@ -181,11 +184,13 @@ def _account_of(books: Books, payment: Payment, proposal: Proposal) -> Account |
     return account if account is not None and account.currency == payment.currency else None
 
 
-def _next_look(payment: Payment, machine: datetime) -> datetime | None:
-    """When to look again: only where something is left, and not for ever."""
-    if not payment.unapplied_minor or payment.looks >= len(LOOKS):
-        return None
-    return machine + LOOKS[payment.looks]
+def _next_look(payment: Payment, machine: datetime, *, due: bool) -> Look:
+    """When to look again: only where something is left, and not for ever. A look that was not due, but the first, does not count."""
+    if payment.looks and not due:
+        return AS_IT_WAS if payment.unapplied_minor else None
+    looked = payment.looks
+    payment.looks = min(looked + 1, len(LOOKS) + 1)
+    return machine + LOOKS[looked] if payment.unapplied_minor and looked < len(LOOKS) else None
 
 
 def _customers(proposal: Proposal) -> list[UUID]:

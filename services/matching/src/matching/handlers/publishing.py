@@ -41,7 +41,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Account, Books, Item, Key, Payment, instalments_open
 from matching.domain.returns import return_class
 from matching.storage.allocations import restore_value_dates
-from matching.storage.books import Decided, add_to_accounts, save
+from matching.storage.books import Decided, Look, add_to_accounts, save
 
 _PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
     ("received", PaymentReceived),
@@ -60,7 +60,7 @@ async def save_and_publish(
     causes: Mapping[Key, Envelope],
     *,
     decisions: Sequence[Decided] = (),
-    looks: dict[Key, datetime | None] | None = None,
+    looks: Mapping[Key, Look] | None = None,
     keep_looks: bool = False,
 ) -> None:
     """Writes what was done to the books and publishes it. `causes`: envelopes by payment or item; the rest as `save`.

@@ -7,7 +7,7 @@ aggregate's version goes up by one, once; one statement writes payments and item
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from shared.db import records, run
@@ -42,6 +42,9 @@ LOCK_PAYMENTS = _LOCK.format(columns=PAYMENT, table="payment", id="payment_id")
 LOCK_ITEMS = _LOCK.format(columns=ITEM, table="open_item", id="item_id")
 
 
+AS_IT_WAS: Literal["-infinity"] = "-infinity"
+Look = datetime | Literal["-infinity"] | None
+"""When a payment is to be looked at again (machine clock): never, or as it was to be before."""
 NewAccount = tuple[UUID, UUID, UUID, UUID, str]
 """Tenant, account, entity, customer, currency."""
 
@@ -231,7 +234,8 @@ WITH p AS (
     refunded_minor = t.refunded, refund_pending_minor = t.refund_pending, withdrawn_minor = t.withdrawn,
     status = t.status, payer_customer_id = t.payer, account_id = t.account, rule = t.rule, unapplied_reason = t.reason,
     return_reason = t.return, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
-    next_look_at = CASE WHEN CAST(:keep_looks AS bool) THEN payment.next_look_at ELSE t.next END, confirmation = t.confirmation
+    next_look_at = CASE WHEN CAST(:keep_looks AS bool) OR t.next = '{AS_IT_WAS}' THEN payment.next_look_at ELSE t.next END,
+    confirmation = t.confirmation
   FROM {_rows("p", _P, "candidates", "return")} WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id
 ), i AS (
   UPDATE open_item SET version = t.version, original_minor = t.original, open_minor = t.open, cash_minor = t.cash,
@@ -257,7 +261,7 @@ async def save(
     now: datetime,
     *,
     decisions: Sequence[Decided] = (),
-    looks: dict[Key, datetime | None] | None = None,
+    looks: Mapping[Key, Look] | None = None,
     keep_looks: bool = False,
 ) -> None:
     """Writes what was done to the books and raises the versions of everything touched, in memory too.
@@ -381,15 +385,16 @@ async def add_to_accounts(conn: AsyncConnection, accounts: Sequence[Account]) ->
         raise OverflowError("a customer's balance is larger than any that is kept") from error
 
 
-async def look_again(conn: AsyncConnection, looks: dict[Key, tuple[int, datetime | None]]) -> None:
-    """Notes, for payments about which nothing else changed, how often they were looked at and when again."""
-    if looks:
+async def look_again(conn: AsyncConnection, looks: Mapping[Key, tuple[int, Look]]) -> None:
+    """Notes, for payments about which nothing else changed, how often they were looked at and when again, unless that is as it was."""
+    noted = {key: look for key, look in looks.items() if look[1] != AS_IT_WAS}
+    if noted:
         await run(
             conn,
             "UPDATE payment SET looks = t.looks, next_look_at = t.next_look FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), "
             "CAST(:looks AS smallint[]), CAST(:next AS timestamptz[])) AS t(tenant, id, looks, next_look) "
             "WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id",
-            **keys(looks),
-            looks=[count for count, _ in looks.values()],
-            next=[at for _, at in looks.values()],
+            **keys(noted),
+            looks=[count for count, _ in noted.values()],
+            next=[at for _, at in noted.values()],
         )

@@ -1,10 +1,10 @@
 """Open items: new ones, their terms and references, and which others they meet (credit notes, disputes, waiting payments)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
-from shared.db import run
+from shared.db import records, run
 from shared.failures import UnavailableError
 from shared.money import MAX_MINOR
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -174,6 +174,13 @@ async def credit_pairs(conn: AsyncConnection, items: Iterable[Key]) -> list[tupl
         ids=[key[1] for key in listed],
     )
     return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def hold_credits(conn: AsyncConnection, tenants: Iterable[UUID], alone: Container[UUID]) -> None:
+    """Until the end of the transaction: whoever opens items that credit others is `alone` in a tenant, all others are side by side."""
+    for tenant in sorted(tenants):
+        share = "" if tenant in alone else "_shared"
+        await records(conn, f"SELECT pg_advisory_xact_lock{share}(hashtextextended(:id, 5))", id=str(tenant))
 
 
 async def set_offs_of(conn: AsyncConnection, items: Iterable[Key]) -> dict[tuple[UUID, UUID, UUID], int]:
