@@ -46,7 +46,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     if not newest:
         return
     await stored.hold_credits(conn, {key[0] for key in newest}, {key[0] for key, one in newest.items() if one.data.credited_invoice_id})
-    waits = await by_key(conn)
+    waits = await by_key(conn, (key[0] for key in newest))
     books, set_offs = await _lock(conn, newest)
     contested = await stored.contested(conn, [key for key in newest if key not in books.items])
     changed: list[Item] = []

@@ -76,7 +76,7 @@ async def match(
     `now` is the business moment of the decision; `in_time`: the payments are due for another look, others were woken. A payment about
     which nothing new is found keeps its version.
     """
-    if (await by_key(conn)).payments_expected:  # the debtor's own word goes first
+    if (await by_key(conn, (key[0] for key in payments))).payments_expected:  # the debtor's own word goes first
         payments = await meet(conn, payments, now, causes)
     found = await candidates.direct(conn, payments)
     proposals = await _propose(conn, payments, found)
