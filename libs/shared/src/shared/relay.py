@@ -39,8 +39,6 @@ from shared.telemetry import links, tracer
 BATCH = 2_000
 IDLE_SECONDS_MIN, IDLE_SECONDS_MAX = 0.005, 0.2
 RETRY_SECONDS_MAX = 5.0
-LINGER_SECONDS = 0.02
-"""How long rows that the broker has may lie: whoever wakes the relay meanwhile has them removed by the same statement."""
 NOTIFY_SECONDS = 0.005
 MEASURE_SECONDS = 5.0  # counting a long queue reads it
 CHANNEL = "outbox"
@@ -193,8 +191,6 @@ class Relay:
                 continue
             if sent:
                 idle = IDLE_SECONDS_MIN
-                if self._ahead is None:  # else more is behind it
-                    await self._sleep(LINGER_SECONDS)
                 continue
             metrics.OUTBOX_DEPTH.set(0)
             metrics.OUTBOX_OLDEST_SECONDS.set(0)
