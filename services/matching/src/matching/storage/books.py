@@ -235,7 +235,13 @@ def _rows(prefix: str, columns: Mapping[str, str], *lists: str) -> str:
     return f"unnest({', '.join(arrays)}) AS t({names})"
 
 
-_SAVE = f"""
+_FOUND = (
+    "CROSS JOIN LATERAL (SELECT ctid FROM {table} WHERE tenant_id = t.tenant AND {id} = t.id OFFSET 0) AS l WHERE {table}.ctid = l.ctid"
+)
+"""A locked row, looked up by its whole key: joined by the key itself, a plan that is made while the table is small reads all of it for
+each batch, and is kept. Nobody else moves the row, for it is locked.
+"""
+SAVE = f"""
 WITH p AS (
   UPDATE payment SET version = t.version, allocated_minor = t.allocated, unapplied_minor = t.unapplied, returned_minor = t.returned,
     refunded_minor = t.refunded, refund_pending_minor = t.refund_pending, withdrawn_minor = t.withdrawn,
@@ -243,13 +249,13 @@ WITH p AS (
     return_reason = t.return, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
     next_look_at = CASE WHEN CAST(:keep_looks AS bool) OR t.next = '{AS_IT_WAS}' THEN payment.next_look_at ELSE t.next END,
     confirmation = t.confirmation
-  FROM {_rows("p", _P, "candidates", "return")} WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id
+  FROM {_rows("p", _P, "candidates", "return")} {_FOUND.format(table="payment", id="payment_id")}
 ), i AS (
   UPDATE open_item SET version = t.version, original_minor = t.original, open_minor = t.open, cash_minor = t.cash,
     discount_minor = t.discount, credit_minor = t.credit, charges_minor = t.charges, withheld_minor = t.withheld,
     set_off_minor = t.set_off, written_off_minor = t.written_off, contested_minor = t.contested, status = t.status,
     close_cause = t.cause, value_date = t.value_date, account_id = t.account, customer_id = t.customer, invoice_version = t.invoice_version
-  FROM {_rows("i", _I)} WHERE open_item.tenant_id = t.tenant AND open_item.item_id = t.id
+  FROM {_rows("i", _I)} {_FOUND.format(table="open_item", id="item_id")}
 ), a AS (
   INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule, diff_minor, diff_reason) SELECT t.* FROM {_rows("a", _A)}
 ), d AS (
@@ -292,7 +298,7 @@ async def save(
     await change_allocations(conn, books)
     await records(
         conn,
-        _SAVE,
+        SAVE,
         now=now,
         keep_looks=keep_looks,
         p_tenant=[p.tenant_id for p in payments],
