@@ -17,7 +17,7 @@ async def _exhausted(world, tenant, payment) -> None:
     """Looks at it until no other look is due."""
     for _ in range(4):
         async with world.database.transaction(tenant) as conn:
-            await engine.match(conn, [(tenant, payment)], NOW, {})
+            await engine.match(conn, [(tenant, payment)], NOW, {}, in_time=True)
     assert (await world.one(tenant, "SELECT next_look_at FROM payment"))[0] is None
 
 
