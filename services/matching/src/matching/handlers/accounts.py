@@ -16,8 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Key
 from matching.storage import bank
 from matching.storage.bank import BankAccount
-from matching.storage.books import keys
-from matching.storage.rows import fetch
+from matching.storage.rows import fetch, keys
 
 
 @dataclass(frozen=True, slots=True)

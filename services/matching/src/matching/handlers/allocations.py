@@ -29,7 +29,8 @@ from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
 from matching.handlers.write_offs import reverse_for_money
-from matching.storage.books import Decided, account_id
+from matching.storage.account_balances import account_id
+from matching.storage.books import Decided
 from matching.storage.exchanges import instructed
 from matching.storage.expected import note_set_offs
 from matching.storage.parties import learn_payer

@@ -29,7 +29,8 @@ from matching.handlers.accounts import forget_holders
 from matching.handlers.files import forget_waiting
 from matching.handlers.publishing import save_and_publish
 from matching.storage import parties
-from matching.storage.books import account_id, lock
+from matching.storage.account_balances import account_id
+from matching.storage.books import lock
 from matching.storage.erasure import forget, signs
 from matching.storage.parties import look_again_at, set_known_ibans
 from matching.tables.parties import CUSTOMER, CUSTOMER_IDENTITY

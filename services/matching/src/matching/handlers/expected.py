@@ -35,7 +35,8 @@ from matching.handlers.plans import expect
 from matching.handlers.publishing import save_and_publish
 from matching.storage import expected as stored
 from matching.storage import plans as stored_plans
-from matching.storage.books import Decided, account_id
+from matching.storage.account_balances import account_id
+from matching.storage.books import Decided
 from matching.storage.evidence import rates
 from matching.storage.exchanges import instructed
 from matching.storage.expected import Expected

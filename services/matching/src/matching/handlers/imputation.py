@@ -24,7 +24,8 @@ from matching.domain.imputation import LAWS, Debt, UnknownLawError, debts_of, im
 from matching.handlers.allocations import known_customer
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
-from matching.storage.books import Decided, account_id
+from matching.storage.account_balances import account_id
+from matching.storage.books import Decided
 from matching.storage.rows import fetch
 
 RULE = "imputation"

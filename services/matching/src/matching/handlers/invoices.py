@@ -30,7 +30,8 @@ from matching.handlers.instructions import meet_instructions
 from matching.handlers.matching import match
 from matching.handlers.publishing import save_and_publish
 from matching.storage import items as stored
-from matching.storage.books import Open, account_id, by_key, lock
+from matching.storage.account_balances import account_id
+from matching.storage.books import Open, by_key, lock
 from matching.storage.clues import woken
 from matching.storage.expected import waiting_for
 from matching.storage.parties import note_named

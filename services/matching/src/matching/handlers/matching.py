@@ -27,7 +27,8 @@ from matching.handlers.deciding import decide
 from matching.handlers.expected import meet
 from matching.handlers.publishing import save_and_publish
 from matching.storage import candidates
-from matching.storage.books import AS_IT_WAS, Decided, Look, account_id, by_key, lock, look_again
+from matching.storage.account_balances import account_id
+from matching.storage.books import AS_IT_WAS, Decided, Look, by_key, lock, look_again
 from matching.storage.candidates import Direct
 from matching.storage.clues import forget_settled, note_clues
 from matching.storage.expected import note_set_offs

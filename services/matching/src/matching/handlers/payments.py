@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Key, Payment
 from matching.handlers.publishing import save_and_publish
-from matching.storage.books import account_id, lock
+from matching.storage.account_balances import account_id
+from matching.storage.books import lock
 from matching.storage.items import accounts_of, set_offs_of
 from matching.storage.rows import fetch
 

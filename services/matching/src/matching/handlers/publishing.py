@@ -34,14 +34,14 @@ from contracts.payments import (
     PaymentUnmatched,
 )
 from shared.db import at_end
-from shared.money import MAX_MINOR
 from shared.outbox import Outgoing, prepare, publish, put
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Item, Key, Payment, instalments_open
 from matching.domain.returns import return_class
+from matching.storage.account_balances import Balance, add_to_accounts
 from matching.storage.allocations import restore_value_dates
-from matching.storage.books import Decided, Look, add_to_accounts, save
+from matching.storage.books import Decided, Look, save
 
 _PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
     ("received", PaymentReceived),
@@ -98,13 +98,10 @@ async def _tell_balances(conn: AsyncConnection, changes: Sequence[tuple[Sequence
                 known.open_minor += account.open_minor
                 known.unapplied_minor += account.unapplied_minor
                 known.unused_credits_minor += account.unused_credits_minor
-    held = await add_to_accounts(conn, list(sums.values()))
-    if len(held) != len(sums):
-        raise RuntimeError("an account of a payment or an item is not there")
-    events = []
-    for tenant_id, account_id, *now in held:
-        account = sums[tenant_id, account_id]
-        events.append(Outgoing(tenant_id, account_event(account, *now), account.entity_id, why.get((tenant_id, account_id))))
+    events = [
+        Outgoing(now.tenant_id, account_event(sums[now[:2]], now), sums[now[:2]].entity_id, why.get(now[:2]))
+        for now in await add_to_accounts(conn, list(sums.values()))
+    ]
     await publish(conn, events)
 
 
@@ -226,18 +223,14 @@ def item_event(item: Item) -> OpenItemChanged:
     )
 
 
-def account_event(
-    account: Account, version: int, open_minor: int, unapplied_minor: int, unused_credits_minor: int
-) -> AccountBalanceChanged:
-    """What a customer owes an entity in a currency, as it is now. Raises OverflowError for more than any amount may be."""
-    if max(open_minor, unapplied_minor, unused_credits_minor) > MAX_MINOR:
-        raise OverflowError("a customer's balance is larger than any that is kept")
+def account_event(account: Account, now: Balance) -> AccountBalanceChanged:
+    """What a customer owes an entity in a currency, as it is now."""
     return AccountBalanceChanged(
-        version=version,
-        account_id=account.account_id,
+        version=now.version,
+        account_id=now.account_id,
         customer_id=account.customer_id,
         currency=account.currency,
-        open_minor=open_minor,
-        unapplied_minor=unapplied_minor,
-        unused_credits_minor=unused_credits_minor,
+        open_minor=now.open_minor,
+        unapplied_minor=now.unapplied_minor,
+        unused_credits_minor=now.unused_credits_minor,
     )

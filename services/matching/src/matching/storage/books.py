@@ -1,8 +1,8 @@
 """Loading and saving the rows of a sub-ledger transaction.
 
 Invariants: rows are locked in the fixed order payment, item, account, each by (tenant, id); what was read of payments and items under
-those locks is what is written back; accounts are added to at the transaction's very end, and only then locked; every touched
-aggregate's version goes up by one, once; one statement writes payments and items with what belongs to them, one the accounts.
+those locks is what is written back; accounts are added to at the transaction's very end (`account_balances`); every touched
+aggregate's version goes up by one, once; one statement writes payments and items with what belongs to them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,15 +11,13 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from shared.db import records, run
-from shared.failures import sqlstate
-from shared.ids import named_id
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Account, Books, Item, Key, Payment
+from matching.domain.books import Books, Item, Key, Payment
+from matching.storage.account_balances import NewAccount, make_accounts, name_accounts
 from matching.storage.allocations import change_allocations, load_allocations
 from matching.storage.items import insert_items
-from matching.storage.rows import literal, texts
+from matching.storage.rows import LOCK, found, from_lists, keys, literal, texts
 
 ITEM = (
     "tenant_id, item_id, version, invoice_version, entity_id, account_id, customer_id, kind, currency, source_system, invoice_number, "
@@ -31,22 +29,13 @@ PAYMENT = (
     "refunded_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, payer_customer_id, account_id, rule, "
     "unapplied_reason, candidate_customer_ids, return_reason, looks, refund_pending_minor, withdrawn_minor"
 )
-# Rows are locked one after the other in the order of their keys: a subquery that locks is never flattened, so no plan can change it.
-# One statement for both tables would wait with a snapshot that another worker's commit makes old, and Postgres would then look
-# at each of the rows a second time, with all of that statement's plan: 57 us a payment of a batch that waited, instead of 20.
-_LOCK = (
-    "SELECT l.* FROM (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant, id) ORDER BY tenant, id) k "
-    "CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE tenant_id = k.tenant AND {id} = k.id FOR UPDATE) l"
-)
-LOCK_PAYMENTS = _LOCK.format(columns=PAYMENT, table="payment", id="payment_id")
-LOCK_ITEMS = _LOCK.format(columns=ITEM, table="open_item", id="item_id")
+LOCK_PAYMENTS = LOCK.format(columns=PAYMENT, table="payment", id="payment_id")
+LOCK_ITEMS = LOCK.format(columns=ITEM, table="open_item", id="item_id")
 
 
 AS_IT_WAS: Literal["-infinity"] = "-infinity"
 Look = datetime | Literal["-infinity"] | None
 """When a payment is to be looked at again (machine clock): never, or as it was to be before."""
-NewAccount = tuple[UUID, UUID, UUID, UUID, str]
-"""Tenant, account, entity, customer, currency."""
 
 
 class Open(NamedTuple):
@@ -82,17 +71,6 @@ async def by_key(conn: AsyncConnection, tenants: Iterable[UUID]) -> Open:
     return Open(*rows[0][5:])
 
 
-def account_id(tenant_id: UUID, customer_id: UUID, entity_id: UUID, currency: str) -> UUID:
-    """The account of a customer with an entity in a currency."""
-    return named_id("account", tenant_id, customer_id, entity_id, currency)
-
-
-def keys(pairs: Iterable[Key]) -> dict[str, list[UUID]]:
-    """Pairs of tenant and id as the array parameters `tenants` and `ids`."""
-    listed = list(pairs)
-    return {"tenants": [pair[0] for pair in listed], "ids": [pair[1] for pair in listed]}
-
-
 async def lock(
     conn: AsyncConnection,
     *,
@@ -107,19 +85,7 @@ async def lock(
     """
     books = Books()
     if new_accounts:
-        await records(
-            conn,
-            "INSERT INTO account_balance (tenant_id, account_id, version, entity_id, customer_id, currency) "
-            "SELECT DISTINCT tenant, account, 0, entity, customer, currency FROM unnest(CAST(:tenants AS uuid[]), "
-            "CAST(:accounts AS uuid[]), CAST(:entities AS uuid[]), CAST(:customers AS uuid[]), CAST(:currencies AS text[])) "
-            "AS t(tenant, account, entity, customer, currency) "
-            "ORDER BY tenant, account ON CONFLICT DO NOTHING",
-            tenants=[row[0] for row in new_accounts],
-            accounts=[row[1] for row in new_accounts],
-            entities=[row[2] for row in new_accounts],
-            customers=[row[3] for row in new_accounts],
-            currencies=[row[4] for row in new_accounts],
-        )
+        await make_accounts(conn, new_accounts)
     if listed := list(payments):
         allocated = []
         for row in await records(conn, LOCK_PAYMENTS, **keys(listed)):
@@ -130,30 +96,8 @@ async def lock(
     if wanted := dict.fromkeys(items):
         for row in await records(conn, LOCK_ITEMS, **keys(wanted)):
             books.items[row[0], row[1]] = Item(*row)
-    await _name_accounts(conn, books, accounts, new_accounts)
+    await name_accounts(conn, books, accounts, new_accounts)
     return books
-
-
-async def _name_accounts(conn: AsyncConnection, books: Books, accounts: Iterable[Key], new: Sequence[NewAccount]) -> None:
-    """Puts accounts into the books: whose each is never changes, so one that is new or that a locked item is on need not be read."""
-    for tenant, account, entity, customer, currency in new:
-        books.accounts[tenant, account] = Account(tenant, account, entity, customer, currency)
-    missing = {key for key in accounts if key not in books.accounts}
-    for item in books.items.values():
-        key = (item.tenant_id, item.account_id)
-        if key in missing:
-            missing.remove(key)
-            books.accounts[key] = Account(*key, item.entity_id, item.customer_id, item.currency)
-    if missing:
-        rows = await records(
-            conn,
-            "SELECT a.tenant_id, a.account_id, a.entity_id, a.customer_id, a.currency FROM "
-            "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant, id) "
-            "JOIN account_balance a ON a.tenant_id = k.tenant AND a.account_id = k.id",
-            **keys(missing),
-        )
-        for row in rows:
-            books.accounts[row[0], row[1]] = Account(*row)
 
 
 class Decided(NamedTuple):
@@ -208,8 +152,6 @@ _I = {
     "customer": "uuid",
     "invoice_version": "bigint",
 }
-_OUT_OF_RANGE = "22003"  # SQLSTATE numeric_value_out_of_range
-_B = {"tenant": "uuid", "id": "uuid", "open": "bigint", "unapplied": "bigint", "credits": "bigint"}
 _A = {"tenant": "uuid", "payment": "uuid", "item": "uuid", "amount": "bigint", "rule": "text", "diff": "bigint", "reason": "text"}
 _D = {"tenant": "uuid", "payment": "uuid", "version": "bigint", "rule": "text"}
 _L = {
@@ -224,23 +166,6 @@ _L = {
 }
 
 
-def _rows(prefix: str, columns: Mapping[str, str], *lists: str) -> str:
-    """A FROM item of rows whose columns come as lists where they are ids, else as array literals; `lists`: those that come as `texts`."""
-    arrays = [
-        f"CAST(:{prefix}_{name} AS uuid[])" if kind == "uuid" else f"CAST(CAST(:{prefix}_{name} AS text) AS {kind}[])"
-        for name, kind in columns.items()
-    ]
-    arrays += [f"string_to_array(:{prefix}_{name}, chr(30), '')" for name in lists]
-    names = ", ".join(f'"{name}"' for name in (*columns, *lists))
-    return f"unnest({', '.join(arrays)}) AS t({names})"
-
-
-_FOUND = (
-    "CROSS JOIN LATERAL (SELECT ctid FROM {table} WHERE tenant_id = t.tenant AND {id} = t.id OFFSET 0) AS l WHERE {table}.ctid = l.ctid"
-)
-"""A locked row, looked up by its whole key: joined by the key itself, a plan that is made while the table is small reads all of it for
-each batch, and is kept. Nobody else moves the row, for it is locked.
-"""
 SAVE = f"""
 WITH p AS (
   UPDATE payment SET version = t.version, allocated_minor = t.allocated, unapplied_minor = t.unapplied, returned_minor = t.returned,
@@ -249,22 +174,22 @@ WITH p AS (
     return_reason = t.return, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
     next_look_at = CASE WHEN CAST(:keep_looks AS bool) OR t.next = '{AS_IT_WAS}' THEN payment.next_look_at ELSE t.next END,
     confirmation = t.confirmation
-  FROM {_rows("p", _P, "candidates", "return")} {_FOUND.format(table="payment", id="payment_id")}
+  FROM {from_lists("p", _P, "candidates", "return")} {found("payment", "payment_id")}
 ), i AS (
   UPDATE open_item SET version = t.version, original_minor = t.original, open_minor = t.open, cash_minor = t.cash,
     discount_minor = t.discount, credit_minor = t.credit, charges_minor = t.charges, withheld_minor = t.withheld,
     set_off_minor = t.set_off, written_off_minor = t.written_off, contested_minor = t.contested, status = t.status,
     close_cause = t.cause, value_date = t.value_date, account_id = t.account, customer_id = t.customer, invoice_version = t.invoice_version
-  FROM {_rows("i", _I)} {_FOUND.format(table="open_item", id="item_id")}
+  FROM {from_lists("i", _I)} {found("open_item", "item_id")}
 ), a AS (
-  INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule, diff_minor, diff_reason) SELECT t.* FROM {_rows("a", _A)}
+  INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule, diff_minor, diff_reason) SELECT t.* FROM {from_lists("a", _A)}
 ), d AS (
   INSERT INTO decision (tenant_id, payment_id, payment_version, rule, evidence, decided_at, inputs, named_customers)
   SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), CAST(:now AS timestamptz), CAST(inputs AS jsonb), CAST(named AS uuid[])
-  FROM {_rows("d", _D, "evidence", "inputs", "named")}
+  FROM {from_lists("d", _D, "evidence", "inputs", "named")}
 )
 INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, item_id, at)
-SELECT t.*, CAST(:now AS timestamptz) FROM {_rows("l", _L)}
+SELECT t.*, CAST(:now AS timestamptz) FROM {from_lists("l", _L)}
 """  # noqa: S608 - our own names
 
 
@@ -365,48 +290,15 @@ async def save(
     stored.update([key for key, _ in allocated])
 
 
-ADD_TO_ACCOUNTS = f"""
-UPDATE account_balance AS a SET version = a.version + 1, open_minor = a.open_minor + k.open,
-  unapplied_minor = a.unapplied_minor + k.unapplied, unused_credits_minor = a.unused_credits_minor + k.credits
-FROM (SELECT * FROM {_rows("b", _B)} ORDER BY tenant, id) k
-CROSS JOIN LATERAL (SELECT account_id FROM account_balance WHERE tenant_id = k.tenant AND account_id = k.id FOR UPDATE) l
-WHERE a.tenant_id = k.tenant AND a.account_id = l.account_id
-RETURNING a.tenant_id, a.account_id, a.version, a.open_minor, a.unapplied_minor, a.unused_credits_minor
-"""  # noqa: S608 - our own names
-
-
-async def add_to_accounts(conn: AsyncConnection, accounts: Sequence[Account]) -> Sequence[tuple[UUID, UUID, int, int, int, int]]:
-    """Adds to accounts what they are to be added, whoever else does, and raises their versions.
-
-    Returns (tenant, account, version, open, unapplied, unused credits) of each as it is then. They are locked one after the other in the
-    order of their keys, until the transaction ends: nothing else is to be locked after them. Raises OverflowError where a sum is larger
-    than a column holds.
-    """
-    try:
-        return await records(
-            conn,
-            ADD_TO_ACCOUNTS,
-            b_tenant=[b.tenant_id for b in accounts],
-            b_id=[b.account_id for b in accounts],
-            b_open=literal(b.open_minor for b in accounts),
-            b_unapplied=literal(b.unapplied_minor for b in accounts),
-            b_credits=literal(b.unused_credits_minor for b in accounts),
-        )
-    except DBAPIError as error:
-        if sqlstate(error) != _OUT_OF_RANGE:
-            raise
-        raise OverflowError("a customer's balance is larger than any that is kept") from error
-
-
 async def look_again(conn: AsyncConnection, looks: Mapping[Key, tuple[int, Look]]) -> None:
     """Notes, for payments about which nothing else changed, how often they were looked at and when again, unless that is as it was."""
     noted = {key: look for key, look in looks.items() if look[1] != AS_IT_WAS}
     if noted:
         await run(
             conn,
-            "UPDATE payment SET looks = t.looks, next_look_at = t.next_look FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), "
+            "UPDATE payment SET looks = t.looks, next_look_at = t.next_look FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), "  # noqa: S608 - our own names
             "CAST(:looks AS smallint[]), CAST(:next AS timestamptz[])) AS t(tenant, id, looks, next_look) "
-            "WHERE payment.tenant_id = t.tenant AND payment.payment_id = t.id",
+            + found("payment", "payment_id"),
             **keys(noted),
             looks=[count for count, _ in noted.values()],
             next=[at for _, at in noted.values()],

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.domain.cascade import Candidate
-from matching.storage.books import keys
+from matching.storage.rows import keys
 
 _OPEN = "p.status IN ('received', 'unapplied', 'partly_matched')"
 _KEPT = (

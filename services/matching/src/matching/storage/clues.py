@@ -7,8 +7,7 @@ from shared.db import records, run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
-from matching.storage.books import keys
-from matching.storage.rows import columns, fetch
+from matching.storage.rows import columns, fetch, keys
 
 WAITING_MAX = 200
 """Payments that one value wakes up."""

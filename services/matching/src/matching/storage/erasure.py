@@ -13,8 +13,7 @@ from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
-from matching.storage.books import keys
-from matching.storage.rows import fetch
+from matching.storage.rows import fetch, keys
 
 _ERASED = "erased AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, customer_id)), "
 _ITEMS = (

@@ -18,9 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.domain.engine.search import SHARED_MAX
-from matching.storage.books import keys
 from matching.storage.candidates import Waiting
-from matching.storage.rows import columns, literal, texts
+from matching.storage.rows import columns, keys, literal, texts
 
 OWN, ALIAS_IBAN, ALIAS_NAME, PAST, NUMBER, NAME = "own", "alias_iban", "alias_name", "past", "number", "name"
 OWNER, SAID, DOCUMENT, PRICE, PERSON, POLICY, DISMISSED = "owner", "said", "document", "price", "person", "policy", "dismissed"

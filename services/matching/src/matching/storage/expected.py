@@ -15,8 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Key
 from matching.domain.references import normalised
 from matching.domain.remittances import Fit, RemittanceLine, Spoken
-from matching.storage.books import keys
-from matching.storage.rows import fetch
+from matching.storage.rows import fetch, keys
 
 
 @dataclass(slots=True)

@@ -15,8 +15,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
-from matching.storage.books import keys
-from matching.storage.rows import fetch
+from matching.storage.rows import fetch, keys
 
 
 async def set_known_ibans(conn: AsyncConnection, customers: Sequence[Key], rows: Sequence[tuple[UUID, UUID, str]]) -> None:
