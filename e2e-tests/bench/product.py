@@ -290,7 +290,7 @@ async def ready(http: httpx.AsyncClient, url: str) -> None:
 
 
 async def statements_per_batch(rig: Rig) -> float:
-    """SQL statements that the worker's transaction over 1,000 payments with exact references executes."""
+    """SQL statements that the worker's transaction over 1,000 payments with exact references executes, its commit's steps included."""
     from contracts.payments import PaymentReceived  # noqa: PLC0415 - only here
     from matching.handlers.matching import match_payments  # noqa: PLC0415 - only here
     from shared.testing.events import published  # noqa: PLC0415 - only here
@@ -302,5 +302,4 @@ async def statements_per_batch(rig: Rig) -> float:
         before = at.runtime.database.statements
         async with at.runtime.database.transaction(TENANT) as conn:
             await match_payments(conn, messages, context(NOW))
-        # with what was put off to the commit
         return float(at.runtime.database.statements - before)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from uuid import NAMESPACE_URL, uuid5
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from onemachine.firststeps import ENTITY_ID, SCOPE, TENANT_ID, prepare
 from onemachine.stack import SERVICES, Stack
-from shared.clock import machine_now
+from shared.clock import machine_now, monotonic
 
 OTHER_TENANT = str(uuid5(NAMESPACE_URL, "urn:encours:e2e:other"))
 
@@ -29,6 +30,20 @@ def stack(tmp_path_factory):
 @pytest.fixture(scope="session")
 def urls(stack):
     return {name: stack.url(name) for name in (*SERVICES, "sandbox")}
+
+
+@pytest.fixture(scope="session")
+def until():
+    """Waits for a condition, asked ten times a second, and returns what it gave."""
+
+    def wait(condition, seconds=60):
+        end = monotonic() + seconds
+        while not (found := condition()):
+            assert monotonic() < end, f"it did not come true within {seconds} s"
+            time.sleep(0.1)
+        return found
+
+    return wait
 
 
 def _token(stack, tenant):

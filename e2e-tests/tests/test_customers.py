@@ -1,17 +1,7 @@
 """A customer merged, separated and erased, from outside: every service agrees, and every one forgets."""
 
-import time
-
 import pytest
 from shared.ids import new_id
-
-
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.1)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +43,7 @@ def exposure(ours, customer_id):
     return answer.json()["exposure_minor"] if answer.is_success else None
 
 
-def test_merged_separated_and_refused(ours, number):
+def test_merged_separated_and_refused(ours, number, until):
     one, two = customer(ours, f"A{number}", "Kervella SARL"), customer(ours, f"B{number}", "S.A.R.L. Kervella")
     bill(ours, f"F1-{number}", f"A{number}", 100)
     bill(ours, f"F2-{number}", f"B{number}", 7)
@@ -74,7 +64,7 @@ def test_merged_separated_and_refused(ours, number):
     assert "owed" in {error["code"] for error in refused.json()["errors"]}
 
 
-def test_erased_everywhere(ours, number, check):
+def test_erased_everywhere(ours, number, check, until):
     gone = customer(ours, f"P{number}", "Yvonne Le Gall")
     until(lambda: ours.reporting.get(f"/v1/customers/{gone}").json().get("name") == "Yvonne Le Gall")
     assert ours.invoicing.post(f"/v1/customers/{gone}/erase").is_success

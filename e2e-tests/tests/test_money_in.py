@@ -9,14 +9,6 @@ import pytest
 from onemachine.stack import SERVICES
 
 
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.1)
-    return found
-
-
 def post_xml(client, path, file, key):
     headers = {"content-type": "application/xml", "idempotency-key": key}
     answer = client.post(path, content=file.read_bytes(), headers=headers)
@@ -31,7 +23,7 @@ def events(client, *names):
 
 
 @pytest.fixture(scope="module")
-def paid(ours):
+def paid(ours, until):
     """An invoice by UBL, its payment by camt.053, a subscriber; everything has arrived."""
     hook = {"url": f"{ours.sandbox.base_url}/receiver/e2e".replace("//receiver", "/receiver"), "events": ["InvoicePaid"]}
     made = ours.partners.post("/v1/subscriptions", json=hook, headers={"idempotency-key": "e2e-1"})
@@ -56,11 +48,11 @@ def test_the_public_log_tells_it_once_and_in_order_of_version(ours, paid):
     assert len({(event["type"], event["id"]) for event in told}) == len(told)
 
 
-def test_the_subscriber_got_a_signed_webhook(ours, paid):
+def test_the_subscriber_got_a_signed_webhook(ours, paid, until):
     until(lambda: "InvoicePaid" in ours.sandbox.get("/receiver/e2e").text)
 
 
-def test_invoicing_and_reporting_know_of_it(ours, paid):
+def test_invoicing_and_reporting_know_of_it(ours, paid, until):
     until(lambda: ours.invoicing.get(f"/v1/invoices/{paid['invoice_id']}").json().get("open_minor") == 0)
     until(lambda: ours.reporting.get("/v1/reports/money").is_success)
 

@@ -12,14 +12,6 @@ ACCOUNT = camt.Account(iban="FR7630006000011234567890189", currency="EUR", holde
 PAYER = "DE02120300000000202051"  # a German bank's published example
 
 
-def until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.1)
-    return found
-
-
 @pytest.fixture(scope="module")
 def number():
     """Numbers that no other test uses."""
@@ -71,7 +63,7 @@ def plan_of(ours, plan_id):
     return answer.json()
 
 
-def test_a_plan_is_agreed_met_by_its_instalments_and_completed(ours, number, customer):
+def test_a_plan_is_agreed_met_by_its_instalments_and_completed(ours, number, customer, until):
     today = machine_now().date()
     body = {
         "customer_id": customer,
