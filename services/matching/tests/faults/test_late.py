@@ -34,7 +34,7 @@ async def test_payer_and_invoice_of_an_old_payment_come_at_the_same_moment(world
             async with world.database.transaction(tenant) as conn:
                 await engine.match(conn, [(tenant, payment)], NOW, {})
 
-        looking = asyncio.create_task(look())  # finds no item yet, then waits for the account that the invoice opens
+        looking = asyncio.create_task(look())  # finds no item yet, then waits for the account that the invoice makes
         await asyncio.sleep(0.5)
         assert not looking.done()
     await looking

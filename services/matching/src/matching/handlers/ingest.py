@@ -165,7 +165,7 @@ async def confirm_notified(conn: AsyncConnection, held: BankAccount, payment_ids
     """The booked entry confirms payments that were notified: their state is published again, by the event that fits it."""
     if not payment_ids:
         return 0
-    rows = await fetch(  # what was withdrawn counts at its payer's account again, which is locked before the payment
+    rows = await fetch(  # what was withdrawn counts at its payer's account again
         conn,
         "SELECT account_id FROM payment WHERE tenant_id = :tenant AND payment_id = ANY(CAST(:ids AS uuid[])) "
         "AND withdrawn_minor > 0 AND account_id IS NOT NULL",

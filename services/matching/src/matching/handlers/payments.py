@@ -20,7 +20,7 @@ from matching.storage.rows import fetch
 async def lock_with_items(
     conn: AsyncConnection, payments: Sequence[Key], *, items: Sequence[Key] = (), customers: Mapping[Key, UUID | None] | None = None
 ) -> Books:
-    """Payments with their accounts and everything they are allocated to, locked; and `items` with theirs.
+    """Payments and everything they are allocated to, and `items`, locked; with the accounts of all.
 
     `customers` have an account made for the entity and currency of their payment. Raises UnavailableError when one was
     matched between looking and locking.
@@ -97,7 +97,7 @@ async def take_off(conn: AsyncConnection, books: Books, payment: Payment, item_i
 
 
 async def lock_items(conn: AsyncConnection, items: Sequence[Key]) -> Books:
-    """Items with their accounts, locked. Raises UnavailableError when one moved between looking and locking."""
+    """Items, locked, with their accounts. Raises UnavailableError when one moved between looking and locking."""
     accounts = [(key[0], account) for key, account in (await accounts_of(conn, items)).items()]
     books = await lock(conn, accounts=accounts, items=items)
     _together(books)

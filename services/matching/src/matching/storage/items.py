@@ -129,7 +129,7 @@ async def set_discounts(conn: AsyncConnection, replaced: Sequence[Key], rows: Se
 
 
 async def accounts_of(conn: AsyncConnection, items: Iterable[Key]) -> dict[Key, UUID]:
-    """The accounts that items are on now, unlocked: which to lock before the items."""
+    """The accounts that items are on now, unlocked: which they may be added to."""
     listed = list(items)
     rows = await fetch(
         conn,
