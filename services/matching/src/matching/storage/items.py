@@ -179,9 +179,15 @@ async def credit_pairs(conn: AsyncConnection, items: Iterable[Key]) -> list[tupl
 
 async def hold_credits(conn: AsyncConnection, tenants: Iterable[UUID], alone: Container[UUID]) -> None:
     """Until the end of the transaction: whoever opens items that credit others is `alone` in a tenant, all others are side by side."""
-    for tenant in sorted(tenants):
-        share = "" if tenant in alone else "_shared"
-        await records(conn, f"SELECT pg_advisory_xact_lock{share}(hashtextextended(:id, 5))", id=str(tenant))
+    held = sorted(tenants)
+    await records(
+        conn,
+        "SELECT CASE WHEN alone THEN CAST(pg_advisory_xact_lock(id) AS text) ELSE CAST(pg_advisory_xact_lock_shared(id) AS text) END "
+        "FROM (SELECT hashtextextended(CAST(tenant AS text), 5) AS id, alone FROM unnest(CAST(:tenants AS uuid[]), CAST(:alone AS bool[])) "
+        "AS t(tenant, alone) ORDER BY tenant) k",
+        tenants=held,
+        alone=[tenant in alone for tenant in held],
+    )
 
 
 async def set_offs_of(conn: AsyncConnection, items: Iterable[Key]) -> dict[tuple[UUID, UUID, UUID], int]:
