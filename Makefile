@@ -57,7 +57,7 @@ bench: setup  ## measure, and print one JSON object
 lint: setup  ## ruff, mypy, import contracts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy $(addprefix -p ,$(PACKAGES))
+	MYPYPATH=e2e-tests .venv/bin/mypy $(addprefix -p ,$(PACKAGES) bench)
 	.venv/bin/lint-imports --no-cache
 
 format: setup  ## let ruff lay the code out

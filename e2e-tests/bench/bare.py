@@ -1,6 +1,6 @@
 """The bare loop: what the same rows and as many events cost with nothing else.
 
-`python bare.py worker|relay`, addresses from the environment. One set-wise statement per batch writes inbox, payment,
+`python -m bench.bare worker|relay`, addresses from the environment. One set-wise statement per batch writes inbox, payment,
 allocation, invoice and outbox; four events per payment leave. No telemetry, row-level security, ledger, audit or checks.
 """
 

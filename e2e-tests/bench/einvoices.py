@@ -110,7 +110,9 @@ async def storing(readings: list[Reading], data: list[bytes]) -> dict[str, dict[
                 own, at_server, begun = process_time(), _cpu(backend), perf_counter()
                 for part in _parts(some, size):
                     async with database.transaction(tenant) as conn:
-                        seller = await find_seller(conn, tenant, part[0][0].invoice.seller)
+                        if (invoice := part[0][0].invoice) is None:
+                            raise RuntimeError("an invoice was not read")
+                        seller = await find_seller(conn, tenant, invoice.seller)
                         drafts = [draft_of(each, entity_id=entity, source_system="erp", source_version=1) for each, _ in part]
                         outcomes = await receive(conn, tenant, drafts, now=now, actor="bench", seller=seller)
                         if any(outcome.status != "created" for outcome in outcomes):

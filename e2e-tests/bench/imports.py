@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -142,8 +142,8 @@ class Roles:
         self._stacks: dict[str, ExitStack] = {}
         self._pids: dict[str, int] = {}
         self.peak: dict[str, float] = {}
-        self.cpu: Counter[str] = Counter()
-        stack.callback(lambda: [self.kill(role) for role in list(self._stacks)])
+        self.cpu: defaultdict[str, float] = defaultdict(float)
+        stack.callback(self.kill_all)
 
     def start(self, role: str) -> None:
         """Starts a role."""
@@ -159,6 +159,11 @@ class Roles:
         """A role's process and the processor time that it has taken."""
         pid = self._pids[role]
         return pid, cpu_seconds(pid)
+
+    def kill_all(self) -> None:
+        """SIGKILL for every role that runs."""
+        for role in list(self._stacks):
+            self.kill(role)
 
     def kill(self, role: str) -> None:
         """SIGKILL."""

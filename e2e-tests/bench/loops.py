@@ -14,7 +14,7 @@ from shared.kafka import Producer, Record
 
 from bench.bare import DDL
 from bench.cpu import Meter
-from bench.rig import HERE, Rig, arrivals
+from bench.rig import Rig, arrivals
 
 TENANT = UUID(int=7)
 CUSTOMERS = 1_000
@@ -45,7 +45,7 @@ async def database(rig: Rig, invoices: int) -> AsyncIterator[str]:
 
 def payments(prefix: str, first: int, count: int) -> list[Record]:
     """Records of payments that name REF-first, ..."""
-    found = []
+    found: list[Record] = []
     for number in range(first, first + count):
         body = {"event_id": UUID(int=number), "tenant": TENANT, "payment_id": UUID(int=number), "ref": f"REF-{number}", "amount": 10_000}
         found.append((prefix + "BarePayment", str(number).encode(), msgspec.json.encode(body), []))
@@ -54,12 +54,12 @@ def payments(prefix: str, first: int, count: int) -> list[Record]:
 
 async def bare_rate(rig: Rig, count: int, meter: Meter | None = None) -> float:
     """Payments a second through the bare loop: two workers and a relay process."""
-    return await _rate(rig, count, [("bare.py", "worker"), ("bare.py", "worker"), ("bare.py", "relay")], meter)
+    return await _rate(rig, count, [("bench.bare", "worker"), ("bench.bare", "worker"), ("bench.bare", "relay")], meter)
 
 
 async def naive_rate(rig: Rig, count: int) -> float:
     """Payments a second through the naive form."""
-    return await _rate(rig, count, [("naive.py",), ("bare.py", "relay")])
+    return await _rate(rig, count, [("bench.naive",), ("bench.bare", "relay")])
 
 
 async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]], meter: Meter | None = None) -> float:
@@ -72,8 +72,8 @@ async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]], meter: Me
         await producer.close()
         environment = {"BENCH_DSN": dsn, "BENCH_PREFIX": prefix}
         with ExitStack() as running:
-            for file, *arguments in commands:
-                running.enter_context(rig.process(str(HERE / file), *arguments, **environment))
+            for module, *arguments in commands:
+                running.enter_context(rig.process("-m", module, *arguments, **environment))
             return await arrivals(paid, count, meter=meter)
 
 
@@ -86,7 +86,7 @@ async def bare_latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float
     waits: list[float] = []
     async with database(rig, count) as dsn, rig.listening(prefix + "BarePaid") as paid:
         environment = {"BENCH_DSN": dsn, "BENCH_PREFIX": prefix}
-        with rig.process(str(HERE / "bare.py"), "worker", **environment), rig.process(str(HERE / "bare.py"), "relay", **environment):
+        with rig.process("-m", "bench.bare", "worker", **environment), rig.process("-m", "bench.bare", "relay", **environment):
             await asyncio.sleep(5)
             producer = Producer(rig.bootstrap, client_id="bench")
 

@@ -1,6 +1,6 @@
 """The naive form: an ORM session, a transaction and an offset commit per message, for each.
 
-`python naive.py worker`, addresses from the environment; the same tables and topics as the bare loop. Four events a payment.
+`python -m bench.naive`, addresses from the environment; the same tables and topics as the bare loop. Four events a payment.
 """
 
 import uuid
@@ -8,11 +8,12 @@ import uuid
 import msgspec
 import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from bare import BOOTSTRAP, DSN, PREFIX, Payment
 from sqlalchemy import BigInteger, Identity, Text, select
 from sqlalchemy.dialects.postgresql import UUID
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from bench.bare import BOOTSTRAP, DSN, PREFIX, Payment
 
 
 class Base(DeclarativeBase):

@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -16,7 +15,6 @@ from shared.clock import monotonic
 
 from bench.cpu import Meter
 
-HERE = Path(__file__).parent
 PARTITIONS = 6
 STALL_SECONDS = 60.0
 
@@ -56,7 +54,7 @@ class Rig:
     @contextmanager
     def process(self, *command: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
         """A child process of this interpreter, killed at the end."""
-        full = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap, "PYTHONPATH": str(HERE), **environment}
+        full = {**os.environ, "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap, **environment}
         full.pop("PYTHONDONTWRITEBYTECODE", None)  # else every process compiles its libraries anew, beside what is measured
         child = subprocess.Popen([sys.executable, *command], env=full, stdout=subprocess.DEVNULL)  # noqa: S603 - our own
         try:

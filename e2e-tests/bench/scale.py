@@ -23,8 +23,8 @@ from matching.domain.books import Key
 from matching.domain.statements import Entry, Reference, Statement, Transaction
 from matching.handlers.files import book_statement
 from matching.handlers.matching import match
+from matching.storage.account_balances import account_id
 from matching.storage.bank import account
-from matching.storage.books import account_id
 from onemachine.testing import infrastructure
 from shared.clock import monotonic
 from shared.service import spare_the_collector
