@@ -31,7 +31,7 @@ async def measure(rig: Rig, *, quick: bool) -> dict[str, float]:
         say(f"round {number + 1} of {rounds}")
         rates["bare"].append(await loops.bare_rate(rig, payments))
         rates["product"].append(await product.rate(rig, payments))
-        rates["naive"].append(await loops.naive_rate(rig, naive))
+        rates["naive"].append(await product.rate(rig, naive, workers=product.NAIVE))
         say("; ".join(f"{name} {found[-1]:.0f}/s" for name, found in rates.items()))
     end_to_end, bare = statistics.median(rates["product"]), statistics.median(rates["bare"])
     figures |= {
@@ -78,10 +78,10 @@ async def measure_floor(rig: Rig, floor: float) -> dict[str, float]:
     """The product's rate between two of the naive form, and their ratio: the median of three rounds, or of two that agree."""
     rounds: list[tuple[float, float, float]] = []
     await warm(rig)
-    naive = await loops.naive_rate(rig, 400)
+    naive = await product.rate(rig, 400, workers=product.NAIVE)
     while len(rounds) < 3:  # noqa: PLR2004
         end_to_end = await product.rate(rig, 30_000)
-        before, naive = naive, await loops.naive_rate(rig, 400)
+        before, naive = naive, await product.rate(rig, 400, workers=product.NAIVE)
         rounds.append((end_to_end * 2 / (before + naive), end_to_end, (before + naive) / 2))
         say(f"{rounds[-1][0]:.1f} times the naive form")
         if len(rounds) == 2 and (rounds[0][0] >= floor) == (rounds[1][0] >= floor):  # noqa: PLR2004

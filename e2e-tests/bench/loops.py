@@ -1,4 +1,4 @@
-"""The two loops that the product is compared with: bare and naive, on the same tables, topics and servers."""
+"""The bare loop that the product is compared with, and what measurements of both have in common."""
 
 import asyncio
 import os
@@ -54,15 +54,6 @@ def payments(prefix: str, first: int, count: int) -> list[Record]:
 
 async def bare_rate(rig: Rig, count: int, meter: Meter | None = None) -> float:
     """Payments a second through the bare loop: two workers and a relay process."""
-    return await _rate(rig, count, [("bench.bare", "worker"), ("bench.bare", "worker"), ("bench.bare", "relay")], meter)
-
-
-async def naive_rate(rig: Rig, count: int) -> float:
-    """Payments a second through the naive form."""
-    return await _rate(rig, count, [("bench.naive",), ("bench.bare", "relay")])
-
-
-async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]], meter: Meter | None = None) -> float:
     prefix = rig.prefix()
     await rig.create(prefix + "BarePayment", prefix + "BarePaid", prefix + "BareOther")
     async with database(rig, count) as dsn, rig.listening(prefix + "BarePaid") as paid:
@@ -72,8 +63,8 @@ async def _rate(rig: Rig, count: int, commands: list[tuple[str, ...]], meter: Me
         await producer.close()
         environment = {"BENCH_DSN": dsn, "BENCH_PREFIX": prefix}
         with ExitStack() as running:
-            for module, *arguments in commands:
-                running.enter_context(rig.process("-m", module, *arguments, **environment))
+            for role in ("worker", "worker", "relay"):
+                running.enter_context(rig.process("-m", "bench.bare", role, **environment))
             return await arrivals(paid, count, meter=meter)
 
 

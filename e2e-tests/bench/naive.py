@@ -1,108 +1,153 @@
-"""The naive form: an ORM session, a transaction and an offset commit per message, for each.
+"""The naive form of the same work: for each PaymentReceived an ORM session, a transaction and an offset commit of its own.
 
-`python -m bench.naive`, addresses from the environment; the same tables and topics as the bare loop. Four events a payment.
+`python -m bench.naive`, on matching's own tables and topics and under their row-level security. It writes what the product writes for a
+payment that names an open item: payment, item, account, allocation, decision, ledger entry and four events, each a row of the outbox, which
+matching's relay publishes. `python -m matching check` holds afterwards.
 """
 
-import uuid
+import os
+from typing import Any
+from uuid import UUID
 
-import msgspec
 import uvloop
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from sqlalchemy import BigInteger, Identity, Text, select
-from sqlalchemy.dialects.postgresql import UUID
-from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from contracts.envelope import Envelope, decode
+from contracts.items import InvoicePaid
+from contracts.payments import PaymentMatched, PaymentReceived
+from matching.domain import rows
+from matching.handlers.publishing import account_event, item_event, payment_event
+from matching.tables.books import ACCOUNT_BALANCE, ALLOCATION, DECISION, ITEM_REFERENCE, LEDGER_ENTRY, OPEN_ITEM, PAYMENT
+from matching.tables.columns import METADATA
+from shared.clock import machine_now
+from shared.db import async_url
+from shared.outbox import Outgoing, prepare
+from sqlalchemy import and_, select, text
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
 
-from bench.bare import BOOTSTRAP, DSN, PREFIX, Payment
+RULE = "structured_reference"
 
 
 class Base(DeclarativeBase):
     """The mapped classes."""
 
-
-class Inbox(Base):
-    """b_inbox."""
-
-    __tablename__ = "b_inbox"
-    event_id: Mapped[uuid.UUID] = mapped_column(UUID, primary_key=True)
+    metadata = METADATA
 
 
-class Invoice(Base):
-    """b_invoice."""
+class Payment(Base):
+    """payment."""
 
-    __tablename__ = "b_invoice"
-    id: Mapped[uuid.UUID] = mapped_column(UUID, primary_key=True)
-    tenant: Mapped[uuid.UUID] = mapped_column(UUID)
-    ref: Mapped[str] = mapped_column(Text)
-    total: Mapped[int] = mapped_column(BigInteger)
-    open: Mapped[int] = mapped_column(BigInteger)
-    version: Mapped[int] = mapped_column(BigInteger)
+    __table__ = PAYMENT
 
 
-class Paid(Base):
-    """b_payment."""
+class OpenItem(Base):
+    """open_item."""
 
-    __tablename__ = "b_payment"
-    id: Mapped[uuid.UUID] = mapped_column(UUID, primary_key=True)
-    tenant: Mapped[uuid.UUID] = mapped_column(UUID)
-    ref: Mapped[str] = mapped_column(Text)
-    amount: Mapped[int] = mapped_column(BigInteger)
-    unallocated: Mapped[int] = mapped_column(BigInteger)
+    __table__ = OPEN_ITEM
+
+
+class ItemReference(Base):
+    """item_reference."""
+
+    __table__ = ITEM_REFERENCE
+
+
+class AccountBalance(Base):
+    """account_balance."""
+
+    __table__ = ACCOUNT_BALANCE
 
 
 class Allocation(Base):
-    """b_allocation."""
+    """allocation."""
 
-    __tablename__ = "b_allocation"
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    payment_id: Mapped[uuid.UUID] = mapped_column(UUID)
-    invoice_id: Mapped[uuid.UUID] = mapped_column(UUID)
-    amount: Mapped[int] = mapped_column(BigInteger)
+    __table__ = ALLOCATION
+
+
+class Decision(Base):
+    """decision."""
+
+    __table__ = DECISION
+
+
+class LedgerEntry(Base):
+    """ledger_entry."""
+
+    __table__ = LEDGER_ENTRY
 
 
 class Outbox(Base):
-    """b_outbox: the bare loop's relay publishes it."""
+    """outbox."""
 
-    __tablename__ = "b_outbox"
-    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
-    topic: Mapped[str] = mapped_column(Text)
-    key: Mapped[str] = mapped_column(Text)
-    value: Mapped[str] = mapped_column(Text)
+    __table__ = METADATA.tables["outbox"]
 
 
 async def main() -> None:
-    """One message, one session, one transaction, one offset commit; four events go to the outbox row by row."""
-    decode = msgspec.json.Decoder(Payment).decode
-    engine = create_async_engine(DSN.replace("postgresql://", "postgresql+asyncpg://"))
-    sessions = async_sessionmaker(engine, expire_on_commit=False)
+    """One message, one session, one transaction, one offset commit."""
+    sessions = async_sessionmaker(create_async_engine(async_url(os.environ["ENCOURS_DATABASE_URL"])), expire_on_commit=False)
+    prefix = os.environ["ENCOURS_TOPIC_PREFIX"]
     consumer = AIOKafkaConsumer(
-        PREFIX + "BarePayment",
-        bootstrap_servers=BOOTSTRAP,
-        group_id=PREFIX + "naive",
+        prefix + "PaymentReceived",
+        bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"],
+        group_id=prefix + "naive",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
     await consumer.start()
     async for record in consumer:
-        event = decode(record.value)
+        message = decode(PaymentReceived, record.headers, record.value)
         async with sessions() as session:
-            if await session.get(Inbox, uuid.UUID(event.event_id)) is None:
-                session.add(Inbox(event_id=uuid.UUID(event.event_id)))
-                found = select(Invoice).where(Invoice.tenant == uuid.UUID(event.tenant), Invoice.ref == event.ref).with_for_update()
-                invoice = (await session.execute(found)).scalar_one()
-                amount = min(invoice.open, event.amount)
-                payment = uuid.UUID(event.payment_id)
-                session.add(Paid(id=payment, tenant=invoice.tenant, ref=event.ref, amount=event.amount, unallocated=event.amount - amount))
-                session.add(Allocation(payment_id=payment, invoice_id=invoice.id, amount=amount))
-                invoice.open -= amount
-                invoice.version += 1
-                value = msgspec.json.encode(
-                    {"item_id": invoice.id, "total": invoice.total, "open": invoice.open, "ref": event.ref}
-                ).decode()
-                for topic in ("PaymentMatched", "OpenItemChanged", "AccountBalanceChanged", "InvoicePaid"):
-                    session.add(Outbox(topic=topic, key=f"{event.tenant}:{invoice.id}", value=value))
-                await session.commit()
+            await settle(session, message.tenant_id, message.data.payment_id, message.envelope)
+            await session.commit()
         await consumer.commit({TopicPartition(record.topic, record.partition): record.offset + 1})
+
+
+async def settle(session: AsyncSession, tenant: UUID, payment_id: UUID, cause: Envelope) -> None:
+    """What the payment names is paid, as far as it goes; nothing where it was decided on before."""
+    now = machine_now()
+    await session.execute(text("SELECT set_config('app.tenants', :tenants, true)"), {"tenants": f"{{{tenant}}}"})
+    payment: Any = await session.get(Payment, (tenant, payment_id), with_for_update=True)
+    if payment.status != "received":
+        return
+    reference: Any = ItemReference
+    named: Any = OpenItem
+    found = (
+        select(OpenItem)
+        .join(ItemReference, and_(reference.tenant_id == named.tenant_id, reference.item_id == named.item_id))
+        .where(reference.tenant_id == tenant, reference.entity_id == payment.entity_id)
+        .where(reference.kind == "structured", reference.value == payment.structured_reference)
+        .with_for_update(of=OpenItem)
+    )
+    item: Any = (await session.execute(found)).scalar_one()
+    account: Any = await session.get(AccountBalance, (tenant, item.account_id), with_for_update=True)
+    amount = min(payment.unapplied_minor, item.open_minor)
+    payment.version, item.version, account.version = payment.version + 1, item.version + 1, account.version + 1
+    payment.allocated_minor += amount
+    payment.unapplied_minor -= amount
+    payment.status, payment.rule, payment.looks = "matched", RULE, 1
+    payment.account_id, payment.payer_customer_id = item.account_id, item.customer_id
+    item.open_minor -= amount
+    item.cash_minor += amount
+    item.value_date = payment.value_date
+    item.status = "open" if item.open_minor else "paid"
+    account.open_minor -= amount
+    payment.allocations = {item.item_id: rows.Allocation(item.item_id, item.customer_id, item.invoice_number, amount, RULE)}
+    whose = {"tenant_id": tenant, "payment_id": payment_id}
+    evidence = {"items": [{"item_id": str(item.item_id), "version": item.version}], "allocated_minor": amount}
+    session.add(Allocation(**whose, item_id=item.item_id, amount_minor=amount, rule=RULE))
+    session.add(Decision(**whose, payment_version=payment.version, rule=RULE, evidence=evidence, decided_at=now))
+    session.add(
+        LedgerEntry(
+            **whose, entity_id=payment.entity_id, currency=payment.currency, debit="unapplied", credit="receivables", amount_minor=amount,
+            item_id=item.item_id, at=now,
+        )
+    )  # fmt: skip
+    told = [
+        Outgoing(tenant, payment_event(PaymentMatched, payment), payment.entity_id, cause),
+        Outgoing(tenant, item_event(item), item.entity_id, cause, InvoicePaid),
+        Outgoing(tenant, account_event(account, account), account.entity_id, cause),
+    ]
+    session.add_all([Outbox(**row._asdict(), created_at=now) for row in prepare(told).rows])
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -30,7 +30,7 @@ from sandbox import ubl
 from sandbox.webhooks import signed
 from shared.clock import machine_now, monotonic
 from shared.kafka import create_topics
-from shared.service import Runtime, open_runtime
+from shared.service import Runtime, check, open_runtime
 from shared.testing.databases import Urls, fresh_database
 from shared.testing.events import context, message
 from shared.testing.tokens import public_key_file, token
@@ -156,17 +156,28 @@ def _entry(number: int) -> Entry:
     return Entry(signed_minor=10_000, currency="EUR", status="booked", transactions=[transaction])
 
 
-async def rate(rig: Rig, count: int, meter: Meter | None = None) -> float:
-    """Payments a second from PaymentReceived on the topic to InvoicePaid on the topic: two workers and a relay process."""
+WORKERS = (("-m", "matching", "worker"),) * 2
+NAIVE = (("-m", "bench.naive"),)
+
+
+async def rate(rig: Rig, count: int, meter: Meter | None = None, *, workers: Sequence[tuple[str, ...]] = WORKERS) -> float:
+    """Payments a second from PaymentReceived on the topic to InvoicePaid on the topic, with a relay process.
+
+    Raises RuntimeError where the books are not in order afterwards.
+    """
     async with scene(rig) as at:
         await open_items(at, count)
         async with rig.listening(at.prefix + "PaymentReceived") as received, rig.listening(at.prefix + "InvoicePaid") as paid:
             with rig.process("-m", "matching", "relay", **at.environment):
                 await receive(at, count)
                 await arrivals(received, count)
-                worker = ("-m", "matching", "worker")
-                with rig.process(*worker, **at.environment), rig.process(*worker, **at.environment):
-                    return await arrivals(paid, count, meter=meter)
+                with ExitStack() as running:
+                    for command in workers:
+                        running.enter_context(rig.process(*command, **at.environment))
+                    per_s = await arrivals(paid, count, meter=meter)
+        if broken := [name for name, holds in (await check(SERVICE, SERVICE.settings())).items() if holds is not True]:
+            raise RuntimeError(f"these do not hold: {', '.join(broken)}")
+        return per_s
 
 
 async def latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float]:

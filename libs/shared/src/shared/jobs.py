@@ -68,11 +68,11 @@ class Scheduler:
             try:
                 async with self._database.engine.connect() as raw:
                     conn = await raw.execution_options(isolation_level="AUTOCOMMIT")
-                    try:
-                        if (await fetch(conn, "SELECT pg_try_advisory_lock(:lock) AS held", lock=_LOCK))[0].held:
+                    if (await fetch(conn, "SELECT pg_try_advisory_lock(:lock) AS held", lock=_LOCK))[0].held:
+                        try:
                             await self._lead(conn)
-                    finally:
-                        await raw.invalidate()  # the session goes, and the lock with it
+                        finally:
+                            await raw.invalidate()  # the session goes, and the lock with it
             except Exception as error:
                 if not is_unavailable(error):
                     raise
