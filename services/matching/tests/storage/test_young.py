@@ -6,8 +6,10 @@ import asyncpg
 from matching.storage.account_balances import ADD_TO_ACCOUNTS
 from matching.storage.bank import BY_END_TO_END
 from matching.storage.books import LOCK_ITEMS, LOCK_PAYMENTS, SAVE
+from matching.storage.candidates import DIRECT_ALL, DIRECT_NEW
 from shared.testing.databases import fresh_database
 
+_BY_KEY = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET enable_bitmapscan = off"
 _KEYS = "(SELECT CAST(array_agg(gen_random_uuid()) AS text) FROM generate_series(1, 1000))"
 
 
@@ -15,10 +17,18 @@ async def test_rows_are_found_by_their_whole_keys(infrastructure):
     async with fresh_database(infrastructure.admin_dsn, "matching") as urls:
         conn = await asyncpg.connect(urls.app)
         try:
-            for statement, table in ((LOCK_PAYMENTS, "payment"), (LOCK_ITEMS, "open_item")):
+            await conn.execute(_BY_KEY)
+            direct = ("payment_pkey", "item_reference_pkey", "open_item_pkey")
+            for statement, *indexes in (
+                (LOCK_PAYMENTS, "payment_pkey"),
+                (LOCK_ITEMS, "open_item_pkey"),
+                (DIRECT_NEW, *direct),
+                (DIRECT_ALL, *direct),
+            ):
                 text = statement.replace(":tenants", _KEYS).replace(":ids", _KEYS)
                 plan = "\n".join(row[0] for row in await conn.fetch("EXPLAIN " + text))
-                assert f"{table}_pkey" in plan, plan
+                used = re.findall(r"using (\w+) on (?:payment|item_reference|open_item) ", plan)
+                assert sorted(used) == sorted(indexes), plan
         finally:
             await conn.close()
 
@@ -28,9 +38,7 @@ async def test_a_plan_made_while_little_is_there_finds_what_it_saves_by_its_whol
     async with fresh_database(infrastructure.admin_dsn, "matching") as urls:
         conn = await asyncpg.connect(urls.app)
         try:
-            await conn.execute(
-                "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET enable_bitmapscan = off"
-            )
+            await conn.execute(_BY_KEY)
             place = r"Tid Scan on {table} "
             key = r"{table}_pkey on account_balance a .*\n\s*Index Cond: \(\(tenant_id = k.tenant\) AND \(account_id = l.account_id\)\)"
             for statement, table, column, joined in (

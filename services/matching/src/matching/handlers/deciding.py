@@ -127,7 +127,7 @@ def _decide(
                 _take(taken, key[0], proposal)
                 continue
         if hit is not None:
-            _take_direct(taken, key[0], hit, found.unapplied[key])
+            _take_direct(taken, key[0], hit, found.payments[key].unapplied_minor)
     return proposals
 
 

@@ -1,7 +1,7 @@
 """Matching payments with open items: direct hits, and what the engine reads, over a batch.
 
-The hot way, when references hit: planner guard, proposal, lock payments and items, save, and at the transaction's end add to the
-accounts and publish: a statement each.
+The hot way, when references hit: planner guard, proposal with new payments locked, lock items, save, and at the transaction's end add
+to the accounts and publish: a statement each.
 What no direct hit decides, the engine does (`handlers.deciding`); what it has seen is looked at again under lock.
 What finds nothing there is looked at again after 2 s and after 60 s of the machine's clock, so that a payment and its
 invoice that are handled at the same moment by two workers still meet; what comes in between (another invoice of the customer)
@@ -42,7 +42,7 @@ _JSON = msgspec.json.Encoder().encode
 async def match_payments(conn: AsyncConnection, messages: Sequence[Message[PaymentReceived]], ctx: Context) -> None:
     """PaymentReceived: decides on the payments that nobody has decided on yet."""
     causes = {(message.tenant_id, message.data.payment_id): message.envelope for message in messages}
-    await match(conn, list(causes), ctx.now, causes)
+    await match(conn, list(causes), ctx.now, causes, new=True)
 
 
 async def look_at_due(context: JobContext, tenant_id: UUID) -> None:
@@ -70,20 +70,26 @@ async def forget_clues(context: JobContext, tenant_id: UUID) -> None:
 
 
 async def match(
-    conn: AsyncConnection, payments: Sequence[Key], now: datetime, causes: Mapping[Key, Envelope], *, in_time: bool = False
+    conn: AsyncConnection,
+    payments: Sequence[Key],
+    now: datetime,
+    causes: Mapping[Key, Envelope],
+    *,
+    new: bool = False,
+    in_time: bool = False,
 ) -> None:
-    """Decides on payments in the order given (the payment order): those received, unapplied or partly matched.
+    """Decides on payments in the order given (the payment order): those received, unapplied or partly matched; `new`: only the former.
 
     `now` is the business moment of the decision; `in_time`: the payments are due for another look, others were woken. A payment about
     which nothing new is found keeps its version.
     """
     if (await by_key(conn, (key[0] for key in payments))).payments_expected:  # the debtor's own word goes first
         payments = await meet(conn, payments, now, causes)
-    found = await candidates.direct(conn, payments)
+    found = await candidates.direct(conn, payments, new=new)
     proposals = await _propose(conn, payments, found)
     if not proposals:
         return
-    books = await _lock(conn, found, proposals)
+    books = await _lock(conn, found, proposals, new=new)
     machine = machine_now()
     decisions: list[Decided] = []
     looks: dict[Key, Look] = {}
@@ -138,8 +144,8 @@ async def _propose(conn: AsyncConnection, payments: Sequence[Key], found: Direct
     return proposals
 
 
-async def _lock(conn: AsyncConnection, found: Direct, proposals: Mapping[Key, Proposal]) -> Books:
-    """Locks the payments and items that the proposals need, in that order, and names their accounts."""
+async def _lock(conn: AsyncConnection, found: Direct, proposals: Mapping[Key, Proposal], *, new: bool) -> Books:
+    """Locks the payments, those that are `new` are locked already, and items that the proposals need, in that order, and names accounts."""
     accounts: dict[Key, None] = {}
     items: dict[Key, None] = {}
     new_accounts = []
@@ -158,7 +164,14 @@ async def _lock(conn: AsyncConnection, found: Direct, proposals: Mapping[Key, Pr
                 accounts[key[0], account] = None
             else:
                 new_accounts.append((key[0], account, asked.entity_id, proposal.party, asked.currency))
-    books = await lock(conn, accounts=accounts, new_accounts=new_accounts, payments=proposals, items=items)
+    books = await lock(
+        conn,
+        accounts=accounts,
+        new_accounts=new_accounts,
+        payments=() if new else proposals,
+        locked=found.payments if new else None,
+        items=items,
+    )
     netted = [(key[0], share.item_id) for key, proposal in proposals.items() for share in proposal.shares if share.minor < 0]
     if netted:
         books.set_offs = await set_offs_of(conn, netted)

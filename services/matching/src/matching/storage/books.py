@@ -77,22 +77,19 @@ async def lock(
     accounts: Iterable[Key] = (),
     new_accounts: Sequence[NewAccount] = (),
     payments: Iterable[Key] = (),
+    locked: Mapping[Key, Payment] | None = None,
     items: Iterable[Key] = (),
 ) -> Books:
     """The named payments and items, locked, and accounts, which are not. `new_accounts` are made where missing.
 
-    Payments come with their allocations. Ids that are not there are left out.
+    Payments come with their allocations, also those that are `locked` already. Ids that are not there are left out.
     """
-    books = Books()
+    books = Books(payments=dict(locked or {}))
+    if listed := list(payments):
+        books.payments |= {(row[0], row[1]): Payment(*row) for row in await records(conn, LOCK_PAYMENTS, **keys(listed))}
+    await load_allocations(conn, books, [key for key, payment in books.payments.items() if payment.allocated_minor])
     if new_accounts:
         await make_accounts(conn, new_accounts)
-    if listed := list(payments):
-        allocated = []
-        for row in await records(conn, LOCK_PAYMENTS, **keys(listed)):
-            payment = books.payments[row[0], row[1]] = Payment(*row)
-            if payment.allocated_minor:
-                allocated.append((row[0], row[1]))
-        await load_allocations(conn, books, allocated)
     if wanted := dict.fromkeys(items):
         for row in await records(conn, LOCK_ITEMS, **keys(wanted)):
             books.items[row[0], row[1]] = Item(*row)

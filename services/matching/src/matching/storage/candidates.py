@@ -1,4 +1,4 @@
-"""What a batch of payments names for sure, by virtual IBAN or structured reference, without locks: one statement over the whole batch.
+"""What a batch of payments names for sure, by virtual IBAN or structured reference: one statement over the whole batch.
 
 Every query leads with the tenant and stays within the payment's legal entity; pairs that a person has undone are left out.
 What is asked of many payments comes back by the payment's place in the batch.
@@ -13,11 +13,11 @@ from uuid import UUID
 from shared.db import records
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Key
+from matching.domain.books import Key, Payment
 from matching.domain.cascade import Candidate
+from matching.storage.books import PAYMENT
 from matching.storage.rows import keys
 
-_OPEN = "p.status IN ('received', 'unapplied', 'partly_matched')"
 _KEPT = (
     "NOT EXISTS (SELECT 1 FROM dismissed_pair d WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id "
     "AND d.item_id = i.item_id OFFSET 0)"
@@ -25,8 +25,8 @@ _KEPT = (
 _ITEM = "i.item_id, i.account_id, i.customer_id, i.open_minor, i.currency, i.invoice_number, i.due_date"
 # Each step is a lookup by whole key, in this order: OFFSET 0 keeps the planner from another one.
 _BATCH = (
-    "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
-    "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p"
+    "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, payment_id) ORDER BY 1, 2) k "
+    "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0"
 )
 
 DEDUCTION_MAX = 5_000
@@ -61,11 +61,11 @@ _WAITING = (
     "p.instructed_currency, p.virtual_iban_id, p.payer_customer_id, p.account_id)"
 )
 _DIRECT = (
-    "SELECT p.tenant_id, p.payment_id, p.unapplied_minor, "  # noqa: S608 - our own text
+    f"SELECT {', '.join(f'p.{name}' for name in PAYMENT.split(', '))}, "  # noqa: S608 - our own text
     "CASE WHEN h.hits = 1 AND h.open_minor > 0 AND NOT h.inexact AND p.account_id IS NULL THEN NULL "
     f"ELSE {_WAITING} END, h.rule, h.item_id, h.account_id, h.customer_id, h.open_minor, h.currency, h.invoice_number, h.due_date, "
     "h.inexact "
-    f"FROM {_BATCH} LEFT JOIN LATERAL (SELECT r.rule, {_ITEM}, i.currency <> p.currency OR (p.unapplied_minor < i.open_minor "
+    f"FROM {{batch}} LEFT JOIN LATERAL (SELECT r.rule, {_ITEM}, i.currency <> p.currency OR (p.unapplied_minor < i.open_minor "
     f"AND (i.open_minor - p.unapplied_minor <= {DEDUCTION_MAX} OR EXISTS (SELECT 1 FROM item_discount d WHERE d.tenant_id = i.tenant_id "
     "AND d.item_id = i.item_id))) AS inexact, count(*) OVER () AS hits "
     "FROM (SELECT 'structured_reference' AS rule, item_id FROM item_reference WHERE tenant_id = p.tenant_id "
@@ -73,28 +73,37 @@ _DIRECT = (
     "UNION ALL SELECT 'virtual_iban_invoice', invoice_id FROM virtual_iban WHERE tenant_id = p.tenant_id "
     "AND virtual_iban_id = p.virtual_iban_id AND status = 'assigned' OFFSET 0) r "
     "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = p.tenant_id AND item_id = r.item_id OFFSET 0) i "
-    f"WHERE i.entity_id = p.entity_id AND {_KEPT}) h ON true WHERE {_OPEN}"
+    f"WHERE i.entity_id = p.entity_id AND {_KEPT}) h ON true "
 )
+DIRECT_NEW = _DIRECT.format(batch=_BATCH + " FOR UPDATE) p") + "WHERE p.status = 'received'"
+DIRECT_ALL = _DIRECT.format(batch=_BATCH + ") p") + "WHERE p.status IN ('received', 'unapplied', 'partly_matched')"
+_PAYMENT_COLUMNS = PAYMENT.count(",") + 1
 
 
 class Direct(NamedTuple):
-    """Per payment that is to be decided on: what of it is unapplied, the items named by virtual IBAN or structured reference with
-    the rule, and, where these do not settle it for sure or it is on an account already, the payment itself.
+    """Per payment that is to be decided on: how it is booked, the items named by virtual IBAN or structured reference with
+    the rule, and, where these do not settle it for sure or it is on an account already, what else it says.
     """
 
-    unapplied: dict[Key, int]
+    payments: dict[Key, Payment]
     hits: dict[Key, list[tuple[str, Candidate]]]
     waiting: dict[Key, Waiting]
 
 
-async def direct(conn: AsyncConnection, payments: Sequence[Key]) -> Direct:
-    """What virtual IBANs of one invoice and structured references name, and the payments that need more than that."""
+async def direct(conn: AsyncConnection, payments: Sequence[Key], *, new: bool) -> Direct:
+    """What virtual IBANs of one invoice and structured references name, and the payments that need more than that.
+
+    `new`: of the payments those that nobody has decided on yet, which it locks; nobody waits for these. Else those that have something
+    left, without a lock.
+    """
     found = Direct({}, {}, {})
-    for row in await records(conn, _DIRECT, **keys(payments)):
+    for row in await records(conn, DIRECT_NEW if new else DIRECT_ALL, **keys(payments)):
         key = (row[0], row[1])
-        found.unapplied[key] = row[2]
-        if row[3] is not None:
-            found.waiting[key] = Waiting(*row[3])
-        if row[4] is not None:
-            found.hits.setdefault(key, []).append((row[4], Candidate(*row[5:])))
+        if key not in found.payments:
+            found.payments[key] = Payment(*row[:_PAYMENT_COLUMNS])
+        waiting, rule, *candidate = row[_PAYMENT_COLUMNS:]
+        if waiting is not None:
+            found.waiting[key] = Waiting(*waiting)
+        if rule is not None:
+            found.hits.setdefault(key, []).append((rule, Candidate(*candidate)))
     return found
