@@ -38,6 +38,8 @@ from shared.web.pagination import Cursors
 
 IDEMPOTENCY_KEPT = timedelta(days=30)
 STALL_SECONDS = 120.0
+_JOBS_POOL = 6
+"""Connections of a worker's jobs: one says which process runs them."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
@@ -169,9 +171,13 @@ async def _start_relay(group: asyncio.TaskGroup, runtime: Runtime) -> Callable[[
 
 async def _start_workers(group: asyncio.TaskGroup, runtime: Runtime, stoppers: list[Callable[[], object]]) -> list[Worker]:
     service, settings = runtime.service, runtime.settings
+    # jobs have connections of their own: one that they took would be missed by the next batch, whose statements it has learnt, and
+    # another one takes a tenth of a second to learn them
+    database = Database(settings.database_url.get_secret_value(), application_name=f"encours-{service.name}-jobs", pool_max=_JOBS_POOL)
+    database.after_commit = runtime.database.after_commit
     scheduler = Scheduler(
         service.name,
-        runtime.database,
+        database,
         (*service.jobs, Job("housekeeping", 60.0, _housekeeping)),
         clock=runtime.clock,
         bootstrap_servers=settings.kafka_bootstrap_servers,
@@ -182,7 +188,14 @@ async def _start_workers(group: asyncio.TaskGroup, runtime: Runtime, stoppers: l
     workers = make_workers(runtime)
     for worker in workers:
         group.create_task(worker.run())
-    group.create_task(scheduler.run())
+
+    async def schedule() -> None:
+        try:
+            await scheduler.run()
+        finally:
+            await database.close()
+
+    group.create_task(schedule())
     for loop in service.background:
         group.create_task(loop(runtime))
     stoppers += [*(worker.stop for worker in workers), scheduler.stop]
