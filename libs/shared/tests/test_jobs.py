@@ -3,7 +3,7 @@ from uuid import UUID
 
 import asyncpg
 from shared.clock import BusinessClock
-from shared.db import Database
+from shared.db import Database, fetch
 from shared.jobs import Job, JobContext, Scheduler
 from shared.testing.databases import Urls
 from shared.testing.waiting import eventually
@@ -58,6 +58,37 @@ async def test_one_process_leads_and_another_takes_over_when_its_lock_is_lost(ur
     await tasks[1 - leader]
     for database in databases:
         await database.close()
+
+
+async def test_a_process_that_does_not_lead_keeps_its_connection(urls: Urls) -> None:
+    """It ended the session that it had asked with: another one had to learn all of its statements again, every two seconds."""
+    leading, waiting = (Database(urls.app, application_name=name, pool_max=2) for name in ("leads", "waits"))
+    schedulers = [_scheduler(leading), _scheduler(waiting)]
+    tasks = [asyncio.create_task(schedulers[0].run())]
+
+    async def sessions(name: str) -> set[int]:
+        async with leading.transaction() as conn:
+            rows = await fetch(conn, "SELECT pid FROM pg_stat_activity WHERE application_name = :name", name=name)
+        return {row.pid for row in rows}
+
+    async def asked(times: int) -> bool:
+        return waiting.statements >= times
+
+    async def leads() -> bool:
+        return leading.statements > 1
+
+    await eventually(leads)
+    tasks.append(asyncio.create_task(schedulers[1].run()))
+    await eventually(lambda: asked(1))
+    first = await sessions("waits")
+    await eventually(lambda: asked(2))
+    assert first
+    assert await sessions("waits") == first
+    for scheduler in schedulers:
+        scheduler.stop()
+    await asyncio.gather(*tasks)
+    await leading.close()
+    await waiting.close()
 
 
 async def test_a_job_that_fails_and_a_lock_that_breaks_are_survived(urls: Urls) -> None:

@@ -49,6 +49,7 @@ async def look_at_due(context: JobContext, tenant_id: UUID) -> None:
     """Job: payments that ended unmatched and are due for another look, in slices of 1,000."""
     while True:
         async with context.database.transaction(tenant_id) as conn:
+            await by_key(conn, [tenant_id])  # a plan made before the first payment came reads all of them, and is kept
             # read without a lock: rows are locked in the fixed order by `match`, which sees what was decided meanwhile
             rows = await fetch(
                 conn,
