@@ -18,7 +18,7 @@ from matching.cli import SERVICE
 from matching.domain.statements import Reference, Transaction
 from matching.handlers import accounts, ingest
 from matching.handlers.invoices import keep_invoices
-from matching.handlers.matching import match, match_payments
+from matching.handlers.matching import match_payments
 from matching.invariants import CHECKS
 from matching.settings import MatchingSettings
 from matching.storage.bank import BankAccount
@@ -96,17 +96,9 @@ class World:
                 batch.append(one)
 
     async def match(self, *tenants: UUID) -> None:
-        """Matches every payment that is new, and looks again at those that wait."""
-        told = [m for m in await self.events("PaymentReceived") if m.tenant_id in tenants]
-        waiting = {
-            row[0]
-            for tenant in tenants
-            for row in await self.rows(tenant, "SELECT payment_id FROM payment WHERE status IN ('unapplied', 'partly_matched')")
-        }
-        await self.feed(*told)
-        if again := list(dict.fromkeys((m.tenant_id, m.data.payment_id) for m in told if m.data.payment_id in waiting)):
-            async with self.database.transaction(*tenants) as conn:
-                await match(conn, again, NOW, {})
+        """Matches every payment that waits."""
+        waiting = [m for m in await self.events("PaymentReceived") if m.tenant_id in tenants]
+        await self.feed(*waiting)
 
     async def events(self, *names: str):
         return await published(self.urls.owner, *names)

@@ -63,6 +63,16 @@ async def test_what_names_a_refund_that_it_does_not_fit_waits_for_a_person(world
     await world.holds()
 
 
+async def test_what_is_left_of_a_payment_that_was_returned_in_part_before_it_was_heard_of_is_matched(world, client, tenant, make, bank):
+    await world.feed(make.invoice(tenant, "F-1", 700, reference="REF000001"))
+    await bank.books((1_000, {"ref": "P1", "e2e": "E1", "structured": "REF000001"}), (-300, {"ref": "R1", "e2e": "E1", "reason": "AM04"}))
+    row = await world.one(tenant, "SELECT status, unapplied_minor, returned_minor FROM payment")
+    assert tuple(row) == ("unapplied", 700, 300)
+    await world.match(tenant)
+    assert (await item(world, tenant, "F-1")).status == "paid"
+    await world.holds()
+
+
 async def test_a_return_that_is_reversed_gives_the_payment_its_money_again(world, client, tenant, make, bank):
     await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
     await bank.books((1_000, {"ref": "P1", "e2e": "E1", "structured": "REF000001"}))

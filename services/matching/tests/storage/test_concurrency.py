@@ -19,14 +19,15 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 REFERENCE = "RF18539007547034"
 
 
-async def test_fifty_transactions_on_one_item_never_over_allocate(world, tenant, make):
+@pytest.mark.parametrize("new", [True, False])
+async def test_fifty_transactions_on_one_item_never_over_allocate(world, tenant, make, new):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 10_000, reference=REFERENCE))
     pays = [await world.pay(held, 300, REFERENCE, number=n) for n in range(50)]
 
     async def match(payment):
         async with world.database.transaction(tenant) as conn:
-            await engine.match(conn, [(tenant, payment)], NOW, {})
+            await engine.match(conn, [(tenant, payment)], NOW, {}, new=new)
 
     await asyncio.gather(*(match(payment) for payment in pays))
     assert tuple(await world.one(tenant, "SELECT open_minor, cash_minor, version FROM open_item")) == (0, 10_000, 35)
@@ -36,14 +37,29 @@ async def test_fifty_transactions_on_one_item_never_over_allocate(world, tenant,
     await world.holds()
 
 
-async def test_payment_and_invoice_at_the_same_moment_meet_at_the_latest_on_another_look(world, tenant, make):
+async def test_a_payment_that_two_workers_have_at_once_is_decided_on_once(world, tenant, make):
+    """A rebalance delivers it again: whoever waited for the lock sees what the other made of it."""
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 700, reference=f"REF{n:06d}") for n in range(20)))
+    for n in range(20):
+        await world.pay(held, 1_000, f"REF{n:06d}", number=n)
+    told = [m for m in await world.events("PaymentReceived") if m.tenant_id == tenant]
+    await asyncio.gather(*(world.feed(*told) for _ in range(4)))
+    rows = await world.rows(tenant, "SELECT status, version, allocated_minor, unapplied_minor, count(*) FROM payment GROUP BY 1, 2, 3, 4")
+    assert [tuple(row) for row in rows] == [("partly_matched", 2, 700, 300, 20)]
+    assert (await world.one(tenant, "SELECT count(*) FROM decision"))[0] == 20
+    await world.holds()
+
+
+@pytest.mark.parametrize("new", [True, False])
+async def test_payment_and_invoice_at_the_same_moment_meet_at_the_latest_on_another_look(world, tenant, make, new):
     held = await world.account(tenant)
     pairs = 30
     pays = [await world.pay(held, 100, f"REF{n:06d}", number=n) for n in range(pairs)]
 
     async def match(n):
         async with world.database.transaction(tenant) as conn:
-            await engine.match(conn, [(tenant, pays[n])], NOW, {})
+            await engine.match(conn, [(tenant, pays[n])], NOW, {}, new=new)
 
     async def issue(n):
         await world.feed(make.invoice(tenant, f"F-{n}", 100, reference=f"REF{n:06d}", customer=f"C{n % 3}"))

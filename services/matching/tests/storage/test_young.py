@@ -6,7 +6,7 @@ import asyncpg
 from matching.storage.account_balances import ADD_TO_ACCOUNTS
 from matching.storage.bank import BY_END_TO_END
 from matching.storage.books import LOCK_ITEMS, LOCK_PAYMENTS, SAVE
-from matching.storage.candidates import DIRECT_ALL, DIRECT_NEW
+from matching.storage.candidates import DIRECT, DIRECT_LOCKED
 from shared.testing.databases import fresh_database
 
 _BY_KEY = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET enable_bitmapscan = off"
@@ -22,8 +22,8 @@ async def test_rows_are_found_by_their_whole_keys(infrastructure):
             for statement, *indexes in (
                 (LOCK_PAYMENTS, "payment_pkey"),
                 (LOCK_ITEMS, "open_item_pkey"),
-                (DIRECT_NEW, *direct),
-                (DIRECT_ALL, *direct),
+                (DIRECT_LOCKED, *direct),
+                (DIRECT, *direct),
             ):
                 text = statement.replace(":tenants", _KEYS).replace(":ids", _KEYS)
                 plan = "\n".join(row[0] for row in await conn.fetch("EXPLAIN " + text))

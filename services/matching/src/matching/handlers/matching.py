@@ -40,7 +40,7 @@ _JSON = msgspec.json.Encoder().encode
 
 
 async def match_payments(conn: AsyncConnection, messages: Sequence[Message[PaymentReceived]], ctx: Context) -> None:
-    """PaymentReceived: decides on the payments that nobody has decided on yet."""
+    """PaymentReceived: decides on the payments, as far as nobody has."""
     causes = {(message.tenant_id, message.data.payment_id): message.envelope for message in messages}
     await match(conn, list(causes), ctx.now, causes, new=True)
 
@@ -79,14 +79,15 @@ async def match(
     new: bool = False,
     in_time: bool = False,
 ) -> None:
-    """Decides on payments in the order given (the payment order): those received, unapplied or partly matched; `new`: only the former.
+    """Decides on payments in the order given (the payment order): those received, unapplied or partly matched.
 
-    `now` is the business moment of the decision; `in_time`: the payments are due for another look, others were woken. A payment about
-    which nothing new is found keeps its version.
+    `now` is the business moment of the decision. `new`: nobody works on the payments yet, and they are locked as they are read; others
+    are locked when it is clear what becomes of them. `in_time`: the payments are due for another look, others were woken. A payment
+    about which nothing new is found keeps its version.
     """
     if (await by_key(conn, (key[0] for key in payments))).payments_expected:  # the debtor's own word goes first
         payments = await meet(conn, payments, now, causes)
-    found = await candidates.direct(conn, payments, new=new)
+    found = await candidates.direct(conn, payments, locked=new)
     proposals = await _propose(conn, payments, found)
     if not proposals:
         return

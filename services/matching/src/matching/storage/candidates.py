@@ -73,10 +73,9 @@ _DIRECT = (
     "UNION ALL SELECT 'virtual_iban_invoice', invoice_id FROM virtual_iban WHERE tenant_id = p.tenant_id "
     "AND virtual_iban_id = p.virtual_iban_id AND status = 'assigned' OFFSET 0) r "
     "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = p.tenant_id AND item_id = r.item_id OFFSET 0) i "
-    f"WHERE i.entity_id = p.entity_id AND {_KEPT}) h ON true "
+    f"WHERE i.entity_id = p.entity_id AND {_KEPT}) h ON true WHERE p.status IN ('received', 'unapplied', 'partly_matched')"
 )
-DIRECT_NEW = _DIRECT.format(batch=_BATCH + " FOR UPDATE) p") + "WHERE p.status = 'received'"
-DIRECT_ALL = _DIRECT.format(batch=_BATCH + ") p") + "WHERE p.status IN ('received', 'unapplied', 'partly_matched')"
+DIRECT_LOCKED, DIRECT = _DIRECT.format(batch=_BATCH + " FOR UPDATE) p"), _DIRECT.format(batch=_BATCH + ") p")
 _PAYMENT_COLUMNS = PAYMENT.count(",") + 1
 
 
@@ -90,14 +89,13 @@ class Direct(NamedTuple):
     waiting: dict[Key, Waiting]
 
 
-async def direct(conn: AsyncConnection, payments: Sequence[Key], *, new: bool) -> Direct:
+async def direct(conn: AsyncConnection, payments: Sequence[Key], *, locked: bool) -> Direct:
     """What virtual IBANs of one invoice and structured references name, and the payments that need more than that.
 
-    `new`: of the payments those that nobody has decided on yet, which it locks; nobody waits for these. Else those that have something
-    left, without a lock.
+    `locked`: the payments are locked as they are read, until the end of the transaction.
     """
     found = Direct({}, {}, {})
-    for row in await records(conn, DIRECT_NEW if new else DIRECT_ALL, **keys(payments)):
+    for row in await records(conn, DIRECT_LOCKED if locked else DIRECT, **keys(payments)):
         key = (row[0], row[1])
         if key not in found.payments:
             found.payments[key] = Payment(*row[:_PAYMENT_COLUMNS])
