@@ -5,7 +5,7 @@ import re
 import asyncpg
 from matching.storage.account_balances import ADD_TO_ACCOUNTS
 from matching.storage.bank import BY_END_TO_END
-from matching.storage.books import LOCK_ITEMS, LOCK_PAYMENTS, SAVE
+from matching.storage.books import DUE, LOCK_ITEMS, LOCK_PAYMENTS, SAVE
 from matching.storage.candidates import DIRECT, DIRECT_LOCKED
 from shared.testing.databases import fresh_database
 
@@ -24,8 +24,10 @@ async def test_rows_are_found_by_their_whole_keys(infrastructure):
                 (LOCK_ITEMS, "open_item_pkey"),
                 (DIRECT_LOCKED, *direct),
                 (DIRECT, *direct),
+                (DUE, "payment_due"),
             ):
                 text = statement.replace(":tenants", _KEYS).replace(":ids", _KEYS)
+                text = text.replace(":tenant", "(SELECT gen_random_uuid())").replace(":now", "now()")
                 plan = "\n".join(row[0] for row in await conn.fetch("EXPLAIN " + text))
                 used = re.findall(r"using (\w+) on (?:payment|item_reference|open_item) ", plan)
                 assert sorted(used) == sorted(indexes), plan

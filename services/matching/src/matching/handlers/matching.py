@@ -28,7 +28,7 @@ from matching.handlers.expected import meet
 from matching.handlers.publishing import save_and_publish
 from matching.storage import candidates
 from matching.storage.account_balances import account_id
-from matching.storage.books import AS_IT_WAS, Decided, Look, by_key, lock, look_again
+from matching.storage.books import AS_IT_WAS, DUE, Decided, Look, by_key, lock, look_again
 from matching.storage.candidates import Direct
 from matching.storage.clues import forget_settled, note_clues
 from matching.storage.expected import note_set_offs
@@ -51,13 +51,7 @@ async def look_at_due(context: JobContext, tenant_id: UUID) -> None:
         async with context.database.transaction(tenant_id) as conn:
             await by_key(conn, [tenant_id])  # a plan made before the first payment came reads all of them, and is kept
             # read without a lock: rows are locked in the fixed order by `match`, which sees what was decided meanwhile
-            rows = await fetch(
-                conn,
-                "SELECT tenant_id, payment_id FROM payment WHERE tenant_id = :tenant AND next_look_at <= :now "
-                "ORDER BY next_look_at LIMIT 1000",
-                tenant=tenant_id,
-                now=machine_now(),
-            )
+            rows = await fetch(conn, DUE, tenant=tenant_id, now=machine_now())
             if rows:
                 await match(conn, [(row[0], row[1]) for row in rows], context.now, {}, in_time=True)
         if len(rows) < 1000:  # noqa: PLR2004 - the slice above

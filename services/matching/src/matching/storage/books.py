@@ -31,6 +31,8 @@ PAYMENT = (
 )
 LOCK_PAYMENTS = LOCK.format(columns=PAYMENT, table="payment", id="payment_id")
 LOCK_ITEMS = LOCK.format(columns=ITEM, table="open_item", id="item_id")
+DUE = "SELECT tenant_id, payment_id FROM payment WHERE tenant_id = :tenant AND next_look_at <= :now ORDER BY next_look_at LIMIT 1000"
+"""Payments that are to be looked at again by now. To be asked after `by_key`."""
 
 
 AS_IT_WAS: Literal["-infinity"] = "-infinity"
