@@ -1,5 +1,6 @@
 """A migrated database per module, and short ways to make what matching is fed with."""
 
+import asyncio
 import importlib.util
 import sys
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from matching.handlers.matching import match_payments
 from matching.invariants import CHECKS
 from matching.settings import MatchingSettings
 from matching.storage.bank import BankAccount
+from matching.storage.books import ChangedError
 from shared.clock import machine_now
 from shared.db import Database, fetch
 from shared.ids import named_id, new_id
@@ -89,11 +91,21 @@ class World:
         batch = []
         for one in [*messages, None]:
             if batch and (one is None or type(one.data) is not type(batch[0].data)):
-                async with self.database.transaction(*{m.tenant_id for m in batch}) as conn:
-                    await SERVICE.routes[type(batch[0].data)](conn, batch, context(NOW))
+                await self.handled(*{m.tenant_id for m in batch}, by=SERVICE.routes[type(batch[0].data)], given=(batch, context(NOW)))
                 batch = []
             if one is not None:
                 batch.append(one)
+
+    async def handled(self, *tenants: UUID, by, given) -> None:
+        """One transaction of a handler, and another one for as long as something is changed beside it, as the worker does."""
+        while True:
+            try:
+                async with self.database.transaction(*tenants) as conn:
+                    await by(conn, *given)
+            except ChangedError:
+                await asyncio.sleep(0.01)
+            else:
+                return
 
     async def match(self, *tenants: UUID) -> None:
         """Matches every payment that waits."""

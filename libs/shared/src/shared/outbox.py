@@ -119,18 +119,10 @@ def prepare(events: Iterable[Outgoing | Tombstone]) -> Prepared:
     return prepared
 
 
-class _Told(NamedTuple):
-    """Of an event what its headers need, as text.
-
-    `parts` are what its id is drawn from; `why` is the correlation as JSON and the header of the cause, "" without one.
-    """
-
-    tenant: str
-    entity: str | None
-    aggregate: str
-    parts: str
-    sequence: str
-    why: str
+_Told = tuple[str, str | None, str, str, str, str]
+"""Of an event what its headers need, as text: tenant, entity, aggregate; the parts that its id is drawn from; the header of its
+sequence; its correlation as JSON with the header of its cause. The last two are "" where there is none.
+"""
 
 
 class _Writer:
@@ -145,7 +137,7 @@ class _Writer:
         """Events by class; those that are told under a second name, then under that."""
         for cls, outs in alike.items():
             lines = encode_all([out.data for out in outs])
-            told = list(map(self._told, outs))
+            told = self._told(cls, outs)
             self._add(cls, told, lines)
             others = {out.also: None for out in outs if out.also is not None}
             if len(others) == 1 and all(out.also for out in outs):
@@ -159,24 +151,26 @@ class _Writer:
     def _also(self, cls: type[Event], also: type[StateEvent], told: Sequence[_Told], lines: bytes) -> None:
         self._add(also, told, retold(lines, cls, also))  # type: ignore[arg-type] # it says itself where they are not alike
 
-    def _told(self, out: Outgoing) -> _Told:
-        data, cause = out.data, out.cause
-        why = ""
-        if cause is not None:
-            known = self._causes.get(id(cause))
-            if known is None:
-                correlation, causation = _why(cause)
-                known = self._causes[id(cause)] = f'{_quoted(correlation)},"ce_causationid":"{causation}"'
-            why = known
-        key = topics()[type(data).__name__].key
-        aggregate = str(getattr(data, key))
-        if isinstance(data, StateEvent):
-            version = data.version
-            parts, sequence = f"{SEPARATOR}{aggregate}{SEPARATOR}{version}", f',"ce_sequence":"{version:020d}"'
-        else:
-            parts, sequence = SEPARATOR.join(("", *map(str, natural_key(data, key)))), ""
-        entity = None if out.entity_id is None else _text(out.entity_id)
-        return _Told(_text(out.tenant_id), entity, aggregate, parts, sequence, why)
+    def _told(self, cls: type[Event], outs: Sequence[Outgoing]) -> list[_Told]:
+        key, state = topics()[cls.__name__].key, issubclass(cls, StateEvent)
+        told = []
+        for out in outs:
+            data, cause = out.data, out.cause
+            why = "" if cause is None else self._causes.get(id(cause)) or self._cause(cause)
+            aggregate = str(getattr(data, key))
+            if state:
+                version: int = data.version  # type: ignore[attr-defined] # a state has one
+                parts, sequence = f"{SEPARATOR}{aggregate}{SEPARATOR}{version}", f',"ce_sequence":"{version:020d}"'
+            else:
+                parts, sequence = SEPARATOR.join(("", *map(str, natural_key(data, key)))), ""
+            entity = None if out.entity_id is None else _text(out.entity_id)
+            told.append((_text(out.tenant_id), entity, aggregate, parts, sequence, why))
+        return told
+
+    def _cause(self, cause: Envelope) -> str:
+        identity = _quoted(cause.id)
+        why = self._causes[id(cause)] = f'{_quoted(cause.correlationid) if cause.correlationid else identity},"ce_causationid":{identity}'
+        return why
 
     def _add(self, cls: type[Event], told: Sequence[_Told], lines: bytes) -> None:
         """Rows of class `cls`. Own headers are those of `_own`, written out: keys are ids, and nothing in an id needs quoting."""

@@ -60,7 +60,7 @@ async def test_a_batch_takes_a_handful_of_statements(world, tenant, make):
         await world.pay(held, 100, f"REF{n:09d}", number=n)
     before = world.database.statements
     await world.match(tenant)
-    assert world.database.statements - before <= 7  # scope, planner guard, propose and lock, lock items, save, accounts, publish
+    assert world.database.statements - before <= 6  # scope, planner guard, propose, save, accounts, publish
     assert (await world.one(tenant, "SELECT count(*) FROM payment WHERE status = 'matched'"))[0] == 200
     await world.holds()
 

@@ -1,7 +1,7 @@
 """Matching payments with open items: direct hits, and what the engine reads, over a batch.
 
-The hot way, when references hit: planner guard, proposal with new payments locked, lock items, save, and at the transaction's end add
-to the accounts and publish: a statement each.
+The hot way, when references hit: planner guard, proposal, save, and at the transaction's end add to the accounts and publish: a
+statement each, and nothing is locked before it is written (`storage.books.save`).
 What no direct hit decides, the engine does (`handlers.deciding`); what it has seen is looked at again under lock.
 What finds nothing there is looked at again after 2 s and after 60 s of the machine's clock, so that a payment and its
 invoice that are handled at the same moment by two workers still meet; what comes in between (another invoice of the customer)
@@ -75,13 +75,14 @@ async def match(
 ) -> None:
     """Decides on payments in the order given (the payment order): those received, unapplied or partly matched.
 
-    `now` is the business moment of the decision. `new`: nobody works on the payments yet, and they are locked as they are read; others
-    are locked when it is clear what becomes of them. `in_time`: the payments are due for another look, others were woken. A payment
-    about which nothing new is found keeps its version.
+    `now` is the business moment of the decision. `new`: hardly anybody works on the payments yet, so they and what they name are not
+    locked, and ChangedError (unavailable: the batch is handled again) is raised where somebody does; others are locked when it is
+    clear what becomes of them. `in_time`: the payments are due for another look, others were woken. A payment about which nothing new
+    is found keeps its version.
     """
     if (await by_key(conn, (key[0] for key in payments))).payments_expected:  # the debtor's own word goes first
         payments = await meet(conn, payments, now, causes)
-    found = await candidates.direct(conn, payments, locked=new)
+    found = await candidates.direct(conn, payments)
     proposals = await _propose(conn, payments, found)
     if not proposals:
         return
@@ -141,7 +142,7 @@ async def _propose(conn: AsyncConnection, payments: Sequence[Key], found: Direct
 
 
 async def _lock(conn: AsyncConnection, found: Direct, proposals: Mapping[Key, Proposal], *, new: bool) -> Books:
-    """Locks the payments, those that are `new` are locked already, and items that the proposals need, in that order, and names accounts."""
+    """The payments and items that the proposals need, locked in that order but for what `new` ones have read already; and accounts."""
     accounts: dict[Key, None] = {}
     items: dict[Key, None] = {}
     new_accounts = []
@@ -160,13 +161,14 @@ async def _lock(conn: AsyncConnection, found: Direct, proposals: Mapping[Key, Pr
                 accounts[key[0], account] = None
             else:
                 new_accounts.append((key[0], account, asked.entity_id, proposal.party, asked.currency))
+    read = Books(payments=found.payments, items=found.items) if new else Books()
     books = await lock(
         conn,
         accounts=accounts,
         new_accounts=new_accounts,
-        payments=() if new else proposals,
-        locked=found.payments if new else None,
-        items=items,
+        payments=[key for key in proposals if key not in read.payments],
+        items=[key for key in items if key not in read.items],
+        read=read,
     )
     netted = [(key[0], share.item_id) for key, proposal in proposals.items() for share in proposal.shares if share.minor < 0]
     if netted:

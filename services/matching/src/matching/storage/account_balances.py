@@ -15,19 +15,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Key
-from matching.storage.rows import from_lists, keys, literal
+from matching.storage.rows import by_keys, from_lists, keys, literal
 
 NewAccount = tuple[UUID, UUID, UUID, UUID, str]
 """Tenant, account, entity, customer, currency."""
 _B = {"tenant": "uuid", "id": "uuid", "open": "bigint", "unapplied": "bigint", "credits": "bigint"}
-# The planner takes a limit that it does not know for a tenth of the ten rows it expects, and so looks each account up by its whole key,
-# however small the table is: it would read all accounts for each row of a batch else, and the plan is kept.
 ADD_TO_ACCOUNTS = f"""
-UPDATE account_balance AS a SET version = a.version + 1, open_minor = a.open_minor + k.open,
-  unapplied_minor = a.unapplied_minor + k.unapplied, unused_credits_minor = a.unused_credits_minor + k.credits
-FROM (SELECT * FROM {from_lists("b", _B)} ORDER BY tenant, id LIMIT CAST(:b_count AS bigint)) k
-CROSS JOIN LATERAL (SELECT account_id FROM account_balance WHERE tenant_id = k.tenant AND account_id = k.id FOR UPDATE) l
-WHERE a.tenant_id = k.tenant AND a.account_id = l.account_id
+UPDATE account_balance AS a SET version = a.version + 1, open_minor = a.open_minor + t.open,
+  unapplied_minor = a.unapplied_minor + t.unapplied, unused_credits_minor = a.unused_credits_minor + t.credits
+{by_keys(from_lists("b", _B), "b_id", "a", "account_id")}
 RETURNING a.tenant_id, a.account_id, a.version, a.open_minor, a.unapplied_minor, a.unused_credits_minor
 """  # noqa: S608 - our own names
 _OUT_OF_RANGE = "22003"  # SQLSTATE numeric_value_out_of_range
@@ -98,7 +94,6 @@ async def add_to_accounts(conn: AsyncConnection, accounts: Sequence[Account]) ->
         rows = await records(
             conn,
             ADD_TO_ACCOUNTS,
-            b_count=len(accounts),
             b_tenant=[one.tenant_id for one in accounts],
             b_id=[one.account_id for one in accounts],
             b_open=literal(one.open_minor for one in accounts),

@@ -1,8 +1,9 @@
 """Loading and saving the rows of a sub-ledger transaction.
 
-Invariants: rows are locked in the fixed order payment, item, account, each by (tenant, id); what was read of payments and items under
-those locks is what is written back; accounts are added to at the transaction's very end (`account_balances`); every touched
-aggregate's version goes up by one, once; one statement writes payments and items with what belongs to them.
+Invariants: rows are locked in the fixed order payment, item, account, each by (tenant, id); payments and items are written over the
+version that was read and no other, whether it was locked since or not (`save`); accounts are added to at the transaction's very end
+(`account_balances`); every touched aggregate's version goes up by one, once; one statement writes payments and items with what
+belongs to them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +12,14 @@ from typing import Literal, NamedTuple
 from uuid import UUID
 
 from shared.db import records, run
+from shared.failures import UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Item, Key, Payment
 from matching.storage.account_balances import NewAccount, make_accounts, name_accounts
 from matching.storage.allocations import change_allocations, load_allocations
 from matching.storage.items import insert_items
-from matching.storage.rows import LOCK, found, from_lists, keys, literal, texts
+from matching.storage.rows import LOCK, by_keys, from_lists, keys, literal, texts
 
 ITEM = (
     "tenant_id, item_id, version, invoice_version, entity_id, account_id, customer_id, kind, currency, source_system, invoice_number, "
@@ -79,14 +81,15 @@ async def lock(
     accounts: Iterable[Key] = (),
     new_accounts: Sequence[NewAccount] = (),
     payments: Iterable[Key] = (),
-    locked: Mapping[Key, Payment] | None = None,
     items: Iterable[Key] = (),
+    read: Books | None = None,
 ) -> Books:
     """The named payments and items, locked, and accounts, which are not. `new_accounts` are made where missing.
 
-    Payments come with their allocations, also those that are `locked` already. Ids that are not there are left out.
+    They join the payments and items that were `read` without a lock. All payments come with their allocations. Ids that are not there
+    are left out.
     """
-    books = Books(payments=dict(locked or {}))
+    books = read or Books()
     if listed := list(payments):
         books.payments |= {(row[0], row[1]): Payment(*row) for row in await records(conn, LOCK_PAYMENTS, **keys(listed))}
     await load_allocations(conn, books, [key for key, payment in books.payments.items() if payment.allocated_minor])
@@ -97,6 +100,10 @@ async def lock(
             books.items[row[0], row[1]] = Item(*row)
     await name_accounts(conn, books, accounts, new_accounts)
     return books
+
+
+class ChangedError(UnavailableError):
+    """Rows that were read without a lock have changed since: nothing was written, and what was to be decided is decided again."""
 
 
 class Decided(NamedTuple):
@@ -173,22 +180,28 @@ WITH p AS (
     return_reason = t.return, candidate_customer_ids = CAST(t.candidates AS uuid[]), looks = t.looks,
     next_look_at = CASE WHEN CAST(:keep_looks AS bool) OR t.next = '{AS_IT_WAS}' THEN payment.next_look_at ELSE t.next END,
     confirmation = t.confirmation
-  FROM {from_lists("p", _P, "candidates", "return")} {found("payment", "payment_id")}
+  {by_keys(from_lists("p", _P, "candidates", "return"), "p_id", "payment", "payment_id")} AND payment.version = t.version - 1 RETURNING 1
 ), i AS (
   UPDATE open_item SET version = t.version, original_minor = t.original, open_minor = t.open, cash_minor = t.cash,
     discount_minor = t.discount, credit_minor = t.credit, charges_minor = t.charges, withheld_minor = t.withheld,
     set_off_minor = t.set_off, written_off_minor = t.written_off, contested_minor = t.contested, status = t.status,
     close_cause = t.cause, value_date = t.value_date, account_id = t.account, customer_id = t.customer, invoice_version = t.invoice_version
-  FROM {from_lists("i", _I)} {found("open_item", "item_id")}
+  {by_keys(from_lists("i", _I), "i_id", "open_item", "item_id")} AND open_item.version = t.version - 1 RETURNING 1
+), written AS (
+  SELECT (SELECT count(*) FROM p) = cardinality(CAST(:p_id AS uuid[]))
+    AND (SELECT count(*) FROM i) = cardinality(CAST(:i_id AS uuid[])) AS whole
 ), a AS (
-  INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule, diff_minor, diff_reason) SELECT t.* FROM {from_lists("a", _A)}
+  INSERT INTO allocation (tenant_id, payment_id, item_id, amount_minor, rule, diff_minor, diff_reason)
+  SELECT t.* FROM {from_lists("a", _A)} WHERE (SELECT whole FROM written)
 ), d AS (
   INSERT INTO decision (tenant_id, payment_id, payment_version, rule, evidence, decided_at, inputs, named_customers)
   SELECT tenant, payment, version, rule, CAST(evidence AS jsonb), CAST(:now AS timestamptz), CAST(inputs AS jsonb), CAST(named AS uuid[])
-  FROM {from_lists("d", _D, "evidence", "inputs", "named")}
+  FROM {from_lists("d", _D, "evidence", "inputs", "named")} WHERE (SELECT whole FROM written)
+), l AS (
+  INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, item_id, at)
+  SELECT t.*, CAST(:now AS timestamptz) FROM {from_lists("l", _L)} WHERE (SELECT whole FROM written)
 )
-INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, item_id, at)
-SELECT t.*, CAST(:now AS timestamptz) FROM {from_lists("l", _L)}
+SELECT whole FROM written
 """  # noqa: S608 - our own names
 
 
@@ -203,7 +216,8 @@ async def save(
 ) -> None:
     """Writes what was done to the books and raises the versions of everything touched, in memory too.
 
-    `now` is the business moment of the entries. `looks` says when a payment is to be looked at again (machine clock).
+    `now` is the business moment of the entries. `looks` says when a payment is to be looked at again (machine clock). Raises ChangedError
+    where a payment or item is no longer at the version that was read.
     """
     if not (books.acts or books.items_before or books.entries):
         return
@@ -220,7 +234,7 @@ async def save(
     allocated = [(key, held) for key, held in books.changed_allocations.items() if held is not None and not (stored and key in stored)]
     entries = books.entries
     await change_allocations(conn, books)
-    await records(
+    ((whole,),) = await records(
         conn,
         SAVE,
         now=now,
@@ -286,7 +300,18 @@ async def save(
         l_payment=[e.payment_id for e in entries],
         l_item=[e.item_id for e in entries],
     )
+    if not whole:
+        raise ChangedError("a payment or an item was changed at the same moment")
     stored.update([key for key, _ in allocated])
+
+
+_LOOK_AGAIN = "UPDATE payment SET looks = t.looks, next_look_at = t.next_look " + by_keys(  # noqa: S608 - our own names
+    "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:looks AS smallint[]), CAST(:next AS timestamptz[])) "
+    "AS t(tenant, id, looks, next_look)",
+    "ids",
+    "payment",
+    "payment_id",
+)
 
 
 async def look_again(conn: AsyncConnection, looks: Mapping[Key, tuple[int, Look]]) -> None:
@@ -295,9 +320,7 @@ async def look_again(conn: AsyncConnection, looks: Mapping[Key, tuple[int, Look]
     if noted:
         await run(
             conn,
-            "UPDATE payment SET looks = t.looks, next_look_at = t.next_look FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), "  # noqa: S608 - our own names
-            "CAST(:looks AS smallint[]), CAST(:next AS timestamptz[])) AS t(tenant, id, looks, next_look) "
-            + found("payment", "payment_id"),
+            _LOOK_AGAIN,
             **keys(noted),
             looks=[count for count, _ in noted.values()],
             next=[at for _, at in noted.values()],

@@ -13,22 +13,15 @@ from uuid import UUID
 from shared.db import records
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Key, Payment
+from matching.domain.books import Item, Key, Payment
 from matching.domain.cascade import Candidate
-from matching.storage.books import PAYMENT
+from matching.storage.books import ITEM, PAYMENT
 from matching.storage.rows import keys
 
 _KEPT = (
     "NOT EXISTS (SELECT 1 FROM dismissed_pair d WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id "
     "AND d.item_id = i.item_id OFFSET 0)"
 )
-_ITEM = "i.item_id, i.account_id, i.customer_id, i.open_minor, i.currency, i.invoice_number, i.due_date"
-# Each step is a lookup by whole key, in this order: OFFSET 0 keeps the planner from another one.
-_BATCH = (
-    "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, payment_id) ORDER BY 1, 2) k "
-    "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0"
-)
-
 DEDUCTION_MAX = 5_000
 """Minor units that a payment may lack of what it names and still be meant for the whole: charges, rounding."""
 
@@ -60,14 +53,24 @@ _WAITING = (
     "p.end_to_end_id, p.debtor_name, p.debtor_iban, CASE WHEN p.unapplied_minor = p.amount_minor THEN p.instructed_minor END, "
     "p.instructed_currency, p.virtual_iban_id, p.payer_customer_id, p.account_id)"
 )
-_DIRECT = (
-    f"SELECT {', '.join(f'p.{name}' for name in PAYMENT.split(', '))}, "  # noqa: S608 - our own text
-    "CASE WHEN h.hits = 1 AND h.open_minor > 0 AND NOT h.inexact AND p.account_id IS NULL THEN NULL "
-    f"ELSE {_WAITING} END, h.rule, h.item_id, h.account_id, h.customer_id, h.open_minor, h.currency, h.invoice_number, h.due_date, "
-    "h.inexact "
-    f"FROM {{batch}} LEFT JOIN LATERAL (SELECT r.rule, {_ITEM}, i.currency <> p.currency OR (p.unapplied_minor < i.open_minor "
+
+
+def _of(alias: str, columns: str) -> str:
+    return ", ".join(f"{alias}.{name}" for name in columns.split(", "))
+
+
+# Each step is a lookup by whole key, in this order: OFFSET 0 keeps the planner from another one.
+_BATCH = (
+    "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
+    "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p"
+)
+DIRECT = (
+    f"SELECT {_of('p', PAYMENT)}, "  # noqa: S608 - our own text
+    f"CASE WHEN h.open_minor > 0 AND NOT h.inexact AND p.account_id IS NULL THEN NULL ELSE {_WAITING} END, "
+    f"h.rule, h.inexact, {_of('h', ITEM)} FROM "
+    f"{_BATCH} LEFT JOIN LATERAL (SELECT r.rule, {_of('i', ITEM)}, i.currency <> p.currency OR (p.unapplied_minor < i.open_minor "
     f"AND (i.open_minor - p.unapplied_minor <= {DEDUCTION_MAX} OR EXISTS (SELECT 1 FROM item_discount d WHERE d.tenant_id = i.tenant_id "
-    "AND d.item_id = i.item_id))) AS inexact, count(*) OVER () AS hits "
+    "AND d.item_id = i.item_id))) AS inexact "
     "FROM (SELECT 'structured_reference' AS rule, item_id FROM item_reference WHERE tenant_id = p.tenant_id "
     "AND entity_id = p.entity_id AND value = p.structured_reference AND kind = 'structured' "
     "UNION ALL SELECT 'virtual_iban_invoice', invoice_id FROM virtual_iban WHERE tenant_id = p.tenant_id "
@@ -75,33 +78,41 @@ _DIRECT = (
     "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = p.tenant_id AND item_id = r.item_id OFFSET 0) i "
     f"WHERE i.entity_id = p.entity_id AND {_KEPT}) h ON true WHERE p.status IN ('received', 'unapplied', 'partly_matched')"
 )
-DIRECT_LOCKED, DIRECT = _DIRECT.format(batch=_BATCH + " FOR UPDATE) p"), _DIRECT.format(batch=_BATCH + ") p")
+_SAID = f"SELECT {_WAITING} FROM {_BATCH}"  # noqa: S608 - our own text
 _PAYMENT_COLUMNS = PAYMENT.count(",") + 1
 
 
 class Direct(NamedTuple):
     """Per payment that is to be decided on: how it is booked, the items named by virtual IBAN or structured reference with
-    the rule, and, where these do not settle it for sure or it is on an account already, what else it says.
+    the rule, and, where these do not settle it for sure or it is on an account already, what else it says. `items` are those named.
+
+    All are as one moment had them, and nothing of it is locked.
     """
 
     payments: dict[Key, Payment]
     hits: dict[Key, list[tuple[str, Candidate]]]
     waiting: dict[Key, Waiting]
+    items: dict[Key, Item]
 
 
-async def direct(conn: AsyncConnection, payments: Sequence[Key], *, locked: bool) -> Direct:
-    """What virtual IBANs of one invoice and structured references name, and the payments that need more than that.
-
-    `locked`: the payments are locked as they are read, until the end of the transaction.
-    """
-    found = Direct({}, {}, {})
-    for row in await records(conn, DIRECT_LOCKED if locked else DIRECT, **keys(payments)):
+async def direct(conn: AsyncConnection, payments: Sequence[Key]) -> Direct:
+    """What virtual IBANs of one invoice and structured references name, and the payments that need more than that."""
+    found = Direct({}, {}, {}, {})
+    for row in await records(conn, DIRECT, **keys(payments)):
         key = (row[0], row[1])
         if key not in found.payments:
             found.payments[key] = Payment(*row[:_PAYMENT_COLUMNS])
-        waiting, rule, *candidate = row[_PAYMENT_COLUMNS:]
+        waiting, rule, inexact, *named = row[_PAYMENT_COLUMNS:]
         if waiting is not None:
             found.waiting[key] = Waiting(*waiting)
         if rule is not None:
-            found.hits.setdefault(key, []).append((rule, Candidate(*candidate)))
+            item = Item(*named)
+            found.items.setdefault((item.tenant_id, item.item_id), item)
+            candidate = Candidate(
+                item.item_id, item.account_id, item.customer_id, item.open_minor, item.currency, item.invoice_number, item.due_date, inexact
+            )
+            found.hits.setdefault(key, []).append((rule, candidate))
+    if several := [key for key, hits in found.hits.items() if len(hits) > 1 and key not in found.waiting]:  # counting them costs all others
+        for (said,) in await records(conn, _SAID, **keys(several)):
+            found.waiting[said[0], said[1]] = Waiting(*said)
     return found

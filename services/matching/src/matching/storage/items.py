@@ -10,7 +10,7 @@ from shared.money import MAX_MINOR
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Item, Key
-from matching.storage.rows import fetch, found
+from matching.storage.rows import by_keys, fetch
 
 _COLUMNS = {
     "tenant_id": "uuid",
@@ -53,8 +53,8 @@ _TERMS = (
 _UPDATE_TERMS = (
     "UPDATE open_item SET "  # noqa: S608 - names are ours
     + ", ".join(f"{name} = {_CAST.get(name, 't.' + name).replace('(', '(t.')}" for name in _TERMS)
-    + f" FROM {_UNNEST} "
-    + found("open_item", "item_id", tenant="tenant_id", key="item_id")
+    + " "
+    + by_keys(_UNNEST, "item_id", "open_item", "item_id", tenant="tenant_id", key="item_id")
 )
 
 
