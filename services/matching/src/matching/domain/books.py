@@ -1,7 +1,7 @@
 """The sub-ledger's rules: what happens to a payment, an item and an account when money is allocated, undone or returned.
 
-`Books` holds the rows of one transaction, which the caller has locked. Each operation changes all sides at once and notes
-the ledger entry that says so, so these hold after every operation:
+`Books` holds the rows of one transaction, which are written back only over what was read. Each operation changes all sides at once and
+notes the ledger entry that says so, so these hold after every operation:
 - a payment's amount = allocated + unapplied + returned + refunded, each zero or more;
 - an item's original = open + what settled it, each zero or more;
 - what an account is added is what its items and payments are: its open, unapplied and unused credits are their sums;
@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclass(slots=True)
 class Books(Postings):
-    """The locked rows of one transaction and the operations on them."""
+    """The rows of one transaction and the operations on them."""
 
     # --- payments ------------------------------------------------------------------------------------------------
     def allocate(

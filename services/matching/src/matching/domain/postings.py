@@ -12,7 +12,7 @@ from matching.domain.rows import DIFFERENCES, WITHDRAWN, Account, Allocation, En
 
 @dataclass(slots=True)
 class Postings:
-    """The locked rows of one transaction and what was done to them.
+    """The rows of one transaction and what was done to them.
 
     `touched_accounts` are added to, in the order of the first change; `items_before` holds open amount, status and close cause of each
     touched item as they were, None for a new one; `acts` names the events that a payment's changes call for; `stored` are the
