@@ -159,7 +159,7 @@ async def timed(at: Scene, keys: Sequence[Key], backends: Sequence[int] = ()) ->
     """
     begun, worked = monotonic(), _worked(backends)
     async with at.runtime.database.transaction(TENANT) as conn:
-        await match(conn, keys, NOW, {})
+        await match(conn, keys, NOW, {}, new=True)
     return (monotonic() - begun) * 1000, _worked(backends) - worked
 
 
