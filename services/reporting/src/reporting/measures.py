@@ -25,7 +25,9 @@ from reporting.handlers import KEPT
 
 OUTBOX_MAX = 20_000
 _INT64 = 2**63
-READ_FROM = sorted(event.__name__ for event, table in KEPT.items() if table in (tables.OPEN_ITEM, tables.PAYMENT, tables.INVOICE))
+READ_FROM = sorted(
+    event.__name__ for event, table in KEPT.items() if table in (tables.items.OPEN_ITEM, tables.money.PAYMENT, tables.items.INVOICE)
+)
 """The topics that a measurement rests on."""
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reporting.queries import ageing_now
-from reporting.tables import MEASURED_DAY
+from reporting.tables.measured import MEASURED_DAY
 
 SLICE = 2_000
 """Rows per statement: the driver takes 32,767 parameters, and the widest fact has 14 columns."""

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dunning.storage import dispatches
 from dunning.storage.replicas import recheck
-from dunning.tables import IDENTITY
+from dunning.tables.customers import IDENTITY
 
 
 async def keep_merges(conn: AsyncConnection, messages: Sequence[Message[CustomerMergeState]], ctx: Context) -> None:  # noqa: ARG001 - a handler's signature

@@ -21,7 +21,7 @@ from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dunning.storage import gate as storage
-from dunning.tables import RECONCILIATION
+from dunning.tables.money import RECONCILIATION
 
 
 async def keep_reconciliations(conn: AsyncConnection, messages: Sequence[Message[BankReconciliationAdvanced]], ctx: Context) -> None:

@@ -22,7 +22,9 @@ from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dunning.storage import replicas as storage
-from dunning.tables import ANNOUNCEMENT, BALANCE, BANK_ACCOUNT, CUSTOMER, HOLD, IDENTITY, INVOICE, PAYMENT, SCORE, TERMS, VIRTUAL_IBAN
+from dunning.tables.customers import CUSTOMER, HOLD, IDENTITY, SCORE, TERMS
+from dunning.tables.items import BALANCE, INVOICE
+from dunning.tables.money import ANNOUNCEMENT, BANK_ACCOUNT, PAYMENT, VIRTUAL_IBAN
 
 
 def entity_of(message: Message[Any]) -> UUID:

@@ -26,7 +26,7 @@ from dunning.domain.lifecycle import contested, may_contest
 from dunning.handlers.disputes import told
 from dunning.storage import statuses as storage
 from dunning.storage.statuses import Key
-from dunning.tables import INVOICE_STATUS
+from dunning.tables.items import INVOICE_STATUS
 
 SLICE = 500
 _DISPUTED_KINDS = frozenset({"invoice", "deposit"})

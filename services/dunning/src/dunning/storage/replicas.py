@@ -13,7 +13,7 @@ from shared.db import arrays, run, unnest
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dunning.tables import ITEM
+from dunning.tables.items import ITEM
 
 Key = tuple[UUID, UUID]
 """Tenant and id."""

@@ -1,0 +1,85 @@
+"""Kept of invoices and what is owed on them."""
+
+from sqlalchemy import BigInteger, Column, Index, SmallInteger
+
+from reporting.tables.columns import JSON, date, json, kept, minor, text, uuid
+
+INVOICE = kept(
+    "invoice",
+    "invoice_id",
+    uuid("entity_id"),
+    text("source_system"),
+    text("invoice_number"),
+    text("kind"),
+    text("origin"),
+    text("status"),
+    uuid("customer_id"),
+    text("customer_number"),
+    date("issue_date"),
+    text("currency"),
+    minor("total_minor"),
+    Column("tax_minor", BigInteger, nullable=False),
+    Column("prepaid_minor", BigInteger, nullable=False),
+    minor("payable_minor"),
+    json("instalments"),
+    uuid("credited_invoice_id", nullable=True),
+    minor("opening_open_minor", nullable=True),
+    date("paid_on", nullable=True),
+    Index("invoice_sales", "tenant_id", "entity_id", "issue_date"),
+)
+INVOICE_STATUS = kept(
+    "invoice_status",
+    "invoice_id",
+    uuid("customer_id"),
+    text("invoice_number"),
+    Column("status", SmallInteger),
+    text("origin", nullable=True),
+    Column("outside", JSON),
+    Column("ours", JSON),
+    Index("invoice_status_of", "tenant_id", "customer_id"),
+)
+OPEN_ITEM = kept(
+    "open_item",
+    "item_id",
+    uuid("entity_id"),
+    text("kind"),
+    uuid("customer_id"),
+    text("source_system"),
+    text("invoice_number"),
+    text("currency"),
+    date("issue_date"),
+    minor("original_minor"),
+    minor("open_minor"),
+    minor("disputed_minor"),
+    json("settled"),
+    json("instalments"),
+    text("status"),
+    text("close_cause", nullable=True),
+    date("value_date", nullable=True),
+    Index("open_item_open", "tenant_id", "customer_id", postgresql_where=Column("open_minor", BigInteger) > 0),
+)
+ACCOUNT_BALANCE = kept(
+    "account_balance",
+    "account_id",
+    uuid("entity_id"),
+    uuid("customer_id"),
+    text("currency"),
+    minor("open_minor"),
+    minor("unapplied_minor"),
+    minor("unused_credits_minor"),
+    Index("account_balance_of", "tenant_id", "customer_id"),
+)
+WRITE_OFF = kept(
+    "write_off",
+    "write_off_id",
+    uuid("entity_id"),
+    uuid("item_id"),
+    uuid("customer_id"),
+    text("source_system"),
+    text("invoice_number"),
+    text("currency"),
+    minor("amount_minor"),
+    minor("reversed_minor"),
+    text("reason"),
+    Index("write_off_of", "tenant_id", "customer_id"),
+)
