@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 from matching.domain.books import Books
-from matching.storage.books import ChangedError, lock, save
+from matching.storage.books import ChangedError, lock, look_again, save
 from matching.storage.candidates import direct
+from shared.failures import is_unavailable
 from shared.testing.waiting import eventually
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -57,9 +58,10 @@ async def test_what_another_transaction_has_changed_is_left_to_it(world, tenant,
         async with world.database.transaction(tenant) as conn:
             await matched_unlocked(conn, tenant, pays[which], nothing)
 
-    with pytest.raises(ChangedError):
+    with pytest.raises(ChangedError) as refused:
         async with world.database.transaction(tenant) as conn:
             await matched_unlocked(conn, tenant, pays[0], other)
+    assert is_unavailable(refused.value)  # a worker handles the batch again, and puts nothing aside
     left = 400 if which == 0 else 700
     first, second = ((600, 2, "matched"), (300, 1, "received")) if which == 0 else ((600, 1, "received"), (300, 2, "matched"))
     assert await stored(world, tenant) == [first, second, (2, left), (1, 2)]
@@ -89,3 +91,13 @@ async def test_a_change_that_is_not_committed_yet_is_waited_for(world, tenant, p
     with pytest.raises(ChangedError):
         await waiting
     assert (await stored(world, tenant))[3:] == [(1, 2)]
+
+
+async def test_what_was_settled_meanwhile_is_not_looked_at_again(world, tenant, pays):
+    """A look at it would find nothing to decide, and come again with every round of the job."""
+    async with world.database.transaction(tenant) as conn:
+        await matched_unlocked(conn, tenant, pays[0], nothing)
+    async with world.database.transaction(tenant) as conn:
+        await look_again(conn, {(tenant, payment): (1, NOW) for payment in pays})
+    rows = await world.rows(tenant, "SELECT status, next_look_at IS NOT NULL FROM payment ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("matched", False), ("received", True)]

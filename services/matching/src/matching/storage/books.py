@@ -305,17 +305,21 @@ async def save(
     stored.update([key for key, _ in allocated])
 
 
-_LOOK_AGAIN = "UPDATE payment SET looks = t.looks, next_look_at = t.next_look " + by_keys(  # noqa: S608 - our own names
+_LOOKS = (
     "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:looks AS smallint[]), CAST(:next AS timestamptz[])) "
-    "AS t(tenant, id, looks, next_look)",
-    "ids",
-    "payment",
-    "payment_id",
+    "AS t(tenant, id, looks, next_look)"
+)
+_LOOK_AGAIN = (
+    f"UPDATE payment SET looks = t.looks, next_look_at = t.next_look {by_keys(_LOOKS, 'ids', 'payment', 'payment_id')} "  # noqa: S608 - our own names
+    "AND payment.status IN ('received', 'unapplied', 'partly_matched')"
 )
 
 
 async def look_again(conn: AsyncConnection, looks: Mapping[Key, tuple[int, Look]]) -> None:
-    """Notes, for payments about which nothing else changed, how often they were looked at and when again, unless that is as it was."""
+    """Notes, for payments about which nothing else changed, how often they were looked at and when again, unless that is as it was.
+
+    One that was read without a lock may be settled by now: it is not to be looked at any more, and no look would say so.
+    """
     noted = {key: look for key, look in looks.items() if look[1] != AS_IT_WAS}
     if noted:
         await run(
