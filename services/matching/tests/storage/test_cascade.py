@@ -116,6 +116,24 @@ async def test_several_payments_of_one_batch_share_one_item_in_their_order(world
     assert [(await outcome(world, tenant, p))[2] for p in pays] == [0, 2_000, 6_000]
 
 
+async def test_a_reference_of_several_items_says_who_paid_where_they_are_one_customers(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(
+        *(make.invoice(tenant, number, 1_000, reference="AAA1") for number in ("F-1", "F-2")),
+        *(make.invoice(tenant, f"G-{customer}", 2_000, reference="BBB2", customer=customer) for customer in ("C1", "C2")),
+    )
+    pays = [await world.pay(held, amount, reference) for amount, reference in ((1_000, "AAA1"), (2_000, "BBB2"))]
+    await world.match(tenant)
+    rows = [
+        await world.one(
+            tenant, "SELECT status, unapplied_reason, payer_customer_id IS NOT NULL FROM payment WHERE payment_id = :id", id=one
+        )
+        for one in pays
+    ]
+    assert [tuple(row) for row in rows] == [("unapplied", "ambiguous", True), ("unapplied", "ambiguous", False)]
+    await world.holds()
+
+
 async def test_virtual_iban_of_an_invoice_comes_first(world, tenant, make):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 10_000, reference="AAA1"), make.invoice(tenant, "F-2", 10_000, reference="BBB2"))

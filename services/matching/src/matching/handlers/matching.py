@@ -150,17 +150,15 @@ async def _lock(conn: AsyncConnection, found: Direct, proposals: Mapping[Key, Pr
         for account, item in touched(proposal):
             accounts[key[0], account] = None
             items[key[0], item] = None
-        asked = found.waiting.get(key)
-        if asked is None:
-            continue
-        if asked.account_id is not None:
-            accounts[key[0], asked.account_id] = None
+        payment = found.payments[key]
+        if payment.account_id is not None:
+            accounts[key[0], payment.account_id] = None
         if proposal.party is not None:
-            account = account_id(key[0], proposal.party, asked.entity_id, asked.currency)
+            account = account_id(key[0], proposal.party, payment.entity_id, payment.currency)
             if account in proposal.accounts:
                 accounts[key[0], account] = None
             else:
-                new_accounts.append((key[0], account, asked.entity_id, proposal.party, asked.currency))
+                new_accounts.append((key[0], account, payment.entity_id, proposal.party, payment.currency))
     read = Books(payments=found.payments, items=found.items) if new else Books()
     books = await lock(
         conn,

@@ -1,7 +1,6 @@
 """What a batch of payments names for sure, by virtual IBAN or structured reference: one statement over the whole batch.
 
 Every query leads with the tenant and stays within the payment's legal entity; pairs that a person has undone are left out.
-What is asked of many payments comes back by the payment's place in the batch.
 """
 
 from collections.abc import Sequence
@@ -60,15 +59,13 @@ def _of(alias: str, columns: str) -> str:
 
 
 # Each step is a lookup by whole key, in this order: OFFSET 0 keeps the planner from another one.
-_BATCH = (
-    "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
-    "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p"
-)
 DIRECT = (
     f"SELECT {_of('p', PAYMENT)}, "  # noqa: S608 - our own text
     f"CASE WHEN h.open_minor > 0 AND NOT h.inexact AND p.account_id IS NULL THEN NULL ELSE {_WAITING} END, "
     f"h.rule, h.inexact, {_of('h', ITEM)} FROM "
-    f"{_BATCH} LEFT JOIN LATERAL (SELECT r.rule, {_of('i', ITEM)}, i.currency <> p.currency OR (p.unapplied_minor < i.open_minor "
+    "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
+    "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p "
+    f"LEFT JOIN LATERAL (SELECT r.rule, {_of('i', ITEM)}, i.currency <> p.currency OR (p.unapplied_minor < i.open_minor "
     f"AND (i.open_minor - p.unapplied_minor <= {DEDUCTION_MAX} OR EXISTS (SELECT 1 FROM item_discount d WHERE d.tenant_id = i.tenant_id "
     "AND d.item_id = i.item_id))) AS inexact "
     "FROM (SELECT 'structured_reference' AS rule, item_id FROM item_reference WHERE tenant_id = p.tenant_id "
@@ -78,13 +75,12 @@ DIRECT = (
     "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = p.tenant_id AND item_id = r.item_id OFFSET 0) i "
     f"WHERE i.entity_id = p.entity_id AND {_KEPT}) h ON true WHERE p.status IN ('received', 'unapplied', 'partly_matched')"
 )
-_SAID = f"SELECT {_WAITING} FROM {_BATCH}"  # noqa: S608 - our own text
 _PAYMENT_COLUMNS = PAYMENT.count(",") + 1
 
 
 class Direct(NamedTuple):
     """Per payment that is to be decided on: how it is booked, the items named by virtual IBAN or structured reference with
-    the rule, and, where these do not settle it for sure or it is on an account already, what else it says. `items` are those named.
+    the rule, and, where none of these settles it for sure or it is on an account already, what else it says. `items` are those named.
 
     All are as one moment had them, and nothing of it is locked.
     """
@@ -112,7 +108,4 @@ async def direct(conn: AsyncConnection, payments: Sequence[Key]) -> Direct:
                 item.item_id, item.account_id, item.customer_id, item.open_minor, item.currency, item.invoice_number, item.due_date, inexact
             )
             found.hits.setdefault(key, []).append((rule, candidate))
-    if several := [key for key, hits in found.hits.items() if len(hits) > 1 and key not in found.waiting]:  # counting them costs all others
-        for (said,) in await records(conn, _SAID, **keys(several)):
-            found.waiting[said[0], said[1]] = Waiting(*said)
     return found
