@@ -168,8 +168,8 @@ class _Writer:
         return told
 
     def _cause(self, cause: Envelope) -> str:
-        identity = _quoted(cause.id)
-        why = self._causes[id(cause)] = f'{_quoted(cause.correlationid) if cause.correlationid else identity},"ce_causationid":{identity}'
+        correlation, causation = _why(cause)
+        why = self._causes[id(cause)] = f'{_quoted(correlation)},"ce_causationid":"{causation}"'
         return why
 
     def _add(self, cls: type[Event], told: Sequence[_Told], lines: bytes) -> None:
@@ -222,7 +222,7 @@ def _own(data: Event, cls: type[Event], topic: Topic, tenant: str, why: tuple[st
 
 def _why(cause: Envelope) -> tuple[str, str]:
     """Correlation and causation of what an event led to."""
-    identity = str(cause.id)
+    identity = _quoted(cause.id)[1:-1]  # a sixth of what `str` of an id takes
     return cause.correlationid or identity, identity
 
 
