@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from sandbox import camt
 from shared.clock import machine_now
+from shared.days import business_day
 from shared.ids import new_id
 
 ACCOUNT = camt.Account(iban="FR7630006000011234567890189", currency="EUR", holder="Encours Demo SAS", bic="AGRIFRPP")
@@ -37,7 +38,7 @@ def customer(ours, number):
 
 
 def pays(ours, number, *amounts):
-    today = machine_now().date()
+    today = business_day(machine_now())
     entries = [
         camt.Entry(
             reference=f"PLAN-{number}-{amount}-{at}",
@@ -64,7 +65,7 @@ def plan_of(ours, plan_id):
 
 
 def test_a_plan_is_agreed_met_by_its_instalments_and_completed(ours, number, customer, until):
-    today = machine_now().date()
+    today = business_day(machine_now())
     body = {
         "customer_id": customer,
         "currency": "EUR",

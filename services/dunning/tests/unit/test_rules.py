@@ -1,11 +1,10 @@
 """Policy steps, the decision to remind, and promises."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from uuid import UUID
 
 import pytest
-from dunning.domain.days import business_day
 from dunning.domain.policy import Step, check_steps, due_dates, due_step
 from dunning.domain.promise import Paid, judge, received
 from dunning.domain.reminder import Collection, Line, Promise, Situation, decide
@@ -55,12 +54,6 @@ def test_the_search_window_misses_nothing(days, enabled, reached):
 def test_steps_that_do_not_rise_are_refused(steps):
     with pytest.raises(ValueError, match="step"):
         check_steps(steps)
-
-
-def test_the_business_day_is_that_of_paris():
-    assert business_day(datetime(2025, 6, 1, 21, 59, tzinfo=UTC)) == date(2025, 6, 1)
-    assert business_day(datetime(2025, 6, 1, 22, 0, tzinfo=UTC)) == date(2025, 6, 2)
-    assert business_day(datetime(2025, 12, 1, 22, 59, tzinfo=UTC)) == date(2025, 12, 1)
 
 
 # --- the decision -----------------------------------------------------------------------------------------------------

@@ -3,12 +3,14 @@
 import csv
 import io
 import itertools
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from matching.handlers.ledger import Rate, set_rates
 from shared.clock import machine_now
+from shared.days import business_day
 from shared.ids import new_id
+from shared.testing.events import context
 
 _KEYS = itertools.count()
 
@@ -111,6 +113,21 @@ async def test_the_csv_says_the_same_in_any_currency_and_is_no_formula(world, te
     assert empty.content.decode().count("\r\n") == 1
 
 
+async def test_an_entry_is_of_the_business_day_on_which_it_was_made(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await world.pay(held, 1_000, "REF000001")
+    received = [m for m in await world.events("PaymentReceived") if m.tenant_id == tenant]
+    late = context(datetime(2026, 6, 30, 22, 30, tzinfo=UTC))  # the 1st of July in Paris
+    await world.handled(tenant, by=make.match, given=(received, late))
+    for period, days in (
+        ({"first": "2026-06-30", "last": "2026-06-30"}, set()),
+        ({"first": "2026-07-01", "last": "2026-07-01"}, {"2026-07-01"}),
+    ):
+        text = (await exported(client, make, tenant, **period)).content.decode()
+        assert {row["date"] for row in csv.DictReader(io.StringIO(text))} == days
+
+
 async def test_an_entity_has_numbers_of_its_own_and_what_has_none_is_refused(world, tenant, make, client):
     held = await world.account(tenant)
     await limit(client, make, tenant, 10_000)
@@ -162,7 +179,7 @@ async def test_a_fec_values_other_currencies_at_the_accountants_rates_and_refuse
     refused = await client.get("/v1/ledger-export", params=params)
     assert (refused.status_code, refused.json()["code"]) == (409, "ledger-without-rate")
     assert all(f"{currency} on 2026-03-02" in refused.json()["detail"] for currency in ("JPY", "KWD", "USD"))
-    today = machine_now().date().isoformat()  # the day of what was done by hand
+    today = business_day(machine_now()).isoformat()  # the day of what was done by hand
     given = [rate("USD", "2026-03-02", "0.925"), rate("USD", today, "0.93"), rate("JPY", "2026-01-30", "0.0061")]
     given += [rate("KWD", "2026-03-01", "3.0"), rate("KWD", "2026-03-03", "9")]
     assert (await client.put(path, json={"rates": given})).status_code == 200

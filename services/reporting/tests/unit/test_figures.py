@@ -1,4 +1,4 @@
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from fractions import Fraction
 
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reporting.api.models import decimal_text
 from reporting.domain import dso
-from reporting.domain.ageing import BUCKETS, OTHERS, Ageing, bucket, business_day
+from reporting.domain.ageing import BUCKETS, OTHERS, Ageing, bucket
 
 _MONEY = st.integers(-(2**62), 2**62)
 
@@ -29,11 +29,6 @@ _MONEY = st.integers(-(2**62), 2**62)
 def test_a_bucket_counts_from_the_day_after_the_due_date(days, expected):
     due = date(2026, 3, 31)
     assert bucket(due, due + timedelta(days=days)) == expected
-
-
-def test_the_business_day_is_that_of_paris():
-    assert business_day(datetime(2026, 6, 30, 22, 30, tzinfo=UTC)) == date(2026, 7, 1)
-    assert business_day(datetime(2026, 12, 31, 22, 30, tzinfo=UTC)) == date(2026, 12, 31)
 
 
 @given(st.lists(_MONEY, min_size=9, max_size=9))

@@ -19,10 +19,10 @@ from contracts.invoices import CreditNoteIssued, InvoiceCancelled, InvoiceChange
 from contracts.items import AccountBalanceChanged, OpenItemChanged
 from contracts.payments import PaymentReturned
 from shared.batches import Routes
+from shared.days import business_day
 from shared.jobs import Job, JobContext
 from shared.outbox import depth
 
-from scoring.domain.behaviour import business_day
 from scoring.handlers import credit, history
 from scoring.storage.credit import claim, policy_of
 

@@ -1,11 +1,11 @@
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scoring.domain import behaviour
-from scoring.domain.behaviour import business_day, month_of, settled_item, summarise
+from scoring.domain.behaviour import month_of, settled_item, summarise
 from scoring.domain.policy import BandTerms, Exposure, Override, Policy, check, grant, hold_reason
 from scoring.domain.scorecard import Bureau, assess, band_of
 
@@ -33,8 +33,7 @@ def test_months_before_the_window_are_seen_but_do_not_weigh():
     assert (found.items, found.settled, found.days_tenths) == (2, 1, 0)
 
 
-def test_a_business_day_is_that_of_paris():
-    assert business_day(datetime(2026, 6, 15, 22, 30, tzinfo=UTC)) == date(2026, 6, 16)
+def test_months_are_named_by_their_first_day():
     assert month_of(date(2026, 1, 31), 11) == date(2025, 2, 1)
     assert month_of(date(2026, 12, 5), -1) == date(2027, 1, 1)
 

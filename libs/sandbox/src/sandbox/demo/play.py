@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from shared.clock import machine_now, monotonic
+from shared.days import BUSINESS_ZONE
 
 from sandbox import camt
 from sandbox.actions import Customer, Day, Dispute, Document, Promise, Transfer
@@ -25,7 +25,6 @@ from sandbox.erp import SOURCE_SYSTEM, Erp
 from sandbox.webhooks import signed
 from sandbox.world import World
 
-BUSINESS_ZONE = ZoneInfo("Europe/Paris")
 _AT_ONCE = 8
 _MORNING, _EVENING = time(8), time(20)
 _XML = {"content-type": "application/xml"}

@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import Query, Request, Response
 from pydantic import BaseModel
 from shared import audit
+from shared.days import business_day
 from shared.web.idempotency import KEYED
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import FieldError, Problem
@@ -15,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dunning import models
 from dunning.api.common import CustomerFilter, Reader, Writer, database_of, day_after, day_position, done_once, missing, next_cursor, now_of
-from dunning.domain.days import business_day
 from dunning.handlers import dispatches, policies, runs
 from dunning.handlers.reminders import needed_gate
 from dunning.storage import gate as gates

@@ -23,6 +23,7 @@ from uuid import UUID
 from contracts.dunning import ReminderItem, ReminderSent
 from shared import documents
 from shared.clock import machine_now, monotonic
+from shared.days import business_day
 from shared.failpoints import failpoint
 from shared.jobs import JobContext
 from shared.logging import log
@@ -30,7 +31,6 @@ from shared.outbox import Outgoing, publish
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dunning.domain.days import business_day
 from dunning.domain.reminder import decide
 from dunning.handlers.policies import Policy, policy_of
 from dunning.handlers.promises import RefusedError

@@ -21,12 +21,12 @@ from contracts.dunning import (
     PlanItem,
 )
 from shared.aliases import stands_for
+from shared.days import business_day
 from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dunning.domain.days import business_day
 from dunning.domain.plan import Instalment, Owed, Standing, deadlines, judge, standing
 from dunning.domain.promise import received_on
 from dunning.handlers.disputes import contested_minor

@@ -10,9 +10,9 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from shared.days import business_day
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dunning.domain.days import business_day
 from dunning.domain.policy import Step
 from dunning.storage import policies as storage
 

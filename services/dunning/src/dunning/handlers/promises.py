@@ -10,12 +10,12 @@ from uuid import UUID
 
 from contracts.dunning import PromiseBroken, PromiseCancelled, PromiseKept, PromiseMade, PromiseState
 from shared.aliases import stands_for
+from shared.days import business_day
 from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dunning.domain.days import business_day
 from dunning.domain.promise import judge, received
 from dunning.storage import gate as gates
 from dunning.storage import promises as storage

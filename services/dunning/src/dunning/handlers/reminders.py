@@ -18,12 +18,12 @@ from typing import Any
 from uuid import UUID
 
 from shared.clock import machine_now
+from shared.days import business_day
 from shared.ids import named_id
 from shared.jobs import JobContext
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dunning.domain.days import business_day
 from dunning.domain.interest import RateUnknownError, compensation_minor, segments, total_minor
 from dunning.domain.lifecycle import SUSPENDED
 from dunning.domain.policy import due_dates, due_step

@@ -7,9 +7,9 @@ from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
+from shared.days import business_day
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dunning.domain.days import business_day
 from dunning.handlers.policies import policy_of
 from dunning.handlers.reminders import due_lines
 from dunning.storage import reminders as storage

@@ -14,6 +14,7 @@ from uuid import UUID
 from contracts.customers import CustomerErased, CustomerIdentityChanged
 from shared import aliases, audit
 from shared.clock import machine_now
+from shared.days import business_day
 from shared.outbox import Outgoing, Tombstone, publish
 from shared.web.idempotency import erase_answers
 from sqlalchemy import Row
@@ -51,18 +52,18 @@ async def erase(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, *, no
     group = sorted(await aliases.members(conn, tenant_id, [customer_id]))
     owed = await storage.owed(conn, tenant_id, group)
     vouchers = await storage.vouchers(conn, tenant_id, group)
-    if found := hindrances(owed, await storage.untold(conn, tenant_id, group), vouchers, now.date()):
+    if found := hindrances(owed, await storage.untold(conn, tenant_id, group), vouchers, business_day(now)):
         faults = [Fault("", each.code, each.detail) for each in found]
         raise Refusal(409, "erasure-hindered", "; ".join(each.detail for each in found), faults)
     events: list[Outgoing | Tombstone] = []
     tombstones: list[Outgoing | Tombstone] = []
-    for each in await storage.erase(conn, tenant_id, group, now.date()):
+    for each in await storage.erase(conn, tenant_id, group, business_day(now)):
         event = CustomerErased(
             version=each.version,
             customer_id=each.customer_id,
             source_system=each.source_system,
             customer_number=each.customer_number,
-            erased_on=now.date(),
+            erased_on=business_day(now),
         )
         events.append(Outgoing(tenant_id, event))
         tombstones.append(Tombstone(tenant_id, CustomerIdentityChanged, each.customer_id, each.version))

@@ -20,6 +20,7 @@ from uuid import UUID
 import msgspec
 from contracts.envelope import Envelope
 from contracts.payments import AnnouncedItem, PaymentAnnouncementChanged
+from shared.days import business_day
 from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
 from shared.web.problems import Problem
@@ -133,7 +134,7 @@ async def end(conn: AsyncConnection, tenant_id: UUID, expected_id: UUID, status:
 async def expire(context: JobContext, tenant_id: UUID) -> None:
     """Job: announcements whose money did not come in time hold nobody back any more."""
     async with context.database.transaction(tenant_id) as conn:
-        late = await stored.overdue(conn, tenant_id, context.now.date())
+        late = await stored.overdue(conn, tenant_id, business_day(context.now))
         for held in (await stored.load(conn, late)).values() if late else ():
             if held.status == "waiting":
                 held.status = "expired"

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from shared.days import business_day
 from shared.db import run
 from shared.jobs import JobContext
 from shared.web.problems import Problem
@@ -170,7 +171,7 @@ async def _waiting(context: JobContext, tenant_id: UUID) -> Sequence[UUID]:
             "ORDER BY p.booking_date, p.payment_id LIMIT :slice",
             tenant=tenant_id,
             countries=list(LAWS),
-            today=context.now.date(),
+            today=business_day(context.now),
             slice=SLICE,
         )
     return [row[0] for row in rows]

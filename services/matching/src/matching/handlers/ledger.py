@@ -10,10 +10,11 @@ import csv
 import io
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
+from shared.days import BUSINESS_ZONE, day_start
 from shared.db import Database, run, sql
 from shared.money import format_amount
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -61,7 +62,7 @@ SLICE = 1_000
 RATE_DAYS = 31
 """So that a rate a month is enough."""
 _PERIOD = "tenant_id = :tenant AND entity_id = :entity AND at >= :first AND at < :after AND debit <> :source AND credit <> :source"
-_DAY = "CAST(l.at AT TIME ZONE 'UTC' AS date)"
+_DAY = f"CAST(l.at AT TIME ZONE '{BUSINESS_ZONE}' AS date)"
 _RATE = (
     "(SELECT rate FROM ledger_rate r WHERE r.tenant_id = l.tenant_id AND r.entity_id = l.entity_id AND r.currency = l.currency "  # noqa: S608 - ours
     f"AND r.first_day BETWEEN {_DAY} - {RATE_DAYS - 1} AND {_DAY} ORDER BY r.first_day DESC LIMIT 1)"
@@ -169,12 +170,10 @@ async def without_rate(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, 
 
 
 def _period(tenant_id: UUID, entity_id: UUID, first: date, last: date) -> dict[str, object]:
-    after = datetime.max.replace(tzinfo=UTC) if last == date.max else _start(last + timedelta(days=1))
-    return {"tenant": tenant_id, "entity": entity_id, "first": _start(first), "after": after, "source": SOURCE}
-
-
-def _start(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
+    # the calendar's own ends lie beyond a datetime in another zone
+    start = datetime.min.replace(tzinfo=UTC) if first == date.min else day_start(first)
+    after = datetime.max.replace(tzinfo=UTC) if last == date.max else day_start(last + timedelta(days=1))
+    return {"tenant": tenant_id, "entity": entity_id, "first": start, "after": after, "source": SOURCE}
 
 
 async def export(database: Database, tenant_id: UUID, entity_id: UUID, first: date, last: date, *, fec: bool) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Request
+from shared.days import business_day
 from shared.db import Database
 from shared.web.auth import Caller, requires
 from shared.web.models import Date
@@ -19,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reporting import queries
 from reporting.api import models
 from reporting.domain import dso
-from reporting.domain.ageing import DEFINITION, Ageing, business_day
+from reporting.domain.ageing import DEFINITION, Ageing
 
 ROUTER = Router(prefix="/v1/reports", tags=["reports"])
 PERIOD_DAYS_MAX = 366

@@ -6,11 +6,7 @@ Invariants: the buckets cover every number of days, without overlap; not due + o
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
-from zoneinfo import ZoneInfo
-
-BUSINESS_ZONE = ZoneInfo("Europe/Paris")
-"""A business day begins and ends there."""
+from datetime import date
 
 BOUNDS = (1, 31, 61, 91)
 """First days past due of each bucket after the first."""
@@ -24,11 +20,6 @@ DEFINITION = (
     "late_charges are parts of open, not beside it. credit_notes (unused) and unapplied (payments without an item) are "
     "negative; net = open + credit_notes + unapplied. Money of payers that nobody knows stands under customer_id null."
 )
-
-
-def business_day(now: datetime) -> date:
-    """The business day of a moment."""
-    return now.astimezone(BUSINESS_ZONE).date()
 
 
 def bucket(due_date: date, as_of: date) -> str:

@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from shared.aliases import stands_for
+from shared.days import business_day
 from shared.web.auth import Caller
 from shared.web.idempotency import once
 from shared.web.models import Command, CurrencyCode, Date, Id, LongText, PositiveMinor
@@ -16,7 +17,6 @@ from shared.web.problems import FieldError, Problem
 from shared.web.route import Router
 
 from scoring.api.edge import Amount, Band, Reader, Writer, audited, database_of, now_of
-from scoring.domain.behaviour import business_day
 from scoring.domain.review import review
 from scoring.handlers import credit as handlers
 from scoring.handlers.credit import UnknownCustomerError

@@ -7,17 +7,15 @@ Invariants:
   are never added: their means are combined by the number of settled items;
 - late charges and credit notes say nothing about how somebody pays and contribute nothing.
 
-A business day is a day in BUSINESS_ZONE.
+Days are business days (`shared.days`).
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from datetime import date, datetime
+from datetime import date
 from fractions import Fraction
 from operator import attrgetter
-from zoneinfo import ZoneInfo
 
-BUSINESS_ZONE = ZoneInfo("Europe/Paris")
 UNDATED = date(1970, 1, 1)
 """The month of what carries no date (disputes) and of everything older than the window."""
 WINDOW_MONTHS = 12
@@ -63,11 +61,6 @@ class Contribution:
     currency: str
     month: date
     measures: Measures
-
-
-def business_day(now: datetime) -> date:
-    """The business day of a moment."""
-    return now.astimezone(BUSINESS_ZONE).date()
 
 
 def month_of(day: date, back: int = 0) -> date:

@@ -13,12 +13,13 @@ from uuid import UUID
 import msgspec
 from contracts.credit import BureauView, CreditHoldPlaced, CreditHoldReleased, CreditTermsChanged, ScoreChanged, ScoreFactor
 from contracts.envelope import Event
+from shared.days import business_day
 from shared.ids import named_id, new_id
 from shared.outbox import Outgoing, publish
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scoring import tables
-from scoring.domain.behaviour import business_day, summarise
+from scoring.domain.behaviour import summarise
 from scoring.domain.policy import Policy, Terms
 from scoring.domain.review import CheckInputs, HoldState, ReviewInputs, ReviewOutcome, decide_check, review
 from scoring.domain.scorecard import CARD_VERSION, Bureau, Factor, main_reason

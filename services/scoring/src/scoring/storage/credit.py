@@ -14,12 +14,13 @@ from uuid import UUID
 import msgspec
 from shared import aliases
 from shared.aliases import GROUP, survivor
+from shared.days import business_day
 from shared.db import arrays, fetch, run, unnest
 from sqlalchemy import Row, Table
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from scoring.domain.behaviour import Contribution, business_day
+from scoring.domain.behaviour import Contribution
 from scoring.domain.policy import Exposure, Override, Policy
 from scoring.domain.scorecard import Bureau
 from scoring.storage.behaviour import buckets, touch
