@@ -38,7 +38,7 @@ from matching.pulling import Source, load
 from matching.settings import MatchingSettings
 
 ROUTES: Routes = {
-    PaymentReceived: match_payments,
+    PaymentReceived: match_payments,  # what a notification names for sure is settled already (ADR 16)
     InvoiceIssued: keep_invoices,
     InvoiceChanged: keep_invoices,
     InvoiceCancelled: keep_invoices,

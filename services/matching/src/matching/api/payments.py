@@ -1,95 +1,33 @@
-"""Payments: signed notifications in, what became of them out, and unmatching."""
+"""Payments: what became of them, and unmatching."""
 
 import json
-from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import Path, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel
 from shared import audit
 from shared.web.auth import Caller, requires
 from shared.web.idempotency import KEYED
-from shared.web.models import Command, CurrencyCode, Date, Id, Lax, PositiveMinor, Text
+from shared.web.models import Command, Id, Lax, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
-from shared.web.problems import FieldError, Problem
+from shared.web.problems import Problem
 from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
-from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from matching.api.accounts import Iban, database_of
+from matching.api.accounts import database_of
 from matching.api.commands import command
 from matching.api.pages import page
-from matching.domain.references import normalised
-from matching.domain.statements import Amount, Reference, Transaction
-from matching.handlers.ingest import book_notifications
 from matching.handlers.payments import unmatch
-from matching.settings import MatchingSettings
-from matching.storage import bank
 from matching.storage.rows import fetch
 
 ROUTER = Router(prefix="/v1", tags=["payments"])
 Writer = Annotated[Caller, requires("payments:write")]
 Reader = Annotated[Caller, requires("payments:read")]
 Status = Literal["received", "matched", "partly_matched", "unapplied", "returned", "refunded"]
-
-
-class Notification(Command):
-    """A bank's word that one instant payment came in. `account_iban` is our account or the virtual IBAN credited.
-
-    `account_number` stands for it where the account has no IBAN. `instructed_*`: what the payer told his bank to pay, where that was
-    another currency: with the amount credited it says the bank's rate.
-    """
-
-    account_iban: Iban | None = None
-    account_number: Annotated[str | None, Field(pattern=r"^[A-Za-z0-9 ./-]{1,42}$")] = None
-    amount_minor: PositiveMinor
-    currency: CurrencyCode
-    booking_date: Date
-    value_date: Date
-    bank_reference: Text
-    end_to_end_id: Text | None = None
-    structured_reference: Text | None = None
-    remittance: Annotated[list[Annotated[str, Field(max_length=280)]], Field(max_length=100)] = Field(default=[])
-    debtor_name: Text | None = None
-    debtor_iban: Annotated[str | None, Field(max_length=42)] = None
-    virtual_iban: Iban | None = None
-    instructed_minor: PositiveMinor | None = None
-    instructed_currency: CurrencyCode | None = None
-
-    @model_validator(mode="after")
-    def _one_account(self) -> Self:
-        if (self.account_iban is None) == (self.account_number is None):
-            raise ValueError("the account is named once: by account_iban or by account_number")
-        if (self.instructed_minor is None) != (self.instructed_currency is None):
-            raise ValueError("what the payer told his bank to pay has an amount and a currency")
-        return self
-
-    @property
-    def account(self) -> str:
-        """The account as we call it."""
-        return self.account_iban or "".join((self.account_number or "").split()).upper()
-
-
-class Notifications(Command):
-    """Several payments that the bank tells of at once."""
-
-    payments: Annotated[list[Notification], Field(min_length=1, max_length=1000)]
-
-
-class NotifiedBatchView(BaseModel):
-    """The payments that the notification is about, in its order."""
-
-    payment_ids: list[UUID]
-
-
-class NotifiedView(BaseModel):
-    """The payment that the notification is about."""
-
-    payment_id: UUID
 
 
 class AllocationView(BaseModel):
@@ -173,103 +111,6 @@ class UnmatchedView(BaseModel):
     payment_id: UUID
     status: Status
     unapplied_minor: int
-
-
-def _verified(request: Request, body: bytes) -> None:
-    """Raises a 401 Problem unless the body is signed by the Standard Webhooks rules with our secret."""
-    settings: MatchingSettings = request.app.state.runtime.settings
-    secret = settings.webhook_secret.get_secret_value()
-    if not secret:
-        raise Problem(403, "notifications-off", "No secret is set for payment notifications")
-    try:
-        Webhook(secret).verify(body, dict(request.headers), json_parse=False)
-    except (WebhookVerificationError, ValueError):  # the second: a malformed header breaks the library's own parsing
-        raise Problem(401, "signature-refused", "The notification is not signed as it should be") from None
-
-
-@ROUTER.post("/payments", status_code=202)
-async def notify(request: Request, caller: Writer, command: Notification) -> NotifiedView:
-    """Takes in one payment that the bank tells of. The same again is the same payment, and so is its booked entry later."""
-    _verified(request, await request.body())
-    return NotifiedView(payment_id=(await _take_in(request, caller, [command]))[0])
-
-
-@ROUTER.post("/payments/batch", status_code=202)
-async def notify_batch(request: Request, caller: Writer, command: Notifications) -> NotifiedBatchView:
-    """Takes in payments that the bank tells of at once: all of them, or none and why."""
-    _verified(request, await request.body())
-    return NotifiedBatchView(payment_ids=await _take_in(request, caller, command.payments))
-
-
-async def _take_in(request: Request, caller: Caller, told: Sequence[Notification]) -> list[UUID]:
-    """Books notified payments in one transaction, account by account in the order of their ids; returns ids as told."""
-    located: dict[tuple[str, str | None], tuple[bank.BankAccount, UUID | None]] = {}
-    by_account: dict[UUID, list[int]] = {}
-    ids: dict[int, UUID] = {}
-    now = request.app.state.runtime.clock.now()
-    async with database_of(request).transaction(caller.tenant_id) as conn:
-        for at, one in enumerate(told):
-            place = (one.account, one.virtual_iban)
-            if place not in located:
-                located[place] = await _located(conn, caller, one)
-            held = located[place][0]
-            _fits(one, held, at if len(told) > 1 else None)
-            by_account.setdefault(held.bank_account_id, []).append(at)
-        for account_id in sorted(by_account):
-            numbers = by_account[account_id]
-            places = [located[told[at].account, told[at].virtual_iban] for at in numbers]
-            rows = [(_transaction(told[at]), virtual_id) for at, (_, virtual_id) in zip(numbers, places, strict=True)]
-            ids |= zip(numbers, await book_notifications(conn, places[0][0], rows, now), strict=True)
-    return [ids[at] for at in range(len(told))]
-
-
-async def _located(conn: AsyncConnection, caller: Caller, told: Notification) -> tuple[bank.BankAccount, UUID | None]:
-    """The account that a notification is about and the virtual IBAN credited. Raises a 422 Problem where it is none of ours."""
-    virtual_id = None
-    held = await bank.account(conn, caller.tenant_id, told.account)
-    for iban in (told.virtual_iban, None if held else told.account_iban):
-        if iban and (found := await bank.account_of_virtual(conn, caller.tenant_id, iban)):
-            if held is not None and held.bank_account_id != found[0].bank_account_id:
-                raise Problem(422, "virtual-iban-elsewhere", "The virtual IBAN belongs to another account")
-            held, virtual_id = found
-    if held is None:
-        raise Problem(422, "account-unknown", "The payment is on an account that is none of ours", f"account {told.account}")
-    return held, virtual_id
-
-
-def _fits(told: Notification, held: bank.BankAccount, at: int | None) -> None:
-    """Raises a 422 Problem where a payment cannot be one of the account; `at` is its number in a batch."""
-    where = "" if at is None else f"/payments/{at}"
-    if held.currency != told.currency:
-        errors = [FieldError(f"{where}/currency", "currency-differs", "is not the account's", "body")]
-        detail = f"account {held.number} is in {held.currency}"
-        raise Problem(422, "currency-differs", "The account is kept in another currency", detail, errors=errors)
-    if told.booking_date < held.start_date:
-        errors = [FieldError(f"{where}/booking_date", "before-start", "is before the account's start", "body")]
-        raise Problem(422, "before-start", "The payment is from before the account's start date", errors=errors)
-
-
-def _transaction(told: Notification) -> Transaction:
-    return Transaction(
-        kind="payment",
-        credit=True,
-        amount_minor=told.amount_minor,
-        currency=told.currency,
-        day=told.booking_date,
-        booking_date=told.booking_date,
-        value_date=told.value_date,
-        bank_reference=told.bank_reference,
-        entry_reference=told.bank_reference,
-        end_to_end_id=told.end_to_end_id,
-        references=[Reference("other", reference)] if (reference := normalised(told.structured_reference or "")) else [],
-        remittance=[line.replace("\0", " ") for line in told.remittance],
-        counterparty_name=told.debtor_name,
-        counterparty_iban="".join((told.debtor_iban or "").split()).upper() or None,
-        virtual_iban=told.virtual_iban,
-        instructed=Amount(told.instructed_minor, told.instructed_currency)
-        if told.instructed_minor is not None and told.instructed_currency is not None
-        else None,
-    )
 
 
 @ROUTER.get("/payments")

@@ -13,6 +13,7 @@ Rules:
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from contracts.payments import PaymentReceived
@@ -43,6 +44,13 @@ WITHDRAW_AFTER = timedelta(days=5)
 
 Line = tuple[str, Transaction]
 """A transaction and its key."""
+
+
+class Told(NamedTuple):
+    """The payments that notifications are about, in their order, and which of them are new."""
+
+    payment_ids: list[UUID]
+    new: set[UUID]
 
 
 @dataclass(slots=True)
@@ -241,10 +249,10 @@ async def _book_others(
 
 async def book_notifications(
     conn: AsyncConnection, held: BankAccount, told: Sequence[tuple[Transaction, UUID | None]], now: datetime
-) -> list[UUID]:
+) -> Told:
     """Stores payments of one account that a signed notification told of, each with its virtual IBAN's id.
 
-    Returns their ids in the order told, whether they are new or were there. Two with one identity are one payment.
+    Two with one identity are one payment.
     """
     await bank.hold_account(conn, held.bank_account_id, alone=False)
     _as_issued(held, [one for one, _ in told])
@@ -255,4 +263,4 @@ async def book_notifications(
     new = list({row[0]: row for row in rows}.values())
     stored = await bank.insert_payments(conn, held, new, confirmation="notified", source="notification", at=machine_now(), now=now)
     await publish(conn, [received(held, row, "notified", "notification") for row in new if row[0] in stored])
-    return [row[0] for row in rows]
+    return Told([row[0] for row in rows], stored)

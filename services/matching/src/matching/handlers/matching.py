@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from contracts.envelope import Envelope, Message
+from contracts.envelope import Envelope, Message, event_id
 from contracts.payments import PaymentReceived
 from shared.batches import Context
 from shared.clock import machine_now
@@ -45,6 +45,20 @@ async def match_payments(conn: AsyncConnection, messages: Sequence[Message[Payme
     await match(conn, list(causes), ctx.now, causes, new=True)
 
 
+async def match_told(conn: AsyncConnection, tenant_id: UUID, payments: Iterable[UUID], now: datetime) -> None:
+    """Decides on payments that this very transaction has booked, as far as what they name is sure (ADR 16). The rest, and all of them
+    where this raises and the caller books them again without it, wait for their PaymentReceived to come round.
+    """
+    name = PaymentReceived.__name__
+    causes = {
+        (tenant_id, one): Envelope(
+            id=event_id(tenant_id, PaymentReceived, one, 1), type=name, source="/encours/matching", time=now, tenantid=tenant_id
+        )
+        for one in payments
+    }
+    await match(conn, list(causes), now, causes, new=True, sure=True)
+
+
 async def look_at_due(context: JobContext, tenant_id: UUID) -> None:
     """Job: payments that ended unmatched and are due for another look, in slices of 1,000."""
     while True:
@@ -72,18 +86,19 @@ async def match(
     *,
     new: bool = False,
     in_time: bool = False,
+    sure: bool = False,
 ) -> None:
     """Decides on payments in the order given (the payment order): those received, unapplied or partly matched.
 
     `now` is the business moment of the decision. `new`: hardly anybody works on the payments yet, so they and what they name are not
     locked, and ChangedError (unavailable: the batch is handled again) is raised where somebody does; others are locked when it is
-    clear what becomes of them. `in_time`: the payments are due for another look, others were woken. A payment about which nothing new
-    is found keeps its version.
+    clear what becomes of them. `in_time`: the payments are due for another look, others were woken. `sure`: those that need the engine
+    are left alone. A payment about which nothing new is found keeps its version.
     """
     if (await by_key(conn, (key[0] for key in payments))).payments_expected:  # the debtor's own word goes first
         payments = await meet(conn, payments, now, causes)
     found = await candidates.direct(conn, payments)
-    proposals = await _propose(conn, payments, found)
+    proposals = await _propose(conn, payments, found, sure=sure)
     if not proposals:
         return
     books = await _lock(conn, found, proposals, new=new)
@@ -133,8 +148,10 @@ async def match(
     await look_again(conn, quiet)
 
 
-async def _propose(conn: AsyncConnection, payments: Sequence[Key], found: Direct) -> dict[Key, Proposal]:
+async def _propose(conn: AsyncConnection, payments: Sequence[Key], found: Direct, *, sure: bool) -> dict[Key, Proposal]:
     """The proposal for each payment that can still be decided on."""
+    if sure:
+        return {key: direct(hits) for key, hits in found.hits.items() if key not in found.waiting}
     proposals = {key: direct(hits) for key, hits in found.hits.items()}
     if found.waiting:
         proposals.update(await decide(conn, payments, found, proposals))
@@ -159,7 +176,7 @@ async def _lock(conn: AsyncConnection, found: Direct, proposals: Mapping[Key, Pr
                 accounts[key[0], account] = None
             else:
                 new_accounts.append((key[0], account, payment.entity_id, proposal.party, payment.currency))
-    read = Books(payments=found.payments, items=found.items) if new else Books()
+    read = Books(payments={key: found.payments[key] for key in proposals}, items=found.items) if new else Books()
     books = await lock(
         conn,
         accounts=accounts,

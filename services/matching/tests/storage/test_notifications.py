@@ -1,0 +1,159 @@
+"""What a notification names for sure is matched when it is answered; nothing that hinders that hinders the money from coming in."""
+
+import asyncio
+import json
+
+import asyncpg
+import pytest
+from matching.storage.bank import hold_account
+from shared.clock import machine_now
+from shared.ids import new_id
+from shared.testing.waiting import eventually
+from standardwebhooks.webhooks import Webhook
+
+IBAN = "FR7630006000011234567890189"
+SECOND = "GB33BUKB20201555555555"
+
+
+def told(reference: str, amount: int = 1_000, structured: str | None = None, **more) -> dict:
+    day = {"booking_date": "2026-03-02", "value_date": "2026-03-02"}
+    return {
+        "account_iban": IBAN,
+        "amount_minor": amount,
+        "currency": "EUR",
+        "bank_reference": reference,
+        "structured_reference": structured,
+    } | day | more  # fmt: skip
+
+
+@pytest.fixture
+def notify(world, client):
+    async def send(*payments: dict):
+        data = json.dumps({"payments": payments} if len(payments) > 1 else payments[0])
+        name, now = f"msg_{new_id()}", machine_now()
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": name,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook(world.runtime.settings.webhook_secret.get_secret_value()).sign(name, now, data),
+        }
+        return await client.post("/v1/payments/batch" if len(payments) > 1 else "/v1/payments", content=data, headers=headers)
+
+    return send
+
+
+async def waiting_for_a_lock(world, tenant, count):
+    await eventually(
+        lambda: world.rows(tenant, "SELECT 1 FROM pg_locks WHERE NOT granted HAVING count(*) >= :count", count=count), what="waiting"
+    )
+
+
+async def statuses(world, tenant):
+    rows = await world.rows(tenant, "SELECT bank_reference, status, version FROM payment ORDER BY 1")
+    return [tuple(row) for row in rows]
+
+
+async def events_of(world, tenant):
+    return [m for m in await world.events() if m.tenant_id == tenant]
+
+
+async def test_what_names_its_item_is_matched_when_it_is_answered(world, tenant, make, notify):
+    await world.account(tenant, IBAN)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000, reference=f"REF00000{n}") for n in range(1, 4)))
+    before = world.database.statements
+    answer = await notify(*(told(f"B{n}", structured=f"REF00000{n}") for n in range(1, 4)))
+    assert answer.status_code == 202, answer.text
+    assert world.database.statements - before <= 12  # whatever their number
+    assert await statuses(world, tenant) == [("B1", "matched", 2), ("B2", "matched", 2), ("B3", "matched", 2)]
+    found = await events_of(world, tenant)
+    received = {m.data.payment_id: m.envelope.id for m in found if m.envelope.type == "PaymentReceived"}
+    assert sorted(map(str, received)) == sorted(answer.json()["payment_ids"])
+    for name in ("PaymentMatched", "InvoicePaid"):
+        assert {m.envelope.causationid for m in found if m.envelope.type == name} == set(map(str, received.values()))
+    await world.match(tenant)  # when PaymentReceived comes round
+    assert await statuses(world, tenant) == [("B1", "matched", 2), ("B2", "matched", 2), ("B3", "matched", 2)]
+    assert len(await events_of(world, tenant)) == len(found)
+    await world.holds()
+
+
+async def test_what_is_not_sure_waits_for_the_worker(world, tenant, make, notify):
+    await world.account(tenant, IBAN)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000, reference=f"REF00000{n}") for n in (1, 2)))
+    await notify(told("B1", 999, "REF000001"), told("B2", 1_000, "REF000002"), told("B3", 5, "REF000009"), told("B4", 7))
+    found = await statuses(world, tenant)  # B1: charges, or an instalment?
+    assert found == [("B1", "received", 1), ("B2", "matched", 2), ("B3", "received", 1), ("B4", "received", 1)]
+    await world.match(tenant)
+    assert [status for _, status, _ in await statuses(world, tenant)] == ["matched", "matched", "unapplied", "unapplied"]
+    await world.holds()
+
+
+async def test_an_item_is_never_paid_twice_however_many_say_so_at_once(world, tenant, make, notify):
+    await world.account(tenant, IBAN)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    answers = await asyncio.gather(*(notify(told(f"B{n}", 1_000, "REF000001")) for n in range(5)), notify(told("B0", 1_000, "REF000001")))
+    assert {answer.status_code for answer in answers} == {202}
+    assert answers[0].json() == answers[-1].json()  # the same payment, told twice
+    await world.match(tenant)
+    allocated = await world.rows(tenant, "SELECT amount_minor FROM allocation")
+    assert [row[0] for row in allocated] == [1_000]
+    assert len(await statuses(world, tenant)) == 5
+    await world.holds()
+
+
+async def test_an_item_that_changes_meanwhile_leaves_the_payment_to_the_worker(world, tenant, make, notify):
+    await world.account(tenant, IBAN)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    async with world.database.transaction(tenant) as conn:
+        await conn.exec_driver_sql("UPDATE open_item SET version = version + 1")  # somebody is at it, and commits
+        answering = asyncio.create_task(notify(told("B1", 1_000, "REF000001")))
+        await waiting_for_a_lock(world, tenant, 1)
+    assert (await answering).status_code == 202
+    assert await statuses(world, tenant) == [("B1", "received", 1)]
+    await world.match(tenant)
+    assert await statuses(world, tenant) == [("B1", "matched", 2)]
+
+
+async def test_whatever_fails_in_deciding_the_money_is_in(world, tenant, make, notify):
+    await world.account(tenant, IBAN)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    owner = await asyncpg.connect(world.urls.owner)
+    try:
+        await owner.execute(
+            "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"IF NEW.tenant_id = '{tenant}' THEN RAISE 'broken'; END IF; RETURN NEW; END $$; "
+            "CREATE TRIGGER broken BEFORE INSERT ON allocation FOR EACH ROW EXECUTE FUNCTION broken()"
+        )
+        answer = await notify(told("B1", 1_000, "REF000001"), told("B2", 5))
+    finally:
+        await owner.execute("DROP FUNCTION broken CASCADE")
+        await owner.close()
+    assert answer.status_code == 202, answer.text
+    assert await statuses(world, tenant) == [("B1", "received", 1), ("B2", "received", 1)]
+    assert [m.envelope.type for m in await events_of(world, tenant) if m.envelope.type.startswith("Payment")] == ["PaymentReceived"] * 2
+    await world.match(tenant)
+    assert (await statuses(world, tenant))[0] == ("B1", "matched", 2)
+
+
+async def test_what_comes_while_an_account_is_busy_is_booked_together_and_answered_each_by_itself(world, tenant, make, notify):
+    held, other = await world.account(tenant, IBAN), await world.account(tenant, SECOND)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000, reference=f"REF00000{n}") for n in range(1, 6)))
+    async with world.database.transaction(tenant) as conn:
+        await hold_account(conn, held.bank_account_id, alone=True)  # as a file does that is being booked
+        first = asyncio.create_task(notify(told("B1", structured="REF000001")))
+        await waiting_for_a_lock(world, tenant, 1)
+        good = [asyncio.create_task(notify(told(f"B{n}", structured=f"REF00000{n}"), told(f"C{n}"))) for n in (2, 3)]
+        bad = asyncio.create_task(notify(told("B9"), told("B8", currency="USD")))
+        good += [asyncio.create_task(notify(told("B4", structured="REF000004")))]
+        elsewhere = await notify(told("B5", structured="REF000005", account_iban=other.iban))  # nobody holds that one
+        assert elsewhere.status_code == 202
+    refused = await bad
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/payments/1/currency")
+    assert {(await one).status_code for one in [first, *good]} == {202}
+    written = await world.rows(
+        tenant, "SELECT array_agg(bank_reference ORDER BY bank_reference) FROM payment GROUP BY xmin::text ORDER BY 1"
+    )
+    assert [row[0] for row in written] == [["B1"], ["B2", "B3", "B4", "C2", "C3"], ["B5"]]
+    assert [status for reference, status, _ in await statuses(world, tenant) if reference[0] == "B"] == ["matched"] * 5
+    ids = {row[0]: str(row[1]) for row in await world.rows(tenant, "SELECT bank_reference, payment_id FROM payment")}
+    assert (await good[1]).json()["payment_ids"] == [ids["B3"], ids["C3"]]
+    await world.holds()
