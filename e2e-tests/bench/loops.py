@@ -3,7 +3,7 @@
 import asyncio
 import os
 import statistics
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import ExitStack, asynccontextmanager
 from uuid import UUID
 
@@ -98,15 +98,22 @@ async def bare_latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float
     return quantiles(waits[count // 5 :])
 
 
-async def steadily(per_s: int, count: int, send: Callable[[int, int], Awaitable[None]]) -> None:
-    """Calls `send(first, how many)` a hundred times a second at most, so that `per_s` are sent every second."""
+async def steadily(per_s: int, count: int, send: Callable[[int, int], Coroutine[None, None, None]]) -> None:
+    """Calls `send(first, how many)` a hundred times a second at most, so that `per_s` are sent every second, whether or not those before
+    have been sent.
+
+    Raises RuntimeError where all takes a twentieth longer than it should.
+    """
     step = max(1, per_s // 100)
     start = monotonic()
-    for first in range(0, count, step):
-        wait = start + first / per_s - monotonic()
-        if wait > 0:
-            await asyncio.sleep(wait)
-        await send(first, min(step, count - first))
+    async with asyncio.TaskGroup() as sending:
+        for first in range(0, count, step):
+            wait = start + first / per_s - monotonic()
+            if wait > 0:
+                await asyncio.sleep(wait)
+            sending.create_task(send(first, min(step, count - first)))
+    if (took := monotonic() - start) > 1.05 * count / per_s:
+        raise RuntimeError(f"{count} were to be sent at {per_s}/s, and it took {took:.1f} s")
 
 
 def since(value: bytes, sent: dict[str, float]) -> float:
