@@ -3,8 +3,10 @@
 import re
 
 import asyncpg
+import pytest
+from matching.handlers.totals import DETAILS
 from matching.storage.account_balances import ADD_TO_ACCOUNTS
-from matching.storage.bank import BY_END_TO_END
+from matching.storage.bank import BY_END_TO_END, NAMED
 from matching.storage.books import DUE, LOCK_ITEMS, LOCK_PAYMENTS, SAVE
 from matching.storage.candidates import DIRECT
 from shared.testing.databases import fresh_database
@@ -69,14 +71,24 @@ async def _plan(conn, statement):
     return "\n".join(row[0] for row in await conn.fetch("EXPLAIN " + text))
 
 
-async def test_what_an_import_looks_up_is_found_by_its_whole_key(infrastructure):
+@pytest.mark.parametrize(
+    ("statement", "indexes"),
+    [
+        (BY_END_TO_END, {"payment_end_to_end"}),
+        (NAMED + "SELECT * FROM named", {"payment_end_to_end", "payment_bank_reference", "payment_transaction"}),  # noqa: S608 - ours
+        ("SELECT * FROM movement m CROSS JOIN LATERAL (" + DETAILS + ") d", {"payment_entry_reference"}),  # noqa: S608 - ours
+    ],
+    ids=["notified payments", "what returns name", "details of totals"],
+)
+async def test_what_an_import_looks_up_is_found_by_its_whole_key(infrastructure, statement, indexes):
     """A file of 20,000 entries spent two thirds of its time reading what it had booked before."""
-    one = "(SELECT gen_random_uuid())"
-    text = BY_END_TO_END.replace(":tenant", one).replace(":account", one).replace(":ends", "ARRAY['E1', 'E2']")
+    text = re.sub(r"(?<!:):(tenant|account)\b", "(SELECT gen_random_uuid())", statement)
+    text = re.sub(r"(?<!:):[a-z0-9]+", "CAST((SELECT array_agg(n) FROM generate_series(1, 1000) n) AS text)", text)
     async with fresh_database(infrastructure.admin_dsn, "matching") as urls:
         conn = await asyncpg.connect(urls.app)
         try:
             plan = "\n".join(row[0] for row in await conn.fetch("EXPLAIN " + text))
-            assert "payment_end_to_end" in plan, plan
+            assert set(re.findall(r"using (payment_\w+) on payment ", plan)) == indexes, plan
+            assert "Seq Scan on payment" not in plan, plan
         finally:
             await conn.close()

@@ -29,6 +29,11 @@ from matching.storage.bank import BankAccount
 from matching.storage.rows import fetch
 
 REPLACED = "replaced_by_details"
+DETAILS = (
+    "SELECT payment_id, amount_minor, booking_date FROM payment WHERE tenant_id = m.tenant_id AND bank_account_id = m.bank_account_id "
+    "AND entry_reference = m.bank_reference OFFSET 0"
+)
+"""The payments that bear the reference of a total `m`, looked up by it: a join may read all of the account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,9 @@ async def resolve_totals(conn: AsyncConnection, held: BankAccount, now: datetime
     """Batch totals that wait and whose details are all here: the details are booked with them."""
     rows = await fetch(
         conn,
-        "SELECT m.movement_id, array_agg(p.payment_id) FROM movement m JOIN payment p ON p.tenant_id = m.tenant_id "
-        "AND p.bank_account_id = m.bank_account_id AND p.entry_reference = m.bank_reference WHERE m.tenant_id = :tenant "
+        f"SELECT m.movement_id, array_agg(d.payment_id) FROM movement m CROSS JOIN LATERAL ({DETAILS}) d WHERE m.tenant_id = :tenant "  # noqa: S608 - ours
         "AND m.bank_account_id = :account AND NOT m.resolved AND m.kind = 'total' GROUP BY m.tenant_id, m.movement_id, m.amount_minor "
-        "HAVING sum(p.amount_minor) = m.amount_minor",
+        "HAVING sum(d.amount_minor) = m.amount_minor",
         tenant=held.tenant_id,
         account=held.bank_account_id,
     )
@@ -98,12 +102,11 @@ async def _details(conn: AsyncConnection, held: BankAccount, references: Sequenc
     totals = await fetch(
         conn,
         # details are those of one total, though another one has the same reference
-        "SELECT DISTINCT ON (m.bank_reference) m.movement_id, m.payment_id, m.amount_minor, "
+        "SELECT DISTINCT ON (m.bank_reference) m.movement_id, m.payment_id, m.amount_minor, "  # noqa: S608 - ours
         "t.returned_minor + t.refunded_minor = 0 AS whole, "
         "sum(d.amount_minor) = m.amount_minor AS complete, array_agg(d.payment_id) AS details FROM movement m JOIN payment t "
-        "ON t.tenant_id = m.tenant_id AND t.payment_id = m.payment_id JOIN payment d ON d.tenant_id = m.tenant_id "
-        "AND d.bank_account_id = m.bank_account_id AND d.entry_reference = m.bank_reference "
-        "AND abs(d.booking_date - m.booking_date) <= CAST(:days AS int) WHERE m.tenant_id = :tenant AND m.bank_account_id = :account "
+        f"ON t.tenant_id = m.tenant_id AND t.payment_id = m.payment_id CROSS JOIN LATERAL ({DETAILS}) d "
+        "WHERE abs(d.booking_date - m.booking_date) <= CAST(:days AS int) AND m.tenant_id = :tenant AND m.bank_account_id = :account "
         "AND m.payment_id IS NOT NULL AND m.bank_reference = ANY(CAST(:references AS text[])) "
         "GROUP BY m.tenant_id, m.movement_id, t.tenant_id, t.payment_id "
         "ORDER BY m.bank_reference, complete DESC, whole DESC, m.movement_id",

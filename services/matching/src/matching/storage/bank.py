@@ -260,16 +260,19 @@ async def insert_movements(
     )
 
 
-_NAMED = (
-    "WITH r AS (SELECT * FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "
-    "CAST(:e2es AS text[])) AS t(at, amount, ref, tx, e2e)), named AS ("
-    # one equality each: an OR would compare every movement with every payment of the account
+_PAYMENTS_BY = (
     "SELECT r.at, p.payment_id FROM r CROSS JOIN LATERAL (SELECT payment_id FROM payment WHERE tenant_id = :tenant "
-    "AND bank_account_id = :account AND end_to_end_id = r.e2e OFFSET 0) AS p "
-    "UNION SELECT r.at, p.payment_id FROM r JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
-    "AND p.bank_reference = r.ref "
-    "UNION SELECT r.at, p.payment_id FROM r JOIN payment p ON p.tenant_id = :tenant AND p.bank_account_id = :account "
-    "AND p.transaction_id = r.tx) "
+    "AND bank_account_id = :account AND {column} = r.{value} OFFSET 0) AS p"
+)
+# a look by its whole key each: an OR, or a join, would compare every movement with every payment of the account
+NAMED = (
+    "WITH r AS (SELECT * FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "  # noqa: S608 - ours
+    "CAST(:e2es AS text[])) AS t(at, amount, ref, tx, e2e)), named AS ("
+    + " UNION ".join(
+        _PAYMENTS_BY.format(column=column, value=value)
+        for column, value in (("end_to_end_id", "e2e"), ("bank_reference", "ref"), ("transaction_id", "tx"))
+    )
+    + ") "
 )
 """The payments that movements name, by the bank's reference, TxId or EndToEndId."""
 
@@ -351,7 +354,7 @@ async def returned(conn: AsyncConnection, held: BankAccount, credits_: Sequence[
     """For each credit, the payments that it names, and how much of each a bank has returned."""
     rows = await fetch(
         conn,
-        _NAMED + f"SELECT r.at, p.payment_id, {_RETURNED} FROM named JOIN r USING (at) "  # noqa: S608 - ours
+        NAMED + f"SELECT r.at, p.payment_id, {_RETURNED} FROM named JOIN r USING (at) "  # noqa: S608 - ours
         "JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = named.payment_id ORDER BY r.at, p.payment_id",
         **_names(held, credits_),
     )
@@ -368,7 +371,7 @@ async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[
     """
     rows = await fetch(
         conn,
-        _NAMED + "SELECT r.at, p.payment_id, p.allocated_minor + p.unapplied_minor AS left_minor, CASE WHEN p.amount_minor = r.amount "
+        NAMED + "SELECT r.at, p.payment_id, p.allocated_minor + p.unapplied_minor AS left_minor, CASE WHEN p.amount_minor = r.amount "
         "AND p.returned_minor + p.refunded_minor = 0 THEN 0 WHEN p.allocated_minor + p.unapplied_minor >= r.amount THEN 1 ELSE 2 END "
         "FROM named JOIN r USING (at) JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = named.payment_id "
         "WHERE p.allocated_minor + p.unapplied_minor > 0 ORDER BY r.at, p.payment_id",

@@ -56,12 +56,14 @@ PAYMENT = Table(
     Column("instructed_minor", BigInteger),
     Column("instructed_currency", Text),
     Index("payment_identity", "tenant_id", "bank_account_id", "transaction_key", unique=True),
-    Index(
-        "payment_end_to_end",
-        "tenant_id",
-        "bank_account_id",
-        "end_to_end_id",
-        postgresql_where=text("end_to_end_id IS NOT NULL"),
+    *(  # what returns, later news of a payment and batch totals name it by
+        Index(f"payment_{name}", "tenant_id", "bank_account_id", column, postgresql_where=text(f"{column} IS NOT NULL"))
+        for name, column in (
+            ("end_to_end", "end_to_end_id"),
+            ("bank_reference", "bank_reference"),
+            ("entry_reference", "entry_reference"),
+            ("transaction", "transaction_id"),
+        )
     ),
     Index("payment_moved", "tenant_id", "moved_from_customer_id", postgresql_where=text("moved_from_customer_id IS NOT NULL")),
     Index("payment_waiting", "tenant_id", "bank_account_id", postgresql_where=text("status = 'received'")),
