@@ -42,7 +42,8 @@ async def measure(rig: Rig, *, quick: bool) -> dict[str, float]:
         "ratio_to_bare": statistics.median(p / b for p, b in zip(rates["product"], rates["bare"], strict=True)),
     }
     say("sustained")
-    figures["sustained_per_s"] = await product.rate(rig, 60_000 if quick else 600_000)
+    many = 60_000 if quick else 600_000
+    figures |= {"sustained_per_s": await product.rate(rig, many), "bare_sustained_per_s": await loops.bare_rate(rig, many)}
     for per_s in (200, 2_000):
         say(f"latency at {per_s}/s")
         measured = await product.latency(rig, per_s, 15)
