@@ -5,6 +5,7 @@ import json
 
 import asyncpg
 import pytest
+from matching.handlers.notifications import SETTLED
 from matching.storage.bank import hold_account
 from shared.clock import machine_now
 from shared.ids import new_id
@@ -73,6 +74,27 @@ async def test_what_names_its_item_is_matched_when_it_is_answered(world, tenant,
     await world.match(tenant)  # when PaymentReceived comes round
     assert await statuses(world, tenant) == [("B1", "matched", 2), ("B2", "matched", 2), ("B3", "matched", 2)]
     assert len(await events_of(world, tenant)) == len(found)
+    await world.holds()
+
+
+async def test_where_many_come_at_once_taking_them_in_goes_first(world, tenant, make, notify):
+    await world.account(tenant, IBAN)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await notify(*(told(f"B{n}", structured="REF000001" if n == 7 else None) for n in range(SETTLED + 1)))
+    assert {status for _, status, _ in await statuses(world, tenant)} == {"received"}
+    await world.match(tenant)
+    assert [reference for reference, status, _ in await statuses(world, tenant) if status == "matched"] == ["B7"]
+
+
+async def test_what_is_left_of_a_payment_gets_its_looks(world, tenant, make, notify):
+    await world.account(tenant, IBAN)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await notify(told("B1", 1_500, "REF000001"))
+    looks = "SELECT status, unapplied_minor, version, looks, next_look_at IS NOT NULL FROM payment"
+    before = tuple(await world.one(tenant, looks))
+    assert before == ("partly_matched", 500, 2, 1, True)
+    await world.match(tenant)
+    assert tuple(await world.one(tenant, looks)) == before
     await world.holds()
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 from shared.clock import BusinessClock
 from shared.db import Database
 from shared.telemetry import links, traceparent, tracer
@@ -28,6 +29,9 @@ from matching.storage import bank
 
 TOGETHER = 1_000
 """Payments booked together, where one notification has no more."""
+SETTLED = 100
+"""Payments booked together that are settled with it: where more come at once, taking them in goes first, and the worker settles."""
+LEFT = Counter("encours_notifications_left_total", "Notifications whose payments were booked without deciding, which failed, and left to the worker.")
 log = structlog.get_logger(__name__)
 
 
@@ -88,8 +92,9 @@ class Desk:
         """Books a group's payments, and answers each of it."""
         with tracer.start_as_current_span("notifications", links=links(asked.trace for asked in group if asked.trace)):
             try:
-                await self._book(group, settle=True)
+                await self._book(group, settle=sum(len(asked.told) for asked in group) <= SETTLED)
             except Exception as error:  # noqa: BLE001 - see the invariants; what is still wrong then, each hears by itself
+                LEFT.inc(len(group))
                 log.warning("notified payments are left to the worker", notifications=len(group), error=repr(error))
             for asked in group:
                 if not asked.answer.done():
