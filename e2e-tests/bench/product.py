@@ -186,14 +186,17 @@ async def rate(rig: Rig, count: int, meter: Meter | None = None, *, workers: Seq
 
 
 class Latency(NamedTuple):
-    """p50 and p99 in milliseconds to InvoicePaid on the topic: from the notification's 202, and from before it was sent."""
+    """p50 and p99 in milliseconds to InvoicePaid on the topic: from the notification's 202, and from when it was to be sent; and how many
+    payments a second were taken in.
+    """
 
     answered: tuple[float, float]
     asked: tuple[float, float]
+    per_s: float
 
 
 async def latency(rig: Rig, per_s: int, seconds: int) -> Latency:
-    """At a steady rate, once the first fifth is there. Raises RuntimeError where the rate was not held.
+    """At a steady rate, once the first fifth is there.
 
     At more than a hundred requests a second the bank sends several payments in one notification.
     """
@@ -242,8 +245,8 @@ async def latency(rig: Rig, per_s: int, seconds: int) -> Latency:
 
                 feeding = asyncio.create_task(steadily(per_s, count, send))
                 await arrivals(paid, count, arrived)
-                await feeding
-    return Latency(quantiles(waits[count // 5 :]), quantiles(whole[count // 5 :]))
+                taken = await feeding
+    return Latency(quantiles(waits[count // 5 :]), quantiles(whole[count // 5 :]), taken)
 
 
 def _notified(number: int) -> dict[str, object]:

@@ -31,7 +31,7 @@ TOGETHER = 1_000
 """Payments booked together, where one notification has no more."""
 SETTLED = 100
 """Payments booked together that are settled with it: where more come at once, taking them in goes first, and the worker settles."""
-LEFT = Counter("encours_notifications_left_total", "Notifications whose payments were booked without deciding, which failed, and left to the worker.")
+LEFT = Counter("encours_notifications_left_total", "Notifications that were booked alone and left to the worker, because deciding failed.")
 log = structlog.get_logger(__name__)
 
 
