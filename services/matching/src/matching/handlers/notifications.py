@@ -29,7 +29,7 @@ from matching.storage import bank
 
 TOGETHER = 1_000
 """Payments booked together, where one notification has no more."""
-SETTLED = 100
+SETTLED = 500
 """Payments booked together that are settled with it: where more come at once, taking them in goes first, and the worker settles."""
 LEFT = Counter("encours_notifications_left_total", "Notifications that were booked alone and left to the worker, because deciding failed.")
 log = structlog.get_logger(__name__)
