@@ -14,6 +14,10 @@ from standardwebhooks.webhooks import Webhook
 
 IBAN = "FR7630006000011234567890189"
 SECOND = "GB33BUKB20201555555555"
+WAITS = (
+    "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = $1 AND l.locktype = 'advisory' "
+    "AND NOT l.granted AND l.pid <> $2"
+)
 
 
 def told(reference: str, amount: int = 1_000, structured: str | None = None, **more) -> dict:
@@ -47,6 +51,19 @@ async def waiting_for_a_lock(world, tenant, count):
     await eventually(
         lambda: world.rows(tenant, "SELECT 1 FROM pg_locks WHERE NOT granted HAVING count(*) >= :count", count=count), what="waiting"
     )
+
+
+async def end_another(admin, database, than):
+    """Ends the session of somebody else who waits for an account; returns which."""
+    found = []
+
+    async def waits():
+        found[:] = await admin.fetch(WAITS, database, than)
+        return found
+
+    await eventually(waits, what="waiting for an account")
+    await admin.execute("SELECT pg_terminate_backend($1)", found[0][0])
+    return found[0][0]
 
 
 async def statuses(world, tenant):
@@ -154,6 +171,42 @@ async def test_whatever_fails_in_deciding_the_money_is_in(world, tenant, make, n
     assert [m.envelope.type for m in await events_of(world, tenant) if m.envelope.type.startswith("Payment")] == ["PaymentReceived"] * 2
     await world.match(tenant)
     assert (await statuses(world, tenant))[0] == ("B1", "matched", 2)
+
+
+async def test_a_database_that_fails_is_asked_twice_and_no_more_for_all_that_waits(world, tenant, notify, infrastructure):
+    held = await world.account(tenant, IBAN)
+    admin = await asyncpg.connect(infrastructure.admin_dsn)
+    try:
+        async with world.database.transaction(tenant) as conn:
+            await hold_account(conn, held.bank_account_id, alone=True)
+            answers = [asyncio.create_task(notify(told("B0")))]
+            await waiting_for_a_lock(world, tenant, 1)
+            before = world.database.statements
+            answers += [asyncio.create_task(notify(told(f"B{n}"))) for n in range(1, 6)]
+            ended = 0
+            for _ in range(2 + 2):  # those that began, and all others: settling, and alone
+                ended = await end_another(admin, world.urls.owner.rsplit("/", 1)[1], ended)
+            assert {answer.status_code for answer in await asyncio.gather(*answers)} == {503}
+        assert world.database.statements - before == 3 * 3  # scope, account, its lock: but for the one that had begun
+    finally:
+        await admin.close()
+    assert await statuses(world, tenant) == []
+    assert (await notify(told("B0"))).status_code == 202
+
+
+async def test_what_the_payer_has_announced_goes_before_what_the_payment_names(world, tenant, make, client, notify):
+    await world.account(tenant, IBAN)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000, reference=f"REF00000{n}") for n in (1, 2)))
+    line = {"document_number": "F-2", "gross_minor": 1_000, "deduction_minor": 0, "net_minor": 1_000}
+    body = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "total_minor": 1_000, "lines": [line], "reference": "LIST-4711"}
+    listed = await client.post("/v1/remittances", json=body, headers={"idempotency-key": "list"})
+    assert listed.status_code == 201, listed.text
+    await notify(told("B1", 1_000, "REF000001", end_to_end_id="LIST-4711"))
+    settled = "SELECT i.invoice_number FROM allocation a JOIN open_item i USING (tenant_id, item_id)"
+    assert [row[0] for row in await world.rows(tenant, settled)] == ["F-2"]
+    await world.match(tenant)
+    assert [row[0] for row in await world.rows(tenant, settled)] == ["F-2"]
+    await world.holds()
 
 
 async def test_what_comes_while_an_account_is_busy_is_booked_together_and_answered_each_by_itself(world, tenant, make, notify):

@@ -93,7 +93,7 @@ def _verified(request: Request, body: bytes) -> None:
 async def notify(request: Request, caller: Writer, command: Notification) -> NotifiedView:
     """Takes in one payment that the bank tells of. The same again is the same payment, and so is its booked entry later.
 
-    One that names what it pays by virtual IBAN or structured reference is matched when the answer is there, others soon after.
+    One that names what it pays by virtual IBAN or structured reference is matched with it unless the service is busy, others soon after.
     """
     _verified(request, await request.body())
     return NotifiedView(payment_id=(await _take_in(request, caller, [command]))[0])

@@ -46,7 +46,7 @@ Line = tuple[str, Transaction]
 """A transaction and its key."""
 
 
-class Told(NamedTuple):
+class Booked(NamedTuple):
     """The payments that notifications are about, in their order, and which of them are new."""
 
     payment_ids: list[UUID]
@@ -249,7 +249,7 @@ async def _book_others(
 
 async def book_notifications(
     conn: AsyncConnection, held: BankAccount, told: Sequence[tuple[Transaction, UUID | None]], now: datetime
-) -> Told:
+) -> Booked:
     """Stores payments of one account that a signed notification told of, each with its virtual IBAN's id.
 
     Two with one identity are one payment.
@@ -263,4 +263,4 @@ async def book_notifications(
     new = list({row[0]: row for row in rows}.values())
     stored = await bank.insert_payments(conn, held, new, confirmation="notified", source="notification", at=machine_now(), now=now)
     await publish(conn, [received(held, row, "notified", "notification") for row in new if row[0] in stored])
-    return Told([row[0] for row in rows], stored)
+    return Booked([row[0] for row in rows], stored)

@@ -49,10 +49,10 @@ async def match_told(conn: AsyncConnection, tenant_id: UUID, payments: Iterable[
     """Decides on payments that this very transaction has booked, as far as what they name is sure (ADR 16). The rest, and all of them
     where this raises and the caller books them again without it, wait for their PaymentReceived to come round.
     """
-    name = PaymentReceived.__name__
+    name, recorded = PaymentReceived.__name__, machine_now()
     causes = {
         (tenant_id, one): Envelope(
-            id=event_id(tenant_id, PaymentReceived, one, 1), type=name, source="/encours/matching", time=now, tenantid=tenant_id
+            id=event_id(tenant_id, PaymentReceived, one, 1), type=name, source="/encours/matching", time=recorded, tenantid=tenant_id
         )
         for one in payments
     }

@@ -16,6 +16,7 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Counter
+from shared import failures
 from shared.clock import BusinessClock
 from shared.db import Database
 from shared.telemetry import links, traceparent, tracer
@@ -31,7 +32,7 @@ TOGETHER = 1_000
 """Payments booked together, where one notification has no more."""
 SETTLED = 500
 """Payments booked together that are settled with it: where more come at once, taking them in goes first, and the worker settles."""
-LEFT = Counter("encours_notifications_left_total", "Notifications that were booked alone and left to the worker, because deciding failed.")
+LEFT = Counter("encours_notifications_left_total", "Notifications whose payments were left to the worker, because deciding on them failed.")
 log = structlog.get_logger(__name__)
 
 
@@ -89,22 +90,35 @@ class Desk:
                 asked.answer.cancel()
 
     async def _answer(self, group: Sequence[_Asked]) -> None:
-        """Books a group's payments, and answers each of it."""
+        """Books a group's payments, and answers each of it: settled, else all of them alone, else each by itself, to find what is wrong."""
         with tracer.start_as_current_span("notifications", links=links(asked.trace for asked in group if asked.trace)):
-            try:
-                await self._book(group, settle=sum(len(asked.told) for asked in group) <= SETTLED)
-            except Exception as error:  # noqa: BLE001 - see the invariants; what is still wrong then, each hears by itself
+            if sum(len(asked.told) for asked in group) <= SETTLED:
+                if (error := await self._failed(group, settle=True)) is None:
+                    return
+                log.warning(
+                    "notified payments could not be decided on as they are booked", notifications=len(group), error=failures.told(error)
+                )
                 LEFT.inc(len(group))
-                log.warning("notified payments are left to the worker", notifications=len(group), error=repr(error))
+            error = await self._failed(group, settle=False)
             for asked in group:
-                if not asked.answer.done():
-                    try:
-                        await self._book([asked], settle=False)
-                    except Exception as error:  # noqa: BLE001 - raised where the answer is waited for
-                        _refuse(asked, error)
+                # another try of each finds no database that is not there: they would wait for it one after the other
+                if error is not None and len(group) > 1 and not failures.is_unavailable(error):
+                    _refuse(asked, await self._failed([asked], settle=False))
+                else:
+                    _refuse(asked, error)
+
+    async def _failed(self, group: Sequence[_Asked], *, settle: bool) -> Exception | None:
+        """Books those of a group that are not answered yet; returns what hindered it."""
+        try:
+            await self._book([asked for asked in group if not asked.answer.done()], settle=settle)
+        except Exception as error:  # noqa: BLE001 - see the invariants: it is tried otherwise, or raised where the answer is waited for
+            return error
+        return None
 
     async def _book(self, group: Sequence[_Asked], *, settle: bool) -> None:
         """In one transaction, account by account in the order of their ids, as they are held."""
+        if not group:
+            return
         tenant_id, now = group[0].tenant_id, self._clock.now()
         located: dict[tuple[str, str | None], tuple[bank.BankAccount, UUID | None]] = {}
         fitting: list[_Asked] = []
@@ -146,8 +160,8 @@ def _first(waiting: list[_Asked]) -> list[_Asked]:
     return group
 
 
-def _refuse(asked: _Asked, error: Exception) -> None:
-    if not asked.answer.done():
+def _refuse(asked: _Asked, error: Exception | None) -> None:
+    if error is not None and not asked.answer.done():
         asked.answer.set_exception(error)
 
 
