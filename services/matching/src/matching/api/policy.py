@@ -13,7 +13,7 @@ from shared.web.route import Router
 
 from matching.api.accounts import database_of
 from matching.handlers.replaying import again
-from matching.storage.models import Policy, policy_of, set_policy, shipped
+from matching.storage.models import Certified, Policy, in_force, policy_of, set_policy
 
 ROUTER = Router(prefix="/v1", tags=["hand work"])
 Reader = Annotated[Caller, requires("payments:read")]
@@ -26,8 +26,8 @@ class PolicyCommand(Command):
 
 
 class Proven(BaseModel):
-    """What is proven of a threshold on the histories that the model was learnt from, at 95 %: of so many automatic ones so many were
-    wrong, and at most this share is.
+    """What is proven of a threshold at 95 %, on the histories that the shipped model was learnt from, or on the tenant's own payments where
+    its own model is in force: of so many automatic ones so many were wrong, and at most this share is.
     """
 
     threshold: float
@@ -37,12 +37,16 @@ class Proven(BaseModel):
 
 
 class PolicyView(BaseModel):
-    """The threshold in force, who set it (null: it is the model's), the model, and what is proven of this and other thresholds."""
+    """The threshold in force, who set it (null: it is the model's), the model, and what is proven of this and other thresholds.
+
+    `learnt_at`: when the model was learnt from the tenant's own payments (null: it is the shipped one).
+    """
 
     threshold: float
     set_by: str | None
     set_at: datetime | None
     model: str
+    learnt_at: datetime | None
     bound: Proven | None
     curve: list[Proven]
 
@@ -62,7 +66,7 @@ class ReplayView(BaseModel):
 async def get_policy(request: Request, caller: Reader) -> PolicyView:
     """From which confidence on payments are settled without a person, and how often that is wrong at most."""
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        return _view(await policy_of(conn, caller.tenant_id))
+        return _view(await policy_of(conn, caller.tenant_id), await in_force(conn, caller.tenant_id))
 
 
 @ROUTER.put("/matching-policy")
@@ -73,7 +77,7 @@ async def put_policy(request: Request, caller: Annotated[Caller, requires("bank:
         await set_policy(conn, caller.tenant_id, body.threshold, by=caller.subject, now=now)
         detail = {"threshold": body.threshold}
         await audit.record(conn, caller.tenant_id, [(caller.subject, "matching_policy.put", str(caller.tenant_id), detail)])
-        return _view(await policy_of(conn, caller.tenant_id))
+        return _view(await policy_of(conn, caller.tenant_id), await in_force(conn, caller.tenant_id))
 
 
 @ROUTER.get("/payments/{payment_id}/decisions/{payment_version}/replay")
@@ -96,17 +100,18 @@ async def get_replay(
     )
 
 
-def _view(policy: Policy) -> PolicyView:
-    held = shipped()
+def _view(policy: Policy, held: Certified) -> PolicyView:
+    threshold = held.model.threshold if policy.threshold is None else policy.threshold
     curve = [Proven.model_validate(held.certificate, from_attributes=False)]
     curve += [Proven.model_validate(one) for one in held.certificate.get("curve", ())]
     curve.sort(key=lambda one: one.threshold)
-    bound = max((one for one in curve if one.threshold <= policy.threshold), key=lambda one: one.threshold, default=None)
+    bound = max((one for one in curve if one.threshold <= threshold), key=lambda one: one.threshold, default=None)
     return PolicyView(
-        threshold=policy.threshold,
+        threshold=threshold,
         set_by=policy.set_by,
         set_at=policy.set_at,
         model=held.model.name,
+        learnt_at=held.learnt_at,
         bound=bound,
         curve=curve,
     )

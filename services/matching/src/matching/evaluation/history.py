@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from matching.domain.engine.records import Clues, Customer, OpenItem
+from matching.domain.engine.records import Clues, Customer, Id, OpenItem
 from matching.domain.engine.text import fold
 
 Row = TypeVar("Row")
@@ -23,7 +23,7 @@ class HistoryError(Exception):
 class TrueLine:
     """What a payment settled of an item."""
 
-    invoice_id: str
+    invoice_id: Id
     cents: int
     diff_cents: int
     reason: str | None
@@ -35,7 +35,7 @@ class Truth:
 
     payment_id: str
     kind: str
-    customer_id: str | None
+    customer_id: Id | None
     lines: list[TrueLine]
     unapplied_cents: int
     no_reference: bool

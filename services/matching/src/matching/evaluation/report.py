@@ -21,6 +21,8 @@ from matching.storage.models import shipped
 
 LEARNT_MIN = 2_000
 """Fewest payments that a model is learnt from: of fewer, the shipped one knows better how payments are made."""
+PROVEN_MIN = 300
+"""Fewest of a tenant's own payments that its threshold is proven on."""
 
 
 @dataclass(slots=True)
@@ -68,14 +70,38 @@ def calibrated(train: list[Case], name: str) -> tuple[Model, Certificate]:
     """A model of the train part with the threshold that its cross-fitted scores prove. Of too few payments none is learnt: then
     it is the shipped one, with the threshold that its scores on these prove.
     """
-    real = [case for case in train if not case.made]
-    if len(real) < LEARNT_MIN:
-        model = replace(shipped().model)
-        for case in real:
-            judge(case.found.hypotheses, model)
-    else:
-        cross_fitted(train, name)
-        model = fit(train, name)
+    return _learnt(train, name) if sum(not case.made for case in train) >= LEARNT_MIN else _shipped(train)
+
+
+def chosen(own: list[Case], name: str) -> tuple[Model, Certificate]:
+    """Of the shipped model and, where they are enough, one of these cases: the one that settles more of them, each from the threshold on
+    that its scores on these prove. Raises HistoryError where they are too few to prove anything.
+    """
+    if len(own) < PROVEN_MIN:
+        raise HistoryError(f"{len(own)} settled payments that the engine has read are too few: at least {PROVEN_MIN} are needed")
+    found = [_shipped(own)]
+    if len(own) >= LEARNT_MIN:
+        found.append(_learnt(own, name))
+    model, certificate = max(found, key=lambda one: one[1].automatic)
+    model.name = _named(name, model)
+    return model, certificate
+
+
+def _shipped(train: list[Case]) -> tuple[Model, Certificate]:
+    model = replace(shipped().model)
+    for case in train:
+        judge(case.found.hypotheses, model)
+    return _certified(model, train)
+
+
+def _learnt(train: list[Case], name: str) -> tuple[Model, Certificate]:
+    cross_fitted(train, name)
+    return _certified(fit(train, name), train)
+
+
+def _certified(model: Model, judged: list[Case]) -> tuple[Model, Certificate]:
+    """The model with the threshold that the confidences of the real ones among these cases prove."""
+    real = [case for case in judged if not case.made]
     scores = []
     for case in real:
         ranked = sorted(zip(case.found.hypotheses, case.right, strict=True), key=lambda pair: (-pair[0].confidence, pair[0].key()))
@@ -85,6 +111,11 @@ def calibrated(train: list[Case], name: str) -> tuple[Model, Certificate]:
     certificate = certify(scores, len(real))
     model.threshold = certificate.threshold
     return model, certificate
+
+
+def _named(name: str, model: Model) -> str:
+    """A name that no other model has: a decision says which one it was."""
+    return f"{name}@{sha256(json.dumps([model.base, model.threshold, model.trees]).encode()).hexdigest()[:8]}"
 
 
 def evaluate(folder: Path, decisions: TextIO | None = None) -> dict[str, Any]:
@@ -183,5 +214,5 @@ def fitted(folders: Iterable[Path]) -> tuple[Model, Certificate]:
     if (count := sum(not case.made for case in every)) < LEARNT_MIN:
         raise HistoryError(f"{count} payments are too few to learn a model from: at least {LEARNT_MIN:,} are needed")
     model, certificate = calibrated(every, "+".join(names))
-    model.name = f"{model.name}@{sha256(json.dumps(model.trees).encode()).hexdigest()[:8]}"  # a decision says which one it was
+    model.name = _named(model.name, model)
     return model, certificate

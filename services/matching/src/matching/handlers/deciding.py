@@ -28,7 +28,7 @@ from matching.domain.proposing import propose
 from matching.storage import evidence
 from matching.storage.candidates import Direct, Waiting
 from matching.storage.evidence import Debtor, Experience, Person, Pointed, Rates, Seen
-from matching.storage.models import shipped
+from matching.storage.models import model_or_shipped, shipped
 
 SLICE = 250
 """Payments that are gathered for at once."""
@@ -54,6 +54,7 @@ class _Case:
     values: list[str]
     pointed: Pointed = field(default_factory=Pointed)
     people: list[Person] = field(default_factory=list)
+    model: Model = field(default_factory=lambda: shipped().model)
     threshold: float | None = None
     left_out: list[str] = field(default_factory=list)
 
@@ -191,8 +192,10 @@ async def _who(conn: AsyncConnection, cases: Sequence[_Case]) -> None:
     names = [(at, key) for at, case in enumerate(cases) for key in sorted(written_keys(case.asked.debtor_name or ""))]
     values = [(at, value) for at, case in enumerate(cases) for value in case.written()]
     found = await evidence.who(conn, [case.asked for case in cases], numbers, names, values)
+    own = {tenant: (await model_or_shipped(conn, tenant, name)).model for tenant, name in found.models.items()}
     for case, pointed in zip(cases, found.pointed, strict=True):
-        case.pointed, case.threshold = pointed, found.thresholds.get(case.asked.tenant_id)
+        tenant = case.asked.tenant_id
+        case.pointed, case.threshold, case.model = pointed, found.thresholds.get(tenant), own.get(tenant, case.model)
     children: dict[Key, list[Person]] = {}
     for (tenant, _), person in found.people.items():
         if person.parent is not None:
@@ -241,7 +244,7 @@ def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, li
     case.people = chosen
 
 
-def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: Model) -> tuple[Inputs, dict[Id, UUID]]:
+def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int]) -> tuple[Inputs, dict[Id, UUID]]:
     asked = case.asked
     tenant = asked.tenant_id
     pointed, known = case.pointed, case.pointed.known
@@ -255,8 +258,8 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int], model: M
             fold(asked.structured_reference) if asked.structured_reference else None, list(asked.remittance),
             asked.instructed_minor, asked.instructed_currency if asked.instructed_minor else None,
         ),
-        model.threshold if case.threshold is None else case.threshold,
-        model.name,
+        case.model.threshold if case.threshold is None else case.threshold,
+        case.model.name,
         charges=gathered.experience.charges.get(tenant, {}),
         rates=gathered.rates.get((tenant, asked.currency), {}),
         left_out=list(case.left_out),
@@ -314,10 +317,9 @@ def _discount(discounts: str, day: date) -> tuple[date, int]:
 
 def _propose(case: _Case, gathered: _Gathered, taken: Mapping[Key, int]) -> Proposal:
     """Decides on one payment; `taken` is what those before it in the batch take of items."""
-    model = shipped().model
-    inputs, accounts = _inputs(case, gathered, taken, model)
+    inputs, accounts = _inputs(case, gathered, taken)
     try:
-        proposal = propose(inputs, model, accounts, case.text)
+        proposal = propose(inputs, case.model, accounts, case.text)
     except InputsError as error:  # a person decides then, and sees why
         log.error("engine failed", payment_id=str(case.asked.payment_id), tenant_id=str(case.asked.tenant_id), error=str(error))
         refused: dict[str, object] = {"decision": "review", "refused": str(error), "candidates": []}

@@ -9,9 +9,10 @@ import msgspec
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.domain.engine.confidence import ModelError
 from matching.domain.engine.inputs import InputsError
 from matching.domain.replaying import differences, replay
-from matching.storage.models import shipped
+from matching.storage.models import model_named, shipped
 from matching.storage.rows import fetch
 
 _JSON = msgspec.json.Encoder().encode
@@ -43,9 +44,11 @@ async def again(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, versio
         raise Problem(404, "decision-unknown", "There is no such decision")
     rule, evidence, inputs, currency = rows[0]
     held = json.loads(evidence)
+    given = json.loads(inputs) if inputs else None
     try:
-        now = replay(rule, held, json.loads(inputs) if inputs else None, currency, shipped().model)
-    except InputsError as error:
+        model = await model_named(conn, tenant_id, given["model"]) if given else shipped()
+        now = replay(rule, held, given, currency, model.model)
+    except (InputsError, ModelError) as error:
         raise Problem(409, "decision-not-replayable", "This decision cannot be taken again", str(error)) from error
     now = json.loads(_JSON(now))
     differs = differences(now, {**held, "rule": rule})

@@ -22,7 +22,9 @@ from matching.storage.candidates import Waiting
 from matching.storage.rows import columns, keys, literal, texts
 
 OWN, ALIAS_IBAN, ALIAS_NAME, PAST, NUMBER, NAME = "own", "alias_iban", "alias_name", "past", "number", "name"
-OWNER, SAID, DOCUMENT, PRICE, PERSON, POLICY, DISMISSED = "owner", "said", "document", "price", "person", "policy", "dismissed"
+OWNER, SAID, DOCUMENT, PRICE, PERSON, POLICY, MODEL, DISMISSED = (
+    "owner", "said", "document", "price", "person", "policy", "model", "dismissed"
+)  # fmt: skip
 PAST_MAX = 50
 """Payments from one IBAN, the last, by which it is known whose it is."""
 NAMES_MAX = 40
@@ -123,6 +125,8 @@ _WHO = (
     f"SELECT '{DOCUMENT}', place, tenant_id, customer_id, item_id, ROW(open, value) FROM documents UNION ALL "
     f"SELECT '{PRICE}', place, tenant_id, customer_id, item_id, NULL FROM priced UNION ALL "
     f"SELECT '{POLICY}', NULL, tenant_id, NULL, NULL, ROW(threshold) FROM matching_policy WHERE tenant_id IN (SELECT tenant_id FROM k) "
+    f"UNION ALL SELECT '{MODEL}', NULL, tenant_id, NULL, NULL, ROW(name) FROM matching_model WHERE in_force "
+    "AND tenant_id IN (SELECT tenant_id FROM k) "
     f"UNION ALL SELECT '{DISMISSED}', k.place, k.tenant_id, NULL, d.item_id, NULL FROM k CROSS JOIN LATERAL (SELECT item_id "
     "FROM dismissed_pair WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) d UNION ALL "
     f"SELECT '{PERSON}', NULL, f.tenant_id, f.customer_id, NULL, ROW(coalesce(c.customer_number, ''), coalesce(n.name, ''), "
@@ -156,12 +160,13 @@ class Pointed:
 @dataclass(slots=True)
 class Who:
     """What payments point to, in the order asked; all these customers, and those of whom they are the parents: whoever is unknown has no
-    name; and the tenants' own thresholds.
+    name; and the tenants' own thresholds and models, by name.
     """
 
     pointed: list[Pointed]
     people: dict[Key, Person] = field(default_factory=dict)
     thresholds: dict[UUID, float] = field(default_factory=dict)
+    models: dict[UUID, str] = field(default_factory=dict)
 
 
 async def who(
@@ -201,6 +206,8 @@ async def who(
             found.people[tenant, customer] = Person(customer, *more)
         elif how == POLICY:
             found.thresholds[tenant] = more[0]
+        elif how == MODEL:
+            found.models[tenant] = more[0]
         elif how == DOCUMENT:
             found.pointed[place].documents[item] = customer
             found.pointed[place].open |= more[0]

@@ -1,7 +1,7 @@
 """Who owes and who pays: customers, names, IBANs, what was learnt of payers, disputes."""
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Float, Index, Table, Text, text
-from sqlalchemy.dialects.postgresql import UUID
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, DateTime, Float, Index, Table, Text, text
+from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from matching.tables.columns import METADATA, need, tenant
 
@@ -96,3 +96,17 @@ MATCHING_POLICY = Table(
     CheckConstraint("threshold BETWEEN 0.85 AND 1", name="matching_policy_threshold"),
 )
 """The least confidence that is automatic for a tenant; without a row that of the model. 1 leaves every reading to a person."""
+
+MATCHING_MODEL = Table(
+    "matching_model",
+    METADATA,
+    tenant(),
+    Column("name", Text, primary_key=True),
+    need("model", Text),
+    need("certificate", JSONB),
+    need("learnt_at", DateTime(timezone=True)),
+    need("in_force", Boolean),
+    Index("matching_model_in_force", "tenant_id", unique=True, postgresql_where=text("in_force")),
+)
+"""Models learnt from a tenant's own books, as JSON with infinities (JSONB has none); where none is in force the shipped one decides.
+Old ones stay: decisions are replayed with them."""

@@ -62,7 +62,7 @@ class Model:
     def from_dict(cls, stored: Mapping[str, Any]) -> "Model":
         """A stored model. Raises ModelError where it was learnt on other evidence than this engine gathers."""
         if list(stored.get("evidence", ())) != list(NAMES):
-            raise ModelError("the model was learnt on other evidence: learn it again with `matching fit`")
+            raise ModelError("the model was learnt on other evidence: learn it again with `matching fit`, a tenant's with `matching learn`")
         trees = [
             (
                 list(map(int, tree[0])),

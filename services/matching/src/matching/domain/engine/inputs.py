@@ -63,6 +63,16 @@ def conclude(inputs: Inputs, model: Model, text: Text | None = None) -> tuple[De
     """
     if inputs.model != model.name:
         raise InputsError(f"the inputs were decided on by model {inputs.model!r}, this is {model.name!r}")
+    try:
+        found = readings(inputs, text)
+        judge(found.hypotheses, model)
+        return decide(found.hypotheses, inputs.threshold), found
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise InputsError(f"the engine fails on these inputs: {type(error).__name__}") from error
+
+
+def readings(inputs: Inputs, text: Text | None = None) -> Found:
+    """All that a payment may be for, not yet judged by a model."""
     index = Index(inputs.customers)
     for item in inputs.items:
         index.add_item(item)
@@ -76,12 +86,7 @@ def conclude(inputs: Inputs, model: Model, text: Text | None = None) -> tuple[De
     for customer_id, payments in inputs.history.items():
         for one in payments:
             learnt.note(customer_id, one)
-    try:
-        found = search(inputs.clues, index, learnt, text)
-        judge(found.hypotheses, model)
-        return decide(found.hypotheses, inputs.threshold), found
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise InputsError(f"the engine fails on these inputs: {type(error).__name__}") from error
+    return search(inputs.clues, index, learnt, text)
 
 
 def stored(inputs: Inputs) -> dict[str, Any]:

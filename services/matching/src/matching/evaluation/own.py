@@ -1,0 +1,98 @@
+"""A tenant's own books as a history: what the engine was given on its payments, and what these have settled since.
+
+Invariants:
+- what nobody objected to for STOOD counts as right: an automatic decision stands, or a person has changed it;
+- an automatic decision counts as it was first, however often the payment was looked at afterwards; of what went to a person the last
+  look counts, once the payment is settled whole;
+- payments that were returned tell nothing, advances name no item, and what stays unapplied nobody has decided on.
+"""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from shared.db import Database
+
+from matching.domain.engine.inputs import Inputs, InputsError, from_stored, readings
+from matching.domain.engine.records import Hypothesis, Id, OpenItem
+from matching.evaluation.history import TrueLine, Truth
+from matching.evaluation.protocol import Case, is_right, true_key
+from matching.storage.rows import fetch
+
+STOOD = timedelta(days=30)
+"""How long a decision has stood before it counts: a customer who was reminded of what he has paid complains within that."""
+MOST = 20_000
+"""Decisions that are looked at. Payments' ids are random, so the first of them are a random sample."""
+SLICE = 500
+
+_SETTLED = """
+  SELECT item_id, CAST(sum(minor) AS bigint) AS minor FROM (
+    SELECT a.item_id, coalesce(x.item_amount_minor, a.amount_minor + a.diff_minor) AS minor FROM allocation a
+      LEFT JOIN allocation_exchange x USING (tenant_id, payment_id, item_id) WHERE a.tenant_id = :tenant AND a.payment_id = d.payment_id
+    UNION ALL SELECT item_id, amount_minor FROM payment_set_off WHERE tenant_id = :tenant AND payment_id = d.payment_id
+    UNION ALL SELECT credit_item_id, -amount_minor FROM payment_set_off WHERE tenant_id = :tenant AND payment_id = d.payment_id
+  ) s GROUP BY item_id
+"""
+_DECISIONS = f"""
+WITH d AS (
+  SELECT DISTINCT ON (payment_id) payment_id, automatic, inputs FROM (
+    SELECT payment_id, payment_version, CAST(inputs AS text) AS inputs, coalesce(evidence ->> 'decision' = 'auto', false) AS automatic
+    FROM decision WHERE tenant_id = :tenant AND payment_id > :after AND inputs IS NOT NULL AND rule <> 'advance' AND decided_at <= :until
+  ) e ORDER BY payment_id, automatic DESC, CASE WHEN automatic THEN payment_version ELSE -payment_version END LIMIT {SLICE}
+)
+SELECT d.payment_id, d.automatic, d.inputs, p.unapplied_minor = 0, p.returned_minor > 0, p.payer_customer_id,
+  (SELECT CAST(jsonb_object_agg(item_id, minor) AS text) FROM ({_SETTLED}) settled)
+FROM d JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = d.payment_id ORDER BY d.payment_id
+"""  # noqa: S608 - our own names
+
+
+class _Decided(NamedTuple):
+    """A decision of the engine, and what has become of its payment; `settled` is JSON, item to minor units."""
+
+    payment_id: UUID
+    automatic: bool
+    inputs: str
+    whole: bool
+    returned: bool
+    payer: UUID | None
+    settled: str | None
+
+
+async def own_cases(database: Database, tenant_id: UUID, now: datetime) -> list[Case]:
+    """The tenant's payments that the engine read and that have been settled for STOOD before `now` (business time), MOST at most."""
+    found: list[Case] = []
+    after, seen = UUID(int=0), 0
+    while seen < MOST:
+        async with database.transaction(tenant_id) as conn:
+            rows = [_Decided(*row) for row in await fetch(conn, _DECISIONS, tenant=tenant_id, after=after, until=now - STOOD)]
+        found += [case for row in rows if not row.returned and (row.automatic or row.whole) and (case := _case(row)) is not None]
+        if len(rows) < SLICE:
+            break
+        after, seen = rows[-1].payment_id, seen + len(rows)
+    return found
+
+
+def _case(row: _Decided) -> Case | None:
+    """None where the inputs are of another form, or the engine could not read them then either: nothing to learn from."""
+    try:
+        given = from_stored(json.loads(row.inputs))
+        found = readings(given)
+    except (InputsError, ArithmeticError, LookupError, TypeError, ValueError):
+        return None
+    clues = given.clues
+    lines = [TrueLine(UUID(item), minor, 0, None) for item, minor in json.loads(row.settled or "{}").items() if minor]
+    silent = not (clues.remittance or clues.structured_reference or clues.end_to_end_id)
+    truth = Truth(str(row.payment_id), "own", row.payer, lines, 0, silent)
+    return Case(clues, truth, found, [_right(one, truth, given, whole=row.whole) for one in found.hypotheses], 0.0, train=True)
+
+
+def _right(one: Hypothesis, truth: Truth, given: Inputs, *, whole: bool) -> bool:
+    """Whether a reading is what the payment has settled; of one with money left only what the reading names is asked for."""
+    items: dict[Id, OpenItem] = {item.item_id: item for item in (*given.items, *given.settled)}
+    held: dict[Id, Any] = {line.invoice_id: line.cents for line in truth.lines}
+    if not whole:
+        return bool(one.lines) and all(held.get(line.item.item_id) == line.cents for line in one.lines)
+    if not held.keys() <= items.keys():  # a person knew more than the engine was given
+        return False
+    return is_right(one, truth, true_key(truth, items))
