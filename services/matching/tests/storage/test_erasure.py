@@ -93,12 +93,14 @@ async def test_what_waits_was_answered_or_is_on_its_way_forgets_her_too(world, m
     assert statement["verdict"] == "rejected"
     # a refund of hers is with the bank
     payment = await world.pay(
-        held, 700, number=1, debtor_name="Yvonne Le Gall", debtor_iban=IBAN_OF_HER, remittance=("trop payé, merci Yvonne",)
+        held, 700, number=7, debtor_name="Yvonne Le Gall", debtor_iban=IBAN_OF_HER, remittance=("trop payé, merci Yvonne",)
     )
     await world.match(tenant)
     await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/EUR", json={"limit_minor": 1_000})
     body = {"payment_id": str(payment), "reason": "Yvonne Le Gall paid twice"}
     refund = (await client.post("/v1/refunds", json=body, headers={"idempotency-key": "r1"})).json()
+    came = camtfile.statement(held.iban, "99.00", "106.00", camtfile.entry("7.00", ref="B7"), day="2026-03-03", number=2)
+    assert (await client.post("/v1/bank-files", content=came, headers={"content-type": "application/xml"})).status_code == 201
     file = {"bank_account_id": str(held.bank_account_id), "execution_date": "2026-03-03"}
     assert (await client.post("/v1/refund-files", json=file, headers={"idempotency-key": "f1"})).status_code == 201
     noted = {"item_ids": [str(make.invoice_id(tenant, "F1"))], "reason": "not what Yvonne Le Gall meant"}
@@ -128,7 +130,7 @@ async def test_what_waits_was_answered_or_is_on_its_way_forgets_her_too(world, m
     assert [tuple(row) for row in rows] == [(100, OTHERS, ["F2"]), (4_200, None, [])]
     # the bank has carried the refund out: she is not needed any more
     debit = camtfile.entry("7.00", e2e=refund["end_to_end_id"], credit=False, ref="B3")
-    done = camtfile.statement(held.iban, "43.00", "36.00", debit, day="2026-03-03", number=2)
+    done = camtfile.statement(held.iban, "43.00", "36.00", debit, day="2026-03-04", number=3)
     assert (await client.post("/v1/bank-files", content=done, headers={"content-type": "application/xml"})).status_code == 201
     assert tuple(await world.one(tenant, "SELECT status, creditor_name, creditor_iban, reason FROM refund")) == ("paid", "", "", "")
     await world.holds()

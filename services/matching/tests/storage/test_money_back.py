@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from bankdays import Bank
 from camtfile import camt056
 from handwork import item, limit
 from lxml import etree
@@ -21,7 +22,8 @@ async def recall(client, body):
 
 async def test_a_refund_is_asked_for_approved_sent_and_closed_by_the_booked_debit(world, tenant, make, client, second, camtfile):
     held = await world.account(tenant)
-    payment = await world.pay(held, 1_000, debtor_name="Dupont & Fils", debtor_iban="DE89370400440532013000")
+    bank = Bank(world, client, held, camtfile)
+    payment = await world.pay(held, 1_000, debtor_name="Dupont & Fils", debtor_iban="DE89370400440532013000", number=1)
     await world.match(tenant)
     assert (await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 1_001, "reason": "twice"})).status_code == 409
     asked = (await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "paid twice"})).json()
@@ -30,6 +32,9 @@ async def test_a_refund_is_asked_for_approved_sent_and_closed_by_the_booked_debi
     assert (await post(second, f"/v1/refunds/{asked['refund_id']}/decision", {"approve": True})).json()["status"] == "approved"
     assert tuple(await world.one(tenant, "SELECT unapplied_minor, refunded_minor, refund_pending_minor FROM payment")) == (400, 600, 600)
     order = {"bank_account_id": str(held.bank_account_id), "execution_date": "2026-03-04"}
+    too_early = await post(client, "/v1/refund-files", order)  # the bank has only told of the money
+    assert (too_early.status_code, too_early.json()["code"]) == (409, "nothing-to-send")
+    await bank.books((1_000, {"ref": "B1"}))
     answers = [await post(client, "/v1/refund-files", order, "file") for _ in range(2)]
     written = answers[1].json()
     assert (answers[0].status_code, written["refunds"], written["amount_minor"]) == (201, 1, 600)
@@ -38,12 +43,8 @@ async def test_a_refund_is_asked_for_approved_sent_and_closed_by_the_booked_debi
     assert document.findtext(".//p:CdtTrfTxInf/p:Amt/p:InstdAmt", namespaces=NS) == "6.00"
     assert document.findtext(".//p:PmtInf/p:CtrlSum", namespaces=NS) == "6.00"
     end = document.findtext(".//p:EndToEndId", namespaces=NS)
-    line = camtfile.entry("6.00", ref="D1", e2e=end, credit=False)
-    for _ in range(2):
-        sent = await client.post(
-            "/v1/bank-files", content=camtfile.statement(held.iban, "10.00", "4.00", line), headers={"content-type": "application/xml"}
-        )
-        assert sent.status_code == 201
+    await bank.books((-600, {"ref": "D1", "e2e": end}))
+    await bank.again()
     assert [r["status"] for r in (await client.get("/v1/refunds")).json()["items"]] == ["paid"]
     told = [m.data for m in await world.events("PaymentRefunded") if m.tenant_id == tenant]
     assert [(t.refunded_minor, t.refund_pending_minor) for t in told] == [(600, 600), (600, 0)]

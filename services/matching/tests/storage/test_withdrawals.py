@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 from bankdays import Bank
+from handwork import limit
 from shared.ids import new_id
 
 
@@ -23,6 +24,26 @@ async def test_what_was_really_returned_of_it_stays_returned(world, tenant, make
     assert tuple(await world.one(tenant, query)) == (0, 10_000, 6_000, "am04", "notified")
     await bank.books((10_000, {"ref": "B1", "e2e": "E1"}))
     assert tuple(await world.one(tenant, query)) == (6_000, 4_000, 0, "am04", "booked")
+    await world.holds()
+
+
+async def test_an_approved_refund_of_it_is_taken_back_before_it_is_sent(world, tenant, make, client, bank):
+    await limit(client, tenant, make, 10_000)
+    payment = await world.pay(bank.held, 10_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000", number=1)
+    await world.match(tenant)
+    body = {"payment_id": str(payment), "reason": "twice"}
+    given = await client.post("/v1/refunds", json=body, headers={"idempotency-key": "r"})
+    assert given.json()["status"] == "approved", given.text
+    await bank.goes_on()
+    query = "SELECT unapplied_minor, refunded_minor, refund_pending_minor, withdrawn_minor, confirmation FROM payment"
+    assert tuple(await world.one(tenant, query)) == (0, 0, 0, 10_000, "notified")
+    assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]] == ["cancelled"]
+    last = [m.data for m in await world.events("PaymentReturned") if m.tenant_id == tenant][-1]
+    assert (last.returned_minor, last.refunded_minor, last.refund_pending_minor) == (10_000, 0, 0)
+    await bank.books((10_000, {"ref": "B1"}))
+    assert tuple(await world.one(tenant, query)) == (10_000, 0, 0, 0, "booked")
+    order = {"bank_account_id": str(bank.held.bank_account_id), "execution_date": "2026-03-04"}
+    assert (await client.post("/v1/refund-files", json=order, headers={"idempotency-key": "f"})).status_code == 409
     await world.holds()
 
 

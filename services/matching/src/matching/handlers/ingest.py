@@ -218,7 +218,8 @@ async def withdraw(context: JobContext, tenant_id: UUID) -> None:
                 "SELECT p.payment_id FROM payment p JOIN reconciliation r USING (tenant_id, bank_account_id) WHERE p.tenant_id = :tenant "
                 "AND p.bank_account_id = :account AND p.confirmation = 'notified' "
                 "AND p.booking_date < r.booked_through - CAST(:days AS int) "
-                "AND p.allocated_minor + p.unapplied_minor > 0 AND p.status <> 'received' ORDER BY p.payment_id LIMIT :slice",
+                "AND p.allocated_minor + p.unapplied_minor + p.refund_pending_minor > 0 "
+                "AND p.status <> 'received' ORDER BY p.payment_id LIMIT :slice",
                 tenant=tenant_id,
                 account=bank_account_id,
                 days=WITHDRAW_AFTER.days,

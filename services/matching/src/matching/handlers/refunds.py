@@ -1,9 +1,9 @@
 """Refunds: unapplied money goes back to its payer by our own transfer.
 
 The way: requested; approved (alone up to the entity's limit, and only to the payer's own IBAN; else by another person), which
-takes the money out of what can be allocated; sent, in a file for the bank; paid, once the bank has booked the debit with the
-refund's EndToEndId; returned, once a credit with it has brought the money back. A refund that is not sent yet can be taken back,
-one that the bank refused as well.
+takes the money out of what can be allocated; sent, in a file for the bank, once that has booked the payment; paid, once the bank
+has booked the debit with the refund's EndToEndId; returned, once a credit with it has brought the money back. A refund that is not
+sent yet can be taken back, one that the bank refused as well; one whose payment has not come is.
 Rows are locked after their payment's.
 """
 
@@ -166,10 +166,32 @@ async def cancel(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID, *, ban
     return given
 
 
+async def cancel_unsent(conn: AsyncConnection, books: Books, payments: Sequence[Payment]) -> None:
+    """Payments have not come: approved refunds of them are taken back, and the money is unapplied again. The payments are locked."""
+    if not payments:
+        return
+    rows = await fetch(
+        conn,
+        "UPDATE refund SET status = 'cancelled' WHERE tenant_id = ANY(CAST(:tenants AS uuid[])) AND payment_id = ANY(CAST(:ids AS uuid[])) "
+        "AND status = 'approved' RETURNING tenant_id, payment_id, refund_id, amount_minor",
+        tenants=sorted({payment.tenant_id for payment in payments}),
+        ids=[payment.payment_id for payment in payments],
+    )
+    over: dict[UUID, list[UUID]] = {}
+    for tenant_id, payment_id, refund_id, amount in rows:
+        books.cancel_refund(books.payments[tenant_id, payment_id], amount)
+        over.setdefault(tenant_id, []).append(refund_id)
+    for tenant_id, ids in over.items():
+        await forget_refunds(conn, tenant_id, ids)
+
+
 async def write_file(
     conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, execution: date, *, by: str, now: datetime
 ) -> tuple[UUID, list[Refund]]:
-    """Puts all approved refunds of an account into one pain.001 file, at most FILE_MAX; returns its id and what is in it."""
+    """Puts all approved refunds of an account into one pain.001 file, at most FILE_MAX; returns its id and what is in it.
+
+    What the bank has only told of is not given back yet: it may not come.
+    """
     account = await fetch(
         conn,
         "SELECT holder_name, iban, number, currency FROM bank_account WHERE tenant_id = :tenant AND bank_account_id = :id",
@@ -181,13 +203,14 @@ async def write_file(
     rows = await fetch(
         conn,
         f"SELECT {COLUMNS} FROM refund WHERE tenant_id = :tenant AND bank_account_id = :account AND status = 'approved' "  # noqa: S608 - ours
-        f"ORDER BY refund_id LIMIT {FILE_MAX} FOR UPDATE",
+        "AND EXISTS (SELECT 1 FROM payment p WHERE p.tenant_id = refund.tenant_id AND p.payment_id = refund.payment_id "
+        f"AND p.confirmation = 'booked') ORDER BY refund_id LIMIT {FILE_MAX} FOR UPDATE",
         tenant=tenant_id,
         account=bank_account_id,
     )
     refunds = [Refund(*row) for row in rows]
     if not refunds:
-        raise Problem(409, "nothing-to-send", "No approved refund of this account waits")
+        raise Problem(409, "nothing-to-send", "No approved refund waits of a payment that this account's bank has booked")
     file_id = new_id()
     transfers = [
         pain001.Transfer(one.end_to_end_id, one.amount_minor, one.creditor_name, one.creditor_iban, f"Refund {one.end_to_end_id}")

@@ -7,7 +7,7 @@ Rules:
   (the bank adds its fee to what it takes) one that is smaller; one that names none or several waits for a person; of two in one
   statement that name one payment, the second takes what the first has left, if that is enough;
 - a reversed return (a credit that says so) gives the one payment that it names its money again, as far as it was really returned;
-- what was notified and has not come is withdrawn, unless it was booked meanwhile;
+- what was notified and has not come is withdrawn, unless it was booked meanwhile, and no refund of it is sent;
 - the original is unmatched, whole, whatever part of it goes: items, balances, dunning and interest stand as if it had never
   been matched, and what is left of it is looked at anew.
 """
@@ -112,6 +112,7 @@ async def withdraw_payments(
     if not payment_ids:
         return
     books = await lock_with_items(conn, [(tenant_id, payment_id) for payment_id in payment_ids])
+    await refunds.cancel_unsent(conn, books, [one for one in books.payments.values() if one.confirmation == "notified"])
     for payment in books.payments.values():
         if payment.confirmation == "notified" or booked:
             await take_off(conn, books, payment)
