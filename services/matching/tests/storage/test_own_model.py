@@ -97,6 +97,7 @@ async def test_a_threshold_is_proven_on_the_tenants_own_payments_and_taken_back(
     assert proven["upper_limit"] == pytest.approx(1 - 0.05 ** (1 / 320))  # Clopper and Pearson, none of 320
     shown = (await client.get("/v1/matching-policy")).json()
     assert (shown["model"], shown["threshold"], shown["set_by"]) == (learnt["model"], 0.85, None)
+    assert shown["model"].startswith(shipped().model.name.partition("@")[0] + "@")  # of so few only the threshold is the tenant's own
     assert shown["learnt_at"] is not None
     assert (shown["bound"]["automatic"], shown["bound"]["wrong"]) == (320, 0)
 

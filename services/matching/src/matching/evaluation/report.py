@@ -83,7 +83,7 @@ def chosen(own: list[Case], name: str) -> tuple[Model, Certificate]:
     if len(own) >= LEARNT_MIN:
         found.append(_learnt(own, name))
     model, certificate = max(found, key=lambda one: one[1].automatic)
-    model.name = _named(name, model)
+    model.name = _named(model.name.partition("@")[0], model)
     return model, certificate
 
 
