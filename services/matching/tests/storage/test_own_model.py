@@ -88,7 +88,7 @@ async def test_of_few_payments_nothing_is_learnt(world, tenant, make):
 @pytest.mark.timeout(120)
 async def test_a_threshold_is_proven_on_the_tenants_own_payments_and_taken_back(world, tenant, make, client, now):
     held = await world.account(tenant)
-    await debtors(world, tenant, make, range(1, 341))
+    await debtors(world, tenant, make, range(1, 346))
     payments = await paid(world, held, tenant, range(1, 321))
     status, learnt, complaint = await learn(world, tenant)
     assert (status, complaint) == (0, "")
@@ -100,6 +100,10 @@ async def test_a_threshold_is_proven_on_the_tenants_own_payments_and_taken_back(
     assert shown["model"].startswith(shipped().model.name.partition("@")[0] + "@")  # of so few only the threshold is the tenant's own
     assert shown["learnt_at"] is not None
     assert (shown["bound"]["automatic"], shown["bound"]["wrong"]) == (320, 0)
+
+    await paid(world, held, tenant, range(341, 346))
+    await learn(world, tenant)
+    assert (await client.get("/v1/matching-policy")).json()["bound"]["automatic"] == 325  # the same threshold, proven on more
 
     for number in (7, 8, 9):  # three of those that look like all others were wrong: nothing is proven any more
         await corrected(world, tenant, make, payments[number], number, now)

@@ -83,7 +83,7 @@ def chosen(own: list[Case], name: str) -> tuple[Model, Certificate]:
     if len(own) >= LEARNT_MIN:
         found.append(_learnt(own, name))
     model, certificate = max(found, key=lambda one: one[1].automatic)
-    model.name = _named(model.name.partition("@")[0], model)
+    model.name = _named(model.name.partition("@")[0], model, certificate)
     return model, certificate
 
 
@@ -113,9 +113,9 @@ def _certified(model: Model, judged: list[Case]) -> tuple[Model, Certificate]:
     return model, certificate
 
 
-def _named(name: str, model: Model) -> str:
-    """A name that no other model has: a decision says which one it was."""
-    return f"{name}@{sha256(json.dumps([model.base, model.threshold, model.trees]).encode()).hexdigest()[:8]}"
+def _named(name: str, model: Model, certificate: Certificate) -> str:
+    """A name that no other model has, nor the same one with another certificate: a decision says which one it was."""
+    return f"{name}@{sha256(json.dumps([model.base, model.trees, certificate.as_dict()]).encode()).hexdigest()[:8]}"
 
 
 def evaluate(folder: Path, decisions: TextIO | None = None) -> dict[str, Any]:
@@ -214,5 +214,5 @@ def fitted(folders: Iterable[Path]) -> tuple[Model, Certificate]:
     if (count := sum(not case.made for case in every)) < LEARNT_MIN:
         raise HistoryError(f"{count} payments are too few to learn a model from: at least {LEARNT_MIN:,} are needed")
     model, certificate = calibrated(every, "+".join(names))
-    model.name = _named(model.name, model)
+    model.name = _named(model.name, model, certificate)
     return model, certificate
