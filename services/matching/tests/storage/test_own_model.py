@@ -104,6 +104,10 @@ async def test_a_threshold_is_proven_on_the_tenants_own_payments_and_taken_back(
     await paid(world, held, tenant, range(341, 346))
     await learn(world, tenant)
     assert (await client.get("/v1/matching-policy")).json()["bound"]["automatic"] == 325  # the same threshold, proven on more
+    cancelled = (make.invoice(tenant, f"FA2026-{n:05d}", 10_001 + n, customer=f"C{n}", cls=make.Cancelled, version=2) for n in (11, 12, 13))
+    await world.feed(*cancelled)  # takes the money off again, and says nothing of who had paid for what
+    _, learnt, _ = await learn(world, tenant)
+    assert (learnt["certificate"]["sample"], learnt["certificate"]["wrong"]) == (322, 0)
 
     for number in (7, 8, 9):  # three of those that look like all others were wrong: nothing is proven any more
         await corrected(world, tenant, make, payments[number], number, now)

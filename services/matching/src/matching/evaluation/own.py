@@ -1,7 +1,8 @@
 """A tenant's own books as a history: what the engine was given on its payments, and what these have settled since.
 
 Invariants:
-- what nobody objected to for STOOD counts as right: an automatic decision stands, or a person has changed it;
+- what nobody objected to for STOOD counts as right; a person objects by undoing it, the debtor by a list that says otherwise;
+- what was undone without either, as when its invoice was cancelled, tells nothing;
 - an automatic decision counts as it was first, however often the payment was looked at afterwards; of what went to a person the last
   look counts, once the payment is settled whole;
 - payments that were returned tell nothing, advances name no item, and what stays unapplied nobody has decided on.
@@ -21,7 +22,7 @@ from matching.evaluation.protocol import Case, is_right, true_key
 from matching.storage.rows import fetch
 
 STOOD = timedelta(days=30)
-"""How long a decision has stood before it counts: a customer who was reminded of what he has paid complains within that."""
+"""How long a decision has stood before it counts. An assumption: who is reminded of what he has paid complains within that."""
 MOST = 20_000
 """Decisions that are looked at. Payments' ids are random, so the first of them are a random sample."""
 SLICE = 500
@@ -41,7 +42,10 @@ WITH d AS (
     FROM decision WHERE tenant_id = :tenant AND payment_id > :after AND inputs IS NOT NULL AND rule <> 'advance' AND decided_at <= :until
   ) e ORDER BY payment_id, automatic DESC, CASE WHEN automatic THEN payment_version ELSE -payment_version END LIMIT {SLICE}
 )
-SELECT d.payment_id, d.automatic, d.inputs, p.unapplied_minor = 0, p.returned_minor > 0, p.payer_customer_id,
+SELECT d.payment_id, d.automatic, d.inputs, p.unapplied_minor = 0, p.returned_minor > 0,
+  EXISTS (SELECT 1 FROM dismissed_pair x WHERE x.tenant_id = :tenant AND x.payment_id = d.payment_id) OR EXISTS (SELECT 1 FROM allocation x
+    WHERE x.tenant_id = :tenant AND x.payment_id = d.payment_id AND x.rule IN ('remittance', 'announced')),
+  p.payer_customer_id,
   (SELECT CAST(jsonb_object_agg(item_id, minor) AS text) FROM ({_SETTLED}) settled)
 FROM d JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = d.payment_id ORDER BY d.payment_id
 """  # noqa: S608 - our own names
@@ -55,6 +59,7 @@ class _Decided(NamedTuple):
     inputs: str
     whole: bool
     returned: bool
+    objected: bool
     payer: UUID | None
     settled: str | None
 
@@ -74,7 +79,9 @@ async def own_cases(database: Database, tenant_id: UUID, now: datetime) -> list[
 
 
 def _case(row: _Decided) -> Case | None:
-    """None where the inputs are of another form, or the engine could not read them then either: nothing to learn from."""
+    """None where nothing is to be learnt: the inputs are of another form, the engine could not read them then either, or what was decided
+    was undone and nobody had objected.
+    """
     try:
         given = from_stored(json.loads(row.inputs))
         found = readings(given)
@@ -84,7 +91,10 @@ def _case(row: _Decided) -> Case | None:
     lines = [TrueLine(UUID(item), minor, 0, None) for item, minor in json.loads(row.settled or "{}").items() if minor]
     silent = not (clues.remittance or clues.structured_reference or clues.end_to_end_id)
     truth = Truth(str(row.payment_id), "own", row.payer, lines, 0, silent)
-    return Case(clues, truth, found, [_right(one, truth, given, whole=row.whole) for one in found.hypotheses], 0.0, train=True)
+    right = [_right(one, truth, given, whole=row.whole) for one in found.hypotheses]
+    if row.automatic and not row.objected and not any(right):
+        return None
+    return Case(clues, truth, found, right, 0.0, train=True)
 
 
 def _right(one: Hypothesis, truth: Truth, given: Inputs, *, whole: bool) -> bool:
