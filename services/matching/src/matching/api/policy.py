@@ -26,8 +26,8 @@ class PolicyCommand(Command):
 
 
 class Proven(BaseModel):
-    """What is proven of a threshold at 95 %, on the histories that the shipped model was learnt from, or on the tenant's own payments where
-    its own model is in force: of so many automatic ones so many were wrong, and at most this share is.
+    """What is proven of a threshold, at 95 % at least, on the histories that the shipped model was learnt from, or on the tenant's own
+    payments where its own model is in force: of so many automatic ones so many were wrong, and at most this share is.
     """
 
     threshold: float

@@ -103,7 +103,7 @@ def certify(scores: Sequence[tuple[float, bool]], sample: int, bound: float = BO
     """The loosest threshold that the sequence reaches. `scores` are (confidence, right) of what may be automatic, of `sample` cases."""
     procedure = (
         f"fixed-sequence test of coverages in steps of {STEP:.1%} of the sample, from the least that passes with one error to a "
-        f"threshold of {LEAST}; one-sided Clopper-Pearson limit at {confidence:.0%}; each scored by a model that was not fitted on it"
+        f"threshold of {LEAST}; one-sided Clopper-Pearson limit at {confidence:.3g}; each scored by a model that was not fitted on it"
     )
     ordered = sorted(scores, key=lambda pair: (-pair[0], pair[1]))
     errors = [0]

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import Decision, certainty, contributions, decide, judge, never_automatic, sure_enough
 from matching.domain.engine.features import NAMES
-from matching.evaluation.certificate import Certificate, certify
+from matching.evaluation.certificate import CONFIDENCE, Certificate, certify
 from matching.evaluation.history import HistoryError, read_history
 from matching.evaluation.learning import cross_fitted, fit
 from matching.evaluation.protocol import Case, cases
@@ -76,30 +76,34 @@ def calibrated(train: list[Case], name: str) -> tuple[Model, Certificate]:
 def chosen(own: list[Case], name: str) -> tuple[Model, Certificate]:
     """Of the shipped model and, where they are enough, one of these cases: the one that settles more of them, each from the threshold on
     that its scores on these prove. Raises HistoryError where they are too few to prove anything.
+
+    What either proves may err, so of two each is held to half of the error (Bonferroni): the better one is then proven at CONFIDENCE.
     """
     if len(own) < PROVEN_MIN:
         raise HistoryError(f"{len(own)} settled payments that the engine has read are too few: at least {PROVEN_MIN} are needed")
-    found = [_shipped(own)]
-    if len(own) >= LEARNT_MIN:
-        found.append(_learnt(own, name))
+    if len(own) < LEARNT_MIN:
+        found = [_shipped(own)]
+    else:
+        confidence = (1 + CONFIDENCE) / 2
+        found = [_shipped(own, confidence), _learnt(own, name, confidence)]
     model, certificate = max(found, key=lambda one: one[1].automatic)
     model.name = _named(model.name.partition("@")[0], model, certificate)
     return model, certificate
 
 
-def _shipped(train: list[Case]) -> tuple[Model, Certificate]:
+def _shipped(train: list[Case], confidence: float = CONFIDENCE) -> tuple[Model, Certificate]:
     model = replace(shipped().model)
     for case in train:
         judge(case.found.hypotheses, model)
-    return _certified(model, train)
+    return _certified(model, train, confidence)
 
 
-def _learnt(train: list[Case], name: str) -> tuple[Model, Certificate]:
+def _learnt(train: list[Case], name: str, confidence: float = CONFIDENCE) -> tuple[Model, Certificate]:
     cross_fitted(train, name)
-    return _certified(fit(train, name), train)
+    return _certified(fit(train, name), train, confidence)
 
 
-def _certified(model: Model, judged: list[Case]) -> tuple[Model, Certificate]:
+def _certified(model: Model, judged: list[Case], confidence: float) -> tuple[Model, Certificate]:
     """The model with the threshold that the confidences of the real ones among these cases prove."""
     real = [case for case in judged if not case.made]
     scores = []
@@ -108,7 +112,7 @@ def _certified(model: Model, judged: list[Case]) -> tuple[Model, Certificate]:
         best = [one for one, _ in ranked]
         if best and never_automatic(best) is None and sure_enough(best, 0.0):
             scores.append((certainty(best), ranked[0][1]))
-    certificate = certify(scores, len(real))
+    certificate = certify(scores, len(real), confidence=confidence)
     model.threshold = certificate.threshold
     return model, certificate
 
