@@ -10,7 +10,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 from shared.clock import monotonic
-from shared.kafka import Producer, Record
+from shared.kafka import Producer
+from shared.testing.events import Record, in_lanes
 
 from bench.bare import DDL
 from bench.cpu import Meter
@@ -59,7 +60,7 @@ async def bare_rate(rig: Rig, count: int, meter: Meter | None = None) -> float:
     async with database(rig, count) as dsn, rig.listening(prefix + "BarePaid") as paid:
         producer = Producer(rig.bootstrap, client_id="bench")
         for first in range(0, count, 5_000):
-            await producer.send(payments(prefix, first, min(5_000, count - first)))
+            await producer.send(in_lanes(payments(prefix, first, min(5_000, count - first))))
         await producer.close()
         environment = {"BENCH_DSN": dsn, "BENCH_PREFIX": prefix}
         with ExitStack() as running:
@@ -88,7 +89,7 @@ async def bare_latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float
                 await producer.close()
 
             async def send(first: int, number: int) -> None:
-                await producer.send(payments(prefix, first, number))
+                await producer.send(in_lanes(payments(prefix, first, number)))
                 now = monotonic()
                 sent.update((f"REF-{one}", now) for one in range(first, first + number))
 

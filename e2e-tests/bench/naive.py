@@ -20,7 +20,7 @@ from matching.tables.books import ACCOUNT_BALANCE, ALLOCATION, DECISION, ITEM_RE
 from matching.tables.columns import METADATA
 from shared.clock import machine_now
 from shared.db import async_url
-from shared.outbox import Outgoing, prepare
+from shared.outbox import Outgoing, as_rows, prepare
 from sqlalchemy import and_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
@@ -147,7 +147,7 @@ async def settle(session: AsyncSession, tenant: UUID, payment_id: UUID, cause: E
         Outgoing(tenant, item_event(item), item.entity_id, cause, InvoicePaid),
         Outgoing(tenant, account_event(account, account), account.entity_id, cause),
     ]
-    session.add_all([Outbox(**row._asdict(), created_at=now) for row in prepare(told).rows])
+    session.add_all([Outbox(**row) for row in as_rows([prepare(told)])])
 
 
 if __name__ == "__main__":

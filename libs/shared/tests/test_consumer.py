@@ -16,9 +16,10 @@ from shared.batches import Batches, Routes, WorkerStoppedError
 from shared.clock import BusinessClock, machine_now
 from shared.db import Database, fetch, run
 from shared.ids import named_id
-from shared.kafka import Offsets, Record
+from shared.kafka import Offsets
 from shared.service import prepare_inbox
 from shared.testing.databases import Urls
+from shared.testing.events import Record
 from sqlalchemy.ext.asyncio import AsyncConnection
 from toyservice.handlers import REFUSED_MINOR
 from toyservice.harness import TENANTS, consumed, payment, record, reminder

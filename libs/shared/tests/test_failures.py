@@ -8,6 +8,7 @@ import pytest
 from shared.db import Database, fetch, records
 from shared.failures import PoisonError, UnavailableError, is_unavailable, sqlstate
 from shared.kafka import Offsets, Producer
+from shared.recordbatches import build
 from shared.testing.databases import Urls
 from sqlalchemy.exc import DBAPIError
 
@@ -104,7 +105,7 @@ async def test_a_deadlock_and_a_lost_connection_are_unavailable(
 async def test_a_broker_that_is_away_is_unavailable() -> None:
     """A handler that asks for offsets meanwhile must not have its messages dead-lettered."""
     offsets, producer = Offsets("127.0.0.1:1"), Producer("127.0.0.1:1", client_id="test")
-    for asked in (offsets.ends(["PaymentReceived"]), offsets.committed("group"), producer.send([("t", b"k", b"v", [])])):
+    for asked in (offsets.ends(["PaymentReceived"]), offsets.committed("group"), producer.send({("t", 0): build([(0, b"k", b"v", [])])})):
         with pytest.raises(Exception, match="Kafka") as caught:
             await asked
         assert is_unavailable(caught.value)

@@ -8,7 +8,9 @@ from shared import metrics
 from shared.clock import monotonic
 from shared.db import Database
 from shared.failures import UnavailableError
+from shared.kafka import Lanes
 from shared.outbox import Outgoing, publish
+from shared.recordbatches import read
 from shared.relay import MEASURE_SECONDS, Notifier, Relay
 from shared.testing.databases import Urls
 from shared.testing.events import published
@@ -27,11 +29,11 @@ class _Down:
         self.sent: list[tuple] = []
         self.took = asyncio.Event()
 
-    async def send(self, records: list) -> None:
+    async def send(self, lanes: Lanes) -> None:
         self.tried += 1
         if self.away:
             raise UnavailableError("Kafka: away")
-        self.sent += records
+        self.sent += [(topic, *record[1:]) for (topic, _), batches in lanes.items() for batch in batches for record in read(batch)]
         self.took.set()
 
     async def close(self) -> None: ...

@@ -5,9 +5,8 @@ producer that waits for all replicas, `read_committed`, and no automatic reset o
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from zlib import crc32
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -15,15 +14,16 @@ from aiokafka.errors import CommitFailedError, KafkaError, TopicAlreadyExistsErr
 from contracts.catalogue import topics
 
 from shared.failures import UnavailableError
+from shared.recordbatches import Ready, together
 
 __all__ = [
     "AIOKafkaConsumer",
     "BusyGroupError",
     "ConsumerRecord",
     "KafkaError",
+    "Lanes",
     "Offsets",
     "Producer",
-    "Record",
     "TopicPartition",
     "consumer",
     "create_topics",
@@ -33,8 +33,8 @@ __all__ = [
 SESSION_TIMEOUT_MS = 10_000
 SEND_SECONDS = 15.0
 """aiokafka never gives up an idempotent batch: unbounded, an outage would not be noticed and the process could not end."""
-Record = tuple[str, bytes, bytes | None, list[tuple[str, bytes]]]
-"""Topic, key, value (None: a tombstone), headers."""
+Lanes = Mapping[tuple[str, int], Sequence[bytes]]
+"""Record batches by topic (full name) and partition, in their order."""
 
 
 def consumer(bootstrap_servers: str, group: str, *, client_id: str) -> AIOKafkaConsumer:
@@ -58,13 +58,13 @@ def consumer(bootstrap_servers: str, group: str, *, client_id: str) -> AIOKafkaC
 
 
 class Producer:
-    """An idempotent producer that publishes in batches built per partition, and waits for every acknowledgement."""
+    """An idempotent producer that publishes batches built before, and waits for every acknowledgement."""
 
     def __init__(self, bootstrap_servers: str, *, client_id: str) -> None:
         self._servers = bootstrap_servers
         self._client_id = client_id
         self._producer: AIOKafkaProducer | None = None
-        self._partitions: dict[str, int] = {}
+        self._partitions: dict[str, set[int]] = {}
 
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
@@ -74,8 +74,6 @@ class Producer:
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=0,
-                compression_type="snappy",  # events repeat themselves; the broker keeps and the consumers fetch a third of the bytes
-                max_batch_size=256 * 1024,
                 max_request_size=1 << 20,
                 request_timeout_ms=20_000,
                 retry_backoff_ms=200,
@@ -89,38 +87,28 @@ class Producer:
             self._producer = producer
         return self._producer
 
-    async def send(self, records: Sequence[Record]) -> None:
-        """Publishes records in their order per key and returns when the broker has acknowledged all of them.
+    async def send(self, lanes: Lanes) -> None:
+        """Publishes batches in their order per lane and returns when the broker has acknowledged all of them.
 
         Raises UnavailableError when that failed: some may have been stored. The producer is thrown away then, for
-        its sequence numbers are in doubt; the caller sends the same records again in the same order.
+        its sequence numbers are in doubt; the caller sends the same batches again in the same order.
         """
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                await self._send(await self._started(), records)
+                await self._send(await self._started(), lanes)
         except (KafkaError, OSError) as error:
             await self.close()
             raise UnavailableError(f"Kafka: {type(error).__name__}") from error
 
-    async def _send(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
-        # crc32 and not Kafka's murmur2: in Python the latter takes longer than all the rest; only we write these topics
-        lanes: dict[tuple[str, int], list[Record]] = {}
-        for record in records:
-            topic, key = record[0], record[1]
-            count = self._partitions.get(topic)
-            if count is None:
-                count = self._partitions[topic] = len(await producer.partitions_for(topic))
-            lanes.setdefault((topic, crc32(key) % count), []).append(record)
+    async def _send(self, producer: AIOKafkaProducer, lanes: Lanes) -> None:
         waiting = []
-        for (topic, partition), lane in lanes.items():
-            batch = producer.create_batch()
-            for _, key, value, record_headers in lane:
-                if batch.append(key=key, value=value, timestamp=None, headers=record_headers) is None:
-                    waiting.append(await producer.send_batch(batch, topic, partition=partition))
-                    batch = producer.create_batch()
-                    if batch.append(key=key, value=value, timestamp=None, headers=record_headers) is None:
-                        raise UnavailableError(f"a record of topic {topic} does not fit into an empty batch")
-            waiting.append(await producer.send_batch(batch, topic, partition=partition))
+        for (topic, partition), batches in lanes.items():
+            known = self._partitions.get(topic)
+            if known is None:
+                known = self._partitions[topic] = await producer.partitions_for(topic)
+            if partition not in known:
+                raise UnavailableError(f"topic {topic} has no partition {partition}: it was not made by `topics`")
+            waiting += [await producer.send_batch(Ready(batch), topic, partition=partition) for batch in together(batches)]
         for future in waiting:
             await future
 

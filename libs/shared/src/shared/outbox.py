@@ -1,20 +1,20 @@
 """The outbox: events leave a service because their row was committed with the change they tell of.
 
-A row holds events of one topic, tenant, entity and transaction, in their order: the headers that they have in common once, their
-own headers and their values a line each (ADR 13). `unfold` is the reader.
+A row holds what a transaction tells as Kafka's record batches, a topic's partition each, ready to be sent (docs/adr/0017); `unfold`
+is the reader.
 
 Invariants:
-- rows are inserted through the caller's connection, at the end of its transaction, after the aggregate's row is locked: ids of
-  one key are drawn in the order of its commits, and all that a transaction tells goes in with one statement;
+- the row is inserted through the caller's connection, at the end of its transaction, after the aggregate's row is locked: ids of
+  one key are drawn in the order of its commits;
 - the bytes were checked against the event's class and the size limit before the row went in (`contracts.envelope.encode`);
 - nothing here opens or commits a transaction.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -36,14 +36,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.clock import machine_now
 from shared.db import PUBLISHED, at_end, fetch, records
+from shared.recordbatches import Headers, Lane, partition_of, read, records_in
 from shared.telemetry import traceparent
 
-ROW_EVENTS, ROW_BYTES = 500, 1 << 20
-"""How many events a row has at most, and about how many bytes of values; one that is larger has a row of its own."""
-_NOTHING = "null"  # no event is JSON's null: as a value it stands for none
-_TEXTS = msgspec.json.Decoder(dict[str, str])
+ROW_EVENTS = 5_000
+"""From how many events on a transaction's next batches are another row's."""
 _ENCODE = msgspec.json.Encoder().encode
-Headers = list[tuple[str, bytes]]
 _text = lru_cache(4096)(str)  # tenants and entities: few, and in every event
 
 
@@ -76,27 +74,27 @@ class Tombstone:
     version: int
 
 
-class Row(NamedTuple):
-    """A row of the outbox: `common` is a JSON object of headers, `own` one a line, `data` a value a line, in the same order."""
+class Batch(NamedTuple):
+    """A record batch and where it goes; the topic without a prefix."""
 
     topic: str
-    tenant_id: str
+    partition: int
     events: int
-    common: str
-    own: str
-    data: str
+    records: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Events as rows of the outbox, checked and encoded."""
+    """Events as record batches, checked and encoded. `trace` is the change's, as a W3C traceparent."""
 
     now: datetime
-    rows: list[Row]
+    trace: str
+    tenants: dict[str, None] = field(default_factory=dict)
+    batches: list[Batch] = field(default_factory=list)
 
 
 async def publish(conn: AsyncConnection, events: Sequence[Outgoing | Tombstone]) -> None:
-    """Has events go into the outbox with the commit: one statement for all of a transaction. Those of one topic leave in the order given.
+    """Has events go into the outbox with the commit: one row for all of a transaction. Those of one key leave in the order given.
 
     Raises contracts.envelope.ContractError when one is not what its class says; the caller's transaction then rolls back.
     """
@@ -105,33 +103,35 @@ async def publish(conn: AsyncConnection, events: Sequence[Outgoing | Tombstone])
 
 def prepare(events: Iterable[Outgoing | Tombstone]) -> Prepared:
     """The part of `publish` that needs no database: a worker does it while the database is busy with its other rows."""
-    prepared = Prepared(machine_now(), [])
-    writer = _Writer(prepared, traceparent())
+    prepared = Prepared(machine_now(), traceparent())
+    writer = _Writer(prepared)
     alike: dict[type[Event], list[Outgoing]] = {}
     for out in events:
         if isinstance(out, Tombstone):
             writer.write(alike)
             alike.clear()
-            prepared.rows.append(_tombstone(out, at=writer.at, trace=writer.trace))
+            writer.end(out)
         else:
             alike.setdefault(type(out.data), []).append(out)
     writer.write(alike)
+    writer.build()
     return prepared
 
 
-_Told = tuple[str, str | None, str, str, str, str]
-"""Of an event what its headers need, as text: tenant, entity, aggregate; the parts that its id is drawn from; the header of its
-sequence; its correlation as JSON with the header of its cause. The last two are "" where there is none.
+_Told = tuple[str, str | None, str, str, Headers, Headers]
+"""Of an event what its record needs: tenant, entity, aggregate; the parts that its id is drawn from; the header of its sequence and
+those of its cause, where there are any.
 """
 
 
 class _Writer:
-    """Writes events into rows, those of one class at a time; what many have in common is made once."""
+    """Writes events as records, those of one class at a time; what many have in common is made once."""
 
-    def __init__(self, into: Prepared, trace: str) -> None:
-        self.at, self.trace = into.now.isoformat(), trace
+    def __init__(self, into: Prepared) -> None:
         self._into = into
-        self._causes: dict[int, str] = {}
+        self._at, self._milliseconds = into.now.isoformat(), int(into.now.timestamp() * 1000)
+        self._causes: dict[int, Headers] = {}
+        self._lanes: dict[tuple[str, int], Lane] = {}
 
     def write(self, alike: Mapping[type[Event], list[Outgoing]]) -> None:
         """Events by class; those that are told under a second name, then under that."""
@@ -148,6 +148,23 @@ class _Writer:
                     chosen = [at for at, out in enumerate(outs) if out.also is also]
                     self._also(cls, also, [told[at] for at in chosen], b"\n".join([each[at] for at in chosen]))
 
+    def end(self, out: Tombstone) -> None:
+        """A tombstone."""
+        topic = topics()[out.event.__name__]
+        if topic.retention != "compacted":
+            raise ValueError(f"{topic.name} is not compacted: a tombstone would remove nothing")
+        tenant, aggregate = _text(out.tenant_id), str(out.aggregate_id)
+        identity = event_id_text(tenant, out.event, aggregate, out.version)
+        shared = _shared(topic, tenant, None, at=self._at, trace=self._into.trace)
+        own = own_headers(identity=identity, subject=aggregate, sequence=out.version, correlation_id=identity)
+        self._into.tenants[tenant] = None
+        self._record(topic, f"{tenant}:{aggregate}".encode(), None, _headers(shared | own))
+
+    def build(self) -> None:
+        """Makes the batches, when all is written."""
+        for (topic, partition), lane in self._lanes.items():
+            self._into.batches.extend(Batch(topic, partition, records_in(batch), batch) for batch in lane.built())
+
     def _also(self, cls: type[Event], also: type[StateEvent], told: Sequence[_Told], lines: bytes) -> None:
         self._add(also, told, retold(lines, cls, also))  # type: ignore[arg-type] # it says itself where they are not alike
 
@@ -156,47 +173,49 @@ class _Writer:
         told = []
         for out in outs:
             data, cause = out.data, out.cause
-            why = "" if cause is None else self._causes.get(id(cause)) or self._cause(cause)
+            why = [] if cause is None else self._causes.get(id(cause)) or self._cause(cause)
             aggregate = str(getattr(data, key))
+            sequence: Headers = []
             if state:
                 version: int = data.version  # type: ignore[attr-defined] # a state has one
-                parts, sequence = f"{SEPARATOR}{aggregate}{SEPARATOR}{version}", f',"ce_sequence":"{version:020d}"'
+                parts = f"{SEPARATOR}{aggregate}{SEPARATOR}{version}"
+                sequence.append(("ce_sequence", b"%020d" % version))
             else:
-                parts, sequence = SEPARATOR.join(("", *map(str, natural_key(data, key)))), ""
+                parts = SEPARATOR.join(("", *map(str, natural_key(data, key))))
             entity = None if out.entity_id is None else _text(out.entity_id)
             told.append((_text(out.tenant_id), entity, aggregate, parts, sequence, why))
         return told
 
-    def _cause(self, cause: Envelope) -> str:
+    def _cause(self, cause: Envelope) -> Headers:
         correlation, causation = _why(cause)
-        why = self._causes[id(cause)] = f'{_quoted(correlation)},"ce_causationid":"{causation}"'
+        why = self._causes[id(cause)] = [("ce_correlationid", correlation.encode()), ("ce_causationid", causation.encode())]
         return why
 
     def _add(self, cls: type[Event], told: Sequence[_Told], lines: bytes) -> None:
-        """Rows of class `cls`. Own headers are those of `_own`, written out: keys are ids, and nothing in an id needs quoting."""
+        """Records of class `cls`. Own headers are those of `_own`, written out."""
         topic = topics()[cls.__name__]
-        values = lines.decode().removesuffix("\n").split("\n")
-        places: dict[tuple[str, str | None], tuple[Callable[[str], str], list[str], list[str]]] = {}
-        for (tenant, entity, aggregate, parts, sequence, why), value in zip(told, values, strict=True):
+        places: dict[tuple[str, str | None], tuple[Callable[[str], str], Headers]] = {}
+        for (tenant, entity, aggregate, parts, sequence, why), value in zip(told, lines.splitlines(), strict=True):
             place = places.get((tenant, entity))
             if place is None:
-                place = places[tenant, entity] = (namer(tenant, cls), [], [])
-            name, own, data = place
-            identity = name(parts)
-            quoted = f'"{identity}"'
-            own.append(f'{{"ce_id":{quoted},"ce_subject":"{aggregate}"{sequence},"ce_correlationid":{why or quoted}}}')
-            data.append(value)
-        size = max(1, min(ROW_EVENTS, ROW_BYTES * len(told) // len(lines)))
-        for (tenant, entity), (_, own, data) in places.items():
-            common = _quoted(_shared(topic, tenant, entity, at=self.at, trace=self.trace))
-            for first in range(0, len(own), size):
-                some = own[first : first + size]
-                row = Row(topic.name, tenant, len(some), common, "\n".join(some), "\n".join(data[first : first + size]))
-                self._into.rows.append(row)
+                self._into.tenants[tenant] = None
+                shared = _headers(_shared(topic, tenant, entity, at=self._at, trace=self._into.trace))
+                place = places[tenant, entity] = (namer(tenant, cls), shared)
+            name, shared = place
+            identity = name(parts).encode()
+            own = ("ce_id", identity), ("ce_subject", aggregate.encode()), *sequence, *(why or (("ce_correlationid", identity),))
+            self._record(topic, f"{tenant}:{aggregate}".encode(), value, [*shared, *own])
+
+    def _record(self, topic: Topic, key: bytes, value: bytes | None, headers: Headers) -> None:
+        place = topic.name, partition_of(key, topic.partitions)
+        lane = self._lanes.get(place)
+        if lane is None:
+            lane = self._lanes[place] = Lane()
+        lane.add(self._milliseconds, key, value, headers)
 
 
-def _quoted(value: object) -> str:
-    return _ENCODE(value).decode()
+def _headers(texts: Mapping[str, str]) -> Headers:
+    return [(name, text.encode()) for name, text in texts.items()]
 
 
 def _shared(topic: Topic, tenant: str, entity: str | None, *, at: str, trace: str) -> dict[str, str]:
@@ -222,49 +241,54 @@ def _own(data: Event, cls: type[Event], topic: Topic, tenant: str, why: tuple[st
 
 def _why(cause: Envelope) -> tuple[str, str]:
     """Correlation and causation of what an event led to."""
-    identity = _quoted(cause.id)[1:-1]  # a sixth of what `str` of an id takes
+    identity = _ENCODE(cause.id)[1:-1].decode()  # a sixth of what `str` of an id takes
     return cause.correlationid or identity, identity
 
 
 def put(conn: AsyncConnection, prepared: Prepared) -> None:
-    """The other part of `publish`: the rows go in at the transaction's end."""
-    if prepared.rows:
+    """The other part of `publish`: the row goes in at the transaction's end."""
+    if prepared.batches:
         at_end(conn, _insert, prepared, last=True)
 
 
 async def _insert(conn: AsyncConnection, told: Sequence[Prepared]) -> None:
-    rows = [row for prepared in told for row in prepared.rows]
-    topics_, tenants, events, common, own, data = zip(*rows, strict=True)
-    await records(
-        conn,
-        "INSERT INTO outbox (topic, tenant_id, events, common, own, data, created_at) "
-        "SELECT topic, CAST(tenant AS uuid), events, common, own, data, CAST(:now AS timestamptz) FROM unnest("
-        "CAST(:topics AS text[]), CAST(:tenants AS text[]), CAST(:events AS int[]), "
-        "CAST(:common AS text[]), CAST(:own AS text[]), CAST(:data AS text[])) "
-        "WITH ORDINALITY AS t(topic, tenant, events, common, own, data, ord) ORDER BY ord",
-        topics=topics_,
-        tenants=tenants,
-        events=events,
-        common=common,
-        own=own,
-        data=data,
-        now=told[0].now,
-    )
+    for row in as_rows(told):
+        await records(
+            conn,
+            "INSERT INTO outbox (tenants, events, topics, partitions, batches, trace, created_at) "
+            "VALUES (CAST(:tenants AS uuid[]), :events, CAST(:topics AS text[]), CAST(:partitions AS int[]), "
+            "CAST(:batches AS bytea[]), :trace, :created_at)",
+            **row,
+        )
     conn.info[PUBLISHED] = True
 
 
-def unfold(tenant_id: UUID, common: str, own: str, data: str) -> Iterator[tuple[str, bytes | None, Headers]]:
-    """The events of a row in their order: key, value (None: a tombstone) and headers, as a record of Kafka has them."""
-    shared, key = _headers(common), f"{tenant_id}:"
-    nothing = _NOTHING.encode()
-    for texts, value in zip(_TEXTS.decode_lines(own), data.encode().split(b"\n"), strict=True):
-        headers = [*shared, *[(name, text.encode()) for name, text in texts.items()]]
-        yield key + texts["ce_subject"], None if value == nothing else value, headers
+def as_rows(told: Sequence[Prepared]) -> Iterator[dict[str, Any]]:
+    """The rows of a transaction, by column: one, unless it tells of very much."""
+    tenants = list(dict.fromkeys(tenant for prepared in told for tenant in prepared.tenants))
+    row: list[Batch] = []
+    batches = [batch for prepared in told for batch in prepared.batches]
+    for batch in batches:
+        row.append(batch)
+        if batch is batches[-1] or sum(one.events for one in row) >= ROW_EVENTS:
+            topics_, partitions, events, built = zip(*row, strict=True)
+            yield {
+                "tenants": tenants,
+                "events": sum(events),
+                "topics": topics_,
+                "partitions": partitions,
+                "batches": built,
+                "trace": told[0].trace,
+                "created_at": told[0].now,
+            }
+            row = []
 
 
-@lru_cache(1024)
-def _headers(texts: str) -> Headers:
-    return [(name, text.encode()) for name, text in _TEXTS.decode(texts).items()]
+def unfold(topics_: Sequence[str], batches: Sequence[bytes]) -> Iterator[tuple[str, str, bytes | None, Headers]]:
+    """The events of a row, those of a key in their order: topic, key, value (None: a tombstone) and headers."""
+    for topic, batch in zip(topics_, batches, strict=True):
+        for _, key, value, headers in read(batch):
+            yield topic, key.decode(), value, headers
 
 
 def headers_for(out: Outgoing, *, at: str, trace: str) -> tuple[str, str, dict[str, str]]:
@@ -274,17 +298,6 @@ def headers_for(out: Outgoing, *, at: str, trace: str) -> tuple[str, str, dict[s
     shared = _shared(topic, tenant, _text(out.entity_id) if out.entity_id else None, at=at, trace=trace)
     aggregate, own = _own(out.data, cls, topic, tenant, _why(out.cause) if out.cause else ("", ""))
     return topic.name, f"{tenant}:{aggregate}", shared | own
-
-
-def _tombstone(out: Tombstone, *, at: str, trace: str) -> Row:
-    topic = topics()[out.event.__name__]
-    if topic.retention != "compacted":
-        raise ValueError(f"{topic.name} is not compacted: a tombstone would remove nothing")
-    tenant, aggregate = _text(out.tenant_id), str(out.aggregate_id)
-    identity = event_id_text(tenant, out.event, aggregate, out.version)
-    shared = _shared(topic, tenant, None, at=at, trace=trace)
-    own = own_headers(identity=identity, subject=aggregate, sequence=out.version, correlation_id=identity)
-    return Row(topic.name, tenant, 1, _quoted(shared), _quoted(own), _NOTHING)
 
 
 async def depth(conn: AsyncConnection, limit: int) -> int:

@@ -31,9 +31,9 @@ from shared.clock import machine_now, monotonic
 from shared.db import Database, fetch, records, run, script
 from shared.failpoints import failpoint
 from shared.failures import UnavailableError, is_unavailable
-from shared.kafka import Producer, Record
+from shared.kafka import Producer
 from shared.logging import log
-from shared.outbox import unfold
+from shared.recordbatches import records_in
 from shared.telemetry import links, tracer
 
 BATCH = 2_000
@@ -47,7 +47,7 @@ _LOCK = 0x656E636F757273  # "encours": one relay per database
 # a row that was sent and one that is read are never the same: both parts of the statement see the table as it was before
 _TAKE = (
     "WITH removed AS (DELETE FROM outbox WHERE id = ANY(CAST(:sent AS bigint[]))) "
-    "SELECT id, topic, tenant_id, common, own, data FROM ("
+    "SELECT id, topics, partitions, batches, trace FROM ("
     "SELECT *, sum(events) OVER (ORDER BY id) - events AS before FROM outbox "
     "WHERE id NOT IN (SELECT unnest(CAST(:known AS bigint[]))) ORDER BY id LIMIT :rows) AS waiting WHERE before < :batch ORDER BY id"
 )
@@ -60,7 +60,7 @@ class _Batch:
     """Rows of the outbox, ready to be sent. `traces` are the changes they come from."""
 
     ids: list[int]
-    records: list[Record]
+    lanes: dict[tuple[str, int], list[bytes]]
     topics: Counter[str]
     traces: dict[str, None]
 
@@ -210,12 +210,12 @@ class Relay:
             raise ahead
         self._sent += batch.ids
         self._ahead = ahead
-        self.published += len(batch.records)
-        return len(batch.records)
+        self.published += batch.topics.total()
+        return batch.topics.total()
 
     async def _look_ahead(self, conn: AsyncConnection, batch: _Batch) -> _Batch | None:
         """What is behind a full batch, where there is something."""
-        if len(batch.records) < self._batch and len(batch.ids) < ROWS:
+        if batch.topics.total() < self._batch and len(batch.ids) < ROWS:
             return None
         ahead = await self._take(conn, self._batch, under_way=batch.ids)
         return ahead if ahead.ids else None
@@ -225,10 +225,10 @@ class Relay:
             "send outbox",
             kind=SpanKind.PRODUCER,
             links=links(batch.traces),
-            attributes={"messaging.batch.message_count": len(batch.records)},
+            attributes={"messaging.batch.message_count": batch.topics.total()},
         ):
             await failpoint("relay.before_send")
-            await self._producer.send(batch.records)
+            await self._producer.send(batch.lanes)
             await failpoint("relay.after_send")
         for topic, count in batch.topics.items():
             metrics.RELAY_PUBLISHED.labels(topic).inc(count)
@@ -239,14 +239,13 @@ class Relay:
         if self._sent:
             self._sent = []
             await failpoint("relay.after_delete")
-        taken = _Batch([], [], Counter(), {})
-        for row_id, name, tenant_id, common, own, data in rows:
-            topic, before = self._prefix + name, len(taken.records)
-            for key, value, headers in unfold(tenant_id, common, own, data):
-                taken.records.append((topic, key.encode(), value, headers))
+        taken = _Batch([], {}, Counter(), {})
+        for row_id, topics, partitions, batches, trace in rows:
+            for topic, partition, built in zip(topics, partitions, batches, strict=True):
+                taken.lanes.setdefault((self._prefix + topic, partition), []).append(built)
+                taken.topics[topic] += records_in(built)
             taken.ids.append(row_id)
-            taken.topics[name] += len(taken.records) - before
-            taken.traces[dict(headers).get("ce_traceparent", b"").decode()] = None
+            taken.traces[trace] = None
         return taken
 
     async def _measure(self, conn: AsyncConnection) -> None:

@@ -5,6 +5,7 @@ Invariants: every table leads its key with the tenant and is under row-level sec
 """
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     Column,
@@ -31,12 +32,12 @@ def attach(metadata: MetaData) -> None:
         "outbox",
         metadata,
         Column("id", BigInteger, Identity(always=True), primary_key=True),
-        Column("topic", Text, nullable=False),
-        Column("tenant_id", UUID, nullable=False),
+        Column("tenants", ARRAY(UUID), nullable=False),
         Column("events", Integer, nullable=False),
-        Column("common", Text, nullable=False),
-        Column("own", Text, nullable=False),
-        Column("data", Text, nullable=False),
+        Column("topics", ARRAY(Text), nullable=False),
+        Column("partitions", ARRAY(Integer), nullable=False),
+        Column("batches", ARRAY(LargeBinary), nullable=False),
+        Column("trace", Text, nullable=False),
         Column("created_at", DateTime(timezone=True), nullable=False),
         # a queue table: vacuum by count, not by share, or the relay wades through dead rows
         postgresql_with={"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "5000", "fillfactor": "100"},

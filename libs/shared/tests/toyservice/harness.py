@@ -31,10 +31,11 @@ from shared.clock import machine_now, monotonic
 from shared.db import Database
 from shared.ids import named_id
 from shared.invariants import verify
-from shared.kafka import Producer, Record
+from shared.kafka import Producer
 from shared.outbox import Outgoing, headers_for
 from shared.settings import Settings
 from shared.testing.databases import Urls, fresh_database
+from shared.testing.events import Record, in_lanes
 from shared.testing.waiting import eventually
 
 from toyservice.service import CHECKS
@@ -261,7 +262,7 @@ class System:
         end = monotonic() + 180
         while True:
             try:
-                await self.producer.send(records)
+                await self.producer.send(in_lanes(records))
             except OSError:
                 raise
             except Exception:

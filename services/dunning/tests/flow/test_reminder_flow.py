@@ -18,6 +18,7 @@ from dunning_world import SENDER, MailServer, World, morning
 from shared.db import Database
 from shared.kafka import AIOKafkaConsumer, Producer, create_topics
 from shared.testing.databases import Urls, fresh_database
+from shared.testing.events import in_lanes
 from shared.testing.tokens import public_key_file, token
 from shared.testing.waiting import eventually
 
@@ -33,7 +34,7 @@ async def publish(bootstrap: str, prefix: str, world: World, *messages) -> None:
             name = each.envelope.type
             key = f"{world.tenant}:{getattr(each.data, topics()[name].key)}"
             records.append((prefix + name, key.encode(), encode(each.data), headers(each.envelope)))
-        await producer.send(records)
+        await producer.send(in_lanes(records))
     finally:
         await producer.close()
 

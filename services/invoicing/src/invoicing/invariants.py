@@ -23,15 +23,6 @@ CHECKS = (
         "UNION ALL SELECT 'customer ' || customer_id || ' has version ' || version FROM customer WHERE version < 1",
     ),
     Check(
-        # what is still in the outbox is never ahead of the row: both were written in one transaction
-        "events_are_not_ahead_of_invoices",
-        "SELECT 'invoice ' || i.invoice_id || ': an event has version ' || (value::jsonb ->> 'version') AS what FROM outbox o "
-        "CROSS JOIN LATERAL string_to_table(o.data, E'\\n') AS value "
-        "JOIN invoice i ON i.tenant_id = o.tenant_id AND i.invoice_id = (value::jsonb ->> 'invoice_id')::uuid "
-        "WHERE o.topic IN ('InvoiceIssued', 'InvoiceChanged', 'InvoiceCancelled', 'CreditNoteIssued') "
-        "AND (value::jsonb ->> 'version')::bigint > i.version",
-    ),
-    Check(
         "made_references_are_unique",
         "SELECT 'entity ' || entity_id || ': reference ' || payment_reference || ' is on ' || count(*) || ' invoices' AS what "
         "FROM invoice WHERE reference_made AND payment_reference IS NOT NULL GROUP BY tenant_id, entity_id, payment_reference "

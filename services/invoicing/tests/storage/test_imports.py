@@ -262,14 +262,16 @@ async def test_cancel_keeps_what_was_taken(sap, runtime):
 async def test_nothing_goes_on_while_the_outbox_overflows(sap, runtime, urls):
     owner = await asyncpg.connect(urls.owner)
     import_id = (await send(sap, table(row("F1")))).json()["import_id"]
-    columns = "topic, tenant_id, events, common, own, data, created_at"
-    fill = f"INSERT INTO outbox ({columns}) SELECT 'Filler', $1, 500, '{{}}', '', '', now() FROM generate_series(1, 41)"  # noqa: S608 - our own
+    columns = "tenants, events, topics, partitions, batches, trace, created_at"
+    fill = (
+        f"INSERT INTO outbox ({columns}) SELECT ARRAY[$1::uuid], 500, '{{}}', '{{}}', '{{}}', 'filler', now() FROM generate_series(1, 41)"  # noqa: S608 - our own
+    )
     try:
         await owner.execute(fill, sap.tenant_id)
         await work(runtime, sap)
         assert (await sap.get(f"/v1/imports/{import_id}")).json()["state"] == "waiting"
     finally:
-        await owner.execute("DELETE FROM outbox WHERE topic = 'Filler'")
+        await owner.execute("DELETE FROM outbox WHERE trace = 'filler'")
         await owner.close()
     await work(runtime, sap)
     assert (await sap.get(f"/v1/imports/{import_id}")).json()["state"] == "done"

@@ -30,9 +30,10 @@ from shared.db import Database
 from shared.failures import is_unavailable
 from shared.ids import named_id
 from shared.invariants import verify
-from shared.kafka import KafkaError, Producer, Record, TopicPartition, consumer, create_topics
+from shared.kafka import KafkaError, Producer, TopicPartition, consumer, create_topics
 from shared.outbox import Outgoing, headers_for, unfold
 from shared.testing.databases import Urls, fresh_database
+from shared.testing.events import Record, in_lanes
 from shared.testing.waiting import eventually
 
 IBAN = "FR7630006000011234567890189"
@@ -190,11 +191,9 @@ class System:
     async def taken(self) -> list[Record]:
         """What waits in the outbox, taken out of it: the test is the relay and chooses the moment. No relay may run."""
         conn = await asyncpg.connect(self.urls.owner)
-        rows = await conn.fetch(
-            "WITH gone AS (DELETE FROM outbox RETURNING *) SELECT topic, tenant_id, common, own, data FROM gone ORDER BY id"
-        )
+        rows = await conn.fetch("WITH gone AS (DELETE FROM outbox RETURNING *) SELECT topics, batches FROM gone ORDER BY id")
         await conn.close()
-        return [(self.prefix + topic, key.encode(), value, headers) for topic, *row in rows for key, value, headers in unfold(*row)]
+        return [(self.prefix + topic, key.encode(), value, headers) for row in rows for topic, key, value, headers in unfold(*row)]
 
     def record(self, message: Message) -> Record:
         """A message of another service as its relay would send it."""
@@ -205,7 +204,7 @@ class System:
     async def send(self, records: list[Record]) -> None:
         """Puts records on the topics, in their order per key."""
         for first in range(0, len(records), SLICE):
-            await self.producer.send(records[first : first + SLICE])
+            await self.producer.send(in_lanes(records[first : first + SLICE]))
 
     # what came of it
 

@@ -225,7 +225,7 @@ async def test_reconciliation_advances_when_all_is_looked_at_and_told(world, cli
             if m.tenant_id == tenant
         )
         conn = await asyncpg.connect(world.urls.relay)
-        await conn.execute("DELETE FROM outbox WHERE tenant_id = $1", tenant)
+        await conn.execute("DELETE FROM outbox WHERE $1 = ANY(tenants)", tenant)
         await conn.close()
 
     async def advanced():

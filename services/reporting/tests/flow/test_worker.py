@@ -17,7 +17,7 @@ from shared.ids import new_id
 from shared.jobs import JobContext
 from shared.kafka import Offsets, Producer, create_topics
 from shared.service import check, make_workers, prepare_inbox
-from shared.testing.events import published
+from shared.testing.events import in_lanes, published
 from shared.testing.waiting import eventually
 
 
@@ -33,7 +33,7 @@ async def producer(settings) -> AsyncIterator[Producer]:
 async def send(producer, settings):
     async def run(*messages: Message[Any]) -> None:
         await producer.send(
-            [
+            in_lanes(
                 (
                     settings.topic_prefix + each.envelope.type,
                     f"{each.tenant_id}:{each.envelope.subject}".encode(),
@@ -41,7 +41,7 @@ async def send(producer, settings):
                     headers(each.envelope),
                 )
                 for each in messages
-            ]
+            )
         )
 
     return run
@@ -110,7 +110,7 @@ async def test_from_events_to_figures_and_back_from_the_topics(runtime, settings
     ]
     await send(*history, *reversed(history))
     # what cannot be decoded is put aside here as it is there
-    await producer.send([(settings.topic_prefix + "OpenItemChanged", b"x", b"{}", headers(history[2].envelope))])
+    await producer.send(in_lanes([(settings.topic_prefix + "OpenItemChanged", b"x", b"{}", headers(history[2].envelope))]))
     async with _running(runtime):
 
         async def first_day() -> bool:

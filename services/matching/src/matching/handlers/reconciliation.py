@@ -102,7 +102,7 @@ async def _publish(conn: AsyncConnection, tenant_id: UUID) -> None:
         "gaps = next_gaps, next_booked_through = NULL, next_matched_through = NULL, next_gaps = NULL FROM bank_account a "
         "WHERE r.tenant_id = :tenant AND a.tenant_id = r.tenant_id AND a.bank_account_id = r.bank_account_id "
         "AND r.next_booked_through IS NOT NULL "
-        "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id <= r.after_outbox_id AND o.tenant_id = r.tenant_id) "
+        "AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.id <= r.after_outbox_id AND r.tenant_id = ANY(o.tenants)) "
         "RETURNING r.bank_account_id, r.version, r.booked_through, r.matched_through, CAST(r.gaps AS text) AS gaps, a.entity_id",
         tenant=tenant_id,
     )
