@@ -57,6 +57,7 @@ WHERE n.nspname = 'public' AND c.relkind = 'r' AND c.reltuples < 0
 then takes an index of which a statement binds nothing but the tenant for as good as the primary key, keeps that plan, and
 every batch reads the whole table, until autovacuum has been by: the first minute of an import."""
 _STATS_SINCE = 180000  # server_version_num: before, statistics could not be given
+_MAINTAIN_SINCE = 170000  # before, only its owner could vacuum a table
 
 
 def secure(op: Operations, service: str, metadata: MetaData) -> None:
@@ -101,10 +102,11 @@ def fold_outbox(op: Operations) -> None:
     )
 
 
-def batch_outbox(op: Operations) -> None:
+def batch_outbox(op: Operations, service: str) -> None:
     """In one migration of each service: a row of the outbox holds the events of a transaction as Kafka's record batches.
 
-    What waits is made batches of, in the rows where it is. Nothing is compressed a second time.
+    What waits is made batches of, in the rows where it is. Nothing is compressed a second time. The relay, who empties the table, may
+    clean it up, too, where the server knows that privilege.
     """
     op.execute(
         "ALTER TABLE outbox ADD COLUMN tenants uuid[], ADD COLUMN topics text[], ADD COLUMN partitions integer[], "
@@ -139,6 +141,8 @@ def batch_outbox(op: Operations) -> None:
     for column in ("tenants", "topics", "partitions", "batches", "trace"):
         op.alter_column("outbox", column, nullable=False)
     op.execute("ALTER TABLE outbox ALTER COLUMN batches SET STORAGE EXTERNAL")
+    if bind.scalar(text("SELECT current_setting('server_version_num')::int")) >= _MAINTAIN_SINCE:
+        op.execute(f"GRANT MAINTAIN ON outbox TO {service}_relay")
 
 
 def directory(service: str) -> Path:

@@ -41,6 +41,10 @@ IDLE_SECONDS_MIN, IDLE_SECONDS_MAX = 0.005, 0.2
 RETRY_SECONDS_MAX = 5.0
 NOTIFY_SECONDS = 0.005
 MEASURE_SECONDS = 5.0  # counting a long queue reads it
+CLEAN_SECONDS = 5.0
+_CLEAN = "VACUUM (SKIP_LOCKED, TRUNCATE off) outbox"
+"""What was removed is cleared away at once: autovacuum comes by once a minute, and by then the table is hundreds of megabytes that each
+row goes through anew (a vacuum took ten times as long, too). A server that does not let us only warns."""
 CHANNEL = "outbox"
 _NOTIFY = f"BEGIN; SET LOCAL synchronous_commit = off; NOTIFY {CHANNEL}; COMMIT"  # a hint need not reach the disk
 _LOCK = 0x656E636F757273  # "encours": one relay per database
@@ -116,6 +120,7 @@ class Relay:
         self._sent: list[int] = []
         """Ids of rows that the broker has and the database still holds."""
         self._ahead: _Batch | None = None
+        self._removed = False
         self.published = 0
 
     def wake(self) -> None:
@@ -174,12 +179,16 @@ class Relay:
         idle = IDLE_SECONDS_MIN
         retry = IDLE_SECONDS_MIN
         measured = 0.0
+        cleaned = monotonic()
         self._sent, self._ahead = [], None  # what another session sent and did not remove is sent again
         while not self._stop.is_set():
             self._awake.clear()
             if monotonic() - measured > MEASURE_SECONDS:
                 measured = monotonic()
                 await self._measure(conn)
+            if self._removed and monotonic() - cleaned > CLEAN_SECONDS:
+                await script(conn, _CLEAN)
+                cleaned, self._removed = monotonic(), False
             try:
                 sent = await self.round(conn)
                 retry = IDLE_SECONDS_MIN
@@ -237,7 +246,7 @@ class Relay:
         """The next rows of about so many events; those that were sent before are removed."""
         rows = await records(conn, _TAKE, sent=self._sent, known=[*self._sent, *under_way], batch=batch, rows=ROWS)
         if self._sent:
-            self._sent = []
+            self._sent, self._removed = [], True
             await failpoint("relay.after_delete")
         taken = _Batch([], {}, Counter(), {})
         for row_id, topics, partitions, batches, trace in rows:

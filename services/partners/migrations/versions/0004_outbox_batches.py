@@ -11,4 +11,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Forward only."""
-    batch_outbox(op)
+    batch_outbox(op, "partners")
