@@ -131,7 +131,7 @@ class _Writer:
         self._into = into
         self._at, self._milliseconds = into.now.isoformat(), int(into.now.timestamp() * 1000)
         self._causes: dict[int, Headers] = {}
-        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._lanes: dict[str, list[Lane]] = {}
 
     def write(self, alike: Mapping[type[Event], list[Outgoing]]) -> None:
         """Events by class; those that are told under a second name, then under that."""
@@ -158,12 +158,14 @@ class _Writer:
         shared = _shared(topic, tenant, None, at=self._at, trace=self._into.trace)
         own = own_headers(identity=identity, subject=aggregate, sequence=out.version, correlation_id=identity)
         self._into.tenants[tenant] = None
-        self._record(topic, f"{tenant}:{aggregate}".encode(), None, _headers(shared | own))
+        key = f"{tenant}:{aggregate}".encode()
+        self._lanes_of(topic)[partition_of(key, topic.partitions)].add(self._milliseconds, key, None, _headers(shared | own))
 
     def build(self) -> None:
         """Makes the batches, when all is written."""
-        for (topic, partition), lane in self._lanes.items():
-            self._into.batches.extend(Batch(topic, partition, records_in(batch), batch) for batch in lane.built())
+        for topic, lanes in self._lanes.items():
+            for partition, lane in enumerate(lanes):
+                self._into.batches.extend(Batch(topic, partition, records_in(batch), batch) for batch in lane.built())
 
     def _also(self, cls: type[Event], also: type[StateEvent], told: Sequence[_Told], lines: bytes) -> None:
         self._add(also, told, retold(lines, cls, also))  # type: ignore[arg-type] # it says itself where they are not alike
@@ -194,6 +196,8 @@ class _Writer:
     def _add(self, cls: type[Event], told: Sequence[_Told], lines: bytes) -> None:
         """Records of class `cls`. Own headers are those of `_own`, written out."""
         topic = topics()[cls.__name__]
+        lanes = self._lanes_of(topic)
+        milliseconds = self._milliseconds
         places: dict[tuple[str, str | None], tuple[Callable[[str], str], Headers]] = {}
         for (tenant, entity, aggregate, parts, sequence, why), value in zip(told, lines.splitlines(), strict=True):
             place = places.get((tenant, entity))
@@ -203,15 +207,14 @@ class _Writer:
                 place = places[tenant, entity] = (namer(tenant, cls), shared)
             name, shared = place
             identity = name(parts).encode()
-            own = ("ce_id", identity), ("ce_subject", aggregate.encode()), *sequence, *(why or (("ce_correlationid", identity),))
-            self._record(topic, f"{tenant}:{aggregate}".encode(), value, [*shared, *own])
+            key = f"{tenant}:{aggregate}".encode()
+            headers = [*shared, ("ce_id", identity), ("ce_subject", aggregate.encode()), *sequence]
+            headers += why or [("ce_correlationid", identity)]
+            lanes[partition_of(key, topic.partitions)].add(milliseconds, key, value, headers)
 
-    def _record(self, topic: Topic, key: bytes, value: bytes | None, headers: Headers) -> None:
-        place = topic.name, partition_of(key, topic.partitions)
-        lane = self._lanes.get(place)
-        if lane is None:
-            lane = self._lanes[place] = Lane()
-        lane.add(self._milliseconds, key, value, headers)
+    def _lanes_of(self, topic: Topic) -> list[Lane]:
+        """A topic's lanes, by partition."""
+        return self._lanes.setdefault(topic.name, [Lane() for _ in range(topic.partitions)])
 
 
 def _headers(texts: Mapping[str, str]) -> Headers:

@@ -45,20 +45,22 @@ class Lane:
 
     def __init__(self) -> None:
         self._built: list[bytes] = []
-        self._batch, self._records = _empty(), 0
+        self._batch: DefaultRecordBatchBuilder | None = None
+        self._records = 0
 
     def add(self, at: int, key: bytes, value: bytes | None, headers: Headers) -> None:
         """Adds a record behind those before."""
-        if self._batch.append(self._records, at, key, value, headers) is None:
+        if self._batch is None or self._batch.append(self._records, at, key, value, headers) is None:
             self.built()
+            self._batch = _empty()
             self._batch.append(0, at, key, value, headers)
         self._records += 1
 
     def built(self) -> list[bytes]:
         """All batches."""
-        if self._records:
+        if self._batch is not None:
             self._built.append(bytes(self._batch.build()))
-            self._batch, self._records = _empty(), 0
+            self._batch, self._records = None, 0
         return self._built
 
 
