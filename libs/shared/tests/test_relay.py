@@ -3,8 +3,10 @@
 import asyncio
 
 import asyncpg
+import pytest
 from prometheus_client import REGISTRY
 from shared import metrics
+from shared import relay as module
 from shared.clock import monotonic
 from shared.db import Database
 from shared.failures import UnavailableError
@@ -121,6 +123,35 @@ async def test_a_commit_of_another_process_wakes_the_relay_that_has_dozed_off(da
     await asyncio.wait_for(asyncio.gather(*tasks), 10)
     database.after_commit.remove(notifier.wake)
     await reading.close()
+
+
+async def test_what_was_sent_is_cleared_away_by_the_relay_itself(database: Database, urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autovacuum would come a minute later. The relay's role may do it, and it does not hold up what is to be sent."""
+    monkeypatch.setattr(module, "CLEAN_SECONDS", 0.1)
+    owner = await asyncpg.connect(urls.owner)
+
+    async def cleared() -> int:
+        await owner.execute("SELECT pg_stat_clear_snapshot()")
+        return await owner.fetchval("SELECT vacuum_count FROM pg_stat_user_tables WHERE relname = 'outbox'")
+
+    before = await cleared()
+    producer = _Down()
+    producer.away = False
+    reading = Database(urls.relay, application_name="relay", pool_max=2)
+    relay = Relay(reading, producer)
+    database.after_commit.append(relay.wake)
+    task = asyncio.create_task(relay.run())
+    async with database.transaction(TENANT) as conn:
+        await publish(conn, [Outgoing(TENANT, payment(4))])
+
+    async def again() -> bool:
+        return await cleared() > before
+
+    await eventually(again)
+    relay.stop()
+    await asyncio.wait_for(task, 10)
+    await reading.close()
+    await owner.close()
 
 
 async def test_the_outbox_is_read_in_its_order_and_never_whole(database: Database, urls: Urls) -> None:

@@ -44,7 +44,7 @@ MEASURE_SECONDS = 5.0  # counting a long queue reads it
 CLEAN_SECONDS = 5.0
 _CLEAN = "VACUUM (SKIP_LOCKED, TRUNCATE off) outbox"
 """What was removed is cleared away at once: autovacuum comes by once a minute, and by then the table is hundreds of megabytes that each
-row goes through anew (a vacuum took ten times as long, too). A server that does not let us only warns."""
+row goes through anew (a vacuum took ten times as long, too). A server that does not let us only warns, and autovacuum remains."""
 CHANNEL = "outbox"
 _NOTIFY = f"BEGIN; SET LOCAL synchronous_commit = off; NOTIFY {CHANNEL}; COMMIT"  # a hint need not reach the disk
 _LOCK = 0x656E636F757273  # "encours": one relay per database
@@ -121,6 +121,7 @@ class Relay:
         """Ids of rows that the broker has and the database still holds."""
         self._ahead: _Batch | None = None
         self._removed = False
+        """Whether rows went since the table was cleared the last time."""
         self.published = 0
 
     def wake(self) -> None:
@@ -143,6 +144,7 @@ class Relay:
                     if not (await fetch(conn, "SELECT pg_try_advisory_lock(:lock) AS held", lock=_LOCK))[0].held:
                         await self._back_off(1.0)
                         continue
+                    cleaning = asyncio.create_task(self._clean_up())
                     try:
                         if down:
                             log.info("relay_up_again")
@@ -155,6 +157,8 @@ class Relay:
                         await self._listen(conn)
                         await self._serve(conn)
                     finally:
+                        cleaning.cancel()
+                        await asyncio.gather(cleaning, return_exceptions=True)
                         await raw.invalidate()  # the session goes, and the lock with it
             except Exception as error:
                 if not (is_unavailable(error) or isinstance(error, DBAPIError)):
@@ -175,20 +179,29 @@ class Relay:
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise UnavailableError(f"listening: {type(error).__name__}") from error
 
+    async def _clean_up(self) -> None:
+        """Clears away what was removed, on a connection of its own: after a long outage that takes minutes, and nothing waits for it."""
+        while not self._stop.is_set():
+            await self._back_off(CLEAN_SECONDS)
+            if not self._removed:
+                continue
+            self._removed = False
+            try:
+                async with self._database.engine.connect() as raw:
+                    await script(await raw.execution_options(isolation_level="AUTOCOMMIT"), _CLEAN)
+            except Exception as error:  # noqa: BLE001 - told of and tried again; autovacuum does it meanwhile
+                log.warning("outbox_not_cleared", why=type(error).__name__, detail=str(error)[:200])
+
     async def _serve(self, conn: AsyncConnection) -> None:
         idle = IDLE_SECONDS_MIN
         retry = IDLE_SECONDS_MIN
         measured = 0.0
-        cleaned = monotonic()
         self._sent, self._ahead = [], None  # what another session sent and did not remove is sent again
         while not self._stop.is_set():
             self._awake.clear()
             if monotonic() - measured > MEASURE_SECONDS:
                 measured = monotonic()
                 await self._measure(conn)
-            if self._removed and monotonic() - cleaned > CLEAN_SECONDS:
-                await script(conn, _CLEAN)
-                cleaned, self._removed = monotonic(), False
             try:
                 sent = await self.round(conn)
                 retry = IDLE_SECONDS_MIN
