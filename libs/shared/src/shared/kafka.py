@@ -101,13 +101,14 @@ class Producer:
             raise UnavailableError(f"Kafka: {type(error).__name__}") from error
 
     async def _send(self, producer: AIOKafkaProducer, lanes: Lanes) -> None:
+        for topic, partition in lanes:  # before anything is sent
+            if topic not in self._partitions:
+                self._partitions[topic] = await producer.partitions_for(topic)
+            if partition not in self._partitions[topic]:
+                await self.close()  # the next one asks the broker anew
+                raise UnavailableError(f"topic {topic} has no partition {partition}: `topics` did not make it")
         waiting = []
         for (topic, partition), batches in lanes.items():
-            known = self._partitions.get(topic)
-            if known is None:
-                known = self._partitions[topic] = await producer.partitions_for(topic)
-            if partition not in known:
-                raise UnavailableError(f"topic {topic} has no partition {partition}: it was not made by `topics`")
             waiting += [await producer.send_batch(Ready(batch), topic, partition=partition) for batch in together(batches)]
         for future in waiting:
             await future
