@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from alembic import command, context
 from alembic.config import Config
@@ -17,7 +18,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from contracts.catalogue import topics
-from sqlalchemy import Connection, MetaData, inspect, text
+from sqlalchemy import Connection, MetaData, Row, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -113,36 +114,43 @@ def batch_outbox(op: Operations, service: str) -> None:
         "ADD COLUMN batches bytea[], ADD COLUMN trace text"
     )
     bind = op.get_bind()
-    for row in bind.execute(text("SELECT id, topic, tenant_id, common, own, data, created_at FROM outbox ORDER BY id")).fetchall():
-        at, shared = int(row.created_at.timestamp() * 1000), json.loads(row.common)
-        lanes: dict[int, list[Record]] = {}
-        for own, value in zip(row.own.split("\n"), row.data.split("\n"), strict=True):
-            texts = shared | json.loads(own)
-            key = f"{row.tenant_id}:{texts['ce_subject']}".encode()
-            headers = [(name, each.encode()) for name, each in texts.items()]
-            lane = lanes.setdefault(partition_of(key, topics()[row.topic].partitions), [])
-            lane.append((at, key, None if value == "null" else value.encode(), headers))
-        batches = [(partition, batch) for partition, records in lanes.items() for batch in build(records)]
-        bind.execute(
-            text(
-                "UPDATE outbox SET tenants = :tenants, topics = :topics, partitions = :partitions, batches = :batches, trace = :trace "
-                "WHERE id = :id"
-            ),
-            {
-                "id": row.id,
-                "tenants": [row.tenant_id],
-                "topics": [row.topic] * len(batches),
-                "partitions": [partition for partition, _ in batches],
-                "batches": [batch for _, batch in batches],
-                "trace": shared.get("ce_traceparent", ""),
-            },
-        )
+    waiting = text("SELECT * FROM outbox WHERE topics IS NULL ORDER BY id LIMIT 500")  # after an outage there may be more than memory has
+    while rows := bind.execute(waiting).fetchall():
+        for row in rows:
+            _make_batches(bind, row)
     op.execute("ALTER TABLE outbox DROP COLUMN topic, DROP COLUMN tenant_id, DROP COLUMN common, DROP COLUMN own, DROP COLUMN data")
     for column in ("tenants", "topics", "partitions", "batches", "trace"):
         op.alter_column("outbox", column, nullable=False)
     op.execute("ALTER TABLE outbox ALTER COLUMN batches SET STORAGE EXTERNAL")
     if bind.scalar(text("SELECT current_setting('server_version_num')::int")) >= _MAINTAIN_SINCE:
         op.execute(f"GRANT MAINTAIN ON outbox TO {service}_relay")
+
+
+def _make_batches(bind: Connection, row: Row[Any]) -> None:
+    """Fills a row's new columns from its old ones."""
+    at, shared = int(row.created_at.timestamp() * 1000), json.loads(row.common)
+    lanes: dict[int, list[Record]] = {}
+    for own, value in zip(row.own.split("\n"), row.data.split("\n"), strict=True):
+        texts = shared | json.loads(own)
+        key = f"{row.tenant_id}:{texts['ce_subject']}".encode()
+        headers = [(name, each.encode()) for name, each in texts.items()]
+        lane = lanes.setdefault(partition_of(key, topics()[row.topic].partitions), [])
+        lane.append((at, key, None if value == "null" else value.encode(), headers))
+    batches = [(partition, batch) for partition, records in lanes.items() for batch in build(records)]
+    bind.execute(
+        text(
+            "UPDATE outbox SET tenants = :tenants, topics = :topics, partitions = :partitions, batches = :batches, trace = :trace "
+            "WHERE id = :id"
+        ),
+        {
+            "id": row.id,
+            "tenants": [row.tenant_id],
+            "topics": [row.topic] * len(batches),
+            "partitions": [partition for partition, _ in batches],
+            "batches": [batch for _, batch in batches],
+            "trace": shared.get("ce_traceparent", ""),
+        },
+    )
 
 
 def directory(service: str) -> Path:
