@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import asyncpg
@@ -13,7 +14,7 @@ from contracts.payments import PaymentMatched, PaymentReceived, PaymentUnapplied
 from shared.db import Database, fetch
 from shared.failures import UnavailableError
 from shared.kafka import Lanes
-from shared.outbox import ROW_EVENTS, Outgoing, Tombstone, as_rows, depth, headers_for, prepare, publish, put, unfold
+from shared.outbox import ROW_BYTES, ROW_EVENTS, Outgoing, Tombstone, as_rows, depth, headers_for, prepare, publish, put, unfold
 from shared.recordbatches import BATCH_BYTES, read
 from shared.relay import Relay
 from shared.testing.databases import Urls
@@ -132,15 +133,23 @@ async def test_many_and_large_events_fill_several_batches_and_rows_and_leave_in_
     async with database.transaction(TENANT) as conn:
         put(conn, prepared)
     async with database.transaction() as conn:
-        assert [ROW_EVENTS <= row.events < 2 * ROW_EVENTS for row in await fetch(conn, "SELECT events FROM outbox ORDER BY id")][:1] == [
-            True
-        ]
-        assert await depth(conn, 10) == len(many) + len(wide)
+        *full, last = [row.events for row in await fetch(conn, "SELECT events FROM outbox ORDER BY id")]
+        assert full
+        assert all(ROW_EVENTS <= events < 2 * ROW_EVENTS for events in full)
+        assert sum(full) + last == await depth(conn, 10) == len(many) + len(wide)
     sent = [json.loads(value) for _, _, value, _ in await _drain(urls)]
     for number in range(1, 8):
         versions = [one["version"] for one in sent if one.get("payment_id") == str(payment(number).payment_id)]
         assert list(dict.fromkeys(versions)) == [version for version in range(1, 2 * ROW_EVENTS) if 1 + version % 7 == number]
     assert {one["reminder_id"] for one in sent if one["event"] == "ReminderSent"} == {str(out.data.reminder_id) for out in wide}
+
+
+def test_rows_are_bounded_by_their_bytes_too() -> None:
+    prepared = prepare([Outgoing(TENANT, payment(number)) for number in range(6)])
+    large = [batch._replace(records=bytes(ROW_BYTES // 2)) for batch in prepared.batches]
+    rows = list(as_rows([replace(prepared, batches=large)]))
+    assert [len(row["batches"]) for row in rows] == [2] * (len(large) // 2) + [1] * (len(large) % 2)
+    assert sum(row["events"] for row in rows) == 6
 
 
 async def test_an_event_beyond_the_size_limit_is_refused(database: Database) -> None:

@@ -39,8 +39,8 @@ from shared.db import PUBLISHED, at_end, fetch, records
 from shared.recordbatches import Headers, Lane, partition_of, read, records_in
 from shared.telemetry import traceparent
 
-ROW_EVENTS = 5_000
-"""From how many events on a transaction's next batches are another row's."""
+ROW_EVENTS, ROW_BYTES = 5_000, 8 << 20
+"""From how many events, or bytes of batches, on a transaction's next batches are another row's."""
 _ENCODE = msgspec.json.Encoder().encode
 _text = lru_cache(4096)(str)  # tenants and entities: few, and in every event
 
@@ -269,22 +269,22 @@ async def _insert(conn: AsyncConnection, told: Sequence[Prepared]) -> None:
 def as_rows(told: Sequence[Prepared]) -> Iterator[dict[str, Any]]:
     """The rows of a transaction, by column: one, unless it tells of very much."""
     tenants = list(dict.fromkeys(tenant for prepared in told for tenant in prepared.tenants))
-    row: list[Batch] = []
     batches = [batch for prepared in told for batch in prepared.batches]
-    for batch in batches:
-        row.append(batch)
-        if batch is batches[-1] or sum(one.events for one in row) >= ROW_EVENTS:
-            topics_, partitions, events, built = zip(*row, strict=True)
+    first = count = size = 0
+    for end, batch in enumerate(batches, 1):
+        count, size = count + batch.events, size + len(batch.records)
+        if end == len(batches) or count >= ROW_EVENTS or size >= ROW_BYTES:
+            topics_, partitions, _, built = zip(*batches[first:end], strict=True)
             yield {
                 "tenants": tenants,
-                "events": sum(events),
+                "events": count,
                 "topics": topics_,
                 "partitions": partitions,
                 "batches": built,
                 "trace": told[0].trace,
                 "created_at": told[0].now,
             }
-            row = []
+            first, count, size = end, 0, 0
 
 
 def unfold(topics_: Sequence[str], batches: Sequence[bytes]) -> Iterator[tuple[str, str, bytes | None, Headers]]:
