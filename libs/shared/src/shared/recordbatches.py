@@ -36,7 +36,7 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 class Lane:
-    """Batches of one partition in the making: one, unless its records are many. Events repeat themselves: snappy keeps a third.
+    """Batches of one partition in the making: one, unless its records are many. Of a hundred events snappy keeps a fifth.
 
     A record is written as it comes, while it is in the processor's cache.
     """
