@@ -41,6 +41,8 @@ from shared.telemetry import traceparent
 
 ROW_EVENTS, ROW_BYTES = 5_000, 8 << 20
 """From how many events, or bytes of batches, on a transaction's next batches are another row's."""
+TOGETHER = 100
+"""Events of a class that are written together: what they have in common is made once, and they are still in the processor's cache."""
 _ENCODE = msgspec.json.Encoder().encode
 _text = lru_cache(4096)(str)  # tenants and entities: few, and in every event
 
@@ -111,8 +113,12 @@ def prepare(events: Iterable[Outgoing | Tombstone]) -> Prepared:
             writer.write(alike)
             alike.clear()
             writer.end(out)
-        else:
-            alike.setdefault(type(out.data), []).append(out)
+            continue
+        of_class = alike.setdefault(type(out.data), [])
+        of_class.append(out)
+        if len(of_class) == TOGETHER:
+            writer.write(alike)
+            alike.clear()
     writer.write(alike)
     writer.build()
     return prepared

@@ -8,7 +8,7 @@ wait for each other's commit alone.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from contracts.envelope import Envelope
@@ -123,19 +123,15 @@ def _causes(books: Books, causes: Mapping[Key, Envelope]) -> Mapping[Key, Envelo
     return why
 
 
-def _events(books: Books, why: Mapping[Key, Envelope]) -> list[Outgoing]:
-    events: list[Outgoing] = []
+def _events(books: Books, why: Mapping[Key, Envelope]) -> Iterator[Outgoing]:
     for key, acts in books.acts.items():
         payment = books.payments[key]
-        events += [
-            Outgoing(payment.tenant_id, payment_event(cls, payment), payment.entity_id, why.get(key))
-            for act, cls in _PAYMENT_EVENTS
-            if act in acts
-        ]
+        for act, cls in _PAYMENT_EVENTS:
+            if act in acts:
+                yield Outgoing(payment.tenant_id, payment_event(cls, payment), payment.entity_id, why.get(key))
     for key, before in books.items_before.items():
         item = books.items[key]
-        events.append(Outgoing(item.tenant_id, item_event(item), item.entity_id, why.get(key), turn(item, before)))
-    return events
+        yield Outgoing(item.tenant_id, item_event(item), item.entity_id, why.get(key), turn(item, before))
 
 
 def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
