@@ -127,7 +127,7 @@ async def test_many_and_large_events_fill_several_batches_and_rows_and_leave_in_
     items = [{"item_id": TENANT, "instalment": 1, "level": 1, "due_date": reminder(1).as_of, "asked_minor": 1}] * 300
     wide = [Outgoing(TENANT, msgspec.structs.replace(reminder(number), items=items)) for number in range(100)]
     many = [Outgoing(TENANT, payment(1 + version % 7, version)) for version in range(1, 2 * ROW_EVENTS)]
-    prepared = prepare([*many, *wide])
+    prepared = prepare([*many[:150], *wide[:30], *many[150:], *wide[30:]])
     assert len([batch for batch in prepared.batches if batch.topic == "ReminderSent"]) > 6
     assert max(sum(len(value) for *_, value, _ in read(batch.records)) for batch in prepared.batches) <= BATCH_BYTES
     async with database.transaction(TENANT) as conn:
