@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
-from aiokafka import AIOKafkaConsumer
 from onemachine.testing import infrastructure
 from shared.clock import monotonic
 from shared.testing.tokens import token
@@ -22,7 +21,7 @@ from shared.testing.tokens import token
 from bench.cpu import Meter
 from bench.loops import TENANT
 from bench.product import DAY, IBAN, PORT, open_items, ready, scene
-from bench.rig import Rig, arrivals, say
+from bench.rig import Poll, Rig, arrivals, say
 
 _WARM = 5
 """One for so many entries is what the first file has."""
@@ -78,7 +77,7 @@ async def measure(rig: Rig, count: int, servers: Path) -> dict[str, float]:
         async with scene(rig) as at:
             await open_items(at, warm + count)
             say("items are open")
-            async with rig.listening(at.prefix + "InvoicePaid") as paid, rig.listening(at.prefix + "PaymentReceived") as received:
+            async with rig.counting(at.prefix + "InvoicePaid") as paid, rig.counting(at.prefix + "PaymentReceived") as received:
 
                 async def bring(number: int, first: int) -> tuple[float, float, float]:
                     """Seconds until the answer, until the last is imported, until the last is matched."""
@@ -89,8 +88,8 @@ async def measure(rig: Rig, count: int, servers: Path) -> dict[str, float]:
                     answered = monotonic() - begun
                     say(f"answered after {answered:.1f} s: {answer.json()['statements'][0]['verdict']}")
 
-                    async def until(consumer: AIOKafkaConsumer) -> float:
-                        await arrivals(consumer, number)
+                    async def until(more: Poll) -> float:
+                        await arrivals(more, number)
                         return monotonic() - begun
 
                     return answered, *await asyncio.gather(until(received), until(paid))

@@ -57,7 +57,7 @@ async def bare_rate(rig: Rig, count: int, meter: Meter | None = None) -> float:
     """Payments a second through the bare loop: two workers and a relay process."""
     prefix = rig.prefix()
     await rig.create(prefix + "BarePayment", prefix + "BarePaid", prefix + "BareOther")
-    async with database(rig, count) as dsn, rig.listening(prefix + "BarePaid") as paid:
+    async with database(rig, count) as dsn, rig.counting(prefix + "BarePaid") as paid:
         producer = Producer(rig.bootstrap, client_id="bench")
         for first in range(0, count, 5_000):
             await producer.send(in_lanes(payments(prefix, first, min(5_000, count - first))))
@@ -78,7 +78,10 @@ async def bare_latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float
     await rig.create(prefix + "BarePayment", prefix + "BarePaid", prefix + "BareOther")
     sent: dict[str, float] = {}
     waits: list[float] = []
-    async with database(rig, count) as dsn, rig.listening(prefix + "BarePaid") as paid:
+    async with (
+        database(rig, count) as dsn,
+        rig.listening(prefix + "BarePaid", lambda record: waits.append(since(record.value, sent))) as paid,
+    ):
         environment = {"BENCH_DSN": dsn, "BENCH_PREFIX": prefix}
         with rig.process("-m", "bench.bare", "worker", **environment), rig.process("-m", "bench.bare", "relay", **environment):
             await asyncio.sleep(5)
@@ -94,7 +97,7 @@ async def bare_latency(rig: Rig, per_s: int, seconds: int) -> tuple[float, float
                 sent.update((f"REF-{one}", now) for one in range(first, first + number))
 
             feeding = asyncio.create_task(feed())
-            await arrivals(paid, count, lambda record: waits.append(since(record.value, sent)))
+            await arrivals(paid, count)
             await feeding
     return quantiles(waits[count // 5 :])
 

@@ -172,7 +172,7 @@ async def rate(rig: Rig, count: int, meter: Meter | None = None, *, workers: Seq
     """
     async with scene(rig) as at:
         await open_items(at, count)
-        async with rig.listening(at.prefix + "PaymentReceived") as received, rig.listening(at.prefix + "InvoicePaid") as paid:
+        async with rig.counting(at.prefix + "PaymentReceived") as received, rig.counting(at.prefix + "InvoicePaid") as paid:
             with rig.process("-m", "matching", "relay", **at.environment):
                 await receive(at, count)
                 await arrivals(received, count)
@@ -205,10 +205,15 @@ async def latency(rig: Rig, per_s: int, seconds: int) -> Latency:
     sent: dict[str, float] = {}
     waits: list[float] = []
     whole: list[float] = []
+
+    def arrived(record: ConsumerRecord) -> None:
+        waits.append(since(record.value, sent))
+        whole.append(since(record.value, asked))
+
     async with scene(rig) as at:
         await open_items(at, count)
         headers = {"authorization": f"Bearer {token(TENANT, 'payments:write')}", "content-type": "application/json"}
-        async with rig.listening(at.prefix + "InvoicePaid") as paid:
+        async with rig.listening(at.prefix + "InvoicePaid", arrived) as paid:
             with ExitStack() as running:
                 for role in ("api", "worker", "relay"):
                     running.enter_context(rig.process("-m", "matching", role, **at.environment))
@@ -239,12 +244,8 @@ async def latency(rig: Rig, per_s: int, seconds: int) -> Latency:
                     idle.put_nowait(bank)
                     sent.update((f"INV-{one}", now) for one in range(first, first + number))
 
-                def arrived(record: ConsumerRecord) -> None:
-                    waits.append(since(record.value, sent))
-                    whole.append(since(record.value, asked))
-
                 feeding = asyncio.create_task(steadily(per_s, count, send))
-                await arrivals(paid, count, arrived)
+                await arrivals(paid, count)
                 taken = await feeding
     return Latency(quantiles(waits[count // 5 :]), quantiles(whole[count // 5 :]), taken)
 

@@ -5,11 +5,11 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from shared.clock import monotonic
 
@@ -17,6 +17,9 @@ from bench.cpu import Meter
 
 PARTITIONS = 6
 STALL_SECONDS = 60.0
+COUNT_SECONDS = 0.05
+Poll = Callable[[], Awaitable[int]]
+"""Waits a little and says how many records have come since it was last asked."""
 
 
 def free_port() -> int:
@@ -64,20 +67,51 @@ class Rig:
             child.wait()
 
     @asynccontextmanager
-    async def listening(self, topic: str) -> AsyncIterator[AIOKafkaConsumer]:
-        """A consumer that reads a topic from its end as it is now."""
-        consumer = AIOKafkaConsumer(topic, bootstrap_servers=self.bootstrap, auto_offset_reset="latest", max_partition_fetch_bytes=4 << 20)
-        await consumer.start()
-        await asyncio.gather(*(consumer.position(tp) for tp in consumer.assignment()))
+    async def counting(self, topic: str) -> AsyncIterator[Poll]:
+        """How many records a topic gets from now on, by the offsets at which it ends: to read them would cost what is measured a
+        twentieth of the machine.
+        """
+        client = AIOKafkaConsumer(bootstrap_servers=self.bootstrap)
+        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+
+        async def end() -> int:
+            return sum((await client.end_offsets(partitions)).values())
+
+        await client.start()
         try:
-            yield consumer
+            reached = await end()
+
+            async def more() -> int:
+                nonlocal reached
+                await asyncio.sleep(COUNT_SECONDS)
+                before, reached = reached, await end()
+                return reached - before
+
+            yield more
+        finally:
+            await client.stop()
+
+    @asynccontextmanager
+    async def listening(self, topic: str, each: Callable[[ConsumerRecord], None]) -> AsyncIterator[Poll]:
+        """What a topic gets from now on, record by record."""
+        consumer = AIOKafkaConsumer(topic, bootstrap_servers=self.bootstrap, auto_offset_reset="latest", max_partition_fetch_bytes=4 << 20)
+
+        async def more() -> int:
+            polled = await consumer.getmany(timeout_ms=200, max_records=5000)
+            for lane in polled.values():
+                for record in lane:
+                    each(record)
+            return sum(map(len, polled.values()))
+
+        await consumer.start()
+        try:
+            await asyncio.gather(*(consumer.position(tp) for tp in consumer.assignment()))
+            yield more
         finally:
             await consumer.stop()
 
 
-async def arrivals(
-    consumer: AIOKafkaConsumer, count: int, each: Callable[[ConsumerRecord], None] | None = None, *, meter: Meter | None = None
-) -> float:
+async def arrivals(more: Poll, count: int, *, meter: Meter | None = None) -> float:
     """Waits for so many records; returns how many a second arrived.
 
     Counted from when the first fifth is there: by then every process has started, joined its group and is warm; `meter` counts
@@ -86,8 +120,7 @@ async def arrivals(
     seen, last = 0, monotonic()
     begun_at, begun = 0.0, 0
     while seen < count:
-        polled = await consumer.getmany(timeout_ms=200, max_records=5000)
-        got = sum(map(len, polled.values()))
+        got = await more()
         now = monotonic()
         if got:
             seen, last = seen + got, now
@@ -95,10 +128,6 @@ async def arrivals(
                 begun_at, begun = now, seen
                 if meter:
                     meter.begin(seen)
-            if each:
-                for lane in polled.values():
-                    for record in lane:
-                        each(record)
         elif now - last > STALL_SECONDS:
             raise RuntimeError(f"only {seen} of {count} arrived")
     if meter:
