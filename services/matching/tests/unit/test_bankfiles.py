@@ -307,6 +307,76 @@ def test_a_coda_day_without_movements_needs_no_new_balance():
     assert everything((head + opening + cut).encode())[0][0].verdict()[0] == "balance_missing"
 
 
+def coda_direct_debit(flag: str, why: str) -> str:
+    """A structured communication of type 127 over records 2.1 to 2.3: date, type, scheme, flag, creditor, mandate, text, why."""
+    text = f"02032612{flag}{'BE68ZZZ0123456789':<35}{'M-1':<35}{'Facture F-7':<62}{why:<5}"
+    first = f"2100010000{'A':<21}1{5_000:015d}020326005050001127{text[:50]}02032606101 0"
+    return f"{first:<128}\n{'2200010000' + text[50:103]:<125}1 0\n{'2300010000' + ' ' * 72 + text[103:]:<125}0 0\n"
+
+
+@pytest.mark.parametrize(("flag", "why", "reason"), [("0", "", None), ("3", "", "unknown"), ("1", "1", "reject"), ("2", "2MD01", "MD01")])
+def test_a_belgian_direct_debit_says_whether_it_was_paid_and_why_not(flag, why, reason):
+    day = samples.coda().splitlines(keepends=True)
+    _, (one,) = everything("".join([*day[:2], coda_direct_debit(flag, why), *day[-2:]]).encode())
+    assert (one.return_reason, one.kind) == (reason, "return" if reason else "other")
+    assert (one.mandate_id, one.remittance) == ("M-1", ["Facture F-7"])
+
+
+def test_a_customer_reference_of_zeros_is_none():
+    day = samples.coda().splitlines(keepends=True)
+    further = f"{'2200010000' + ' ' * 53 + '0000000':<125}0 0\n"
+    _, (one,) = everything("".join([*day[:2], coda_record(0, "0", 5_000, "A"), further, *day[-2:]]).encode())
+    assert one.end_to_end_id is None
+
+
+def test_a_text_of_bai2_that_was_cut_because_its_record_was_full_goes_on_within_the_word():
+    record = f"16,142,5050,0,BANK-2,E2E-2,{'Facture F-1'.rjust(53)}"
+    assert len(record) == 80
+    cut = samples.bai2().replace("16,142,5050,0,BANK-2,E2E-2,Facture/", record).replace("88,F-1002", "88,002 CLIENT")
+    (statement,), found = everything(cut.encode())
+    assert (statement.verdict(), found[1].remittance) == (None, ["Facture F-1002 CLIENT"])
+
+
+def test_nothing_that_went_out_is_counted_with_what_went_out():
+    text = samples.aeb43()
+    nothing = f"22    0418260302260302170001{0:014d}{0:010d}{'':<12}{'BANK-4':<16}\n"
+    changed = text.replace("33210", f"{nothing}33210").replace(f"{1:05d}{500:014d}", f"{2:05d}{500:014d}").replace("000008", "000009")
+    (statement,), found = everything(changed.encode())
+    assert (statement.verdict(), len(found)) == (None, 4)
+
+
+@pytest.mark.parametrize(("stated", "read"), [(7, True), (8, True), (9, True), (10, False), (6, False)])
+def test_the_end_of_norma_43_may_count_one_record_more_or_less(stated, read):
+    changed = samples.aeb43().replace("000008", f"{stated:06d}").encode()
+    if read:
+        assert everything(changed)[0][0].verdict() is None
+    else:
+        with pytest.raises(BankFileError, match="the end record states"):
+            everything(changed)
+
+
+def test_an_amount_of_ofx_in_a_currency_of_its_own_is_in_that():
+    text = samples.ofx().replace("<TRNAMT>100.00", "<TRNAMT>100.00<CURRENCY><CURRATE>1.1<CURSYM>USD</CURRENCY>")
+    (statement,), found = everything(text.encode())
+    assert (found[0].amount_minor, found[0].currency, statement.verdict()[0]) == (10_000, "USD", "currency_differs")
+    (named,), found = everything(text.replace("<CURDEF>EUR", "<CURDEF></CURDEF>").replace("<CURRENCY>", "<ORIGCURRENCY>", 1).encode())
+    assert (named.currency, found) == (None, [])  # what was converted says not into what
+    only = text.replace("<CURDEF>EUR", "<CURDEF></CURDEF>")
+    (named,), found = everything(only[: only.index("<STMTTRN>", only.index("BANK-1"))].encode() + b"</BANKTRANLIST></STMTRS></OFX>")
+    assert (named.currency, [(one.amount_minor, one.currency) for one in found], named.verdict()) == ("USD", [(10_000, "USD")], None)
+
+
+def test_a_closing_balance_of_ofx_that_is_no_amount_proves_nothing():
+    (statement,), found = everything(samples.ofx().replace("<BALAMT>1145.50", "<BALAMT>R$ 5.326,43").encode())
+    assert (statement.verdict(), statement.closing_minor, len(found)) == (None, None, 3)
+    assert "closing balance" in statement.remarks[0]
+
+
+def test_no_transaction_of_bai2_is_in_a_currency_that_is_none():
+    (statement,), found = everything(samples.bai2().replace("123456789,EUR", "123456789,UR").encode())
+    assert (statement.verdict()[0], found) == ("unreadable", [])
+
+
 def test_a_number_of_bai2_that_no_column_holds_is_refused():
     statements, _ = everything(samples.bai2().replace("010,100000", "010," + "9" * 30).encode())
     assert statements[0].verdict()[0] == "unreadable"

@@ -54,6 +54,16 @@ def test_versions_are_read_alike(version):
     assert [(key, one.kind) for key, one in numbered(one for e in entries for one in e.transactions)] == [("ref:R1|1000EUR", "payment")]
 
 
+def test_nothing_that_went_out_is_counted_with_what_went_out():
+    totals = (
+        "<TxsSummry><TtlCdtNtries><NbOfNtries>1</NbOfNtries><Sum>10.00</Sum></TtlCdtNtries>"
+        "<TtlDbtNtries><NbOfNtries>1</NbOfNtries><Sum>0</Sum></TtlDbtNtries></TxsSummry>"
+    )
+    ((statement, entries),) = parse(document(totals + entry() + entry("0.00", indicator="DBIT")))
+    assert statement.verdict() is None
+    assert [one.credit for e in entries for one in e.transactions] == [True, False]
+
+
 def test_available_balances_prove_a_statement_that_has_no_booked_ones():
     text = document(entry()).replace(b"OPBD", b"OPAV").replace(b"CLBD", b"CLAV")
     ((statement, _),) = parse(text)

@@ -95,6 +95,47 @@ def test_a_triodos_statement_has_our_own_account_where_others_have_the_payers():
     assert (card.counterparty_iban, card.remittance) == (None, ["BETAALAUTOMAAT"])
 
 
+@pytest.mark.parametrize("own", [">310454545454", ""])
+def test_an_account_from_before_the_iban_stands_in_another_field_at_triodos(own):
+    one = transaction(f"{CREDIT}N000NONREF", ":86:000>100987654321", f">20HUUR{own}", account="TRIODOSBANK/0454545454")
+    assert (one.counterparty_iban, one.remittance) == ("987654321", ["HUUR"])
+    german = transaction(f"{CREDIT}NTRFNONREF", ":86:166?00GUTSCHRIFT?100123456789?20MIETE")
+    assert german.counterparty_iban is None  # there it is the number of the batch
+
+
+def test_a_coded_text_may_begin_with_letters_and_part_its_fields_with_a_plus():
+    one = transaction(f"{CREDIT}NMSC//000001", ":86:TBB+00PREVOD F.7/18 I 8+21F.7/18 +30BFTBBGSF+31BG80BNBG96611020345678+32FIRMA OOD ")
+    assert (one.counterparty_iban, one.counterparty_name) == ("BG80BNBG96611020345678", "FIRMA OOD")
+    assert one.remittance == ["PREVOD F.7/18 I 8", "F.7/18"]
+    assert transaction(f"{CREDIT}NMSCNONREF", ":86:BIC+2012 KREF+30").remittance == ["BIC+2012 KREF+30"]
+
+
+def test_ing_before_2014_wrote_account_bank_and_name_into_its_text():
+    written = f"0123456789 {THEIRS} INGBNL2A J. Janssen 20120123456789 Factuurnr 7"
+    one = transaction(f"{CREDIT}NOV EREF", f":86:{written}")
+    assert (one.counterparty_iban, one.counterparty_name, one.remittance) == (THEIRS, "J. Janssen", [written])
+    nameless = transaction(f"{CREDIT}NOV EREF", f":86:{THEIRS} INGBNL2A 20120123456789 Factuurnr 7")
+    assert (nameless.counterparty_iban, nameless.counterparty_name) == (THEIRS, None)
+
+
+def test_labels_that_stand_before_the_next_field_name_references():
+    text = "?20END-TO-END-REF.:?21E-2026-7?22CORE / MANDATSREF.:?23M-1?24RECHNUNG 7?32KUNDE AG"
+    one = transaction(f"{CREDIT}NTRFNONREF", f":86:166?00GUTSCHRIFT{text}")
+    assert (one.end_to_end_id, one.mandate_id, one.remittance[-1]) == ("E-2026-7", "M-1", "RECHNUNG 7")
+    none = transaction(f"{CREDIT}NTRFNONREF", ":86:166?00GUTSCHRIFT?20END-TO-END-REF.:?21NOTPROVIDED?22RECHNUNG 7")
+    assert none.end_to_end_id is None
+
+
+def test_an_account_number_as_in_new_zealand_ends_the_name():
+    one = transaction(f"{CREDIT}NBKTNONREF", ":86:/BAI/399/MISCELLANEOUS CREDIT", "/ORDP/Wording Ltd", "/ACNO/12-3011-0334130-37")
+    assert (one.counterparty_name, one.counterparty_iban) == ("Wording Ltd", "12-3011-0334130-37")
+
+
+def test_a_text_that_begins_a_line_like_an_account_is_none():
+    statement, one = parsed(f"{CREDIT}NTRFNONREF", ":86:166?00GUTSCHRIFT?20", ":25:166?00GUTSCHRIFT")
+    assert (statement.account, one.amount_minor) == (OWN, 123_456)
+
+
 def test_a_german_field_that_is_not_full_ends_a_word_and_a_full_one_does_not():
     full = "?20SVWZ+Rechnung Nr. 4711 vom "
     assert len(full) == 30

@@ -34,7 +34,11 @@ _DEFAULT = "USD"
 MAX_TEXT = 20_000
 MAX_DIGITS = 18
 """Of an amount; more fit no account, and no column."""
-CONTINUED = "\x1e"
+CONTINUED, GOING_ON = "\x1e", "\x1f"
+"""Marks of a continuation, the second behind a full record: its text was cut, perhaps within a word."""
+_MARK = re.compile(f"([{CONTINUED}{GOING_ON}])")
+FULL = 80
+"""Characters of a record that was cut because it was full."""
 
 
 @dataclass(slots=True)
@@ -98,40 +102,41 @@ def read(file: BinaryIO) -> Iterator[Item]:
 
 def _logical(file: BinaryIO) -> Iterator[tuple[str, int]]:
     """Records with their continuations, and of how many physical ones each is made. Several on one line are told apart."""
-    text, physical = "", 0
+    text, physical, full = "", 0, False
     for line in texts.lines(file):
         for piece in _NEXT.split(line.strip("\x00\x1a\ufeff")):
             record = piece.strip() if not piece.startswith(" ") else piece.rstrip()
             start = _START.match(record.lstrip())
             if start is None:
-                text = f"{text} {record.strip()}" if text and record.strip() else text  # text that wrapped without an 88
+                text = f"{text}{'' if full else ' '}{record.strip()}" if text and record.strip() else text  # it wrapped without an 88
             elif start[1] == "88":
                 physical += 1
-                text = _joined(text, record.lstrip()[3:])
+                text = _joined(text, record.lstrip()[3:], GOING_ON if full else CONTINUED)
             else:
                 if text:
                     yield text, physical
                 text, physical = record.lstrip(), 1
+            full = len(record) == FULL
             if len(text) > MAX_TEXT:
                 raise BankFileError("a record of more than 20,000 characters")
     if text:
         yield text, physical
 
 
-def _joined(text: str, more: str) -> str:
+def _joined(text: str, more: str, mark: str) -> str:
     """A record and its continuation, with a mark between: whether a field goes on or the next begins is for its reader to say."""
-    return text.rstrip().removesuffix("/") + CONTINUED + more
+    return text.rstrip().removesuffix("/") + mark + more
 
 
 def _pieces(text: str, fields: int) -> list[str]:
     """The fields of a continued record. A continuation begins the next field; from field number `fields` on, it is text that goes on."""
-    first, *more = text.split(CONTINUED)
+    first, *more = _MARK.split(text)
     found = first.split(",")
-    for piece in more:
+    for mark, piece in zip(more[::2], more[1::2], strict=True):
         if len(found) < fields:
             found += piece.split(",")
         else:
-            found[-1] = f"{found[-1].rstrip()} {piece.strip()}"
+            found[-1] = f"{found[-1].rstrip()}{'' if mark == GOING_ON else ' '}{piece.strip()}"
     return found
 
 
@@ -198,8 +203,9 @@ def _entry(now: _File, account: _Account, body: str) -> Entry | None:
     statement = account.statement
     currency = statement.currency or _DEFAULT
     try:
+        places_of(currency)
         funds = [*body.split(","), "", "", ""][2].strip()
-        before = 3 + _skip_funds([*body.replace(CONTINUED, ",").split(",")][3:], 0, funds)
+        before = 3 + _skip_funds(_MARK.sub(",", body).split(",")[3:], 0, funds)
         code, text, *fields = _pieces(body, before + 3)
         code = code.strip()
         minor = _signed(text.strip(" /")) or 0

@@ -251,7 +251,7 @@ def _transaction(record: _Record, currency: str) -> Transaction:
         counterparty_name=record.name or None,
         counterparty_iban=record.account or None,
     )
-    if record.customer_reference and record.customer_reference.upper() not in {"NOTPROVIDED", "NOT PROVIDED"}:
+    if record.customer_reference.strip("0") and record.customer_reference.upper() not in {"NOTPROVIDED", "NOT PROVIDED"}:
         one.end_to_end_id = record.customer_reference
     if structured:
         _structured(one, line[62:65], line[65:115] + record.communication)
@@ -283,8 +283,8 @@ def _structured(one: Transaction, kind: str, text: str) -> None:
         said = " ".join(text[79:141].split())
         if said:
             one.remittance.append(said)
-        if text[9:10].strip() not in {"", "0"}:
-            one.return_reason = text[142:146].strip() or None
+        if text[8:9].strip() not in {"", "0"}:
+            one.return_reason = text[142:146].strip() or _R_TYPES.get(text[141:142], "unknown")
         return
     if kind in {"105", "106"}:  # amounts: 15 digits, three decimals: gross in the account's currency, in the original's
         digits, currency = text[15:30], text[42:45].strip()

@@ -121,7 +121,7 @@ def _named(value: list[str]) -> list[str]:
 
 def _field(message: _Message, tag: str, text: str) -> None:
     statement, value = message.statement, text.strip()
-    if tag in {"25", "25P"}:
+    if tag in {"25", "25P"} and not statement.account:  # a text that begins a line with :25: is none
         statement.account, statement.currency = _account(value, statement.currency)
     elif tag in {"28", "28C"}:
         statement.number = value

@@ -29,11 +29,11 @@ CHUNK = 60
 """The same where a bank cuts a coded text in pieces: some count the tag in (61 are left for the first line), some are a little short."""
 FIELD = 27
 """Characters of a full German text or name field: a shorter one lost the space it ended with, or ends a line."""
-_CODED = re.compile(r"\s*([0-9]{3})?([?>~^@|*$%#&!<\\])(?=(?:00|10|2[0-9]|3[0-9]|6[0-9]))", re.ASCII)
+_CODED = re.compile(r"\s*([0-9]{3}|[A-Z]{3}(?=\+00))?([?>~^@|*$%#&!<\\]|\+(?=00))(?=(?:00|10|2[0-9]|3[0-9]|6[0-9]))", re.ASCII)
 _FIELDS = "(00|10|2[0-9]|3[0-9]|6[0-9]|7[0-9])"
 _KEYS = (
     "TRTP|IBAN|BIC|NAME|REMI|EREF|MARF|CSID|ORDP|BENM|ADDR|ISDT|CNTP|PURP|ULTD|ULTC|ULTB|RTRN|PREF|KREF|CREF|SVCL|TRCD|OCMT|EXCH|CHGS|"
-    "IREF|ACCW|OGB|CHRG|BUSP|GSID|NRTX|PIND|RTYP|ORGR|UDTR|UCRD|RETN|BBAN"
+    "IREF|ACCW|OGB|CHRG|BUSP|GSID|NRTX|PIND|RTYP|ORGR|UDTR|UCRD|RETN|BBAN|ACNO|BAI"
 )
 _SLASHED = re.compile(rf"/({_KEYS})/", re.ASCII)
 _KEY_SET = frozenset(_KEYS.split("|"))
@@ -58,6 +58,8 @@ NRB = 26
 ACCOUNT_MIN = 8
 """Digits of an account number that is not like another by chance."""
 _IBAN = re.compile(r"([A-Z]{2})[0-9]{2}[A-Z0-9]{11,30}", re.ASCII)
+_IBAN_BIC_NAME = re.compile(rf"(?:^|\s)({_IBAN.pattern.replace('(', '(?:', 1)}) {BIC.pattern} ((?:[^0-9\s]+ )*)\S*[0-9]", re.ASCII)
+"""ING before 2014: the other's IBAN, BIC and name, and behind it a number, whatever it is."""
 _COUNTRIES = numdb.get("iban")
 _MONEY = re.compile(r"([A-Z]{3})\s*([0-9]+(?:[.,][0-9]*)?)", re.ASCII)
 _REASONS = re.compile(
@@ -68,6 +70,7 @@ _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOT PROVIDED", "NONREF"})
 _GERMAN_RETURNS = frozenset({"108", "109", "110", "111", "159", "160", "181", "182", "183", "184"})
 """Business codes (Geschaeftsvorfallcodes, DFUe agreement, annex 3): direct debits, card payments and cheques given back (108 to 111),
 credit transfers given back (159, instant 160), re-credits (18x)."""
+_NO_CODE = "000"
 _GERMAN_FEES = frozenset({"805", "808", "809"})
 """Closing of the account, fees, commissions."""
 _FEE_TYPES = frozenset({"NCHG", "NCOM", "FCHG", "FCOM"})
@@ -165,6 +168,8 @@ def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str |
     for code, value in zip(pieces[1::2], pieces[2::2], strict=True):
         fields[code] = fields.get(code, "") + value
     purpose = [fields[code] for n in range(10) if (code := f"2{n}") in fields]
+    if "00" in fields and business and not business.isdecimal():  # UniCredit Bulbank: the longer text stands there
+        purpose.insert(0, f"{fields['00']} ")
     more = [fields[code] for code in ("60", "61", "62", "63", "64", "65") if code in fields]
     if "29" in fields:  # all ten are full: the text goes on
         purpose, more = [*purpose, *more], []
@@ -174,11 +179,14 @@ def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str |
         account = ""
         if len(purpose) > 1 and BIC.fullmatch(purpose[0].strip()) and _IBAN.fullmatch(purpose[1].strip()):
             account, purpose = purpose[1].strip(), purpose[2:]
+    if not account and business == _NO_CODE and BARE_ACCOUNT.fullmatch(bare := fields.get("10", "").strip()):  # Triodos before the IBAN
+        account = bare.lstrip("0")
     one.counterparty_iban = (whole if not account or whole.endswith(account) else account) or None
     if _SEPA.search("".join(purpose)):
         _sepa(one, purpose)
     else:
         one.remittance = [line for part in purpose if (line := " ".join(part.split()))]
+        _commerzbank(one, one.remittance)
     if said := " ".join("".join(more).split()):
         one.remittance.append(said)
     if not one.remittance and fields.get("00"):
@@ -190,6 +198,15 @@ def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str |
     if business:
         one.transaction_code = f"{one.transaction_code}+{business}" if one.transaction_code else business
     return business
+
+
+def _commerzbank(one: Transaction, lines: Sequence[str]) -> None:
+    """References whose label is a line of its own, or ends one: `END-TO-END-REF.:` and, in the next, what it is."""
+    for line, value in pairwise(lines):
+        if line.endswith("END-TO-END-REF.:") and value.upper() not in _NOT_GIVEN:
+            one.end_to_end_id = value
+        elif line.endswith("MANDATSREF.:"):
+            one.mandate_id = value
 
 
 def _account(text: str) -> str:
@@ -275,7 +292,7 @@ def _slashed(one: Transaction, text: str) -> None:
         one.end_to_end_id = end
     one.mandate_id = _clean(found.get("MARF"))
     one.counterparty_name = _clean(found.get("NAME"))
-    account = (found.get("IBAN") or found.get("BBAN") or "").split("/")[0]
+    account = (found.get("IBAN") or found.get("BBAN") or found.get("ACNO") or "").split("/")[0]
     one.batch_id = _clean(found.get("PREF"))
     if "CNTP" in found:
         account, _, name, *_ = [*found["CNTP"].split("/"), "", "", ""]
@@ -328,6 +345,9 @@ def _plain(one: Transaction, notes: Sequence[str]) -> None:
     if is_iban(account):
         one.counterparty_iban = account
     one.counterparty_name = _clean(labelled.get("NAAM") or labelled.get("NAME"))
+    if not labelled.keys() & {"IBAN", "REK"} and (who := _IBAN_BIC_NAME.search(joined)) and is_iban(who[1]):
+        one.counterparty_iban = who[1]
+        one.counterparty_name = one.counterparty_name or _clean(who[2])
     one.end_to_end_id = one.end_to_end_id or _clean(labelled.get("KENMERK"))
     one.mandate_id = _clean(labelled.get("MACHTIGING"))
     number = _clean(labelled.get("BETALINGSKENM.") or labelled.get("BETALINGSKENM"))

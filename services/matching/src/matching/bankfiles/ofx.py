@@ -108,7 +108,7 @@ def _end(statement: Statement, heads: dict[str, str]) -> Iterator[Item]:
         try:
             statement.closing_minor = _amount(balance, statement.currency)
         except BankFileError as error:
-            statement.problem = statement.problem or f"closing balance: {error}"
+            statement.remarks.append(f"closing balance: {error}")  # it proves nothing
     statement.last_day = _day(heads.get("LEDGERBAL/DTASOF")) or statement.last_day
     statement.number = statement.last_day.isoformat() if statement.last_day else ""
     statement.identification = statement.number
@@ -119,7 +119,7 @@ def _end(statement: Statement, heads: dict[str, str]) -> Iterator[Item]:
 
 
 def _entry(statement: Statement, values: dict[str, str]) -> Entry:
-    currency = statement.currency or ""
+    currency = values.get("CURRENCY/CURSYM", "").upper() or statement.currency or ""  # ORIGCURRENCY's has been converted already
     try:
         if not currency:
             raise BankFileError("the statement names no currency")
@@ -131,9 +131,10 @@ def _entry(statement: Statement, values: dict[str, str]) -> Entry:
             raise BankFileError("a transaction without a date")
     except BankFileError as error:
         return Entry(signed_minor=0, currency=currency, status="booked", transactions=[], problem=str(error))
+    statement.currency = statement.currency or currency
     kind = values.get("TRNTYPE", "").upper()
     name = values.get("NAME") or values.get("PAYEE/NAME")
-    check = values.get("CHECKNUM") or values.get("CHKNUM")
+    check = (values.get("CHECKNUM") or values.get("CHKNUM") or "").strip("0 ") and (values.get("CHECKNUM") or values["CHKNUM"])
     one = Transaction(
         kind="other",
         credit=signed >= 0,

@@ -124,6 +124,11 @@ class Entry:
     problem: str | None = None
     remarks: list[str] = field(default_factory=list)
 
+    @property
+    def credit(self) -> bool:
+        """Whether it is counted with what came in: one of nothing goes the way that its first transaction says."""
+        return self.signed_minor > 0 or not (self.signed_minor or (self.transactions and not self.transactions[0].credit))
+
 
 @dataclass(slots=True, kw_only=True)
 class Statement:
@@ -172,7 +177,7 @@ class Statement:
         self.transactions += len(entry.transactions)
         if entry.status == "booked":
             self.booked_minor += entry.signed_minor
-        side = self.credits if entry.signed_minor >= 0 else self.debits
+        side = self.credits if entry.credit else self.debits
         side[0] += 1
         side[1] += abs(entry.signed_minor)
         if self.wrong is None:
