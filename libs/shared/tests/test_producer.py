@@ -52,3 +52,11 @@ async def test_a_partition_that_is_not_there_is_named_and_waited_for_and_nothing
         0: [b"0", b"then"],
         5: [b"5", b"then"],
     }
+
+
+async def test_a_producer_that_is_closed_as_soon_as_it_is_open_calls_nobody_off(
+    infrastructure: Infrastructure,
+) -> None:
+    producer = Producer(infrastructure.bootstrap, client_id="test")
+    await producer._started()
+    await producer.close()

@@ -120,7 +120,9 @@ class Producer:
         if producer is not None:
             # not stop(): it waits for batches that an absent broker never takes; whoever gave them sends them again
             producer._closed = True  # noqa: SLF001 - aiokafka has no other way to let go
-            await producer._sender.close()  # noqa: SLF001
+            if (sending := producer._sender.sender_task) is not None:  # noqa: SLF001
+                sending.cancel()
+                await asyncio.wait([sending])  # one that had not begun ends with a CancelledError, which is not ours
             await producer.client.close()
 
 
