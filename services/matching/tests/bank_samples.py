@@ -1,5 +1,9 @@
 """One day of an account, 2026-03-02: 1,000.00 in hand, 100.00 and 50.50 come in, a fee of 5.00 goes out, in every format that we read."""
 
+import io
+
+from matching.bankfiles import read
+
 ACCOUNTS = {
     "camt": "BE71096123456769",
     "mt940": "BE71096123456769",
@@ -157,3 +161,14 @@ ALL = {
     "ofx": ofx,
     "aeb43": aeb43,
 }
+
+
+def everything(data: bytes):
+    """The statements of a file and all transactions in it."""
+    statements, transactions = [], []
+    for statement, entry in read(io.BytesIO(data)):
+        if entry is None:
+            statements.append(statement)
+        else:
+            transactions += entry.transactions
+    return statements, transactions

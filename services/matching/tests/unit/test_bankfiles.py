@@ -1,17 +1,15 @@
 """Every format, on one small day of our own: what is read, in whatever wrapping; and that nothing else ever happens but a clear refusal."""
 
 import contextlib
-import gzip
 import io
 import json
-import zipfile
 
 import bank_samples as samples
 import pytest
+from bank_samples import everything
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matching.bankfiles import BankFileError, NotAStatementError, detect, read
-from matching.bankfiles.archives import unpacked
+from matching.bankfiles import BankFileError, NotAStatementError, detect
 from matching.cli import SERVICE, TOOLS
 from shared.cli import main
 
@@ -27,17 +25,6 @@ WRAPPINGS = {
     "blank lines behind": lambda text: text.encode() + b"\n\n\n",
     "the end of file of DOS": lambda text: text.encode() + (b"" if text.startswith("<?xml") else b"\x1a"),
 }
-
-
-def everything(data: bytes):
-    """The statements of a file and all transactions in it."""
-    statements, transactions = [], []
-    for statement, entry in read(io.BytesIO(data)):
-        if entry is None:
-            statements.append(statement)
-        else:
-            transactions += entry.transactions
-    return statements, transactions
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
@@ -260,149 +247,6 @@ def test_braces_that_a_french_character_set_turned_into_letters_are_signs_still(
     assert everything(french.encode("cp1252")) == everything(french.encode()) == everything(text.encode())
 
 
-@pytest.mark.parametrize("name", ["coda"])
-def test_a_sign_that_is_none_is_never_taken_for_a_debit(name):
-    text = samples.ALL[name]()
-    for wrong in (
-        text.replace("1000000000050500020326", "X000000000050500020326"),
-        text.replace("EUR0000000001145500", "EUR2000000001145500"),
-    ):
-        if wrong != text:
-            assert everything(wrong.encode())[0][0].verdict() is not None
-    broken = text.replace("0000000000050500020326", "X000000000050500020326")
-    assert broken != text
-    assert everything(broken.encode())[0][0].verdict()[0] == "entry_differs"
-
-
-def coda_record(detail: int, kind: str, amount: int, reference: str) -> str:
-    return f"{f'210001{detail:04d}{reference:<21}0{amount:015d}020326{kind}01500000{reference:<53}02032606100 0':<128}\n"
-
-
-def test_a_total_inside_of_a_collective_booking_gives_way_to_what_it_is_made_of():
-    day = samples.coda().splitlines(keepends=True)
-    head, opening = day[:2]
-    closing, last = day[-2:]
-    parts = [
-        coda_record(0, "2", 150_500, "WHOLE"),
-        coda_record(1, "7", 100_000, "SUB"),
-        coda_record(2, "9", 60_000, "A"),
-        coda_record(3, "9", 40_000, "B"),
-        coda_record(4, "6", 50_500, "C"),
-    ]
-    closing = closing.replace("1145500", "1150500")
-    last = last[:22] + f"{0:015d}" + last[37:]
-    (statement,), found = everything("".join([head, opening, *parts, closing, last]).encode())
-    assert statement.verdict() is None
-    assert [(one.bank_reference, one.signed_minor) for one in found] == [("A", 6_000), ("B", 4_000), ("C", 5_050)]
-
-
-def test_a_coda_day_without_movements_needs_no_new_balance():
-    head, opening, *_, last = samples.coda().splitlines(keepends=True)
-    nothing = last[:16] + "000001" + "0" * 30 + last[52:]
-    (statement,), found = everything((head + opening + nothing).encode())
-    assert (statement.verdict(), statement.closing_minor, found) == (None, statement.opening_minor, [])
-    unmarked = head[:14] + "00" + head[16:]
-    assert detect(io.BytesIO((unmarked + opening + nothing).encode())) == "coda"
-    cut = last[:16] + "000002" + "0" * 30 + last[52:]
-    assert everything((head + opening + cut).encode())[0][0].verdict()[0] == "balance_missing"
-
-
-def coda_direct_debit(flag: str, why: str) -> str:
-    """A structured communication of type 127 over records 2.1 to 2.3: date, type, scheme, flag, creditor, mandate, text, why."""
-    text = f"02032612{flag}{'BE68ZZZ0123456789':<35}{'M-1':<35}{'Facture F-7':<62}{why:<5}"
-    first = f"2100010000{'A':<21}1{5_000:015d}020326005050001127{text[:50]}02032606101 0"
-    return f"{first:<128}\n{'2200010000' + text[50:103]:<125}1 0\n{'2300010000' + ' ' * 72 + text[103:]:<125}0 0\n"
-
-
-@pytest.mark.parametrize(("flag", "why", "reason"), [("0", "", None), ("3", "", "unknown"), ("1", "1", "reject"), ("2", "2MD01", "MD01")])
-def test_a_belgian_direct_debit_says_whether_it_was_paid_and_why_not(flag, why, reason):
-    day = samples.coda().splitlines(keepends=True)
-    _, (one,) = everything("".join([*day[:2], coda_direct_debit(flag, why), *day[-2:]]).encode())
-    assert (one.return_reason, one.kind) == (reason, "return" if reason else "other")
-    assert (one.mandate_id, one.remittance) == ("M-1", ["Facture F-7"])
-
-
-def test_a_customer_reference_of_zeros_is_none():
-    day = samples.coda().splitlines(keepends=True)
-    further = f"{'2200010000' + ' ' * 53 + '0000000':<125}0 0\n"
-    _, (one,) = everything("".join([*day[:2], coda_record(0, "0", 5_000, "A"), further, *day[-2:]]).encode())
-    assert one.end_to_end_id is None
-
-
-def test_a_text_of_bai2_that_was_cut_because_its_record_was_full_goes_on_within_the_word():
-    record = f"16,142,5050,0,BANK-2,E2E-2,{'Facture F-1'.rjust(53)}"
-    assert len(record) == 80
-    cut = samples.bai2().replace("16,142,5050,0,BANK-2,E2E-2,Facture/", record).replace("88,F-1002", "88,002 CLIENT")
-    (statement,), found = everything(cut.encode())
-    assert (statement.verdict(), found[1].remittance) == (None, ["Facture F-1002 CLIENT"])
-
-
-def test_nothing_that_went_out_is_counted_with_what_went_out():
-    text = samples.aeb43()
-    nothing = f"22    0418260302260302170001{0:014d}{0:010d}{'':<12}{'BANK-4':<16}\n"
-    changed = text.replace("33210", f"{nothing}33210").replace(f"{1:05d}{500:014d}", f"{2:05d}{500:014d}").replace("000008", "000009")
-    (statement,), found = everything(changed.encode())
-    assert (statement.verdict(), len(found)) == (None, 4)
-
-
-@pytest.mark.parametrize(("stated", "read"), [(7, True), (8, True), (9, True), (10, False), (6, False)])
-def test_the_end_of_norma_43_may_count_one_record_more_or_less(stated, read):
-    changed = samples.aeb43().replace("000008", f"{stated:06d}").encode()
-    if read:
-        assert everything(changed)[0][0].verdict() is None
-    else:
-        with pytest.raises(BankFileError, match="the end record states"):
-            everything(changed)
-
-
-def test_an_amount_of_ofx_in_a_currency_of_its_own_is_in_that():
-    text = samples.ofx().replace("<TRNAMT>100.00", "<TRNAMT>100.00<CURRENCY><CURRATE>1.1<CURSYM>USD</CURRENCY>")
-    (statement,), found = everything(text.encode())
-    assert (found[0].amount_minor, found[0].currency, statement.verdict()[0]) == (10_000, "USD", "currency_differs")
-    (named,), found = everything(text.replace("<CURDEF>EUR", "<CURDEF></CURDEF>").replace("<CURRENCY>", "<ORIGCURRENCY>", 1).encode())
-    assert (named.currency, found) == (None, [])  # what was converted says not into what
-    only = text.replace("<CURDEF>EUR", "<CURDEF></CURDEF>")
-    (named,), found = everything(only[: only.index("<STMTTRN>", only.index("BANK-1"))].encode() + b"</BANKTRANLIST></STMTRS></OFX>")
-    assert (named.currency, [(one.amount_minor, one.currency) for one in found], named.verdict()) == ("USD", [(10_000, "USD")], None)
-
-
-def test_a_closing_balance_of_ofx_that_is_no_amount_proves_nothing():
-    (statement,), found = everything(samples.ofx().replace("<BALAMT>1145.50", "<BALAMT>R$ 5.326,43").encode())
-    assert (statement.verdict(), statement.closing_minor, len(found)) == (None, None, 3)
-    assert "closing balance" in statement.remarks[0]
-
-
-def test_no_transaction_of_bai2_is_in_a_currency_that_is_none():
-    (statement,), found = everything(samples.bai2().replace("123456789,EUR", "123456789,UR").encode())
-    assert (statement.verdict()[0], found) == ("unreadable", [])
-
-
-def test_a_number_of_bai2_that_no_column_holds_is_refused():
-    statements, _ = everything(samples.bai2().replace("010,100000", "010," + "9" * 30).encode())
-    assert statements[0].verdict()[0] == "unreadable"
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda text: text.replace("<OFX>", '<OFX xmlns="http://ofx.net/types/2003/04">').replace(
-            "OFXHEADER:100\nDATA:OFXSGML\nVERSION:102\n\n", ""
-        ),
-        lambda text: text.replace("<MEMO>Facture F-1001", "<MEMO><![CDATA[Facture F-1001]]></MEMO>"),
-        lambda text: text.replace("<MEMO>Facture F-1001", "<MEMO>\nFacture F-1001\n"),
-        lambda text: text.replace("<NAME>Dupont", "<NAME>"),
-        str.lower,
-    ],
-)
-def test_ofx_is_read_however_its_tags_are_written(change):
-    text = samples.ofx()
-    changed = change(text)
-    assert changed != text
-    (statement,), found = everything(changed.encode())
-    assert (statement.verdict(), [one.signed_minor for one in found]) == (None, [10_000, 5_050, -500])
-    assert "1001" in " ".join(found[0].remittance)
-
-
 def test_what_no_german_reference_has_room_for_is_text():
     notes = ":86:159?00RETOURE?20EREF+TFNR 40001 00005?21MTLG:Grund nicht spezifizi?22ert Reject aus Auftrag?23CRED+DE98ZZZ09999999999\r\n"
     _, (one,) = everything(mt940_of(":61:2603020302C1234,56NTRFNONREF", notes))
@@ -422,47 +266,3 @@ def test_a_dutch_text_cut_in_pieces_is_put_together():
     _, (one,) = everything(mt940_of(":61:2603020302C1234,56NTRFNONREF", notes))
     assert len(first) == 60
     assert (one.counterparty_name, one.counterparty_iban, one.end_to_end_id) == ("Bakkerijen Jansen", "NL91ABNA0417164300", "E-77")
-
-
-def zipped(*files: tuple[str, bytes]) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in files:
-            archive.writestr(name, data)
-    return packed.getvalue()
-
-
-def test_an_archive_is_the_files_in_it_in_the_order_of_their_names():
-    packed = zipped(("b/2.txt", samples.mt940().encode()), ("b/", b""), ("a/1.xml", samples.camt().encode()))
-    statements, found = everything(packed)
-    assert [one.kind for one in statements] == ["camt.053", "MT940"]
-    assert found == everything(samples.camt().encode())[1] + everything(samples.mt940().encode())[1]
-    assert everything(gzip.compress(samples.coda().encode())) == everything(samples.coda().encode())
-
-
-def damaged() -> bytes:
-    packed = bytearray(zipped(("1.xml", samples.camt().encode())))
-    packed[60:80] = b"x" * 20
-    return bytes(packed)
-
-
-@pytest.mark.parametrize(
-    ("data", "why"),
-    [
-        (zipped(), "no known kind"),
-        (zipped(("1.zip", zipped(("1.xml", samples.camt().encode())))), "file 1 of the archive"),
-        (zipped(("1.xml", samples.camt().encode()), ("2.txt", b"read me")), "file 2 of the archive"),
-        (zipped(("1.xml", samples.camt().encode()))[:-40], "damaged"),
-        (damaged(), "damaged"),
-        (gzip.compress(samples.coda().encode())[:-9], "damaged"),
-        (zipped(*((f"{n}.txt", b"") for n in range(1_001))), "more than 1000 files"),
-    ],
-)
-def test_an_archive_that_cannot_be_read_whole_is_refused(data, why):
-    with pytest.raises(BankFileError, match=why):
-        everything(data)
-
-
-def test_an_archive_that_would_burst_is_refused_before_it_does():
-    with pytest.raises(BankFileError, match="more than 1000 bytes"):
-        list(unpacked(io.BytesIO(zipped(("1.xml", b" " * 100_000))), 1_000))

@@ -116,6 +116,8 @@ def test_ing_before_2014_wrote_account_bank_and_name_into_its_text():
     assert (one.counterparty_iban, one.counterparty_name, one.remittance) == (THEIRS, "J. Janssen", [written])
     nameless = transaction(f"{CREDIT}NOV EREF", f":86:{THEIRS} INGBNL2A 20120123456789 Factuurnr 7")
     assert (nameless.counterparty_iban, nameless.counterparty_name) == (THEIRS, None)
+    ours = transaction(f"{CREDIT}NOV EREF", f":86:{OWN} ABNANL2A Eigen BV 20120123456789")
+    assert (ours.counterparty_iban, ours.counterparty_name) == (None, None)
 
 
 def test_labels_that_stand_before_the_next_field_name_references():

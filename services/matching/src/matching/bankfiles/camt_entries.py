@@ -158,7 +158,7 @@ class _Common:
         """The transaction of a detail; of the entry itself where there is none. `single`: it is all of the entry."""
         found = Transaction(
             kind="",
-            credit=signed > 0 or not (signed or self.entry.text("CdtDbtInd") == "DBIT"),
+            credit=signed > 0 or (not signed and self.entry.text("CdtDbtInd") != "DBIT"),
             amount_minor=abs(signed),
             currency=self.currency,
             day=self.day,

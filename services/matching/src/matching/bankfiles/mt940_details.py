@@ -102,7 +102,7 @@ def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str], 
     elif (joined := join(notes, CHUNK)) and _SLASHED.search(joined):
         _slashed(one, joined)
     else:
-        _plain(one, notes)
+        _plain(one, notes, own)
     _supplement(one, supplement, dutch=dutch)
     _money(one, [*supplement, *notes])
     if not one.references and (belgian := schemes.ogm_in(" ".join(one.remittance))):
@@ -335,7 +335,7 @@ def _clean(text: str | None) -> str | None:
     return " ".join((text or "").strip(" /").split()) or None
 
 
-def _plain(one: Transaction, notes: Sequence[str]) -> None:
+def _plain(one: Transaction, notes: Sequence[str], own: str) -> None:
     """Free text, perhaps with labels. Lines stay lines: they are words of their own more often than not."""
     joined = join(notes)
     one.remittance = [joined] if joined else []
@@ -345,7 +345,7 @@ def _plain(one: Transaction, notes: Sequence[str]) -> None:
     if is_iban(account):
         one.counterparty_iban = account
     one.counterparty_name = _clean(labelled.get("NAAM") or labelled.get("NAME"))
-    if not labelled.keys() & {"IBAN", "REK"} and (who := _IBAN_BIC_NAME.search(joined)) and is_iban(who[1]):
+    if not labelled.keys() & {"IBAN", "REK"} and (who := _IBAN_BIC_NAME.search(joined)) and is_iban(who[1]) and who[1] != own:
         one.counterparty_iban = who[1]
         one.counterparty_name = one.counterparty_name or _clean(who[2])
     one.end_to_end_id = one.end_to_end_id or _clean(labelled.get("KENMERK"))

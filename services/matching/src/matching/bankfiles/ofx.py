@@ -134,7 +134,7 @@ def _entry(statement: Statement, values: dict[str, str]) -> Entry:
     statement.currency = statement.currency or currency
     kind = values.get("TRNTYPE", "").upper()
     name = values.get("NAME") or values.get("PAYEE/NAME")
-    check = (values.get("CHECKNUM") or values.get("CHKNUM") or "").strip("0 ") and (values.get("CHECKNUM") or values["CHKNUM"])
+    check = values.get("CHECKNUM") or values.get("CHKNUM") or ""
     one = Transaction(
         kind="other",
         credit=signed >= 0,
@@ -149,7 +149,7 @@ def _entry(statement: Statement, values: dict[str, str]) -> Entry:
         transaction_code=kind or None,
         counterparty_name=name,
         counterparty_iban="".join((values.get("BANKACCTTO/ACCTID") or "").split()).upper() or None,
-        remittance=[text for text in (" ".join((values.get("MEMO") or "").split()), f"check {check}" if check else "") if text],
+        remittance=[text for text in (" ".join((values.get("MEMO") or "").split()), f"check {check}" if check.strip("0") else "") if text],
     )
     rate_currency = values.get("ORIGCURRENCY/CURSYM")
     if rate_currency and rate_currency != currency:

@@ -127,7 +127,9 @@ class Entry:
     @property
     def credit(self) -> bool:
         """Whether it is counted with what came in: one of nothing goes the way that its first transaction says."""
-        return self.signed_minor > 0 or not (self.signed_minor or (self.transactions and not self.transactions[0].credit))
+        if self.signed_minor or not self.transactions:
+            return self.signed_minor >= 0
+        return self.transactions[0].credit
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,0 +1,77 @@
+"""CODA: totals inside of totals, signs, direct debits."""
+
+import io
+
+import bank_samples as samples
+import pytest
+from bank_samples import everything
+from matching.bankfiles import detect
+
+
+def coda_record(detail: int, kind: str, amount: int, reference: str) -> str:
+    return f"{f'210001{detail:04d}{reference:<21}0{amount:015d}020326{kind}01500000{reference:<53}02032606100 0':<128}\n"
+
+
+@pytest.mark.parametrize("name", ["coda"])
+def test_a_sign_that_is_none_is_never_taken_for_a_debit(name):
+    text = samples.ALL[name]()
+    for wrong in (
+        text.replace("1000000000050500020326", "X000000000050500020326"),
+        text.replace("EUR0000000001145500", "EUR2000000001145500"),
+    ):
+        if wrong != text:
+            assert everything(wrong.encode())[0][0].verdict() is not None
+    broken = text.replace("0000000000050500020326", "X000000000050500020326")
+    assert broken != text
+    assert everything(broken.encode())[0][0].verdict()[0] == "entry_differs"
+
+
+def test_a_total_inside_of_a_collective_booking_gives_way_to_what_it_is_made_of():
+    day = samples.coda().splitlines(keepends=True)
+    head, opening = day[:2]
+    closing, last = day[-2:]
+    parts = [
+        coda_record(0, "2", 150_500, "WHOLE"),
+        coda_record(1, "7", 100_000, "SUB"),
+        coda_record(2, "9", 60_000, "A"),
+        coda_record(3, "9", 40_000, "B"),
+        coda_record(4, "6", 50_500, "C"),
+    ]
+    closing = closing.replace("1145500", "1150500")
+    last = last[:22] + f"{0:015d}" + last[37:]
+    (statement,), found = everything("".join([head, opening, *parts, closing, last]).encode())
+    assert statement.verdict() is None
+    assert [(one.bank_reference, one.signed_minor) for one in found] == [("A", 6_000), ("B", 4_000), ("C", 5_050)]
+
+
+def test_a_coda_day_without_movements_needs_no_new_balance():
+    head, opening, *_, last = samples.coda().splitlines(keepends=True)
+    nothing = last[:16] + "000001" + "0" * 30 + last[52:]
+    (statement,), found = everything((head + opening + nothing).encode())
+    assert (statement.verdict(), statement.closing_minor, found) == (None, statement.opening_minor, [])
+    unmarked = head[:14] + "00" + head[16:]
+    assert detect(io.BytesIO((unmarked + opening + nothing).encode())) == "coda"
+    cut = last[:16] + "000002" + "0" * 30 + last[52:]
+    assert everything((head + opening + cut).encode())[0][0].verdict()[0] == "balance_missing"
+
+
+def coda_direct_debit(flag: str, why: str) -> str:
+    """A structured communication of type 127 over records 2.1 to 2.3: date, type, scheme, flag, creditor, mandate, text, why."""
+    text = f"02032612{flag}{'BE68ZZZ0123456789':<35}{'M-1':<35}{'Facture F-7':<62}{why:<5}"
+    first = f"2100010000{'A':<21}1{5_000:015d}020326005050001127{text[:50]}02032606101 0"
+    return f"{first:<128}\n{'2200010000' + text[50:103]:<125}1 0\n{'2300010000' + ' ' * 72 + text[103:]:<125}0 0\n"
+
+
+@pytest.mark.parametrize(("flag", "why", "reason"), [("0", "", None), ("3", "", "unknown"), ("1", "1", "reject"), ("2", "2MD01", "MD01")])
+def test_a_belgian_direct_debit_says_whether_it_was_paid_and_why_not(flag, why, reason):
+    day = samples.coda().splitlines(keepends=True)
+    _, (one,) = everything("".join([*day[:2], coda_direct_debit(flag, why), *day[-2:]]).encode())
+    assert (one.return_reason, one.kind) == (reason, "return" if reason else "other")
+    assert (one.mandate_id, one.remittance) == ("M-1", ["Facture F-7"])
+
+
+def test_a_customer_reference_of_zeros_is_none():
+    day = samples.coda().splitlines(keepends=True)
+    further = f"{'2200010000' + ' ' * 53 + '0000000':<125}0 0\n"
+    _, (one,) = everything("".join([*day[:2], coda_record(0, "0", 5_000, "A"), further, *day[-2:]]).encode())
+    assert one.end_to_end_id is None

@@ -1,0 +1,43 @@
+"""OFX: its tags, and what its amounts are in."""
+
+import bank_samples as samples
+import pytest
+from bank_samples import everything
+
+
+def test_an_amount_of_ofx_in_a_currency_of_its_own_is_in_that():
+    text = samples.ofx().replace("<TRNAMT>100.00", "<TRNAMT>100.00<CURRENCY><CURRATE>1.1<CURSYM>USD</CURRENCY>")
+    (statement,), found = everything(text.encode())
+    assert (found[0].amount_minor, found[0].currency, statement.verdict()[0]) == (10_000, "USD", "currency_differs")
+    (named,), found = everything(text.replace("<CURDEF>EUR", "<CURDEF></CURDEF>").replace("<CURRENCY>", "<ORIGCURRENCY>", 1).encode())
+    assert (named.currency, found) == (None, [])  # what was converted says not into what
+    only = text.replace("<CURDEF>EUR", "<CURDEF></CURDEF>")
+    (named,), found = everything(only[: only.index("<STMTTRN>", only.index("BANK-1"))].encode() + b"</BANKTRANLIST></STMTRS></OFX>")
+    assert (named.currency, [(one.amount_minor, one.currency) for one in found], named.verdict()) == ("USD", [(10_000, "USD")], None)
+
+
+def test_a_closing_balance_of_ofx_that_is_no_amount_proves_nothing():
+    (statement,), found = everything(samples.ofx().replace("<BALAMT>1145.50", "<BALAMT>R$ 5.326,43").encode())
+    assert (statement.verdict(), statement.closing_minor, len(found)) == (None, None, 3)
+    assert "closing balance" in statement.remarks[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("<OFX>", '<OFX xmlns="http://ofx.net/types/2003/04">').replace(
+            "OFXHEADER:100\nDATA:OFXSGML\nVERSION:102\n\n", ""
+        ),
+        lambda text: text.replace("<MEMO>Facture F-1001", "<MEMO><![CDATA[Facture F-1001]]></MEMO>"),
+        lambda text: text.replace("<MEMO>Facture F-1001", "<MEMO>\nFacture F-1001\n"),
+        lambda text: text.replace("<NAME>Dupont", "<NAME>"),
+        str.lower,
+    ],
+)
+def test_ofx_is_read_however_its_tags_are_written(change):
+    text = samples.ofx()
+    changed = change(text)
+    assert changed != text
+    (statement,), found = everything(changed.encode())
+    assert (statement.verdict(), [one.signed_minor for one in found]) == (None, [10_000, 5_050, -500])
+    assert "1001" in " ".join(found[0].remittance)
