@@ -41,3 +41,9 @@ def test_ofx_is_read_however_its_tags_are_written(change):
     (statement,), found = everything(changed.encode())
     assert (statement.verdict(), [one.signed_minor for one in found]) == (None, [10_000, 5_050, -500])
     assert "1001" in " ".join(found[0].remittance)
+
+
+def test_a_check_without_a_number_is_none():
+    text = samples.ofx().replace("<FITID>BANK-1", "<FITID>BANK-1<CHECKNUM>0").replace("<FITID>BANK-2", "<FITID>BANK-2<CHECKNUM>1007")
+    _, found = everything(text.encode())
+    assert (found[0].remittance, found[1].remittance) == (["Facture F-1001"], ["Facture F-1002", "check 1007"])
