@@ -12,8 +12,9 @@ from matching.domain.engine.confidence import Model
 from matching.domain.statements import Transaction
 from matching.handlers import allocations, ingest
 from matching.handlers.payments import unmatch
-from matching.storage.models import Certified, put_in_force, shipped
-from shared.db import run
+from matching.storage.models import Certified, in_force, put_in_force, shipped
+from shared.db import fetch, run
+from shared.testing.waiting import eventually
 
 DAY = date(2026, 3, 2)
 
@@ -176,3 +177,26 @@ async def test_a_model_learnt_on_other_evidence_is_left_out_and_its_decisions_ar
     assert (again.status_code, again.json()["detail"]) == (
         409, "the model was learnt on other evidence: learn it again with `matching fit`, a tenant's with `matching learn`"
     )  # fmt: skip
+
+
+async def test_of_two_models_put_in_force_at_once_the_later_one_decides(world, tenant):
+    def own(name):
+        return Certified(Model.from_dict({**shipped().model.as_dict(), "name": name}), shipped().certificate, world.runtime.clock.now())
+
+    async def put(name):
+        async with world.database.transaction(tenant) as conn:
+            await put_in_force(conn, tenant, own(name))
+
+    async def waits():
+        async with world.database.transaction(tenant) as conn:
+            sql = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            return later.done() or await fetch(conn, sql)
+
+    await put("own@before")
+    async with world.database.transaction(tenant) as conn:
+        await put_in_force(conn, tenant, own("own@first"))
+        later = asyncio.create_task(put("own@later"))
+        await eventually(waits, what="the later one waits")
+    await later
+    async with world.database.transaction(tenant) as conn:
+        assert (await in_force(conn, tenant)).model.name == "own@later"

@@ -87,7 +87,11 @@ async def in_force(conn: AsyncConnection, tenant_id: UUID) -> Certified:
 
 
 async def put_in_force(conn: AsyncConnection, tenant_id: UUID, held: Certified | None) -> None:
-    """Has a tenant's own model decide from now on; None: the shipped one. Those before are kept, for what they decided."""
+    """Has a tenant's own model decide from now on; None: the shipped one. Those before are kept, for what they decided.
+
+    Two at once follow each other, and the later one stands.
+    """
+    await run(conn, "SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))", key=f"model in force {tenant_id}")
     await run(conn, "UPDATE matching_model SET in_force = false WHERE tenant_id = :tenant AND in_force", tenant=tenant_id)
     if held is not None:
         await run(
