@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dunning.domain.interest import RateUnknownError, compensation_minor, segments, total_minor
 from dunning.domain.lifecycle import SUSPENDED
+from dunning.domain.plan import Standing
 from dunning.domain.policy import due_dates, due_step
 from dunning.domain.reminder import Collection, Decision, Line, Planned, Promise, Situation, decide
 from dunning.handlers import plans, promises
@@ -128,65 +129,97 @@ async def cases(
     conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, policy: Policy, lines: Mapping[Debtor, Sequence[Line]]
 ) -> dict[Debtor, Case]:
     """The situations of some debtors, read under lock."""
-    found = await storage.facts(
+    facts = await storage.facts(
         conn, tenant_id, entity_id, [customer for customer, _ in lines], [line.item_id for each in lines.values() for line in each]
     )
-    _, progress = await promises.progress_of(conn, tenant_id, found.promises) if found.promises else ({}, {})
-    standings = await plans.standings(conn, tenant_id, found.plans)
-    items = {row.item_id: row for row in found.items}
-    instalments = {(row.item_id, row.number): row for row in found.instalments}
-    people = {row.customer_id: row for row in found.customers}
-    contested = {item_id: contested_minor(row, found.disputes) for item_id, row in items.items()}
-    result = {}
-    for (customer_id, currency), wanted in lines.items():
-        now_due = tuple(
-            _line(line, items[line.item_id], instalments[(line.item_id, line.instalment)])
+    _, progress = await promises.progress_of(conn, tenant_id, facts.promises) if facts.promises else ({}, {})
+    read = _Read(
+        facts,
+        {row.item_id: row for row in facts.items},
+        {(row.item_id, row.number): row for row in facts.instalments},
+        progress,
+        await plans.standings(conn, tenant_id, facts.plans),
+    )
+    people = {row.customer_id: row for row in facts.customers}
+    return {debtor: _case(read, debtor, people[debtor[0]], wanted, policy) for debtor, wanted in lines.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was read of some debtors: rows, items and instalments by their keys, what came of each promise, how each plan stands."""
+
+    facts: storage.Facts
+    items: Mapping[UUID, Row[Any]]
+    instalments: Mapping[tuple[UUID, int], Row[Any]]
+    progress: Mapping[UUID, int]
+    standings: Mapping[UUID, Standing]
+
+    def lines(self, debtor: Debtor, wanted: Sequence[Line]) -> tuple[Line, ...]:
+        """The lines as their items are now; those that are no longer the debtor's are left out."""
+        return tuple(
+            _line(line, item, instalment)
             for line in wanted
-            if (line.item_id, line.instalment) in instalments
-            and (items[line.item_id].customer_id, items[line.item_id].currency) == (customer_id, currency)
+            if (instalment := self.instalments.get((line.item_id, line.instalment))) is not None
+            and _is(item := self.items[line.item_id], debtor)
         )
-        who = people[customer_id]
-        contact = recipient_of(who.contacts or ())
-        accounts = [row for row in found.balances if (row.customer_id, row.currency) == (customer_id, currency)]
-        situation = Situation(
-            lines=now_due,
-            contested_minor={line.item_id: contested[line.item_id] for line in now_due if contested[line.item_id]},
-            promises=tuple(
-                Promise(row.promise_id, row.version, tuple(row.item_ids), max(0, row.amount_minor - progress[row.promise_id]))
-                for row in found.promises
-                if (row.customer_id, row.currency) == (customer_id, currency)
-            ),
-            in_review=tuple((row.payment_id, row.version) for row in found.payments if customer_id in row.customer_ids),
-            credit_minor=sum(row.credit_minor for row in accounts),
-            insolvent=bool(who.held and who.hold_reason in INSOLVENCY),
-            reachable=contact is not None,
-            minimum_minor=policy.minimum_minor.get(currency, 0),
-            collections=tuple(
-                each
-                for row in found.announcements
-                if (row.customer_id, row.currency) == (customer_id, currency)
-                for each in _collections(row)
-            ),
-            plans=tuple(
-                Planned(row.payment_plan_id, row.version, item_id, unpaid)
-                for row in found.plans
-                if (row.debtor_id, row.currency) == (customer_id, currency)
-                for item_id, unpaid in standings[row.payment_plan_id].unpaid.items()
-                if unpaid and item_id in {line.item_id for line in now_due}
-            ),
-            suspended=tuple(dict.fromkeys(line.item_id for line in now_due if items[line.item_id].outside_status == SUSPENDED)),
+
+    def contested(self, lines: Sequence[Line]) -> dict[UUID, int]:
+        amounts = {line.item_id: contested_minor(self.items[line.item_id], self.facts.disputes) for line in lines}
+        return {item_id: amount for item_id, amount in amounts.items() if amount}
+
+    def promises(self, debtor: Debtor) -> tuple[Promise, ...]:
+        return tuple(
+            Promise(row.promise_id, row.version, tuple(row.item_ids), max(0, row.amount_minor - self.progress[row.promise_id]))
+            for row in self.facts.promises
+            if _is(row, debtor)
         )
-        versions = {
-            "accounts": [[row.account_id, row.version] for row in accounts],
-            "customer_version": who.version,
-            "identity_version": who.identity_version,
-            "hold_version": who.hold_version,
-            "band": who.band,
-        }
-        language = language_of(contact.get("language") if contact else None, who.language, country=who.country)
-        recipient = contact["email"] if contact else None
-        result[(customer_id, currency)] = Case(situation, recipient, language, instalments, {**asdict_situation(situation), **versions})
-    return result
+
+    def collections(self, debtor: Debtor) -> tuple[Collection, ...]:
+        return tuple(each for row in self.facts.announcements if _is(row, debtor) for each in _collections(row))
+
+    def plans(self, debtor: Debtor, lines: Sequence[Line]) -> tuple[Planned, ...]:
+        due = {line.item_id for line in lines}
+        return tuple(
+            Planned(row.payment_plan_id, row.version, item_id, unpaid)
+            for row in self.facts.plans
+            if (row.debtor_id, row.currency) == debtor
+            for item_id, unpaid in self.standings[row.payment_plan_id].unpaid.items()
+            if unpaid and item_id in due
+        )
+
+
+def _is(row: Row[Any], debtor: Debtor) -> bool:
+    return (row.customer_id, row.currency) == debtor
+
+
+def _case(read: _Read, debtor: Debtor, who: Row[Any], wanted: Sequence[Line], policy: Policy) -> Case:
+    """A debtor's situation; `who` is the customer."""
+    contact = recipient_of(who.contacts or ())
+    accounts = [row for row in read.facts.balances if _is(row, debtor)]
+    lines = read.lines(debtor, wanted)
+    situation = Situation(
+        lines=lines,
+        contested_minor=read.contested(lines),
+        promises=read.promises(debtor),
+        in_review=tuple((row.payment_id, row.version) for row in read.facts.payments if who.customer_id in row.customer_ids),
+        credit_minor=sum(row.credit_minor for row in accounts),
+        insolvent=bool(who.held and who.hold_reason in INSOLVENCY),
+        reachable=contact is not None,
+        minimum_minor=policy.minimum_minor.get(debtor[1], 0),
+        collections=read.collections(debtor),
+        plans=read.plans(debtor, lines),
+        suspended=tuple(dict.fromkeys(line.item_id for line in lines if read.items[line.item_id].outside_status == SUSPENDED)),
+    )
+    versions = {
+        "accounts": [[row.account_id, row.version] for row in accounts],
+        "customer_version": who.version,
+        "identity_version": who.identity_version,
+        "hold_version": who.hold_version,
+        "band": who.band,
+    }
+    language = language_of(contact.get("language") if contact else None, who.language, country=who.country)
+    inputs = {**asdict_situation(situation), **versions}
+    return Case(situation, contact["email"] if contact else None, language, read.instalments, inputs)
 
 
 def _collections(row: Row[Any]) -> list[Collection]:
