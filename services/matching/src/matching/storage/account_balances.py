@@ -96,9 +96,9 @@ async def add_to_accounts(conn: AsyncConnection, accounts: Sequence[Account]) ->
             ADD_TO_ACCOUNTS,
             b_tenant=[one.tenant_id for one in accounts],
             b_id=[one.account_id for one in accounts],
-            b_open=literal(one.open_minor for one in accounts),
-            b_unapplied=literal(one.unapplied_minor for one in accounts),
-            b_credits=literal(one.unused_credits_minor for one in accounts),
+            b_open=literal([one.open_minor for one in accounts]),
+            b_unapplied=literal([one.unapplied_minor for one in accounts]),
+            b_credits=literal([one.unused_credits_minor for one in accounts]),
         )
     except DBAPIError as error:
         if sqlstate(error) != _OUT_OF_RANGE:

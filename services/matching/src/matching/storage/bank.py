@@ -215,9 +215,9 @@ async def insert_payments(
         keys=[row[1] for row in rows],
         virtuals=[row[3] for row in rows],
         currencies=texts(one.currency for one in told),
-        amounts=literal(one.amount_minor for one in told),
-        bookings=literal(one.day for one in told),
-        values=literal(one.value_date or one.day for one in told),
+        amounts=literal([one.amount_minor for one in told]),
+        bookings=literal([one.day for one in told]),
+        values=literal([one.value_date or one.day for one in told]),
         bank_refs=texts(one.bank_reference for one in told),
         entry_refs=texts(one.entry_reference for one in told),
         e2es=texts(one.end_to_end_id for one in told),
@@ -226,7 +226,7 @@ async def insert_payments(
         remittances=texts("\x1f".join([line.replace("\x1f", " ") for line in one.remittance]) for one in told),
         debtor_names=texts(one.counterparty_name for one in told),
         debtor_ibans=texts(one.counterparty_iban for one in told),
-        instructeds=literal(other.minor if other else None for other in instructed),
+        instructeds=literal([other.minor if other else None for other in instructed]),
         instructed_ins=texts(other.currency if other else None for other in instructed),
     )
     return {row[0] for row in found}

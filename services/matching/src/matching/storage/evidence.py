@@ -226,7 +226,7 @@ async def who(
 
 
 def _said(prefix: str, rows: Sequence[tuple[int, str]]) -> dict[str, str]:
-    return {f"{prefix}_places": literal(place for place, _ in rows), f"{prefix}_values": texts(value for _, value in rows)}
+    return {f"{prefix}_places": literal([place for place, _ in rows]), f"{prefix}_values": texts(value for _, value in rows)}
 
 
 Debtor = tuple[UUID, UUID, UUID]

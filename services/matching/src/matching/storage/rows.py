@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from shared import db
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +17,7 @@ LOCK = (
     "SELECT l.* FROM (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant, id) ORDER BY tenant, id) k "
     "CROSS JOIN LATERAL (SELECT {columns} FROM {table} WHERE tenant_id = k.tenant AND {id} = k.id FOR UPDATE) l"
 )
+_JSON = msgspec.json.Encoder().encode
 _MARK = "\x1e"  # ASCII record separator
 
 
@@ -29,14 +31,14 @@ def columns(rows: Sequence[Sequence[Any]], *names: str) -> dict[str, list[Any]]:
     return {name: [row[at] for row in rows] for at, name in enumerate(names)}
 
 
-def literal(values: Iterable[object]) -> str:
-    """An array as PostgreSQL writes it, of ids, numbers, days and codes: nothing in them needs quoting.
+def literal(values: Sequence[object]) -> str:
+    """An array as PostgreSQL writes it, of ids, numbers, days and codes, or nothing: what JSON writes of these it reads as well.
 
     The driver looks into each element of a list three times before it encodes it; a text is passed as it is. Ids are not:
     the server takes longer to read them as text than the driver to write them in binary. Arrays of arrays do not pass
     through unnest at all.
     """
-    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+    return "{" + _JSON(values)[1:-1].decode() + "}"
 
 
 def texts(values: Iterable[str | None]) -> str:
