@@ -58,8 +58,13 @@ def settings_of(service: Service) -> Settings:
     try:
         return service.settings()
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False))
+        wrong = "; ".join(f"{_variable(*map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_input=False))
         raise SystemExit(f"{service.name}: settings: {wrong}") from None
+
+
+def _variable(field: str, *within: str) -> str:
+    """The environment's name of a field of the settings; one with an alias is reported by it already."""
+    return ".".join((field if field.isupper() else f"ENCOURS_{field}".upper(), *within))
 
 
 def _role(service: Service, role: str) -> int:

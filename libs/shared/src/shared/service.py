@@ -17,6 +17,7 @@ from uuid import UUID
 
 import uvicorn
 from contracts.catalogue import topics
+from cryptography.exceptions import UnsupportedAlgorithm
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import MetaData
 
@@ -80,18 +81,22 @@ def open_runtime(service: Service, settings: Settings) -> Runtime:
 
 
 def api(runtime: Runtime, readiness: Mapping[str, Callable[[], Awaitable[object]]] | None = None) -> FastAPI:
-    """The service's FastAPI application."""
+    """The service's FastAPI application. Ends the process where tokens cannot be verified by what the settings say."""
     settings, service = runtime.settings, runtime.service
-    app = create_app(
-        title=f"Encours {service.name}",
-        version="1",
-        routers=service.routers,
-        verifier=Verifier(
+    try:
+        verifier = Verifier(
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
             public_key_file=settings.jwt_public_key_file,
             jwks_url=settings.jwt_jwks_url,
-        ),
+        )
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:  # the last: a key of a kind that the library does not know
+        raise SystemExit(f"{service.name}: settings: ENCOURS_JWT_PUBLIC_KEY_FILE={settings.jwt_public_key_file}: {error}") from None
+    app = create_app(
+        title=f"Encours {service.name}",
+        version="1",
+        routers=service.routers,
+        verifier=verifier,
         database=runtime.database,
         cursors=Cursors(settings.cursor_secret.get_secret_value().encode()),
         readiness={"database": runtime.database.ping, **(readiness or {})},
