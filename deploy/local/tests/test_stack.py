@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,6 +112,24 @@ def test_up_again_up_after_kill_9_of_everything_and_down(tmp_path):
     assert ours(tmp_path) == []
     assert not any(status.ready for status in one.status())
     one.down()
+
+
+def test_a_demo_that_is_told_to_end_stops_what_it_started(tmp_path):
+    root = tmp_path / "data"
+    with subprocess.Popen([sys.executable, "-m", "onemachine", "--root", str(root), "demo"], stdout=subprocess.DEVNULL) as demo:  # noqa: S603 - our own command
+        try:
+            until = time.monotonic() + 240
+            while not (root / "services.json").exists():  # written when all of it is up, before the main job
+                assert demo.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.2)
+            assert len(ours(tmp_path)) > 8  # two servers, six services, the sandbox
+            demo.terminate()
+            assert demo.wait(120) == 130
+            assert ours(tmp_path) == []
+        finally:
+            demo.kill()
+            main(["--root", str(root), "down"])
 
 
 async def test_servers_that_the_environment_names_are_used_and_left_alone(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"onemachine: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 1
     except KeyboardInterrupt:
-        print("onemachine: interrupted; what runs goes on, `down` stops it", file=sys.stderr)  # noqa: T201 - as above
+        print("onemachine: interrupted; `down` stops what still runs", file=sys.stderr)  # noqa: T201 - as above
         return 130
     return status or 0
 

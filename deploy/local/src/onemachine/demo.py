@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,8 +22,9 @@ _ENVIRONMENT = ("ENCOURS_", "KAFKA_")
 def run(root: Path, arguments: Sequence[str]) -> int:
     """Starts from nothing in `root` (what an earlier demo left there is removed), runs the main job, returns its exit status.
 
-    On a terminal the stack stays up for a look; otherwise it is stopped.
+    On a terminal the stack stays up for a look; otherwise it is stopped, also when the demo is told to end (SIGTERM).
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # else the process is gone at once, and all that it started lives on
     if root.exists():
         Stack(root, sandbox=True).down()
         shutil.rmtree(root)
