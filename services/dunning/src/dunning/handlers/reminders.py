@@ -160,7 +160,7 @@ class _Read:
             _line(line, item, instalment)
             for line in wanted
             if (instalment := self.instalments.get((line.item_id, line.instalment))) is not None
-            and _is(item := self.items[line.item_id], debtor)
+            and _is_of(item := self.items[line.item_id], debtor)
         )
 
     def contested(self, lines: Sequence[Line]) -> dict[UUID, int]:
@@ -171,11 +171,11 @@ class _Read:
         return tuple(
             Promise(row.promise_id, row.version, tuple(row.item_ids), max(0, row.amount_minor - self.progress[row.promise_id]))
             for row in self.facts.promises
-            if _is(row, debtor)
+            if _is_of(row, debtor)
         )
 
     def collections(self, debtor: Debtor) -> tuple[Collection, ...]:
-        return tuple(each for row in self.facts.announcements if _is(row, debtor) for each in _collections(row))
+        return tuple(each for row in self.facts.announcements if _is_of(row, debtor) for each in _collections(row))
 
     def plans(self, debtor: Debtor, lines: Sequence[Line]) -> tuple[Planned, ...]:
         due = {line.item_id for line in lines}
@@ -188,14 +188,14 @@ class _Read:
         )
 
 
-def _is(row: Row[Any], debtor: Debtor) -> bool:
+def _is_of(row: Row[Any], debtor: Debtor) -> bool:
     return (row.customer_id, row.currency) == debtor
 
 
 def _case(read: _Read, debtor: Debtor, who: Row[Any], wanted: Sequence[Line], policy: Policy) -> Case:
     """A debtor's situation; `who` is the customer."""
     contact = recipient_of(who.contacts or ())
-    accounts = [row for row in read.facts.balances if _is(row, debtor)]
+    accounts = [row for row in read.facts.balances if _is_of(row, debtor)]
     lines = read.lines(debtor, wanted)
     situation = Situation(
         lines=lines,
