@@ -13,8 +13,8 @@ from matching.domain.statements import Amount, Reference, Transaction
 from matching.evaluation.history import History, read_history
 from matching.handlers import accounts, allocations, ingest
 from matching.handlers import matching as engine
-from matching.handlers.limits import set_limit
 from matching.handlers.payments import unmatch
+from matching.storage.limits import set_limit
 from shared.testing.events import message
 from shared.web.problems import Problem
 

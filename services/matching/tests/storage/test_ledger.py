@@ -6,7 +6,7 @@ import itertools
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from matching.handlers.ledger import Rate, set_rates
+from matching.storage.ledger import Rate, set_rates
 from shared.clock import machine_now
 from shared.days import business_day
 from shared.ids import new_id

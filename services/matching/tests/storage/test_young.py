@@ -4,11 +4,11 @@ import re
 
 import asyncpg
 import pytest
-from matching.handlers.totals import DETAILS
 from matching.storage.account_balances import ADD_TO_ACCOUNTS
-from matching.storage.bank import BY_END_TO_END, NAMED
+from matching.storage.bank import BY_END_TO_END
 from matching.storage.books import DUE, LOCK_ITEMS, LOCK_PAYMENTS, SAVE
 from matching.storage.candidates import DIRECT
+from matching.storage.movements import DETAILS, NAMED
 from shared.testing.databases import fresh_database
 
 _BY_KEY = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET enable_bitmapscan = off"

@@ -18,7 +18,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from contracts import accounts, credit, customers, dunning, invoices, items, payments
-from reporting import storage, tables
+from reporting import tables
+from reporting.storage import facts
 
 KEPT: Mapping[type[Event], Table] = {
     customers.CustomerChanged: tables.customers.CUSTOMER,
@@ -93,7 +94,7 @@ async def keep(conn: AsyncConnection, messages: Sequence[Message[Event]], ctx: C
     if issubclass(event, StateEvent):
         await states.keep(conn, table, rows)
     else:
-        await storage.add_facts(conn, table, rows)
+        await facts.add_facts(conn, table, rows)
     await _note(conn, messages)
 
 
@@ -102,7 +103,7 @@ async def _note(conn: AsyncConnection, messages: Sequence[Message[Event]]) -> No
     event = type(messages[0].data).__name__
     compacted = topics()[event].retention == "compacted"
     seen = [(message.tenant_id, UUID(message.envelope.subject) if compacted else message.envelope.id) for message in messages]
-    await storage.note_seen(conn, event, seen)
+    await facts.note_seen(conn, event, seen)
 
 
 async def keep_merges(conn: AsyncConnection, messages: Sequence[Message[customers.CustomerMergeState]], ctx: Context) -> None:  # noqa: ARG001 - as above
@@ -137,5 +138,5 @@ async def keep_erasures(conn: AsyncConnection, messages: Sequence[Message[custom
     identity = customers.CustomerIdentityChanged.__name__
     erased = [(message.tenant_id, message.data.customer_id) for message in messages]
     await deadletters.erase(conn, identity, erased)
-    await storage.note_seen(conn, identity, erased)
+    await facts.note_seen(conn, identity, erased)
     await _note(conn, messages)

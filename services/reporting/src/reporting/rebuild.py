@@ -24,25 +24,20 @@ from contracts.envelope import ContractError, Message, decode
 from shared.batches import Context
 from shared.clock import BusinessClock
 from shared.consumer import lag
-from shared.db import Database, fetch, run
+from shared.db import Database, run
 from shared.failures import is_unavailable
 from shared.kafka import AIOKafkaConsumer, Offsets, TopicPartition, consumer
-from shared.migrations import POLICY
 from shared.settings import Settings
-from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reporting.storage import rebuilt
 from reporting.tables import READ_MODELS
 from reporting.worker import ROUTES
 
-SCHEMA = "rebuild"
-ROLE = "reporting"
 BATCH = 1_000
 NEARLY = 10_000
 """So few records behind, the rest is read while writers wait."""
 TRIES = 60
-SHOWN = 20
-_LOCK = 0x7265626C  # "rebl": one rebuild per database
 
 
 class RebuildError(Exception):
@@ -56,7 +51,7 @@ class SideDatabase(Database):
     async def transaction(self, *tenants: UUID) -> AsyncIterator[AsyncConnection]:
         """One transaction in the scope of some tenants, on the new tables."""
         async with super().transaction(*tenants) as conn:
-            await run(conn, f"SET LOCAL search_path TO {SCHEMA}, public")
+            await run(conn, f"SET LOCAL search_path TO {rebuilt.SCHEMA}, public")
             yield conn
 
 
@@ -142,11 +137,11 @@ async def rebuild(settings: Settings, *, compare: bool) -> int:
     owner = Database(settings.owner_database_url.get_secret_value(), application_name="encours-reporting-rebuild", pool_max=3)
     try:
         async with _alone(owner):
-            await _prepare(owner)
+            await rebuilt.prepare(owner)
             try:
                 result = await _build(settings, owner, compare=compare)
             finally:
-                await _drop(owner)
+                await rebuilt.drop(owner)
     except RebuildError as error:
         raise SystemExit(f"reporting rebuild: {error}") from None
     finally:
@@ -171,16 +166,16 @@ async def _build(settings: Settings, owner: Database, *, compare: bool) -> dict[
             ends = await offsets.ends(names, prefix=prefix)
         for _ in range(TRIES):
             async with owner.engine.begin() as conn:
-                await _hold_writers(conn)
+                await rebuilt.hold_writers(conn)
                 ends = await offsets.ends(names, prefix=prefix)
                 if not compare or not lag(ends, await offsets.committed(group)).total():
                     await reader.read_to(ends)
-                    different = {table.name: found for table in READ_MODELS if (found := await _differences(conn, table))}
-                    replaced = {} if compare else {table.name: await _replace(conn, table) for table in READ_MODELS}
+                    different = {table.name: found for table in READ_MODELS if (found := await rebuilt.differences(conn, table))}
+                    replaced = {} if compare else {table.name: await rebuilt.replace(conn, table) for table in READ_MODELS}
                     return {
                         "read": reader.read,
                         "refused": len(reader.refused),
-                        "first_refused": reader.refused[:SHOWN],
+                        "first_refused": reader.refused[: rebuilt.SHOWN],
                         "different": different,
                         "replaced": replaced,
                     }
@@ -196,69 +191,9 @@ async def _build(settings: Settings, owner: Database, *, compare: bool) -> dict[
 async def _alone(owner: Database) -> AsyncIterator[None]:
     async with owner.engine.connect() as raw:
         conn = await raw.execution_options(isolation_level="AUTOCOMMIT")
-        if not (await fetch(conn, "SELECT pg_try_advisory_lock(:lock) AS held", lock=_LOCK))[0].held:
+        if not await rebuilt.alone(conn):
             raise RebuildError("another rebuild is running")
         try:
             yield
         finally:
             await raw.invalidate()  # the session goes, and the lock with it
-
-
-async def _prepare(owner: Database) -> None:
-    """Makes the empty tables, under the same row-level security as the live ones."""
-    await _drop(owner)
-    async with owner.engine.begin() as conn:
-        await run(conn, f"CREATE SCHEMA {SCHEMA}")
-        await run(conn, f"GRANT USAGE ON SCHEMA {SCHEMA} TO {ROLE}")
-        for table in READ_MODELS:
-            new = f"{SCHEMA}.{table.name}"
-            await run(conn, f"CREATE TABLE {new} (LIKE public.{table.name} INCLUDING ALL)")
-            await run(conn, f"ALTER TABLE {new} ENABLE ROW LEVEL SECURITY")
-            await run(conn, f"CREATE POLICY tenant ON {new} USING ({POLICY}) WITH CHECK ({POLICY})")
-            await run(conn, f"GRANT SELECT, INSERT, UPDATE ON {new} TO {ROLE}")
-
-
-async def _drop(owner: Database) -> None:
-    async with owner.engine.begin() as conn:
-        await run(conn, f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
-
-
-async def _hold_writers(conn: AsyncConnection) -> None:
-    """Lets writers of the live tables wait until this transaction ends, and takes every tenant into its scope."""
-    await run(conn, "SET LOCAL statement_timeout = 0")
-    # in the order in which the handlers take them: a kept table, then the events seen
-    tables = ", ".join(f"public.{table.name}" for table in READ_MODELS)
-    await run(conn, f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
-    await run(conn, "SELECT set_config('app.tenants', coalesce((SELECT array_agg(tenant_id) FROM tenant), '{}')::text, true)")
-
-
-def _key(table: Table, left: str, right: str) -> str:
-    return " AND ".join(f"{left}.{column.name} = {right}.{column.name}" for column in table.primary_key)
-
-
-async def _differences(conn: AsyncConnection, table: Table) -> list[str]:
-    """The first rows that differ: key and columns, never values. No row is the same as no difference."""
-    key = ", '/', ".join(f"coalesce(l.{column.name}, r.{column.name})" for column in table.primary_key)
-    rows = await fetch(
-        conn,
-        f"SELECT concat({key}) AS key, l.tenant_id IS NULL AS only_rebuilt, r.tenant_id IS NULL AS only_live, "  # noqa: S608 - names of ours
-        "(SELECT string_agg(k, ', ' ORDER BY k) FROM jsonb_object_keys(to_jsonb(l)) AS k "
-        "WHERE to_jsonb(l) -> k IS DISTINCT FROM to_jsonb(r) -> k) AS columns, count(*) OVER () AS total "
-        f"FROM public.{table.name} l FULL JOIN {SCHEMA}.{table.name} r ON {_key(table, 'l', 'r')} "
-        f"WHERE to_jsonb(l) IS DISTINCT FROM to_jsonb(r) ORDER BY 1 LIMIT {SHOWN}",
-    )
-    found = [
-        f"{row.key}: " + ("missing in the live table" if row.only_rebuilt else "not in the topics" if row.only_live else row.columns)
-        for row in rows
-    ]
-    return found + ([f"and {rows[0].total - len(rows)} more"] if rows and rows[0].total > len(rows) else [])
-
-
-async def _replace(conn: AsyncConnection, table: Table) -> int:
-    """Makes the live table equal to the rebuilt one; returns how many rows were written."""
-    live, new = f"public.{table.name}", f"{SCHEMA}.{table.name}"
-    await run(
-        conn,
-        f"DELETE FROM {live} l WHERE NOT EXISTS (SELECT 1 FROM {new} r WHERE {_key(table, 'l', 'r')} AND to_jsonb(r) = to_jsonb(l))",  # noqa: S608 - names of ours
-    )
-    return await run(conn, f"INSERT INTO {live} SELECT * FROM {new} ON CONFLICT DO NOTHING")  # noqa: S608 - as above

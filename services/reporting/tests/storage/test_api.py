@@ -7,8 +7,8 @@ import pytest
 from contracts.catalogue import consumed_by, events
 from contracts.envelope import decode
 from contracts.testing import examples
-from reporting import storage
 from reporting.measures import publish_figures
+from reporting.storage import days
 from shared.ids import new_id
 from shared.testing import tokens
 
@@ -109,10 +109,10 @@ async def test_a_day_in_the_past_is_answered_as_measured_or_not_at_all(get, book
     await get("/v1/reports/ageing", status=422, as_of="2026-06-16")
     await get("/v1/reports/ageing", status=422, as_of="14.06.2026")
     async with database.transaction(book.tenant_id) as conn:
-        await storage.note_days(conn, book.tenant_id, [(book.entity_id, day)], ends={}, now=_MORNING)
-        assert await storage.take_ageing(conn, book.tenant_id, book.entity_id, day, now=_MORNING)
+        await days.note_days(conn, book.tenant_id, [(book.entity_id, day)], ends={}, now=_MORNING)
+        assert await days.take_ageing(conn, book.tenant_id, book.entity_id, day, now=_MORNING)
         await publish_figures(conn, book.tenant_id, book.entity_id, day)
-        assert not await storage.take_ageing(conn, book.tenant_id, book.entity_id, day, now=_MORNING)
+        assert not await days.take_ageing(conn, book.tenant_id, book.entity_id, day, now=_MORNING)
     # what comes later does not change the day
     await apply(database, book.item("F1", "c1", ("2026-06-15", 1), paid=54_320, version=2))
     report = await get("/v1/reports/ageing", as_of="2026-06-14", entity_id=book.entity_id)

@@ -4,7 +4,7 @@ import random
 from datetime import date
 
 from contracts.customers import Address, Contact, CustomerErased, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
-from reporting.queries import ageing_now, ageing_totals
+from reporting.storage.reports import ageing_now, ageing_totals
 from reporting.tables import READ_MODELS
 from shared.db import fetch
 from shared.ids import new_id

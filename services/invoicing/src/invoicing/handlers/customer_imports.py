@@ -14,7 +14,7 @@ from shared.db import savepoint
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from invoicing.handlers.customers import hold_relations, store
+from invoicing.handlers.customers import store
 from invoicing.handlers.imported import Outcome, Told
 from invoicing.imports.customers import TakenCustomer
 from invoicing.storage import customers as storage
@@ -35,7 +35,7 @@ async def take_customers(
     """
     refused: dict[int, Told] = {place: each.faults for place, each in enumerate(taken) if each.customer is None}
     if any(each.customer is not None and each.customer.parent_customer_id is not None for each in taken):
-        await hold_relations(conn, tenant_id)
+        await storage.hold_relations(conn, tenant_id)
     while True:
         async with savepoint(conn) as attempt:
             outcomes, circles = await _settle(conn, tenant_id, taken, refused, label, actor=actor)

@@ -15,7 +15,6 @@ from contracts.customers import CustomerChanged, CustomerIdentityChanged
 from contracts.fields import CompanyId
 from shared import audit
 from shared.clock import machine_now
-from shared.db import fetch
 from shared.ids import named_id
 from shared.outbox import Outgoing, publish
 from sqlalchemy import Row
@@ -48,7 +47,7 @@ async def put_customer(
     """
     customer_id = customer.customer_id
     if customer.parent_customer_id is not None:
-        await hold_relations(conn, tenant_id)
+        await storage.hold_relations(conn, tenant_id)
     first = msgspec.structs.replace(customer, version=1)
     if await storage.insert_customers(conn, tenant_id, [first]):
         seen(None)
@@ -76,11 +75,6 @@ async def put_customer(
     identities = [msgspec.structs.replace(identity, version=version)] if renamed else []
     await store(conn, tenant_id, [now] if changed else [], identities, actor=actor, action="customer.changed")
     return version, False
-
-
-async def hold_relations(conn: AsyncConnection, tenant_id: UUID) -> None:
-    """Lets whoever else merges customers or sets group parents of the tenant wait: neither may close a circle."""
-    await fetch(conn, "SELECT pg_advisory_xact_lock(hashtextextended('relations ' || :tenant, 0))", tenant=str(tenant_id))
 
 
 async def _check_parent(conn: AsyncConnection, tenant_id: UUID, customer: CustomerChanged) -> None:

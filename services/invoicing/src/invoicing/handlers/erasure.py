@@ -22,7 +22,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from invoicing.domain.erasure import hindrances
 from invoicing.domain.totals import Fault
-from invoicing.handlers.customers import hold_relations
 from invoicing.handlers.refusals import Refusal
 from invoicing.storage import customers as customer_storage
 from invoicing.storage import erasure as storage
@@ -40,7 +39,7 @@ async def erase(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, *, no
 
     Raises Refusal: 404 no such customer; 409 merged into another (which is to be erased), or with each hindrance as a fault.
     """
-    await hold_relations(conn, tenant_id)
+    await customer_storage.hold_relations(conn, tenant_id)
     row = await customer_storage.lock_customer(conn, tenant_id, customer_id)
     if row is None:
         raise Refusal(404, "customer-unknown", "there is no such customer")

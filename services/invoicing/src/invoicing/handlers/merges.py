@@ -15,7 +15,6 @@ from shared.outbox import Outgoing, publish
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from invoicing.handlers.customers import hold_relations
 from invoicing.handlers.refusals import Refusal, refused_at
 from invoicing.storage import customers as storage
 
@@ -29,7 +28,7 @@ async def merge(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, into:
     Raises Refusal: 404 no such customer; 422 no such survivor, or both are one; 409 merged into another already, erased, or
     the survivor is (at the end of its chain) the customer itself.
     """
-    await hold_relations(conn, tenant_id)
+    await storage.hold_relations(conn, tenant_id)
     row = await _locked(conn, tenant_id, customer_id, seen)
     if into == customer_id:
         raise refused_at("/into", "merge-into-itself", "a customer is no duplicate of itself")
@@ -55,7 +54,7 @@ async def unmerge(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, *, 
 
     Raises Refusal: 404 no such customer; 409 not merged, or erased.
     """
-    await hold_relations(conn, tenant_id)
+    await storage.hold_relations(conn, tenant_id)
     row = await _locked(conn, tenant_id, customer_id, seen)
     if row.into_id is None:
         raise Refusal(409, "customer-not-merged", "the customer is not merged into another")

@@ -310,3 +310,8 @@ async def own_ancestors(conn: AsyncConnection, tenant_id: UUID, ids: Iterable[UU
         ids=sorted(ids),
     )
     return {row.root for row in rows}
+
+
+async def hold_relations(conn: AsyncConnection, tenant_id: UUID) -> None:
+    """Lets whoever else merges customers or sets group parents of the tenant wait: neither may close a circle."""
+    await fetch(conn, "SELECT pg_advisory_xact_lock(hashtextextended('relations ' || :tenant, 0))", tenant=str(tenant_id))

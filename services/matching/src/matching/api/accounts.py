@@ -24,6 +24,7 @@ from matching.api.pages import page
 from matching.handlers import accounts as handlers
 from matching.handlers.instructions import instruct
 from matching.settings import MatchingSettings
+from matching.storage import bank, virtual_ibans
 
 ROUTER = Router(prefix="/v1", tags=["bank"])
 Writer = Annotated[Caller, requires("bank:write")]
@@ -242,7 +243,7 @@ async def list_accounts(request: Request, caller: Reader, limit: Limit = DEFAULT
     rows, after = await page(
         request,
         caller,
-        "SELECT bank_account_id AS at, * FROM bank_account WHERE tenant_id = :tenant",
+        bank.LISTED,
         {},
         limit=limit,
         cursor=cursor,
@@ -336,9 +337,7 @@ async def list_virtual_ibans(
     rows, after = await page(
         request,
         caller,
-        "SELECT virtual_iban_id AS at, virtual_iban_id, iban AS virtual_iban, bank_account_id, customer_id, invoice_id, holder_name, "
-        "status FROM virtual_iban WHERE tenant_id = :tenant AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id) "
-        "AND (CAST(:invoice_id AS uuid) IS NULL OR invoice_id = :invoice_id)",
+        virtual_ibans.LISTED,
         {"customer_id": customer_id, "invoice_id": invoice_id},
         limit=limit,
         cursor=cursor,

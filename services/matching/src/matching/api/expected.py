@@ -30,7 +30,7 @@ from matching.domain.references import normalised
 from matching.domain.remittances import DEDUCTIONS, RemittanceLine, problem
 from matching.handlers import expected
 from matching.handlers.allocations import known_customer
-from matching.storage.expected import Expected, lines_json, load
+from matching.storage.expected import LISTED, Expected, lines_json, load
 
 ROUTER = Router(prefix="/v1", tags=["expected payments"])
 Writer = Annotated[Caller, requires("payments:write")]
@@ -362,9 +362,7 @@ async def list_expected(
     rows, after = await page(
         request,
         caller,
-        "SELECT expected_id AS at, * FROM expected_payment WHERE tenant_id = :tenant "
-        "AND (CAST(:status AS text) IS NULL OR status = :status) "
-        "AND (CAST(:kind AS text) IS NULL OR kind = :kind) AND (CAST(:customer_id AS uuid) IS NULL OR payer_customer_id = :customer_id)",
+        LISTED,
         {"status": status, "kind": kind, "customer_id": customer_id},
         limit=limit,
         cursor=cursor,

@@ -23,6 +23,7 @@ from matching.api.commands import command
 from matching.api.pages import page
 from matching.bankfiles import BankFileError
 from matching.handlers import files
+from matching.storage import statements
 
 ROUTER = Router(prefix="/v1", tags=["bank"])
 Writer = Annotated[Caller, requires("bank:write")]
@@ -152,7 +153,7 @@ async def list_statements(
     rows, after = await page(
         request,
         caller,
-        "SELECT statement_id AS at, * FROM statement WHERE tenant_id = :tenant AND (CAST(:verdict AS text) IS NULL OR verdict = :verdict)",
+        statements.LISTED,
         {"verdict": verdict},
         limit=limit,
         cursor=cursor,

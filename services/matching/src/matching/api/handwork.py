@@ -22,7 +22,9 @@ from matching.api.commands import ReasonCode, command
 from matching.api.pages import page
 from matching.api.payments import Status
 from matching.domain.books import Payment
-from matching.handlers import allocations, limits, write_offs
+from matching.handlers import allocations, write_offs
+from matching.storage import limits
+from matching.storage.write_offs import LISTED, WriteOff
 
 ROUTER = Router(prefix="/v1", tags=["hand work"])
 Writer = Annotated[Caller, requires("payments:write")]
@@ -336,8 +338,7 @@ async def list_write_offs(
     rows, after = await page(
         request,
         caller,
-        "SELECT write_off_id AS at, * FROM write_off WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
-        "AND (CAST(:item_id AS uuid) IS NULL OR item_id = :item_id)",
+        LISTED,
         {"status": status, "item_id": item_id},
         limit=limit,
         cursor=cursor,
@@ -345,9 +346,7 @@ async def list_write_offs(
     return WriteOffList(items=[WriteOffView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
 
 
-async def _told(
-    conn: AsyncConnection, caller: Caller, action: str, given: write_offs.WriteOff, *, reason: str | None, status: int = 200
-) -> Response:
+async def _told(conn: AsyncConnection, caller: Caller, action: str, given: WriteOff, *, reason: str | None, status: int = 200) -> Response:
     detail = {"item_id": str(given.item_id), "amount_minor": given.amount_minor, "status": given.status, "reason": reason}
     await audit.record(conn, caller.tenant_id, [(caller.subject, action, str(given.write_off_id), detail)])
     return JSONResponse(WriteOffView.model_validate(given, from_attributes=True).model_dump(mode="json"), status)

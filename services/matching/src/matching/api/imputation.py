@@ -18,6 +18,7 @@ from matching.api.accounts import database_of
 from matching.api.commands import command
 from matching.api.handwork import PaymentAfter, payment_after
 from matching.handlers import imputation
+from matching.storage import imputation as stored
 
 ROUTER = Router(prefix="/v1", tags=["hand work"])
 Writer = Annotated[Caller, requires("payments:write")]
@@ -119,9 +120,9 @@ async def put_setting(
     request: Request, caller: Annotated[Caller, requires("bank:write")], entity_id: Annotated[Id, Path()], body: SettingCommand
 ) -> SettingView:
     """Sets how an entity uses the law's order. Who sets it needs `bank:write`, as for limits."""
-    setting = imputation.Setting(entity_id, body.interest_first, body.after_days)
+    setting = stored.Setting(entity_id, body.interest_first, body.after_days)
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        await imputation.put_setting(conn, caller.tenant_id, setting)
+        await stored.put_setting(conn, caller.tenant_id, setting)
         await audit.record(
             conn, caller.tenant_id, [(caller.subject, "imputation_setting.put", str(entity_id), body.model_dump(mode="json"))]
         )
@@ -132,5 +133,5 @@ async def put_setting(
 async def list_settings(request: Request, caller: Reader) -> SettingList:
     """The settings of all entities."""
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        found = await imputation.settings(conn, caller.tenant_id)
+        found = await stored.settings(conn, caller.tenant_id)
     return SettingList(items=[SettingView.model_validate(one, from_attributes=True) for one in found])

@@ -21,6 +21,7 @@ from matching.api.accounts import database_of
 from matching.domain.exchange import rate_of
 from matching.domain.ledger import EURO, LEDGERS
 from matching.handlers import ledger
+from matching.storage import ledger as stored
 
 ROUTER = Router(prefix="/v1", tags=["ledger"])
 Reader = Annotated[Caller, requires("payments:read")]
@@ -100,7 +101,7 @@ async def put_chart(
         raise Problem(422, "ledger-unknown", "There is no such ledger account", errors=errors)
     numbers = {name: (one.number, one.label) for name, one in body.accounts.items()}
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        await ledger.set_chart(conn, caller.tenant_id, entity_id, numbers)
+        await stored.set_numbers(conn, caller.tenant_id, entity_id, numbers)
         await audit.record(conn, caller.tenant_id, [(caller.subject, "ledger_accounts.put", str(entity_id), {"ledgers": sorted(numbers)})])
         return _chart(await ledger.chart_of(conn, caller.tenant_id, entity_id))
 
@@ -136,9 +137,10 @@ async def export(
     if siren is not None and not (_SIREN.fullmatch(siren) and luhn.is_valid(siren)):
         raise Problem(422, "siren-invalid", "A SIREN has nine digits, the last of which checks the others")
     fec = form == "fec"
+    period = stored.Period.of_days(caller.tenant_id, entity_id, first, last)
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        unknown = await ledger.without_number(conn, caller.tenant_id, entity_id, first, last)
-        unvalued = await ledger.without_rate(conn, caller.tenant_id, entity_id, first, last) if fec else []
+        unknown = await ledger.without_number(conn, period)
+        unvalued = await stored.without_rate(conn, period) if fec else []
     if unknown:
         raise Problem(
             409, "ledger-without-number", "A ledger account has no number in the entity's chart", f"without one: {', '.join(unknown)}"
@@ -150,7 +152,7 @@ async def export(
         )
     name = f"{siren or 'SIREN'}FEC{last:%Y%m%d}.txt" if fec else f"ledger-{first}-{last}.csv"
     media = "text/plain; charset=utf-8" if fec else "text/csv; charset=utf-8"
-    pieces = ledger.export(database_of(request), caller.tenant_id, entity_id, first, last, fec=fec)
+    pieces = ledger.export(database_of(request), period, fec=fec)
     return StreamingResponse(pieces, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
@@ -163,9 +165,9 @@ async def put_rates(request: Request, caller: Setter, entity_id: Annotated[Id, P
             error = FieldError(f"/rates/{at}", "rate-invalid", "is of the euro itself, zero, or named twice")
             raise Problem(422, "rate-invalid", "A rate is one currency's on one day, above zero", errors=[error])
         seen.add((one.currency, one.first_day))
-    rates = [ledger.Rate(one.currency, one.first_day, rate_of(one.rate), one.source) for one in body.rates]
+    rates = [stored.Rate(one.currency, one.first_day, rate_of(one.rate), one.source) for one in body.rates]
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        await ledger.set_rates(conn, caller.tenant_id, entity_id, rates)
+        await stored.set_rates(conn, caller.tenant_id, entity_id, rates)
         detail = {"rates": [f"{one.currency} {one.first_day} {one.rate} {one.source}" for one in body.rates]}
         await audit.record(conn, caller.tenant_id, [(caller.subject, "ledger_rates.put", str(entity_id), detail)])
     return _rates(rates)
@@ -177,8 +179,8 @@ async def get_rates(request: Request, caller: Reader, entity_id: Annotated[Id, P
     if last < first:
         raise Problem(422, "period-empty", "The period ends before it begins")
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        return _rates(await ledger.rates_of(conn, caller.tenant_id, entity_id, first, last))
+        return _rates(await stored.rates_of(conn, caller.tenant_id, entity_id, first, last))
 
 
-def _rates(found: Sequence[ledger.Rate]) -> RatesView:
+def _rates(found: Sequence[stored.Rate]) -> RatesView:
     return RatesView(rates=[RateView.model_validate(one, from_attributes=True) for one in found])

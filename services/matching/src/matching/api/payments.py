@@ -22,7 +22,7 @@ from matching.api.accounts import database_of
 from matching.api.commands import command
 from matching.api.pages import page
 from matching.handlers.payments import unmatch
-from matching.storage.rows import fetch
+from matching.storage import decisions, payments
 
 ROUTER = Router(prefix="/v1", tags=["payments"])
 Writer = Annotated[Caller, requires("payments:write")]
@@ -126,8 +126,7 @@ async def list_payments(
     rows, after = await page(
         request,
         caller,
-        "SELECT payment_id AS at, * FROM payment WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
-        "AND (CAST(:customer_id AS uuid) IS NULL OR payer_customer_id = :customer_id)",
+        payments.LISTED,
         {"status": status, "customer_id": customer_id},
         limit=limit,
         cursor=cursor,
@@ -139,31 +138,18 @@ async def list_payments(
 async def get_payment(request: Request, caller: Reader, payment_id: Annotated[Id, Path()]) -> PaymentDetail:
     """A payment with its allocations, and every decision with its rule, evidence and losing candidates."""
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        rows = await fetch(
-            conn, "SELECT * FROM payment WHERE tenant_id = :tenant AND payment_id = :id", tenant=caller.tenant_id, id=payment_id
-        )
-        if not rows:
+        held = await payments.detail(conn, caller.tenant_id, payment_id)
+        if held is None:
             raise Problem(404, "payment-unknown", "There is no such payment")
-        allocations = await fetch(
-            conn,
-            "SELECT a.item_id, i.invoice_number, a.amount_minor, a.rule, i.currency AS item_currency, x.item_amount_minor, "
-            "trim_scale(x.rate) AS rate, x.rate_source FROM allocation a JOIN open_item i USING (tenant_id, item_id) "
-            "LEFT JOIN allocation_exchange x USING (tenant_id, payment_id, item_id) "
-            "WHERE a.tenant_id = :tenant AND a.payment_id = :id ORDER BY i.due_date, a.item_id",
-            tenant=caller.tenant_id,
-            id=payment_id,
-        )
-        decisions = await fetch(
-            conn,
-            "SELECT payment_version, rule, decided_at, CAST(evidence AS text) AS evidence FROM decision "
-            "WHERE tenant_id = :tenant AND payment_id = :id ORDER BY payment_version",
-            tenant=caller.tenant_id,
-            id=payment_id,
-        )
+        allocations = await payments.allocations_of(conn, caller.tenant_id, payment_id)
+        taken = await decisions.of_payment(conn, caller.tenant_id, payment_id)
     return PaymentDetail(
-        **PaymentView.model_validate(rows[0], from_attributes=True).model_dump(),
+        **PaymentView.model_validate(held, from_attributes=True).model_dump(),
         allocations=[AllocationView.model_validate(row, from_attributes=True) for row in allocations],
-        decisions=[DecisionView(payment_version=row[0], rule=row[1], decided_at=row[2], evidence=json.loads(row[3])) for row in decisions],
+        decisions=[
+            DecisionView(payment_version=one.payment_version, rule=one.rule, decided_at=one.decided_at, evidence=json.loads(one.evidence))
+            for one in taken
+        ],
     )
 
 

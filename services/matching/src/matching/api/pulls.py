@@ -9,7 +9,7 @@ from shared.web.auth import Caller, requires
 from shared.web.route import Router
 
 from matching.api.accounts import database_of
-from matching.storage.rows import fetch
+from matching.storage.pulls import newest
 
 ROUTER = Router(prefix="/v1", tags=["bank"])
 Reader = Annotated[Caller, requires("bank:read")]
@@ -41,12 +41,5 @@ async def list_pulled(
 ) -> PulledFiles:
     """Files that were fetched from banks, the newest first, of one outcome where asked."""
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        rows = await fetch(
-            conn,
-            "SELECT source, name, file_sha256, outcome, detail, pulled_at FROM pulled_file WHERE tenant_id = :tenant "
-            "AND (CAST(:outcome AS text) IS NULL OR outcome = :outcome) ORDER BY pulled_at DESC, source, name LIMIT :limit",
-            tenant=caller.tenant_id,
-            outcome=outcome,
-            limit=limit,
-        )
+        rows = await newest(conn, caller.tenant_id, outcome, limit)
     return PulledFiles(items=[PulledFile.model_validate(row, from_attributes=True) for row in rows])

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import Request
 from pydantic import BaseModel
-from shared.aliases import survivor
 from shared.web.auth import Caller, requires
 from shared.web.models import Lax
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
@@ -14,12 +13,10 @@ from shared.web.route import Router
 
 from matching.api.accounts import database_of
 from matching.api.pages import page
-from matching.storage.rows import fetch
+from matching.storage import account_balances, items, payments
 
 ROUTER = Router(prefix="/v1", tags=["receivables"])
 Reader = Annotated[Caller, requires("payments:read")]
-_ASKED = survivor(":tenant", "CAST(:customer_id AS uuid)")
-"""Whoever stands for the customer that is asked for."""
 
 
 class ItemView(BaseModel):
@@ -105,10 +102,7 @@ async def list_items(
     rows, after = await page(
         request,
         caller,
-        "SELECT item_id AS at, least(contested_minor, open_minor) AS disputed_minor, open_item.* FROM open_item "  # noqa: S608 - our own text
-        "WHERE tenant_id = :tenant "
-        f"AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = {_ASKED}) AND (CAST(:status AS text) IS NULL OR status = :status) "
-        "AND (CAST(:invoice_number AS text) IS NULL OR invoice_number = :invoice_number)",
+        items.LISTED,
         {"customer_id": customer_id, "status": status, "invoice_number": invoice_number},
         limit=limit,
         cursor=cursor,
@@ -128,8 +122,7 @@ async def list_balances(
     rows, after = await page(
         request,
         caller,
-        "SELECT account_id AS at, * FROM account_balance WHERE tenant_id = :tenant "  # noqa: S608 - our own text
-        f"AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = {_ASKED})",
+        account_balances.LISTED,
         {"customer_id": customer_id},
         limit=limit,
         cursor=cursor,
@@ -141,13 +134,7 @@ async def list_balances(
 async def statistics(request: Request, caller: Reader) -> Statistics:
     """Counts and sums over all payments. `unmatched` are those with no allocation that were not returned."""
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        rows = await fetch(
-            conn,
-            "SELECT status, rule, unapplied_reason AS reason, currency, count(*) AS n, sum(amount_minor) AS amount, "
-            "sum(allocated_minor) AS allocated, sum(unapplied_minor) AS unapplied FROM payment "
-            "WHERE tenant_id = :tenant GROUP BY 1, 2, 3, 4",
-            tenant=caller.tenant_id,
-        )
+        rows = await payments.counts(conn, caller.tenant_id)
     result = Statistics(
         payments=0, matched=0, unmatched=0, by_status={}, by_rule={}, by_reason={}, amount_minor={}, allocated_minor={}, unapplied_minor={}
     )

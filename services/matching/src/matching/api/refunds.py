@@ -23,7 +23,8 @@ from matching.api.commands import ReasonCode, command
 from matching.api.handwork import DecideCommand
 from matching.api.pages import page
 from matching.handlers import recalls, refunds
-from matching.storage.rows import fetch
+from matching.storage import refunds as stored
+from matching.storage.recalls import LISTED
 
 ROUTER = Router(prefix="/v1", tags=["money back"])
 Writer = Annotated[Caller, requires("payments:write")]
@@ -190,8 +191,7 @@ async def list_refunds(
     rows, after = await page(
         request,
         caller,
-        "SELECT refund_id AS at, * FROM refund WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
-        "AND (CAST(:payment_id AS uuid) IS NULL OR payment_id = :payment_id)",
+        stored.LISTED,
         {"status": status, "payment_id": payment_id},
         limit=limit,
         cursor=cursor,
@@ -221,15 +221,10 @@ async def post_file(request: Request, caller: Writer, body: RefundFileCommand) -
 async def get_file(request: Request, caller: Reader, refund_file_id: Annotated[Id, Path()]) -> Response:
     """The file as it is to be given to the bank: pain.001.001.09. The same bytes every time."""
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        rows = await fetch(
-            conn,
-            "SELECT content FROM refund_file WHERE tenant_id = :tenant AND refund_file_id = :id",
-            tenant=caller.tenant_id,
-            id=refund_file_id,
-        )
-    if not rows:
+        content = await stored.file_content(conn, caller.tenant_id, refund_file_id)
+    if content is None:
         raise Problem(404, "refund-file-unknown", "There is no such file")
-    return Response(bytes(rows[0][0]), media_type="application/xml")
+    return Response(content, media_type="application/xml")
 
 
 @ROUTER.post("/recalls", status_code=201, response_model=RecallsTaken, max_body_size=camt056.MAX_BYTES)
@@ -282,7 +277,7 @@ async def list_recalls(
     rows, after = await page(
         request,
         caller,
-        "SELECT recall_id AS at, * FROM recall WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status)",
+        LISTED,
         {"status": status},
         limit=limit,
         cursor=cursor,
@@ -291,7 +286,7 @@ async def list_recalls(
 
 
 async def _told(
-    conn: AsyncConnection, caller: Caller, action: str, given: refunds.Refund, *, reason: str | None = None, status: int = 200
+    conn: AsyncConnection, caller: Caller, action: str, given: stored.Refund, *, reason: str | None = None, status: int = 200
 ) -> Response:
     detail = {"payment_id": str(given.payment_id), "amount_minor": given.amount_minor, "status": given.status, "reason": reason}
     await audit.record(conn, caller.tenant_id, [(caller.subject, action, str(given.refund_id), detail)])

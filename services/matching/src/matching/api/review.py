@@ -21,6 +21,7 @@ from matching.api.commands import command
 from matching.api.handwork import PaymentAfter, payment_after
 from matching.api.pages import page
 from matching.handlers import review
+from matching.storage.review import LISTED
 
 ROUTER = Router(prefix="/v1", tags=["hand work"])
 Writer = Annotated[Caller, requires("payments:write")]
@@ -124,11 +125,7 @@ async def list_queue(
     rows, after = await page(
         request,
         caller,
-        "SELECT p.payment_id AS at, p.*, d.rule AS decided_rule, d.decided_at, CAST(d.evidence AS text) AS evidence FROM payment p "
-        "LEFT JOIN LATERAL (SELECT rule, decided_at, evidence FROM decision d WHERE d.tenant_id = p.tenant_id "
-        "AND d.payment_id = p.payment_id ORDER BY payment_version DESC LIMIT 1) d ON true WHERE p.tenant_id = :tenant "
-        "AND p.status IN ('unapplied', 'partly_matched') AND (CAST(:entity_id AS uuid) IS NULL OR p.entity_id = :entity_id) "
-        "AND (CAST(:reason AS text) IS NULL OR p.unapplied_reason = :reason)",
+        LISTED,
         {"entity_id": entity_id, "reason": reason},
         limit=limit,
         cursor=cursor,

@@ -22,7 +22,7 @@ from matching.api.handwork import DecideCommand
 from matching.api.pages import page
 from matching.handlers import settlements
 from matching.handlers.allocations import known_customer
-from matching.handlers.settlements import Settlement
+from matching.storage.settlements import LISTED, Settlement
 
 ROUTER = Router(prefix="/v1", tags=["settlements"])
 Writer = Annotated[Caller, requires("payments:write")]
@@ -177,8 +177,7 @@ async def list_settlements(
     rows, after = await page(
         request,
         caller,
-        "SELECT settlement_id AS at, * FROM settlement WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
-        "AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id)",
+        LISTED,
         {"status": status, "customer_id": customer_id},
         limit=limit,
         cursor=cursor,

@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.api.commands import command
 from matching.api.pages import page
 from matching.handlers import totals
+from matching.storage import movements
 
 ROUTER = Router(prefix="/v1", tags=["bank"])
 Writer = Annotated[Caller, requires("bank:write")]
@@ -80,10 +81,7 @@ async def list_batch_totals(
     rows, after = await page(
         request,
         caller,
-        "SELECT m.movement_id AS at, m.movement_id AS batch_total_id, m.bank_account_id, a.number AS account, a.iban, m.amount_minor, "
-        "a.currency, m.booking_date, m.bank_reference AS reference, m.end_to_end_id, m.received_at FROM movement m "
-        "JOIN bank_account a USING (tenant_id, bank_account_id) WHERE m.tenant_id = :tenant AND NOT m.resolved AND m.kind = 'total' "
-        "AND (CAST(:bank_account_id AS uuid) IS NULL OR m.bank_account_id = :bank_account_id)",
+        movements.TOTALS,
         {"bank_account_id": bank_account_id},
         limit=limit,
         cursor=cursor,

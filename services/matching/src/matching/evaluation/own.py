@@ -10,7 +10,7 @@ Invariants:
 
 import json
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from shared.db import Database
@@ -19,49 +19,14 @@ from matching.domain.engine.inputs import Inputs, InputsError, from_stored, read
 from matching.domain.engine.records import Hypothesis, Id, OpenItem
 from matching.evaluation.history import TrueLine, Truth
 from matching.evaluation.protocol import Case, is_right, true_key
-from matching.storage.rows import fetch
+from matching.storage import decisions
+from matching.storage.decisions import Settled
 
 STOOD = timedelta(days=30)
 """How long a decision has stood before it counts. An assumption: who is reminded of what he has paid complains within that."""
 MOST = 20_000
 """Decisions that are looked at. Payments' ids are random, so the first of them are a random sample."""
 SLICE = 500
-
-_SETTLED = """
-  SELECT item_id, CAST(sum(minor) AS bigint) AS minor FROM (
-    SELECT a.item_id, coalesce(x.item_amount_minor, a.amount_minor + a.diff_minor) AS minor FROM allocation a
-      LEFT JOIN allocation_exchange x USING (tenant_id, payment_id, item_id) WHERE a.tenant_id = :tenant AND a.payment_id = d.payment_id
-    UNION ALL SELECT item_id, amount_minor FROM payment_set_off WHERE tenant_id = :tenant AND payment_id = d.payment_id
-    UNION ALL SELECT credit_item_id, -amount_minor FROM payment_set_off WHERE tenant_id = :tenant AND payment_id = d.payment_id
-  ) s GROUP BY item_id
-"""
-_DECISIONS = f"""
-WITH d AS (
-  SELECT DISTINCT ON (payment_id) payment_id, automatic, inputs FROM (
-    SELECT payment_id, payment_version, CAST(inputs AS text) AS inputs, coalesce(evidence ->> 'decision' = 'auto', false) AS automatic
-    FROM decision WHERE tenant_id = :tenant AND payment_id > :after AND inputs IS NOT NULL AND rule <> 'advance' AND decided_at <= :until
-  ) e ORDER BY payment_id, automatic DESC, CASE WHEN automatic THEN payment_version ELSE -payment_version END LIMIT {SLICE}
-)
-SELECT d.payment_id, d.automatic, d.inputs, p.unapplied_minor = 0, p.returned_minor > 0,
-  EXISTS (SELECT 1 FROM dismissed_pair x WHERE x.tenant_id = :tenant AND x.payment_id = d.payment_id) OR EXISTS (SELECT 1 FROM allocation x
-    WHERE x.tenant_id = :tenant AND x.payment_id = d.payment_id AND x.rule IN ('remittance', 'announced')),
-  p.payer_customer_id,
-  (SELECT CAST(jsonb_object_agg(item_id, minor) AS text) FROM ({_SETTLED}) settled)
-FROM d JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = d.payment_id ORDER BY d.payment_id
-"""  # noqa: S608 - our own names
-
-
-class _Decided(NamedTuple):
-    """A decision of the engine, and what has become of its payment; `settled` is JSON, item to minor units."""
-
-    payment_id: UUID
-    automatic: bool
-    inputs: str
-    whole: bool
-    returned: bool
-    objected: bool
-    payer: UUID | None
-    settled: str | None
 
 
 async def own_cases(database: Database, tenant_id: UUID, now: datetime) -> list[Case]:
@@ -70,7 +35,7 @@ async def own_cases(database: Database, tenant_id: UUID, now: datetime) -> list[
     after, seen = UUID(int=0), 0
     while seen < MOST:
         async with database.transaction(tenant_id) as conn:
-            rows = [_Decided(*row) for row in await fetch(conn, _DECISIONS, tenant=tenant_id, after=after, until=now - STOOD)]
+            rows = await decisions.of_the_engine(conn, tenant_id, after=after, until=now - STOOD, limit=SLICE)
         found += [case for row in rows if not row.returned and (row.automatic or row.whole) and (case := _case(row)) is not None]
         if len(rows) < SLICE:
             break
@@ -78,7 +43,7 @@ async def own_cases(database: Database, tenant_id: UUID, now: datetime) -> list[
     return found
 
 
-def _case(row: _Decided) -> Case | None:
+def _case(row: Settled) -> Case | None:
     """None where nothing is to be learnt: the inputs are of another form, the engine could not read them then either, or what was decided
     was undone and nobody had objected.
     """

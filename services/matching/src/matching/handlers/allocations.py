@@ -18,13 +18,11 @@ from uuid import UUID
 
 import msgspec
 from shared.clock import machine_now
-from shared.db import run
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Exchange, Item, Key, Payment
 from matching.domain.exchange import BANK_RATE, exchange, implied
-from matching.handlers.limits import limit_of
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
@@ -33,8 +31,10 @@ from matching.storage.account_balances import account_id
 from matching.storage.books import Decided
 from matching.storage.exchanges import instructed
 from matching.storage.expected import note_set_offs
-from matching.storage.parties import learn_payer
-from matching.storage.rows import fetch
+from matching.storage.items import debtors_of
+from matching.storage.limits import limit_of
+from matching.storage.parties import is_known, learn_payer
+from matching.storage.payments import undismiss
 
 RULE = "hand"
 BY_HAND = frozenset({RULE, "confirmed"})
@@ -128,13 +128,7 @@ async def allocate(
     _attribute(books, payment, lines, customer_id)
     payment.rule = rule
     books.decided(payment, payment.unapplied_reason or "overpaid")
-    await run(
-        conn,
-        "DELETE FROM dismissed_pair WHERE tenant_id = :tenant AND payment_id = :payment AND item_id = ANY(CAST(:items AS uuid[]))",
-        tenant=tenant_id,
-        payment=payment_id,
-        items=[line.item_id for line in lines],
-    )
+    await undismiss(conn, key, [line.item_id for line in lines])
     evidence = _JSON({"by": by, "items": versions, "payer": payment.payer_customer_id, "allocated_minor": payment.allocated_minor})
     await save_and_publish(conn, books, now, {}, decisions=[Decided(*key, payment.version + 1, rule, evidence.decode())])
     await learn_payer(conn, tenant_id, payment_id, customer_id, by=by)  # only who was named: a debtor is not always who pays
@@ -190,13 +184,7 @@ async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, custome
 
 async def known_customer(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID | None, pointer: str = "/customer_id") -> None:
     """Raises a 404 Problem for a customer of whom nothing is known; `pointer` is where the body names him."""
-    if customer_id is not None and not await fetch(
-        conn,
-        "SELECT 1 FROM customer WHERE tenant_id = :tenant AND customer_id = :id UNION ALL "
-        "(SELECT 1 FROM account_balance WHERE tenant_id = :tenant AND customer_id = :id LIMIT 1)",
-        tenant=tenant_id,
-        id=customer_id,
-    ):
+    if customer_id is not None and not await is_known(conn, tenant_id, customer_id):
         raise refused(404, "customer-unknown", "There is no such customer", pointer)
 
 
@@ -230,13 +218,8 @@ async def _debtor_across(conn: AsyncConnection, tenant_id: UUID, lines: Sequence
     """The one debtor of lines across currencies: an account in the payment's currency is made for him where there is none."""
     if not any(line.across for line in lines):
         return None
-    rows = await fetch(
-        conn,
-        "SELECT DISTINCT customer_id FROM open_item WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[]))",
-        tenant=tenant_id,
-        items=[line.item_id for line in lines],
-    )
-    return rows[0][0] if len(rows) == 1 else None
+    debtors = await debtors_of(conn, tenant_id, [line.item_id for line in lines])
+    return debtors.pop() if len(debtors) == 1 else None
 
 
 async def _exchanges(conn: AsyncConnection, books: Books, payment: Payment, lines: Sequence[Line]) -> dict[int, Exchange]:

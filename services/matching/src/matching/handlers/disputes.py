@@ -11,7 +11,6 @@ from contracts.dunning import DisputeState
 from contracts.envelope import Envelope, Message
 from shared.batches import Context
 from shared.jobs import JobContext
-from shared.money import MAX_MINOR
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,9 +18,10 @@ from matching.domain.books import Key
 from matching.handlers.invoices import set_off_pairs
 from matching.handlers.publishing import save_and_publish
 from matching.storage.books import lock
-from matching.storage.items import contested, credit_pairs
-from matching.storage.rows import fetch
+from matching.storage.items import contested, credit_pairs, open_credit_notes, wrongly_contested
 from matching.tables.parties import DISPUTE
+
+SLICE = 1_000
 
 
 async def keep_disputes(conn: AsyncConnection, messages: Sequence[Message[DisputeState]], ctx: Context) -> None:
@@ -61,21 +61,7 @@ async def contest(conn: AsyncConnection, items: dict[Key, Envelope] | dict[Key, 
 async def meet_late(context: JobContext, tenant_id: UUID) -> None:
     """Job: disputes and credit notes that missed their item because both were handled at the same moment."""
     async with context.database.transaction(tenant_id) as conn:
-        rows = await fetch(
-            conn,
-            "SELECT i.tenant_id, i.item_id FROM dispute d JOIN open_item i USING (tenant_id, item_id) WHERE d.tenant_id = :tenant "  # noqa: S608 - ours
-            "GROUP BY i.tenant_id, i.item_id, i.contested_minor HAVING "
-            f"least(coalesce(sum(d.amount_minor) FILTER (WHERE d.status = 'open'), 0), {MAX_MINOR}) "
-            "<> i.contested_minor ORDER BY 1, 2 LIMIT 1000",
-            tenant=tenant_id,
-        )
-        await contest(conn, {(row[0], row[1]): None for row in rows}, context)
+        await contest(conn, dict.fromkeys(await wrongly_contested(conn, tenant_id, SLICE)), context)
     async with context.database.transaction(tenant_id) as conn:
-        notes = await fetch(
-            conn,
-            "SELECT tenant_id, item_id FROM open_item WHERE tenant_id = :tenant AND kind = 'credit_note' AND status = 'open' "
-            "AND credited_item_id IS NOT NULL ORDER BY item_id LIMIT 1000",
-            tenant=tenant_id,
-        )
-        pairs = await credit_pairs(conn, [(row[0], row[1]) for row in notes])
+        pairs = await credit_pairs(conn, await open_credit_notes(conn, tenant_id, SLICE))
         await set_off_pairs(conn, pairs, Context(context.now, context.offsets, context.topic_prefix, context.consumer), {})

@@ -29,10 +29,10 @@ from matching.domain.books import Key
 from matching.domain.statements import ROLES, Transaction
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.returns import take_back, withdraw_payments
-from matching.storage import bank
+from matching.storage import bank, movements, payments
 from matching.storage.bank import BankAccount
 from matching.storage.books import lock, look_again
-from matching.storage.rows import fetch
+from matching.storage.reconciliation import reconciled
 
 SLICE = 1000
 """Payments per statement of SQL."""
@@ -173,14 +173,7 @@ async def confirm_notified(conn: AsyncConnection, held: BankAccount, payment_ids
     """The booked entry confirms payments that were notified: their state is published again, by the event that fits it."""
     if not payment_ids:
         return 0
-    rows = await fetch(  # what was withdrawn counts at its payer's account again
-        conn,
-        "SELECT account_id FROM payment WHERE tenant_id = :tenant AND payment_id = ANY(CAST(:ids AS uuid[])) "
-        "AND withdrawn_minor > 0 AND account_id IS NOT NULL",
-        tenant=held.tenant_id,
-        ids=payment_ids,
-    )
-    accounts = [(held.tenant_id, row[0]) for row in rows]
+    accounts = await payments.withdrawn_on(conn, held.tenant_id, payment_ids)  # what was withdrawn counts there again
     books = await lock(conn, accounts=accounts, payments=[(held.tenant_id, payment_id) for payment_id in payment_ids])
     after_all: dict[Key, tuple[int, datetime | None]] = {}
     for key, payment in books.payments.items():
@@ -205,27 +198,12 @@ async def withdraw(context: JobContext, tenant_id: UUID) -> None:
     Only statements withdraw: an account of which the bank sends notifications alone is left as it is.
     """
     async with context.database.transaction(tenant_id) as conn:
-        accounts = await fetch(
-            conn,
-            "SELECT bank_account_id FROM reconciliation WHERE tenant_id = :tenant AND booked_through IS NOT NULL ORDER BY 1",
-            tenant=tenant_id,
-        )
-    for (bank_account_id,) in accounts:
+        accounts = await reconciled(conn, tenant_id)
+    for bank_account_id in accounts:
         async with context.database.transaction(tenant_id) as conn:
             await bank.hold_account(conn, bank_account_id, alone=True)  # no statement confirms any of them meanwhile
-            rows = await fetch(
-                conn,
-                "SELECT p.payment_id FROM payment p JOIN reconciliation r USING (tenant_id, bank_account_id) WHERE p.tenant_id = :tenant "
-                "AND p.bank_account_id = :account AND p.confirmation = 'notified' "
-                "AND p.booking_date < r.booked_through - CAST(:days AS int) "
-                "AND p.allocated_minor + p.unapplied_minor + p.refund_pending_minor > 0 "
-                "AND p.status <> 'received' ORDER BY p.payment_id LIMIT :slice",
-                tenant=tenant_id,
-                account=bank_account_id,
-                days=WITHDRAW_AFTER.days,
-                slice=SLICE,
-            )
-            await withdraw_payments(conn, tenant_id, [row[0] for row in rows], context.now)
+            missing = await payments.not_come(conn, tenant_id, bank_account_id, WITHDRAW_AFTER.days, SLICE)
+            await withdraw_payments(conn, tenant_id, missing, context.now)
 
 
 async def _book_others(
@@ -234,17 +212,11 @@ async def _book_others(
     ids = [named_id("movement", held.tenant_id, held.bank_account_id, key) for key, _ in rows]
     # a bank that uses a reference again on another booking day means another movement
     again = [named_id("movement", held.tenant_id, held.bank_account_id, f"{key}@{one.day.isoformat()}") for key, one in rows]
-    there = await fetch(
-        conn,
-        "SELECT movement_id, booking_date FROM movement WHERE tenant_id = :tenant AND movement_id = ANY(CAST(:ids AS uuid[]))",
-        tenant=held.tenant_id,
-        ids=ids + again,
-    )
-    known = {row[0]: row[1] for row in there}
+    known = await movements.booked_on(conn, held.tenant_id, ids + again)
     which = [other if known.get(one_id, row[1].day) != row[1].day else one_id for one_id, other, row in zip(ids, again, rows, strict=True)]
     fresh = [(movement, one) for movement, (_, one) in zip(which, rows, strict=True) if movement not in known]
     resolved, returns = await take_back(conn, held, [one for _, one in fresh], now)
-    await bank.insert_movements(conn, held, [(*row, done) for row, done in zip(fresh, resolved, strict=True)], at=machine_now())
+    await movements.insert(conn, held, [(*row, done) for row, done in zip(fresh, resolved, strict=True)], at=machine_now())
     result.returns += returns
 
 

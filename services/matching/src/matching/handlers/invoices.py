@@ -35,7 +35,7 @@ from matching.storage.books import Open, by_key, lock
 from matching.storage.clues import woken
 from matching.storage.expected import waiting_for
 from matching.storage.parties import note_named
-from matching.storage.rows import fetch
+from matching.storage.payments import payers_accounts
 
 Reference = tuple[UUID, UUID, str, str, UUID]
 
@@ -152,7 +152,7 @@ async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]])
     if partners:
         accounts |= {(key[0], account) for key, account in (await stored.accounts_of(conn, partners)).items()}
     if payments:
-        accounts |= await _payers(conn, payments)
+        accounts |= await payers_accounts(conn, payments)
     books = await lock(
         conn,
         accounts=accounts,
@@ -174,17 +174,6 @@ async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]])
         if cash != item.cash_minor or (credit != item.credit_minor and item.close_cause != "cancelled"):
             raise UnavailableError("an item was settled at the same moment")
     return books, set_offs
-
-
-async def _payers(conn: AsyncConnection, payments: Sequence[Key]) -> set[Key]:
-    rows = await fetch(
-        conn,
-        "SELECT tenant_id, account_id FROM payment WHERE account_id IS NOT NULL AND (tenant_id, payment_id) IN "
-        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
-        tenants=[key[0] for key in payments],
-        ids=[key[1] for key in payments],
-    )
-    return {(row[0], row[1]) for row in rows}
 
 
 def _account(message: Message[InvoiceState]) -> tuple[UUID, UUID, UUID, UUID, str]:

@@ -15,7 +15,7 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.handlers.returns import bring_back, give_back
-from matching.storage import bank
+from matching.storage import movements
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ async def explain(
     conn: AsyncConnection, tenant_id: UUID, movement_id: UUID, *, payment_id: UUID | None, return_reason: str | None, now: datetime
 ) -> Explained:
     """Resolves a movement that waits. Raises 404 and 409 Problems where it does not, or the payment cannot be what it is about."""
-    found = await bank.waiting_movement(conn, tenant_id, movement_id, total=False)
+    found = await movements.waiting(conn, tenant_id, movement_id, total=False)
     if found is None:
         raise Problem(404, "movement-unknown", "There is no such movement")
     held, movement = found
@@ -41,7 +41,7 @@ async def explain(
         raise Problem(409, "movement-resolved", "The movement waits no more")
     moved = 0
     if payment_id is not None:
-        known = await bank.left_and_returned(conn, held, payment_id)
+        known = await movements.left_and_returned(conn, held, payment_id)
         if known is None:
             raise Problem(404, "payment-unknown", "No such payment came on the movement's account")
         left, returned = known
@@ -55,5 +55,5 @@ async def explain(
                 raise Problem(409, "payment-not-returned", f"A bank returned {returned} of the payment, less than the movement brings")
             moved = movement.amount_minor
             await bring_back(conn, tenant_id, {payment_id: moved}, now)
-    await bank.resolve_movements(conn, tenant_id, [movement_id])
+    await movements.resolve(conn, tenant_id, [movement_id])
     return Explained(movement_id, movement.amount_minor, held.currency, payment_id, moved)

@@ -5,16 +5,15 @@ from datetime import datetime
 from uuid import UUID
 
 from shared.clock import machine_now
-from shared.db import run
 from shared.failures import UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Key, Payment
 from matching.handlers.publishing import save_and_publish
+from matching.storage import payments as stored
 from matching.storage.account_balances import account_id
 from matching.storage.books import lock
 from matching.storage.items import accounts_of, set_offs_of
-from matching.storage.rows import fetch
 
 
 async def lock_with_items(
@@ -25,25 +24,17 @@ async def lock_with_items(
     `customers` have an account made for the entity and currency of their payment. Raises UnavailableError when one was
     matched between looking and locking.
     """
-    rows = await fetch(
-        conn,
-        "SELECT p.tenant_id, p.account_id, a.item_id, i.account_id, p.entity_id, p.currency, p.payment_id FROM payment p "
-        "LEFT JOIN allocation a USING (tenant_id, payment_id) "
-        "LEFT JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id WHERE (p.tenant_id, p.payment_id) IN "
-        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
-        tenants=[key[0] for key in payments],
-        ids=[key[1] for key in payments],
-    )
-    accounts = [(row[0], account) for row in rows for account in (row[1], row[3]) if account is not None]
+    held = await stored.with_items(conn, payments)
+    accounts = [(one.tenant_id, account) for one in held for account in (one.account_id, one.item_account_id) if account is not None]
     accounts += [(key[0], account) for key, account in (await accounts_of(conn, items)).items()] if items else []
     payers = customers or {}
     new = {
-        (row[0], account_id(row[0], payer, row[4], row[5]), row[4], payer, row[5])
-        for row in rows
-        if (payer := payers.get((row[0], row[6]))) is not None
+        (one.tenant_id, account_id(one.tenant_id, payer, one.entity_id, one.currency), one.entity_id, payer, one.currency)
+        for one in held
+        if (payer := payers.get((one.tenant_id, one.payment_id))) is not None
     }
-    mine = [(row[0], row[2]) for row in rows if row[2] is not None]
-    beside = await _set_off_with(conn, payments)
+    mine = [(one.tenant_id, one.item_id) for one in held if one.item_id is not None]
+    beside = await stored.set_off_with(conn, payments)
     also = sorted({(key[0], item) for key, found in beside.items() for credit, of, _ in found for item in (credit, of)}, key=str)
     if also:
         accounts += [(key[0], account) for key, account in (await accounts_of(conn, also)).items()]
@@ -56,20 +47,6 @@ async def lock_with_items(
             raise UnavailableError("a payment was matched at the same moment")
     _together(books)
     return books
-
-
-async def _set_off_with(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, list[tuple[UUID, UUID, int]]]:
-    rows = await fetch(
-        conn,
-        "SELECT tenant_id, payment_id, credit_item_id, item_id, amount_minor FROM payment_set_off WHERE (tenant_id, payment_id) IN "
-        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) ORDER BY 1, 2, 3, 4",
-        tenants=[key[0] for key in payments],
-        ids=[key[1] for key in payments],
-    )
-    found: dict[Key, list[tuple[UUID, UUID, int]]] = {}
-    for tenant, payment, credit, item, amount in rows:
-        found.setdefault((tenant, payment), []).append((credit, item, amount))
-    return found
 
 
 async def take_off(conn: AsyncConnection, books: Books, payment: Payment, item_id: UUID | None = None) -> list[UUID]:
@@ -85,13 +62,7 @@ async def take_off(conn: AsyncConnection, books: Books, payment: Payment, item_i
     for credit, item, amount in gone:
         books.undo_set_off(books.items[payment.tenant_id, credit], books.items[payment.tenant_id, item], amount)
     if gone:
-        await run(
-            conn,
-            "DELETE FROM payment_set_off WHERE tenant_id = :tenant AND payment_id = :payment AND item_id = ANY(CAST(:items AS uuid[]))",
-            tenant=payment.tenant_id,
-            payment=payment.payment_id,
-            items=[one[1] for one in gone],
-        )
+        await stored.drop_set_offs(conn, key, [one[1] for one in gone])
         books.set_off_with[key] = [one for one in books.set_off_with[key] if one not in gone]
     return undone
 
@@ -123,16 +94,6 @@ async def unmatch(
     if not undone:
         return None
     books.decided(payment, "unmatched")
-    await run(
-        conn,
-        "INSERT INTO dismissed_pair (tenant_id, payment_id, item_id, reason, dismissed_at) "
-        "SELECT :tenant, :payment, unnest(CAST(:items AS uuid[])), "
-        ":reason, :now ON CONFLICT DO NOTHING",
-        tenant=tenant_id,
-        payment=payment_id,
-        items=undone,
-        reason=reason,
-        now=machine_now(),
-    )
+    await stored.dismiss(conn, key, undone, reason, machine_now())
     await save_and_publish(conn, books, now, {})
     return payment

@@ -12,14 +12,13 @@ from datetime import datetime
 from contracts.dunning import PromiseState
 from contracts.envelope import Message
 from shared.batches import Context
-from shared.db import run
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.remittances import RemittanceLine
 from matching.storage import expected as stored
 from matching.storage.expected import Expected
-from matching.storage.rows import fetch
+from matching.storage.items import owed_of
 from matching.tables.expected import PROMISE
 
 _ENDS = {"kept": "received", "broken": "expired", "cancelled": "cancelled"}
@@ -40,29 +39,13 @@ async def keep_promises(conn: AsyncConnection, messages: Sequence[Message[Promis
         if message.data.status == "open":
             await _expect(conn, message, ctx.now)
         else:
-            await run(
-                conn,
-                "UPDATE expected_payment SET status = :status, version = version + 1 WHERE tenant_id = :tenant AND expected_id = :id "
-                "AND status = 'waiting'",
-                tenant=message.tenant_id,
-                id=message.data.promise_id,
-                status=_ENDS[message.data.status],
-            )
+            await stored.end(conn, message.tenant_id, message.data.promise_id, _ENDS[message.data.status])
 
 
 async def _expect(conn: AsyncConnection, message: Message[PromiseState], now: datetime) -> None:
     """Expects the money of a promise; one that concerns items of several entities is left to the rules."""
     promise = message.data
-    items = await fetch(
-        conn,
-        "SELECT item_id, entity_id, open_minor FROM open_item WHERE tenant_id = :tenant AND currency = :currency AND status = 'open' "
-        "AND kind <> 'credit_note' AND (item_id = ANY(CAST(:items AS uuid[])) OR (cardinality(CAST(:items AS uuid[])) = 0 "
-        "AND customer_id = :customer)) ORDER BY item_id",
-        tenant=message.tenant_id,
-        currency=promise.currency,
-        items=list(promise.item_ids),
-        customer=promise.customer_id,
-    )
+    items = await owed_of(conn, message.tenant_id, promise.customer_id, promise.currency, promise.item_ids)
     entities = {row[1] for row in items}
     if len(entities) != 1 or not promise.amount_minor:
         return

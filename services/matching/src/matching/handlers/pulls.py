@@ -13,7 +13,7 @@ from uuid import UUID
 import httpx
 from shared import audit
 from shared.clock import machine_now
-from shared.db import run, savepoint
+from shared.db import savepoint
 from shared.jobs import JobContext
 from shared.logging import log
 from shared.web.problems import Problem
@@ -21,7 +21,7 @@ from shared.web.problems import Problem
 from matching.bankfiles import BankFileError
 from matching.handlers.files import take_file
 from matching.pulling import PullError, Remote, Source, connect
-from matching.storage.rows import fetch
+from matching.storage import pulls
 
 
 async def pull(
@@ -43,20 +43,14 @@ async def pull(
 async def _drain(context: JobContext, source: Source, remote: Remote) -> int:
     offered = await remote.names()
     async with context.database.transaction(source.tenant_id) as conn:
-        rows = await fetch(
-            conn,
-            "SELECT name, outcome FROM pulled_file WHERE tenant_id = :tenant AND source = :source AND name = ANY(CAST(:names AS text[]))",
-            tenant=source.tenant_id,
-            source=source.name,
-            names=offered,
-        )
-    known = {row[0]: row[1] for row in rows}
+        known = await pulls.outcomes(conn, source.tenant_id, source.name, offered)
+    before = len(known)
     for name in offered:
         if name not in known:
             known[name] = await _take(context, source, name, await remote.read(name))
         if known[name] == "taken":
             await remote.taken(name)
-    return len(offered) - len(rows)
+    return len(offered) - before
 
 
 async def _take(context: JobContext, source: Source, name: str, data: bytes) -> str:
@@ -70,18 +64,7 @@ async def _take(context: JobContext, source: Source, name: str, data: bytes) -> 
             outcome, detail = "unreadable", " ".join(str(error).split())[:300]
         except Problem as problem:
             outcome, detail = "unreadable", problem.code
-        await run(
-            conn,
-            "INSERT INTO pulled_file (tenant_id, source, name, file_sha256, outcome, detail, pulled_at) "
-            "VALUES (:tenant, :source, :name, :sha256, :outcome, :detail, :now) ON CONFLICT DO NOTHING",
-            tenant=source.tenant_id,
-            source=source.name,
-            name=name,
-            sha256=digest,
-            outcome=outcome,
-            detail=detail,
-            now=machine_now(),
-        )
+        await pulls.note(conn, source.tenant_id, source.name, name, sha256=digest, outcome=outcome, detail=detail, at=machine_now())
         await audit.record(conn, source.tenant_id, [(by, "bank_file.pull", digest, {"outcome": outcome})])
     if outcome != "taken":
         log.error("pulled_file_unreadable", source=source.name, sha256=digest, detail=detail)

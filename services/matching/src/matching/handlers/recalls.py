@@ -9,16 +9,14 @@ Rules:
 - the same request again, by its own id, changes nothing.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from shared.clock import machine_now
-from shared.db import run
 from shared.ids import named_id
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,100 +24,68 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Allocation, Books, Exchange, Payment
 from matching.domain.returns import reason_code
 from matching.domain.statements import Transaction
-from matching.handlers.limits import given_back_alone, limit_of, second_person
+from matching.handlers.limits import second_person
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
 from matching.recalls import Recall
+from matching.storage import recalls as stored
 from matching.storage.bank import BankAccount
 from matching.storage.books import lock
 from matching.storage.expected import note_set_offs
-from matching.storage.rows import fetch
+from matching.storage.limits import given_back_alone, limit_of
+from matching.storage.recalls import Held
 
 SET_OFF = "set_off"
-
-
-@dataclass(slots=True)
-class Held:
-    """A recall as it stands. `allocations`: (item, amount, difference, its reason, rule) that were undone because of it.
-
-    A set-off that was undone has the rule `set_off`, and its credit note where an allocation has the reason.
-    """
-
-    recall_id: UUID
-    payment_id: UUID
-    entity_id: UUID
-    bank_account_id: UUID
-    currency: str
-    amount_minor: int
-    reason: str
-    cancellation_id: str
-    allocations: list[list[Any]]
-    status: str
-    requested_by: str | None
-    decided_by: str | None
-    received_at: datetime
-    decided_at: datetime | None
-
-
-COLUMNS = (
-    "recall_id, payment_id, entity_id, bank_account_id, currency, amount_minor, reason, cancellation_id, allocations, status, "
-    "requested_by, decided_by, received_at, decided_at"
-)
 
 
 async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now: datetime) -> Held | None:
     """Takes a recall in; None where no payment, or more than one, is what it names: that is for a person."""
     recall_id = named_id("recall", tenant_id, asked.cancellation_id, asked.end_to_end_id, asked.transaction_id, asked.amount_minor)
-    await fetch(conn, "SELECT pg_advisory_xact_lock(hashtextextended(:id, 3))", id=str(recall_id))
-    if known := await _find(conn, tenant_id, recall_id):
+    await stored.hold(conn, recall_id)
+    if known := await stored.find(conn, tenant_id, recall_id):
         return known
-    found = await fetch(
+    found = await stored.named(
         conn,
-        "SELECT payment_id, amount_minor FROM payment WHERE tenant_id = :tenant AND currency = :currency "
-        "AND unapplied_minor + allocated_minor >= :amount "
-        "AND ((CAST(:e2e AS text) IS NOT NULL AND end_to_end_id = :e2e) OR (CAST(:tx AS text) IS NOT NULL AND transaction_id = :tx)) "
-        "ORDER BY amount_minor <> :amount, payment_id LIMIT 3",
-        tenant=tenant_id,
-        currency=asked.currency,
-        amount=asked.amount_minor,
-        e2e=asked.end_to_end_id,
-        tx=asked.transaction_id,
+        tenant_id,
+        asked.amount_minor,
+        asked.currency,
+        end_to_end_id=asked.end_to_end_id,
+        transaction_id=asked.transaction_id,
     )
-    exact = [row for row in found if row[1] == asked.amount_minor]
-    found = exact or found
     if len(found) != 1:
         return None
-    key = (tenant_id, found[0][0])
+    key = (tenant_id, found[0])
     books = await lock_with_items(conn, [key])
     payment = books.payments[key]
-    undone: list[tuple[object, ...]] = [
-        (str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule, _told(books, payment, one))
+    undone: list[list[Any]] = [
+        [str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule, _told(books, payment, one)]
         for one in payment.allocations.values()
     ]
-    undone += [(str(item), amount, 0, str(credit), SET_OFF) for credit, item, amount in books.set_off_with.get(key, [])]
+    undone += [[str(item), amount, 0, str(credit), SET_OFF] for credit, item, amount in books.set_off_with.get(key, [])]
     await take_off(conn, books, payment)
     if payment.unapplied_minor < asked.amount_minor:
         return None
     reason = reason_code(asked.reason)
     books.give_back(payment, reason, asked.amount_minor, ledger="recalled")
-    await run(
-        conn,
-        f"INSERT INTO recall (tenant_id, {COLUMNS}) VALUES (:tenant, :id, :payment, :entity, :account, :currency, :amount, :reason, "  # noqa: S608 - ours
-        ":cancellation, CAST(:allocations AS jsonb), 'open', NULL, NULL, :now, NULL)",
-        tenant=tenant_id,
-        id=recall_id,
-        payment=key[1],
-        entity=payment.entity_id,
-        account=payment.bank_account_id,
-        currency=payment.currency,
-        amount=asked.amount_minor,
-        reason=reason,
-        cancellation=asked.cancellation_id,
-        allocations=json.dumps(undone),
-        now=now,
+    taken = Held(
+        recall_id,
+        payment.payment_id,
+        payment.entity_id,
+        payment.bank_account_id,
+        payment.currency,
+        asked.amount_minor,
+        reason,
+        asked.cancellation_id,
+        undone,
+        "open",
+        None,
+        None,
+        now,
+        None,
     )
+    await stored.insert(conn, tenant_id, taken)
     await save_and_publish(conn, books, now, {})
-    return await _find(conn, tenant_id, recall_id)
+    return taken
 
 
 async def accept(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by: str, now: datetime) -> Held:
@@ -197,26 +163,19 @@ def _restore(books: Books, payment: Payment, held: Held) -> list[tuple[UUID, UUI
 async def settle(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction], now: datetime) -> list[bool]:
     """Booked debits of an account that a recall has asked for settle it; says which of them did."""
     settled = [False] * len(returns)
-    rows = await fetch(
-        conn,
-        "SELECT r.recall_id, r.payment_id, r.amount_minor, p.end_to_end_id, p.transaction_id, p.bank_reference FROM recall r "
-        "JOIN payment p USING (tenant_id, payment_id) WHERE r.tenant_id = :tenant AND r.bank_account_id = :account "
-        "AND r.status IN ('open', 'requested', 'accepted') ORDER BY r.recall_id",
-        tenant=held.tenant_id,
-        account=held.bank_account_id,
-    )
-    if not rows:
+    waiting = await stored.waiting(conn, held.tenant_id, held.bank_account_id)
+    if not waiting:
         return settled
     hits: dict[UUID, tuple[UUID, int]] = {}
     for at, one in enumerate(returns):
-        for recall_id, payment_id, amount, end, transaction, reference in rows:
+        for asked in waiting:
             same = (
-                (one.end_to_end_id and one.end_to_end_id == end)
-                or (one.transaction_id and one.transaction_id == transaction)
-                or (one.bank_reference and one.bank_reference == reference)
+                (one.end_to_end_id and one.end_to_end_id == asked.end_to_end_id)
+                or (one.transaction_id and one.transaction_id == asked.transaction_id)
+                or (one.bank_reference and one.bank_reference == asked.bank_reference)
             )
-            if same and amount == one.amount_minor and not one.credit and recall_id not in hits:
-                hits[recall_id] = (payment_id, amount)
+            if same and asked.amount_minor == one.amount_minor and not one.credit and asked.recall_id not in hits:
+                hits[asked.recall_id] = (asked.payment_id, asked.amount_minor)
                 settled[at] = True
                 break
     if not hits:
@@ -224,34 +183,13 @@ async def settle(conn: AsyncConnection, held: BankAccount, returns: Sequence[Tra
     books = await lock_with_items(conn, sorted({(held.tenant_id, payment_id) for payment_id, _ in hits.values()}, key=str))
     for payment_id, amount in hits.values():
         books.clear(books.payments[held.tenant_id, payment_id], amount, "recalled")
-    await run(
-        conn,
-        "UPDATE recall SET status = 'settled', decided_at = :now WHERE tenant_id = :tenant AND recall_id = ANY(CAST(:ids AS uuid[]))",
-        tenant=held.tenant_id,
-        ids=list(hits),
-        now=now,
-    )
+    await stored.settle(conn, held.tenant_id, list(hits), now)
     await save_and_publish(conn, books, now, {}, keep_looks=True)
     return settled
 
 
-async def _find(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, lock: bool = False) -> Held | None:
-    rows = await fetch(
-        conn,
-        f"SELECT {COLUMNS} FROM recall WHERE tenant_id = :tenant AND recall_id = :id" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
-        tenant=tenant_id,
-        id=recall_id,
-    )
-    if not rows:
-        return None
-    held = Held(*rows[0])
-    if isinstance(held.allocations, str):  # the driver hands jsonb of a text statement over as text
-        held.allocations = json.loads(held.allocations)
-    return held
-
-
 async def _known(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, lock: bool = False) -> Held:
-    held = await _find(conn, tenant_id, recall_id, lock=lock)
+    held = await stored.find(conn, tenant_id, recall_id, lock=lock)
     if held is None:
         raise Problem(404, "recall-unknown", "There is no such recall")
     return held
@@ -266,14 +204,4 @@ async def _open(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID) -> Held
 
 async def _set(conn: AsyncConnection, tenant_id: UUID, held: Held, status: str, *, by: str | None, now: datetime | None) -> None:
     held.status, held.decided_by, held.decided_at = status, by, now
-    await run(
-        conn,
-        "UPDATE recall SET status = :status, requested_by = :asked, decided_by = :by, decided_at = :now "
-        "WHERE tenant_id = :tenant AND recall_id = :id",
-        tenant=tenant_id,
-        id=held.recall_id,
-        status=status,
-        asked=held.requested_by,
-        by=by,
-        now=now,
-    )
+    await stored.save(conn, tenant_id, held)

@@ -7,14 +7,11 @@ sent yet can be taken back, one that the bank refused as well; one whose payment
 Rows are locked after their payment's.
 """
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
 from shared.clock import machine_now
-from shared.db import run
 from shared.ids import new_id
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,45 +19,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching import pain001
 from matching.domain.books import Books, Key, Payment
 from matching.domain.statements import Transaction
-from matching.handlers.limits import given_back_alone, limit_of, second_person
+from matching.handlers.limits import second_person
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
+from matching.storage import bank
+from matching.storage import refunds as stored
 from matching.storage.bank import BankAccount
 from matching.storage.books import look_again
 from matching.storage.erasure import forget_refunds
-from matching.storage.rows import fetch
+from matching.storage.limits import given_back_alone, limit_of
+from matching.storage.refunds import Refund
 
 FILE_MAX = 10_000
 """Refunds in one file."""
-
-
-@dataclass(slots=True)
-class Refund:
-    """A refund as it stands."""
-
-    refund_id: UUID
-    payment_id: UUID
-    entity_id: UUID
-    bank_account_id: UUID
-    currency: str
-    amount_minor: int
-    reason: str
-    creditor_name: str
-    creditor_iban: str
-    end_to_end_id: str
-    status: str
-    requested_by: str
-    decided_by: str | None
-    requested_at: datetime
-    decided_at: datetime | None
-    refund_file_id: UUID | None
-
-
-COLUMNS = (
-    "refund_id, payment_id, entity_id, bank_account_id, currency, amount_minor, reason, creditor_name, creditor_iban, end_to_end_id, "
-    "status, requested_by, decided_by, requested_at, decided_at, refund_file_id"
-)
 
 
 async def request(
@@ -80,13 +52,7 @@ async def request(
     amount = amount or payment.unapplied_minor
     if not 0 < amount <= payment.unapplied_minor:
         raise refused(409, "payment-has-less", "The payment has less than that unapplied", "/amount_minor")
-    (payer_name, payer_iban, known), *_ = await fetch(
-        conn,
-        "SELECT debtor_name, debtor_iban, EXISTS (SELECT 1 FROM bank_account b WHERE b.tenant_id = p.tenant_id "
-        "AND b.bank_account_id = p.bank_account_id) FROM payment p WHERE tenant_id = :tenant AND payment_id = :id",
-        tenant=tenant_id,
-        id=payment_id,
-    )
+    payer_name, payer_iban, known = await stored.payer_of(conn, tenant_id, payment_id)
     name, iban = creditor_name or payer_name, creditor_iban or payer_iban
     if not known:
         title = "The payment did not come in on a bank account: the bank cannot give it back"
@@ -113,28 +79,9 @@ async def request(
         None,
         None,
     )
-    await run(
-        conn,
-        f"INSERT INTO refund (tenant_id, {COLUMNS}) VALUES (:tenant, :id, :payment, :entity, :account, :currency, :amount, :reason, :name, "  # noqa: S608 - ours
-        ":iban, :e2e, 'requested', :by, NULL, :now, NULL, NULL)",
-        tenant=tenant_id,
-        id=refund_id,
-        payment=payment_id,
-        entity=given.entity_id,
-        account=given.bank_account_id,
-        currency=given.currency,
-        amount=amount,
-        reason=reason,
-        name=name,
-        iban=iban,
-        e2e=given.end_to_end_id,
-        by=by,
-        now=now,
-    )
-    own = iban == payer_iban
-    if own and amount + await given_back_alone(conn, tenant_id, payment_id) <= await limit_of(
-        conn, tenant_id, payment.entity_id, payment.currency
-    ):
+    await stored.insert(conn, tenant_id, given)
+    limit = await limit_of(conn, tenant_id, payment.entity_id, payment.currency)
+    if iban == payer_iban and amount + await given_back_alone(conn, tenant_id, payment_id) <= limit:
         await _approve(conn, books, payment, given, by=by, now=now)
     return given
 
@@ -170,15 +117,9 @@ async def cancel_unsent(conn: AsyncConnection, books: Books, payments: Sequence[
     """Payments have not come: approved refunds of them are taken back, and the money is unapplied again. The payments are locked."""
     if not payments:
         return
-    rows = await fetch(
-        conn,
-        "UPDATE refund SET status = 'cancelled' WHERE tenant_id = ANY(CAST(:tenants AS uuid[])) AND payment_id = ANY(CAST(:ids AS uuid[])) "
-        "AND status = 'approved' RETURNING tenant_id, payment_id, refund_id, amount_minor",
-        tenants=sorted({payment.tenant_id for payment in payments}),
-        ids=[payment.payment_id for payment in payments],
-    )
+    cancelled = await stored.cancel_approved(conn, {one.tenant_id for one in payments}, [one.payment_id for one in payments])
     over: dict[UUID, list[UUID]] = {}
-    for tenant_id, payment_id, refund_id, amount in rows:
+    for tenant_id, payment_id, refund_id, amount in cancelled:
         books.cancel_refund(books.payments[tenant_id, payment_id], amount)
         over.setdefault(tenant_id, []).append(refund_id)
     for tenant_id, ids in over.items():
@@ -192,23 +133,10 @@ async def write_file(
 
     What the bank has only told of is not given back yet: it may not come.
     """
-    account = await fetch(
-        conn,
-        "SELECT holder_name, iban, number, currency FROM bank_account WHERE tenant_id = :tenant AND bank_account_id = :id",
-        tenant=tenant_id,
-        id=bank_account_id,
-    )
-    if not account:
+    account = await bank.account_by_id(conn, tenant_id, bank_account_id)
+    if account is None:
         raise Problem(404, "account-unknown", "There is no such bank account")
-    rows = await fetch(
-        conn,
-        f"SELECT {COLUMNS} FROM refund WHERE tenant_id = :tenant AND bank_account_id = :account AND status = 'approved' "  # noqa: S608 - ours
-        "AND EXISTS (SELECT 1 FROM payment p WHERE p.tenant_id = refund.tenant_id AND p.payment_id = refund.payment_id "
-        f"AND p.confirmation = 'booked') ORDER BY refund_id LIMIT {FILE_MAX} FOR UPDATE",
-        tenant=tenant_id,
-        account=bank_account_id,
-    )
-    refunds = [Refund(*row) for row in rows]
+    refunds = await stored.sendable(conn, tenant_id, bank_account_id, FILE_MAX)
     if not refunds:
         raise Problem(409, "nothing-to-send", "No approved refund waits of a payment that this account's bank has booked")
     file_id = new_id()
@@ -216,29 +144,10 @@ async def write_file(
         pain001.Transfer(one.end_to_end_id, one.amount_minor, one.creditor_name, one.creditor_iban, f"Refund {one.end_to_end_id}")
         for one in refunds
     ]
-    content = pain001.write(f"REFUNDS-{file_id.hex[:27]}", now, execution, pain001.Debtor(*account[0]), transfers)
-    await run(
-        conn,
-        "INSERT INTO refund_file (tenant_id, refund_file_id, bank_account_id, content, sha256, refunds, amount_minor, execution_date, "
-        "created_by, created_at) VALUES (:tenant, :id, :account, :content, :sha256, :refunds, :amount, :execution, :by, :now)",
-        tenant=tenant_id,
-        id=file_id,
-        account=bank_account_id,
-        content=content,
-        sha256=hashlib.sha256(content).hexdigest(),
-        refunds=len(refunds),
-        amount=sum(one.amount_minor for one in refunds),
-        execution=execution,
-        by=by,
-        now=now,
-    )
-    await run(
-        conn,
-        "UPDATE refund SET status = 'sent', refund_file_id = :file WHERE tenant_id = :tenant AND refund_id = ANY(CAST(:ids AS uuid[]))",
-        tenant=tenant_id,
-        file=file_id,
-        ids=[one.refund_id for one in refunds],
-    )
+    debtor = pain001.Debtor(account.holder_name, account.iban, account.number, account.currency)
+    content = pain001.write(f"REFUNDS-{file_id.hex[:27]}", now, execution, debtor, transfers)
+    await stored.insert_file(conn, tenant_id, file_id, bank_account_id, content, refunds, execution=execution, by=by, now=now)
+    await stored.set_status(conn, tenant_id, [one.refund_id for one in refunds], "sent", file=file_id)
     return file_id, refunds
 
 
@@ -254,19 +163,13 @@ async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transa
             named.setdefault(one.end_to_end_id, []).append(at)
     if not named:
         return outcomes
-    query = (
-        f"SELECT {COLUMNS} FROM refund WHERE tenant_id = :tenant AND bank_account_id = :account "  # noqa: S608 - ours
-        "AND end_to_end_id = ANY(CAST(:ends AS text[])) ORDER BY refund_id"
-    )
-    keys = {"tenant": held.tenant_id, "account": held.bank_account_id, "ends": list(named)}
-    rows = await fetch(conn, query, **keys)
-    if not rows:
+    seen = await stored.named(conn, held.tenant_id, held.bank_account_id, named)
+    if not seen:
         return outcomes
-    books = await lock_with_items(conn, sorted({(held.tenant_id, Refund(*row).payment_id) for row in rows}, key=str))
+    books = await lock_with_items(conn, sorted({(held.tenant_id, one.payment_id) for one in seen}, key=str))
     over: dict[str, list[UUID]] = {"paid": [], "returned": []}
     looks: dict[Key, datetime | None] = {}
-    for row in await fetch(conn, query + " FOR UPDATE", **keys):
-        given = Refund(*row)
+    for given in await stored.named(conn, held.tenant_id, held.bank_account_id, named, lock=True):
         payment = books.payments[held.tenant_id, given.payment_id]
         for at in named[given.end_to_end_id]:
             one = moved[at]
@@ -281,13 +184,7 @@ async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transa
             given.status = "returned" if one.credit else "paid"
             over[given.status].append(given.refund_id)
     for status, ids in over.items():
-        await run(
-            conn,
-            "UPDATE refund SET status = :status WHERE tenant_id = :tenant AND refund_id = ANY(CAST(:ids AS uuid[]))",
-            tenant=held.tenant_id,
-            status=status,
-            ids=ids,
-        )
+        await stored.set_status(conn, held.tenant_id, ids, status)
     await forget_refunds(conn, held.tenant_id, over["paid"])
     await save_and_publish(conn, books, now, {}, keep_looks=True)
     await look_again(conn, {key: (books.payments[key].looks, at) for key, at in looks.items()})
@@ -304,13 +201,16 @@ async def _payment(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -> 
 
 async def _locked(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID) -> tuple[Books, Payment, Refund]:
     """A refund and its payment, locked in this order: payment, refund."""
-    query = f"SELECT {COLUMNS} FROM refund WHERE tenant_id = :tenant AND refund_id = :id"  # noqa: S608 - ours
-    rows = await fetch(conn, query, tenant=tenant_id, id=refund_id)
-    if not rows:
+    first = await _known(conn, tenant_id, refund_id)
+    books, payment = await _payment(conn, tenant_id, first.payment_id)
+    return books, payment, await _known(conn, tenant_id, refund_id, lock=True)
+
+
+async def _known(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID, *, lock: bool = False) -> Refund:
+    given = await stored.find(conn, tenant_id, refund_id, lock=lock)
+    if given is None:
         raise Problem(404, "refund-unknown", "There is no such refund")
-    books, payment = await _payment(conn, tenant_id, Refund(*rows[0]).payment_id)
-    rows = await fetch(conn, query + " FOR UPDATE", tenant=tenant_id, id=refund_id)
-    return books, payment, Refund(*rows[0])
+    return given
 
 
 async def _approve(conn: AsyncConnection, books: Books, payment: Payment, given: Refund, *, by: str, now: datetime) -> None:
@@ -321,12 +221,4 @@ async def _approve(conn: AsyncConnection, books: Books, payment: Payment, given:
 
 async def _set(conn: AsyncConnection, tenant_id: UUID, given: Refund, status: str, *, by: str, now: datetime) -> None:
     given.status, given.decided_by, given.decided_at = status, by, now
-    await run(
-        conn,
-        "UPDATE refund SET status = :status, decided_by = :by, decided_at = :now WHERE tenant_id = :tenant AND refund_id = :id",
-        tenant=tenant_id,
-        id=given.refund_id,
-        status=status,
-        by=by,
-        now=now,
-    )
+    await stored.save(conn, tenant_id, given)

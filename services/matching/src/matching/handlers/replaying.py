@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.engine.confidence import ModelError
 from matching.domain.engine.inputs import InputsError
 from matching.domain.replaying import differences, replay
+from matching.storage import decisions
 from matching.storage.models import model_named, shipped
-from matching.storage.rows import fetch
 
 _JSON = msgspec.json.Encoder().encode
 
@@ -32,24 +32,16 @@ async def again(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, versio
 
     Raises Problem: 404 where there is none, 409 where it cannot be replayed, saying why.
     """
-    rows = await fetch(
-        conn,
-        "SELECT d.rule, CAST(d.evidence AS text), CAST(d.inputs AS text), p.currency FROM decision d JOIN payment p "
-        "USING (tenant_id, payment_id) WHERE d.tenant_id = :tenant AND d.payment_id = :payment AND d.payment_version = :version",
-        tenant=tenant_id,
-        payment=payment_id,
-        version=version,
-    )
-    if not rows:
+    decision = await decisions.taken(conn, tenant_id, payment_id, version)
+    if decision is None:
         raise Problem(404, "decision-unknown", "There is no such decision")
-    rule, evidence, inputs, currency = rows[0]
-    held = json.loads(evidence)
-    given = json.loads(inputs) if inputs else None
+    held = json.loads(decision.evidence)
+    given = json.loads(decision.inputs) if decision.inputs else None
     try:
         model = await model_named(conn, tenant_id, given["model"]) if given else shipped()
-        now = replay(rule, held, given, currency, model.model)
+        now = replay(decision.rule, held, given, decision.currency, model.model)
     except (InputsError, ModelError) as error:
         raise Problem(409, "decision-not-replayable", "This decision cannot be taken again", str(error)) from error
     now = json.loads(_JSON(now))
-    differs = differences(now, {**held, "rule": rule})
+    differs = differences(now, {**held, "rule": decision.rule})
     return Replayed(now.pop("rule"), now, differs)

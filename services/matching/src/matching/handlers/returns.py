@@ -25,7 +25,7 @@ from matching.domain.statements import Transaction
 from matching.handlers import recalls, refunds
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
-from matching.storage import bank
+from matching.storage import movements
 from matching.storage.bank import BankAccount
 
 NOT_OURS = frozenset({"other", "fee", "refund"})
@@ -42,7 +42,7 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
     for at, settled in zip(left, await recalls.settle(conn, held, [moved[at] for at in left], now), strict=True):
         outcomes[at] = settled
     left = [at for at in left if not outcomes[at]]
-    found = await bank.originals(conn, held, [moved[at] for at in left]) if left else []
+    found = await movements.originals(conn, held, [moved[at] for at in left]) if left else []
     taken: dict[UUID, dict[str, int]] = {}
     count = 0
     for at, payments in zip(left, found, strict=True):
@@ -67,7 +67,7 @@ async def _reversed(conn: AsyncConnection, held: BankAccount, credits_: Sequence
         return []
     outcomes: list[bool | None] = []
     amounts: dict[UUID, int] = {}
-    for one, payments in zip(credits_, await bank.returned(conn, held, credits_), strict=True):
+    for one, payments in zip(credits_, await movements.returned(conn, held, credits_), strict=True):
         fits = [payment_id for payment_id, left in payments if left >= one.amount_minor and payment_id not in amounts]
         outcomes.append(len(fits) == 1 if payments else None)
         if len(fits) == 1:

@@ -7,14 +7,11 @@ Rules:
 - reversed, everything is as before. Rows are locked after the payment's and the items'.
 """
 
-import json
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 
 from contracts.payments import PaymentReceived
 from shared.clock import machine_now
-from shared.db import run
 from shared.ids import named_id, new_id
 from shared.outbox import Outgoing, publish
 from shared.web.problems import Problem
@@ -22,67 +19,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Payment
 from matching.handlers import allocations
-from matching.handlers.limits import limit_of, second_person
+from matching.handlers.limits import second_person
 from matching.handlers.payments import lock_items, lock_with_items, take_off
 from matching.handlers.publishing import payment_event, save_and_publish
 from matching.handlers.refusals import refused
-from matching.storage.rows import fetch
+from matching.storage import settlements as stored
+from matching.storage.limits import limit_of
+from matching.storage.settlements import Settlement
 
 RULE = "settlement"
-
-
-@dataclass(slots=True)
-class Settlement:
-    """A settlement as it stands. `lines`: (item, minor units)."""
-
-    settlement_id: UUID
-    entity_id: UUID
-    customer_id: UUID
-    kind: str
-    currency: str
-    amount_minor: int
-    lines: list[tuple[UUID, int]]
-    proof_reference: str
-    proof_sha256: str | None
-    value_date: date
-    status: str
-    payment_id: UUID | None
-    requested_by: str
-    decided_by: str | None
-    requested_at: datetime
-    decided_at: datetime | None
-
-
-COLUMNS = (
-    "settlement_id, entity_id, customer_id, kind, currency, amount_minor, CAST(lines AS text), proof_reference, proof_sha256, value_date, "
-    "status, payment_id, requested_by, decided_by, requested_at, decided_at"
-)
 
 
 async def request(conn: AsyncConnection, tenant_id: UUID, given: Settlement, *, now: datetime) -> Settlement:
     """Takes a settlement in, and books it where one person may. Raises a 409 Problem for a proof that has settled already."""
     given.settlement_id = new_id()
-    stored = await run(
-        conn,
-        "INSERT INTO settlement (tenant_id, settlement_id, entity_id, customer_id, kind, currency, amount_minor, lines, proof_reference, "
-        "proof_sha256, value_date, status, requested_by, requested_at) "
-        "VALUES (:tenant, :id, :entity, :customer, :kind, :currency, :amount, "
-        "CAST(:lines AS jsonb), :proof, :sha256, :value_date, 'requested', :by, :now) ON CONFLICT DO NOTHING",
-        tenant=tenant_id,
-        id=given.settlement_id,
-        entity=given.entity_id,
-        customer=given.customer_id,
-        kind=given.kind,
-        currency=given.currency,
-        amount=given.amount_minor,
-        lines=json.dumps([{"item_id": str(item), "amount_minor": amount} for item, amount in given.lines]),
-        proof=given.proof_reference,
-        sha256=given.proof_sha256,
-        value_date=given.value_date,
-        by=given.requested_by,
-        now=now,
-    )
-    if not stored:
+    if not await stored.insert(conn, tenant_id, given):
         raise refused(409, "proof-used", "This proof has settled something of the entity already", "/proof/reference")
     await _fitting(conn, tenant_id, given)
     if given.amount_minor <= await limit_of(conn, tenant_id, given.entity_id, given.currency):
@@ -181,57 +132,26 @@ async def _cash(conn: AsyncConnection, tenant_id: UUID, given: Settlement, now: 
         return_reason=None,
         looks=0,
     )
-    await run(
-        conn,
-        "WITH new AS (INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, transaction_key, currency, "
-        "amount_minor, unapplied_minor, booking_date, value_date, confirmation, source, status, remittance, received_at) VALUES (:tenant, "
-        ":id, 1, :account, :entity, :key, :currency, :amount, :amount, :day, :day, 'booked', 'cash', 'received', '{}', :at) "
-        "RETURNING tenant_id, entity_id, currency, amount_minor, payment_id) "
-        "INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, at) "
-        "SELECT tenant_id, entity_id, currency, 'cash', 'unapplied', amount_minor, payment_id, :now FROM new",
-        tenant=tenant_id,
-        id=payment.payment_id,
-        account=payment.bank_account_id,
-        entity=payment.entity_id,
-        key=f"cash:{given.settlement_id}",
-        currency=payment.currency,
-        amount=payment.amount_minor,
-        day=given.value_date,
-        at=machine_now(),
-        now=now,
-    )
+    await stored.insert_cash(conn, payment, f"cash:{given.settlement_id}", at=machine_now(), now=now)
     await publish(conn, [Outgoing(tenant_id, payment_event(PaymentReceived, payment), payment.entity_id)])
     return payment.payment_id
 
 
 async def _locked(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID) -> Settlement:
     """A settlement with the items and the payment that it is about: those are locked before it."""
-    query = f"SELECT {COLUMNS} FROM settlement WHERE tenant_id = :tenant AND settlement_id = :id"  # noqa: S608 - ours
-    rows = await fetch(conn, query, tenant=tenant_id, id=settlement_id)
-    if not rows:
-        raise Problem(404, "settlement-unknown", "There is no such settlement")
-    first = _settlement(rows[0])
+    first = await _known(conn, tenant_id, settlement_id)
     items = [(tenant_id, item) for item, _ in first.lines]
     await lock_with_items(conn, [(tenant_id, first.payment_id)] if first.payment_id else [], items=items)
-    return _settlement((await fetch(conn, query + " FOR UPDATE", tenant=tenant_id, id=settlement_id))[0])
+    return await _known(conn, tenant_id, settlement_id, lock=True)
 
 
-def _settlement(row: tuple[object, ...]) -> Settlement:
-    given = Settlement(*row)  # type: ignore[arg-type] # the query names its columns
-    given.lines = [(UUID(line["item_id"]), line["amount_minor"]) for line in json.loads(str(row[6]))]
+async def _known(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID, *, lock: bool = False) -> Settlement:
+    given = await stored.find(conn, tenant_id, settlement_id, lock=lock)
+    if given is None:
+        raise Problem(404, "settlement-unknown", "There is no such settlement")
     return given
 
 
 async def _set(conn: AsyncConnection, tenant_id: UUID, given: Settlement, status: str, *, by: str, now: datetime) -> None:
     given.status, given.decided_by, given.decided_at = status, by, now
-    await run(
-        conn,
-        "UPDATE settlement SET status = :status, decided_by = :by, decided_at = :now, payment_id = :payment "
-        "WHERE tenant_id = :tenant AND settlement_id = :id",
-        tenant=tenant_id,
-        id=given.settlement_id,
-        status=status,
-        payment=given.payment_id,
-        by=by,
-        now=now,
-    )
+    await stored.save(conn, tenant_id, given)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from shared.aliases import survivor
 from shared.db import records
 from shared.failures import sqlstate
 from shared.ids import named_id
@@ -19,6 +20,12 @@ from matching.storage.rows import by_keys, from_lists, keys, literal
 
 NewAccount = tuple[UUID, UUID, UUID, UUID, str]
 """Tenant, account, entity, customer, currency."""
+ASKED = survivor(":tenant", "CAST(:customer_id AS uuid)")
+"""SQL: whoever stands for the customer that is asked for."""
+LISTED = (
+    "SELECT account_id AS at, * FROM account_balance WHERE tenant_id = :tenant "  # noqa: S608 - our own text
+    f"AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = {ASKED})"
+)
 _B = {"tenant": "uuid", "id": "uuid", "open": "bigint", "unapplied": "bigint", "credits": "bigint"}
 ADD_TO_ACCOUNTS = f"""
 UPDATE account_balance AS a SET version = a.version + 1, open_minor = a.open_minor + t.open,

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 from uuid import UUID
 
 from shared.db import records, run
-from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.statements import Amount, Transaction
@@ -34,6 +32,7 @@ class BankAccount:
     bank_id: str | None
 
 
+LISTED = "SELECT bank_account_id AS at, * FROM bank_account WHERE tenant_id = :tenant"
 _ACCOUNT = "tenant_id, bank_account_id, version, entity_id, iban, currency, holder_name, start_date, status, number, bank_id"
 
 
@@ -44,6 +43,17 @@ async def account(conn: AsyncConnection, tenant_id: UUID, number: str, *, lock: 
         f"SELECT {_ACCOUNT} FROM bank_account WHERE tenant_id = :tenant AND number = :number" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
         tenant=tenant_id,
         number=number,
+    )
+    return BankAccount(*rows[0]) if rows else None
+
+
+async def account_by_id(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID) -> BankAccount | None:
+    """An account by its id, None where there is none."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_ACCOUNT} FROM bank_account WHERE tenant_id = :tenant AND bank_account_id = :id",  # noqa: S608 - ours
+        tenant=tenant_id,
+        id=bank_account_id,
     )
     return BankAccount(*rows[0]) if rows else None
 
@@ -230,158 +240,3 @@ async def insert_payments(
         instructed_ins=texts(other.currency if other else None for other in instructed),
     )
     return {row[0] for row in found}
-
-
-async def insert_movements(
-    conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[UUID, Transaction, bool]], *, at: datetime
-) -> None:
-    """Stores movements that are no payments (id, transaction, resolved), so that every entry of a balance is accounted for.
-
-    A total is stored under the reference that its details have too. `at` is the machine's clock.
-    """
-    await run(
-        conn,
-        "INSERT INTO movement (tenant_id, movement_id, bank_account_id, kind, amount_minor, booking_date, "
-        "bank_reference, end_to_end_id, resolved, received_at) "
-        "SELECT :tenant, id, :account, kind, amount, booking, ref, e2e, resolved, :at "
-        "FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), "
-        "CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), CAST(:refs AS text[]), CAST(:e2es AS text[]), CAST(:resolveds AS bool[])) "
-        "AS t(id, kind, amount, booking, ref, e2e, resolved) ON CONFLICT DO NOTHING",
-        tenant=held.tenant_id,
-        account=held.bank_account_id,
-        at=at,
-        ids=[row[0] for row in rows],
-        kinds=[row[1].kind for row in rows],
-        amounts=[row[1].signed_minor for row in rows],
-        bookings=[row[1].day for row in rows],
-        refs=[row[1].entry_reference if row[1].kind == "total" else row[1].bank_reference for row in rows],
-        e2es=[row[1].end_to_end_id for row in rows],
-        resolveds=[row[2] for row in rows],
-    )
-
-
-_PAYMENTS_BY = (
-    "SELECT r.at, p.payment_id FROM r CROSS JOIN LATERAL (SELECT payment_id FROM payment WHERE tenant_id = :tenant "
-    "AND bank_account_id = :account AND {column} = r.{value} OFFSET 0) AS p"
-)
-# a look by its whole key each: an OR, or a join, would compare every movement with every payment of the account
-NAMED = (
-    "WITH r AS (SELECT * FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "  # noqa: S608 - ours
-    "CAST(:e2es AS text[])) AS t(at, amount, ref, tx, e2e)), named AS ("
-    + " UNION ".join(
-        _PAYMENTS_BY.format(column=column, value=value)
-        for column, value in (("end_to_end_id", "e2e"), ("bank_reference", "ref"), ("transaction_id", "tx"))
-    )
-    + ") "
-)
-"""The payments that movements name, by the bank's reference, TxId or EndToEndId."""
-
-
-def _names(held: BankAccount, moved: Sequence[Transaction]) -> dict[str, object]:
-    return {
-        "tenant": held.tenant_id,
-        "account": held.bank_account_id,
-        "ats": list(range(len(moved))),
-        "amounts": [one.amount_minor for one in moved],
-        "refs": [one.bank_reference for one in moved],
-        "txs": [one.transaction_id for one in moved],
-        "e2es": [one.end_to_end_id for one in moved],
-    }
-
-
-async def waiting_movement(
-    conn: AsyncConnection, tenant_id: UUID, movement_id: UUID, *, total: bool
-) -> tuple[BankAccount, Row[Any]] | None:
-    """A batch total, or another movement that a person may have to look at, with its account; None where there is no such.
-
-    The account is held as for a statement: nothing else is booked on it meanwhile. `resolved`: it waits no more.
-    """
-    found = await fetch(
-        conn,
-        "SELECT a.number FROM movement m JOIN bank_account a USING (tenant_id, bank_account_id) "
-        "WHERE m.tenant_id = :tenant AND m.movement_id = :id AND (m.kind = 'total') = :total",
-        tenant=tenant_id,
-        id=movement_id,
-        total=total,
-    )
-    held = await account(conn, tenant_id, found[0].number) if found else None
-    if held is None:
-        return None
-    await hold_account(conn, held.bank_account_id, alone=True)
-    (row,) = await fetch(
-        conn,
-        "SELECT kind, amount_minor, booking_date, bank_reference, end_to_end_id, resolved FROM movement "
-        "WHERE tenant_id = :tenant AND movement_id = :id FOR UPDATE",
-        tenant=tenant_id,
-        id=movement_id,
-    )
-    return held, row
-
-
-async def resolve_movements(conn: AsyncConnection, tenant_id: UUID, movement_ids: Sequence[UUID], payment_id: UUID | None = None) -> None:
-    """They wait no more; `payment_id`: what a batch total was booked as."""
-    await run(
-        conn,
-        "UPDATE movement SET resolved = true, payment_id = :payment WHERE tenant_id = :tenant AND movement_id = ANY(CAST(:ids AS uuid[]))",
-        tenant=tenant_id,
-        ids=list(movement_ids),
-        payment=payment_id,
-    )
-
-
-_RETURNED = (
-    "CASE WHEN p.return_reason = 'replaced_by_details' THEN 0 ELSE p.returned_minor - p.withdrawn_minor "
-    "- (SELECT coalesce(sum(c.amount_minor), 0) FROM recall c WHERE c.tenant_id = p.tenant_id "
-    "AND c.payment_id = p.payment_id AND c.status IN ('open', 'requested', 'accepted')) END"
-)
-"""SQL: how much of a payment `p` a bank has returned: recalls that wait, what was withdrawn and what details replace aside."""
-
-
-async def left_and_returned(conn: AsyncConnection, held: BankAccount, payment_id: UUID) -> tuple[int, int] | None:
-    """What a payment has left and what a bank returned of it; None where it came on another account, or never."""
-    rows = await fetch(
-        conn,
-        f"SELECT p.allocated_minor + p.unapplied_minor, {_RETURNED} FROM payment p WHERE p.tenant_id = :tenant "  # noqa: S608 - ours
-        "AND p.payment_id = :payment AND p.bank_account_id = :account",
-        tenant=held.tenant_id,
-        payment=payment_id,
-        account=held.bank_account_id,
-    )
-    return (int(rows[0][0]), int(rows[0][1])) if rows else None
-
-
-async def returned(conn: AsyncConnection, held: BankAccount, credits_: Sequence[Transaction]) -> list[list[tuple[UUID, int]]]:
-    """For each credit, the payments that it names, and how much of each a bank has returned."""
-    rows = await fetch(
-        conn,
-        NAMED + f"SELECT r.at, p.payment_id, {_RETURNED} FROM named JOIN r USING (at) "  # noqa: S608 - ours
-        "JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = named.payment_id ORDER BY r.at, p.payment_id",
-        **_names(held, credits_),
-    )
-    found: list[list[tuple[UUID, int]]] = [[] for _ in credits_]
-    for at, payment_id, back in rows:
-        found[at].append((payment_id, int(back)))
-    return found
-
-
-async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction]) -> list[list[tuple[UUID, int]]]:
-    """For each return, the payments that it may take back, with what they have left: by the bank's reference, TxId or EndToEndId.
-
-    Those of just its amount where there are any; else those that have as much left; else those that have less.
-    """
-    rows = await fetch(
-        conn,
-        NAMED + "SELECT r.at, p.payment_id, p.allocated_minor + p.unapplied_minor AS left_minor, CASE WHEN p.amount_minor = r.amount "
-        "AND p.returned_minor + p.refunded_minor = 0 THEN 0 WHEN p.allocated_minor + p.unapplied_minor >= r.amount THEN 1 ELSE 2 END "
-        "FROM named JOIN r USING (at) JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = named.payment_id "
-        "WHERE p.allocated_minor + p.unapplied_minor > 0 ORDER BY r.at, p.payment_id",
-        **_names(held, returns),
-    )
-    best: dict[int, int] = {}
-    for at, _, _, rank in rows:
-        best[at] = min(rank, best.get(at, rank))
-    found: list[list[tuple[UUID, int]]] = [[] for _ in returns]
-    for at, payment_id, left, rank in rows:
-        if rank == best[at]:
-            found[at].append((payment_id, left))
-    return found

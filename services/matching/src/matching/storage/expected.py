@@ -49,6 +49,11 @@ class Expected:
     payment_plan_id: UUID | None = None
 
 
+LISTED = (
+    "SELECT expected_id AS at, * FROM expected_payment WHERE tenant_id = :tenant "
+    "AND (CAST(:status AS text) IS NULL OR status = :status) "
+    "AND (CAST(:kind AS text) IS NULL OR kind = :kind) AND (CAST(:customer_id AS uuid) IS NULL OR payer_customer_id = :customer_id)"
+)
 COLUMNS = (
     "tenant_id, expected_id, version, entity_id, kind, form, payer_customer_id, currency, amount_minor, reference, document_number, "
     "expected_on, holds_until, CAST(lines AS text) AS lines, missing, status, payment_id, created_by, created_at, rate, rate_currency, "
@@ -299,6 +304,18 @@ async def overdue(conn: AsyncConnection, tenant_id: UUID, today: date) -> list[K
         today=today,
     )
     return [(row[0], row[1]) for row in rows]
+
+
+async def end(conn: AsyncConnection, tenant_id: UUID, expected_id: UUID, status: str) -> None:
+    """What was waited for is waited for no more."""
+    await run(
+        conn,
+        "UPDATE expected_payment SET status = :status, version = version + 1 WHERE tenant_id = :tenant AND expected_id = :id "
+        "AND status = 'waiting'",
+        tenant=tenant_id,
+        id=expected_id,
+        status=status,
+    )
 
 
 async def note_set_offs(conn: AsyncConnection, made: Mapping[Key, Sequence[tuple[UUID, UUID, int]]]) -> None:

@@ -10,8 +10,15 @@ from shared.money import MAX_MINOR
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Item, Key
+from matching.storage.account_balances import ASKED
 from matching.storage.rows import by_keys, fetch
 
+LISTED = (
+    "SELECT item_id AS at, least(contested_minor, open_minor) AS disputed_minor, open_item.* FROM open_item "  # noqa: S608 - our own text
+    "WHERE tenant_id = :tenant "
+    f"AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = {ASKED}) AND (CAST(:status AS text) IS NULL OR status = :status) "
+    "AND (CAST(:invoice_number AS text) IS NULL OR invoice_number = :invoice_number)"
+)
 _COLUMNS = {
     "tenant_id": "uuid",
     "item_id": "uuid",
@@ -259,3 +266,74 @@ async def review(conn: AsyncConnection, rows: Sequence[tuple[UUID, UUID, int, st
             reasons=[row[3] for row in rows],
             payables=[row[4] for row in rows],
         )
+
+
+async def item_numbered(
+    conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, customer_id: UUID, source_system: str, invoice_number: str
+) -> UUID | None:
+    """The item that a source gave a number, None where there is none yet."""
+    rows = await fetch(
+        conn,
+        "SELECT item_id FROM open_item WHERE tenant_id = :tenant AND customer_id = :customer AND entity_id = :entity "
+        "AND source_system = :source AND invoice_number = :number",
+        tenant=tenant_id,
+        customer=customer_id,
+        entity=entity_id,
+        source=source_system,
+        number=invoice_number,
+    )
+    return rows[0][0] if rows else None
+
+
+async def owed_of(
+    conn: AsyncConnection, tenant_id: UUID, customer_id: UUID, currency: str, items: Sequence[UUID]
+) -> list[tuple[UUID, UUID, int]]:
+    """Those of the items that are open in a currency; without any, all of the customer's: item, entity, open amount."""
+    rows = await fetch(
+        conn,
+        "SELECT item_id, entity_id, open_minor FROM open_item WHERE tenant_id = :tenant AND currency = :currency AND status = 'open' "
+        "AND kind <> 'credit_note' AND (item_id = ANY(CAST(:items AS uuid[])) OR (cardinality(CAST(:items AS uuid[])) = 0 "
+        "AND customer_id = :customer)) ORDER BY item_id",
+        tenant=tenant_id,
+        currency=currency,
+        items=list(items),
+        customer=customer_id,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def wrongly_contested(conn: AsyncConnection, tenant_id: UUID, limit: int) -> list[Key]:
+    """Items whose disputes say another amount than what is contested of them."""
+    rows = await fetch(
+        conn,
+        "SELECT i.tenant_id, i.item_id FROM dispute d JOIN open_item i USING (tenant_id, item_id) WHERE d.tenant_id = :tenant "  # noqa: S608 - ours
+        "GROUP BY i.tenant_id, i.item_id, i.contested_minor HAVING "
+        f"least(coalesce(sum(d.amount_minor) FILTER (WHERE d.status = 'open'), 0), {MAX_MINOR}) "
+        "<> i.contested_minor ORDER BY 1, 2 LIMIT :limit",
+        tenant=tenant_id,
+        limit=limit,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def open_credit_notes(conn: AsyncConnection, tenant_id: UUID, limit: int) -> list[Key]:
+    """Credit notes with something left that say which invoice they credit."""
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, item_id FROM open_item WHERE tenant_id = :tenant AND kind = 'credit_note' AND status = 'open' "
+        "AND credited_item_id IS NOT NULL ORDER BY item_id LIMIT :limit",
+        tenant=tenant_id,
+        limit=limit,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def debtors_of(conn: AsyncConnection, tenant_id: UUID, items: Sequence[UUID]) -> set[UUID]:
+    """The customers that items are with."""
+    rows = await fetch(
+        conn,
+        "SELECT DISTINCT customer_id FROM open_item WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[]))",
+        tenant=tenant_id,
+        items=list(items),
+    )
+    return {row[0] for row in rows}

@@ -142,6 +142,19 @@ async def note_payers(conn: AsyncConnection, payments: Mapping[Key, UUID | None]
         )
 
 
+async def is_known(conn: AsyncConnection, tenant_id: UUID, customer_id: UUID) -> bool:
+    """Whether anything is known of a customer: himself, or an account of his."""
+    return bool(
+        await fetch(
+            conn,
+            "SELECT 1 FROM customer WHERE tenant_id = :tenant AND customer_id = :id UNION ALL "
+            "(SELECT 1 FROM account_balance WHERE tenant_id = :tenant AND customer_id = :id LIMIT 1)",
+            tenant=tenant_id,
+            id=customer_id,
+        )
+    )
+
+
 async def ibans_of(conn: AsyncConnection, customers: Iterable[Key]) -> list[tuple[UUID, str]]:
     """The known IBANs of customers, with their tenant."""
     rows = await fetch(

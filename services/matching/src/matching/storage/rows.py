@@ -26,6 +26,20 @@ async def fetch(conn: AsyncConnection, statement: str, /, **values: Any) -> Sequ
     return await db.fetch(conn, statement, **values)
 
 
+async def listed(
+    conn: AsyncConnection, query: str, tenant_id: UUID, filters: Mapping[str, object], *, after: UUID | None, limit: int
+) -> Sequence[Any]:
+    """Rows of a query, which has `:tenant` and a parameter for each filter, and whose rows carry their id as `at`: those after an id."""
+    return await fetch(
+        conn,
+        f"SELECT * FROM ({query}) AS listed WHERE (CAST(:after AS uuid) IS NULL OR at > :after) ORDER BY at LIMIT :limit",  # noqa: S608 - ours
+        tenant=tenant_id,
+        after=after,
+        limit=limit,
+        **filters,
+    )
+
+
 def columns(rows: Sequence[Sequence[Any]], *names: str) -> dict[str, list[Any]]:
     """Rows as the array parameters `names`, one a column."""
     return {name: [row[at] for row in rows] for at, name in enumerate(names)}

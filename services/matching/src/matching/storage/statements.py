@@ -28,6 +28,7 @@ class Kept:
     uploaded_by: str
 
 
+LISTED = "SELECT statement_id AS at, * FROM statement WHERE tenant_id = :tenant AND (CAST(:verdict AS text) IS NULL OR verdict = :verdict)"
 _KEPT = (
     "s.statement_id, s.bank_account_id, a.number AS account, s.file_sha256, s.kind, s.number, s.verdict, s.reason, s.detail, "
     "s.entries, s.uploaded_by"

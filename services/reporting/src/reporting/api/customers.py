@@ -12,10 +12,10 @@ from shared.web.problems import Problem
 from shared.web.route import Router
 from sqlalchemy import Row
 
-from reporting import customer_queries, queries
 from reporting.api import models
 from reporting.api.reports import Reader, database, today
 from reporting.domain.ageing import DEFINITION
+from reporting.storage import customers, reports
 
 ROUTER = Router(prefix="/v1", tags=["customers"])
 LIST_MAX = 100
@@ -210,13 +210,13 @@ _SINGLE: dict[str, type[BaseModel]] = {"score": Score, "terms": Terms, "hold": H
 async def customer(request: Request, caller: Reader, customer_id: Annotated[UUID, Path()]) -> CustomerView:
     """The 360-degree view of a customer, as of today. Of one that was merged, that of the customer which stands for it."""
     day = today(request)
-    source = queries.ageing_now(customer=True)
+    source = reports.ageing_now(customer=True)
     async with database(request).transaction(caller.tenant_id) as conn:
         asked, customer_id = customer_id, await stands_for(conn, caller.tenant_id, customer_id)
         group = sorted(await members(conn, caller.tenant_id, [customer_id]))
         values = source.values(caller.tenant_id, as_of=day, customers=group)
-        parts = await customer_queries.parts(conn, caller.tenant_id, customer_id, group, limit=LIST_MAX)
-        ageing = await queries.ageing_totals(conn, source, values)
+        parts = await customers.parts(conn, caller.tenant_id, customer_id, group, limit=LIST_MAX)
+        ageing = await reports.ageing_totals(conn, source, values)
     if not any(parts.values()):
         raise Problem(404, "not-found", "There is no such customer")
     known = {**_first(parts["identity"]), **_first(parts["customer"])}

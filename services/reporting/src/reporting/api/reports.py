@@ -17,10 +17,10 @@ from shared.web.route import Router
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reporting import queries
 from reporting.api import models
 from reporting.domain import dso
 from reporting.domain.ageing import DEFINITION, Ageing
+from reporting.storage import reports
 
 ROUTER = Router(prefix="/v1/reports", tags=["reports"])
 PERIOD_DAYS_MAX = 366
@@ -44,19 +44,19 @@ def today(request: Request) -> date:
 
 async def _source(
     conn: AsyncConnection, tenant_id: UUID, *, as_of: date, now: date, entity_id: UUID | None
-) -> tuple[queries.Source, str, set[UUID] | None]:
+) -> tuple[reports.Source, str, set[UUID] | None]:
     """Where receivables as of a day are read: (source, basis, measured entities or None).
 
     Raises a 422 Problem for the future, and for a day in the past that was not measured: only the latest states are kept.
     """
     if as_of == now:
-        return queries.ageing_now(entity=entity_id is not None), "current", None
+        return reports.ageing_now(entity=entity_id is not None), "current", None
     if as_of > now:
         raise _refused("lies after the business day of today")
-    measured = await queries.measured_day(conn, tenant_id, as_of, entity_id)
+    measured = await reports.measured_day(conn, tenant_id, as_of, entity_id)
     if not measured:
         raise _refused("was not measured: of the past only days are known whose bank statements were in and matched while the service ran")
-    return queries.ageing_of_day(entity=entity_id is not None), "measured", {row.entity_id for row in measured}
+    return reports.ageing_of_day(entity=entity_id is not None), "measured", {row.entity_id for row in measured}
 
 
 def _refused(detail: str, field: str = "as_of") -> Problem:
@@ -82,9 +82,9 @@ async def ageing(
     async with database(request).transaction(caller.tenant_id) as conn:
         source, basis, _ = await _source(conn, caller.tenant_id, as_of=day, now=now, entity_id=entity_id)
         values = source.values(caller.tenant_id, as_of=day, entity_id=entity_id)
-        rows = await queries.ageing_page(conn, source, values, after=after, limit=limit)
-        totals = await queries.ageing_totals(conn, source, values)
-        word = await queries.bank_word(conn, caller.tenant_id)
+        rows = await reports.ageing_page(conn, source, values, after=after, limit=limit)
+        totals = await reports.ageing_totals(conn, source, values)
+        word = await reports.bank_word(conn, caller.tenant_id)
     last = rows[-1] if len(rows) == limit else None
     position = [str(last.entity_id), last.currency, str(last.customer_id)] if last else None
     return models.AgeingReport(
@@ -107,7 +107,7 @@ def _line(row: Row[Any]) -> models.AgeingLine:
     return models.AgeingLine(
         entity_id=row.entity_id,
         currency=row.currency,
-        customer_id=None if row.customer_id == queries.UNKNOWN_PAYER else row.customer_id,
+        customer_id=None if row.customer_id == reports.UNKNOWN_PAYER else row.customer_id,
         source_system=row.source_system,
         customer_number=row.customer_number,
         name=row.name,
@@ -131,13 +131,13 @@ async def days_sales_outstanding(
         raise _refused(f"must lie before `to`, by at most {PERIOD_DAYS_MAX} days", "from")
     async with database(request).transaction(caller.tenant_id) as conn:
         source, basis, measured = await _source(conn, caller.tenant_id, as_of=end, now=now, entity_id=entity_id)
-        totals = await queries.ageing_totals(conn, source, source.values(caller.tenant_id, as_of=end, entity_id=entity_id))
+        totals = await reports.ageing_totals(conn, source, source.values(caller.tenant_id, as_of=end, entity_id=entity_id))
         months = dso.months_back(end, dso.MONTHS_MAX)
         sold: dict[tuple[UUID, str], dict[date, int]] = defaultdict(dict)
-        for row in await queries.sales(conn, caller.tenant_id, entity_id, first=min(start, months[-1][0]), last=end):
+        for row in await reports.sales(conn, caller.tenant_id, entity_id, first=min(start, months[-1][0]), last=end):
             if measured is None or row.entity_id in measured:
                 sold[(row.entity_id, row.currency)][row.day] = int(row.minor)
-        series = await queries.kpis(conn, caller.tenant_id, entity_id, first=start, last=end)
+        series = await reports.kpis(conn, caller.tenant_id, entity_id, first=start, last=end)
     receivables = {(row.entity_id, row.currency): Ageing.of(row._asdict()).receivables for row in totals}
     keys = sorted(receivables.keys() | sold.keys())
     return models.DsoReport(
@@ -195,7 +195,7 @@ async def unapplied(request: Request, caller: Reader, limit: Limit = DEFAULT_LIM
         booked, payment_id = request.app.state.cursors.decode(cursor, **bound)
         after = (date.fromisoformat(booked), UUID(payment_id))
     async with database(request).transaction(caller.tenant_id) as conn:
-        rows, totals = await queries.unapplied(conn, caller.tenant_id, after=after, limit=limit)
+        rows, totals = await reports.unapplied(conn, caller.tenant_id, after=after, limit=limit)
     position = [rows[-1].booking_date.isoformat(), str(rows[-1].payment_id)] if len(rows) == limit else None
     return models.UnappliedReport(
         as_of=day,
@@ -212,7 +212,7 @@ async def unapplied(request: Request, caller: Reader, limit: Limit = DEFAULT_LIM
 async def money(request: Request, caller: Reader) -> models.MoneyReport:
     """Money by state: what came in and where it went, what was owed and how it was settled."""
     async with database(request).transaction(caller.tenant_id) as conn:
-        payments, items = await queries.money(conn, caller.tenant_id)
+        payments, items = await reports.money(conn, caller.tenant_id)
     return models.MoneyReport(
         payments=[
             models.PaymentMoney(**{name: value or 0 if name.endswith("_minor") else value for name, value in row._asdict().items()})
@@ -226,6 +226,6 @@ async def money(request: Request, caller: Reader) -> models.MoneyReport:
 async def events(request: Request, caller: Reader) -> models.EventsReport:
     """How many different events of each name were handled."""
     async with database(request).transaction(caller.tenant_id) as conn:
-        rows = await queries.events_seen(conn, caller.tenant_id)
+        rows = await reports.events_seen(conn, caller.tenant_id)
     items = [models.EventCount(event=row.event, count=row.count) for row in rows]
     return models.EventsReport(definition=EVENTS_DEFINITION, items=items, total=sum(item.count for item in items))

@@ -1,4 +1,4 @@
-"""What reporting writes: facts, events seen, measured days.
+"""Days that are measured, with their ageing and key figures.
 
 Invariant: a day of an entity is measured once, under its row's lock; what was measured is never changed.
 """
@@ -10,36 +10,13 @@ from typing import Any
 from uuid import UUID
 
 from shared.db import fetch, run
-from sqlalchemy import Row, Table, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reporting.queries import ageing_now
+from reporting.storage.reports import ageing_now
 from reporting.tables.measured import MEASURED_DAY
 
-SLICE = 2_000
-"""Rows per statement: the driver takes 32,767 parameters, and the widest fact has 14 columns."""
 WAITING_MAX = 1_000
-
-
-async def add_facts(conn: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Stores facts under their own ids; what is there stays."""
-    for start in range(0, len(rows), SLICE):
-        values = [dict(row) for row in rows[start : start + SLICE]]
-        await conn.execute(insert(table).values(values).on_conflict_do_nothing())
-
-
-async def note_seen(conn: AsyncConnection, event: str, events: Sequence[tuple[UUID, UUID]]) -> None:
-    """Notes events (tenant, event id) of one name, each once."""
-    ordered = sorted(set(events))
-    await run(
-        conn,
-        "INSERT INTO event_seen (tenant_id, event, event_id) SELECT tenant, :event, id "
-        "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant, id) ON CONFLICT DO NOTHING",
-        event=event,
-        tenants=[tenant for tenant, _ in ordered],
-        ids=[identity for _, identity in ordered],
-    )
 
 
 async def days_to_note(conn: AsyncConnection, tenant_id: UUID) -> Sequence[Row[Any]]:

@@ -1,0 +1,89 @@
+"""Decisions: what each was taken on, and what has become of its payment since."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.storage.rows import fetch
+
+
+class Taken(NamedTuple):
+    """A decision as it is kept; `evidence` and `inputs` are JSON, `inputs` only of what the engine decided. `currency` is its payment's."""
+
+    rule: str
+    evidence: str
+    inputs: str | None
+    currency: str
+
+
+class Settled(NamedTuple):
+    """A decision of the engine, and what has become of its payment; `settled` is JSON, item to minor units.
+
+    `objected`: a person undid something of it, or the debtor's own list says what it is for.
+    """
+
+    payment_id: UUID
+    automatic: bool
+    inputs: str
+    whole: bool
+    returned: bool
+    objected: bool
+    payer: UUID | None
+    settled: str | None
+
+
+async def taken(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, version: int) -> Taken | None:
+    """The decision that made this version of a payment; None where there is none."""
+    rows = await fetch(
+        conn,
+        "SELECT d.rule, CAST(d.evidence AS text), CAST(d.inputs AS text), p.currency FROM decision d JOIN payment p "
+        "USING (tenant_id, payment_id) WHERE d.tenant_id = :tenant AND d.payment_id = :payment AND d.payment_version = :version",
+        tenant=tenant_id,
+        payment=payment_id,
+        version=version,
+    )
+    return Taken(*rows[0]) if rows else None
+
+
+async def of_payment(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -> Sequence[Row[Any]]:
+    """All decisions on a payment, the first one first; `evidence` is JSON."""
+    return await fetch(
+        conn,
+        "SELECT payment_version, rule, decided_at, CAST(evidence AS text) AS evidence FROM decision "
+        "WHERE tenant_id = :tenant AND payment_id = :id ORDER BY payment_version",
+        tenant=tenant_id,
+        id=payment_id,
+    )
+
+
+_SETTLED = """
+  SELECT item_id, CAST(sum(minor) AS bigint) AS minor FROM (
+    SELECT a.item_id, coalesce(x.item_amount_minor, a.amount_minor + a.diff_minor) AS minor FROM allocation a
+      LEFT JOIN allocation_exchange x USING (tenant_id, payment_id, item_id) WHERE a.tenant_id = :tenant AND a.payment_id = d.payment_id
+    UNION ALL SELECT item_id, amount_minor FROM payment_set_off WHERE tenant_id = :tenant AND payment_id = d.payment_id
+    UNION ALL SELECT credit_item_id, -amount_minor FROM payment_set_off WHERE tenant_id = :tenant AND payment_id = d.payment_id
+  ) s GROUP BY item_id
+"""
+_OF_THE_ENGINE = f"""
+WITH d AS (
+  SELECT DISTINCT ON (payment_id) payment_id, automatic, inputs FROM (
+    SELECT payment_id, payment_version, CAST(inputs AS text) AS inputs, coalesce(evidence ->> 'decision' = 'auto', false) AS automatic
+    FROM decision WHERE tenant_id = :tenant AND payment_id > :after AND inputs IS NOT NULL AND rule <> 'advance' AND decided_at <= :until
+  ) e ORDER BY payment_id, automatic DESC, CASE WHEN automatic THEN payment_version ELSE -payment_version END LIMIT :limit
+)
+SELECT d.payment_id, d.automatic, d.inputs, p.unapplied_minor = 0, p.returned_minor > 0,
+  EXISTS (SELECT 1 FROM dismissed_pair x WHERE x.tenant_id = :tenant AND x.payment_id = d.payment_id) OR EXISTS (SELECT 1 FROM allocation x
+    WHERE x.tenant_id = :tenant AND x.payment_id = d.payment_id AND x.rule IN ('remittance', 'announced')),
+  p.payer_customer_id,
+  (SELECT CAST(jsonb_object_agg(item_id, minor) AS text) FROM ({_SETTLED}) settled)
+FROM d JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = d.payment_id ORDER BY d.payment_id
+"""  # noqa: S608 - our own text
+
+
+async def of_the_engine(conn: AsyncConnection, tenant_id: UUID, *, after: UUID, until: datetime, limit: int) -> list[Settled]:
+    """Payments behind `after` by id that the engine decided on until then: the first automatic decision, else the last one, of each."""
+    return [Settled(*row) for row in await fetch(conn, _OF_THE_ENGINE, tenant=tenant_id, after=after, until=until, limit=limit)]

@@ -1,0 +1,236 @@
+"""Movements on our accounts that are no payments, the payments that they name, and batch totals with their details."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from shared.db import run
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.statements import Transaction
+from matching.storage.bank import BankAccount, account, hold_account
+from matching.storage.rows import fetch
+
+_OF_ACCOUNT = (
+    "m.bank_account_id, a.number AS account, a.iban, m.amount_minor, a.currency, m.booking_date, m.bank_reference AS reference, "
+    "m.end_to_end_id, m.received_at FROM movement m JOIN bank_account a USING (tenant_id, bank_account_id) "
+    "WHERE m.tenant_id = :tenant AND NOT m.resolved AND (CAST(:bank_account_id AS uuid) IS NULL OR m.bank_account_id = :bank_account_id)"
+)
+TOTALS = f"SELECT m.movement_id AS at, m.movement_id AS batch_total_id, {_OF_ACCOUNT} AND m.kind = 'total'"
+UNEXPLAINED = f"SELECT m.movement_id AS at, m.movement_id, m.kind, {_OF_ACCOUNT} AND m.kind <> 'total'"
+
+
+async def insert(conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[UUID, Transaction, bool]], *, at: datetime) -> None:
+    """Stores movements that are no payments (id, transaction, resolved), so that every entry of a balance is accounted for.
+
+    A total is stored under the reference that its details have too. `at` is the machine's clock.
+    """
+    await run(
+        conn,
+        "INSERT INTO movement (tenant_id, movement_id, bank_account_id, kind, amount_minor, booking_date, "
+        "bank_reference, end_to_end_id, resolved, received_at) "
+        "SELECT :tenant, id, :account, kind, amount, booking, ref, e2e, resolved, :at "
+        "FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), "
+        "CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), CAST(:refs AS text[]), CAST(:e2es AS text[]), CAST(:resolveds AS bool[])) "
+        "AS t(id, kind, amount, booking, ref, e2e, resolved) ON CONFLICT DO NOTHING",
+        tenant=held.tenant_id,
+        account=held.bank_account_id,
+        at=at,
+        ids=[row[0] for row in rows],
+        kinds=[row[1].kind for row in rows],
+        amounts=[row[1].signed_minor for row in rows],
+        bookings=[row[1].day for row in rows],
+        refs=[row[1].entry_reference if row[1].kind == "total" else row[1].bank_reference for row in rows],
+        e2es=[row[1].end_to_end_id for row in rows],
+        resolveds=[row[2] for row in rows],
+    )
+
+
+_PAYMENTS_BY = (
+    "SELECT r.at, p.payment_id FROM r CROSS JOIN LATERAL (SELECT payment_id FROM payment WHERE tenant_id = :tenant "
+    "AND bank_account_id = :account AND {column} = r.{value} OFFSET 0) AS p"
+)
+# a look by its whole key each: an OR, or a join, would compare every movement with every payment of the account
+NAMED = (
+    "WITH r AS (SELECT * FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "  # noqa: S608 - ours
+    "CAST(:e2es AS text[])) AS t(at, amount, ref, tx, e2e)), named AS ("
+    + " UNION ".join(
+        _PAYMENTS_BY.format(column=column, value=value)
+        for column, value in (("end_to_end_id", "e2e"), ("bank_reference", "ref"), ("transaction_id", "tx"))
+    )
+    + ") "
+)
+"""The payments that movements name, by the bank's reference, TxId or EndToEndId."""
+
+
+def _names(held: BankAccount, moved: Sequence[Transaction]) -> dict[str, object]:
+    return {
+        "tenant": held.tenant_id,
+        "account": held.bank_account_id,
+        "ats": list(range(len(moved))),
+        "amounts": [one.amount_minor for one in moved],
+        "refs": [one.bank_reference for one in moved],
+        "txs": [one.transaction_id for one in moved],
+        "e2es": [one.end_to_end_id for one in moved],
+    }
+
+
+async def waiting(conn: AsyncConnection, tenant_id: UUID, movement_id: UUID, *, total: bool) -> tuple[BankAccount, Row[Any]] | None:
+    """A batch total, or another movement that a person may have to look at, with its account; None where there is no such.
+
+    The account is held as for a statement: nothing else is booked on it meanwhile. `resolved`: it waits no more.
+    """
+    found = await fetch(
+        conn,
+        "SELECT a.number FROM movement m JOIN bank_account a USING (tenant_id, bank_account_id) "
+        "WHERE m.tenant_id = :tenant AND m.movement_id = :id AND (m.kind = 'total') = :total",
+        tenant=tenant_id,
+        id=movement_id,
+        total=total,
+    )
+    held = await account(conn, tenant_id, found[0].number) if found else None
+    if held is None:
+        return None
+    await hold_account(conn, held.bank_account_id, alone=True)
+    (row,) = await fetch(
+        conn,
+        "SELECT kind, amount_minor, booking_date, bank_reference, end_to_end_id, resolved FROM movement "
+        "WHERE tenant_id = :tenant AND movement_id = :id FOR UPDATE",
+        tenant=tenant_id,
+        id=movement_id,
+    )
+    return held, row
+
+
+async def resolve(conn: AsyncConnection, tenant_id: UUID, movement_ids: Sequence[UUID], payment_id: UUID | None = None) -> None:
+    """They wait no more; `payment_id`: what a batch total was booked as."""
+    await run(
+        conn,
+        "UPDATE movement SET resolved = true, payment_id = :payment WHERE tenant_id = :tenant AND movement_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        ids=list(movement_ids),
+        payment=payment_id,
+    )
+
+
+_RETURNED = (
+    "CASE WHEN p.return_reason = 'replaced_by_details' THEN 0 ELSE p.returned_minor - p.withdrawn_minor "
+    "- (SELECT coalesce(sum(c.amount_minor), 0) FROM recall c WHERE c.tenant_id = p.tenant_id "
+    "AND c.payment_id = p.payment_id AND c.status IN ('open', 'requested', 'accepted')) END"
+)
+"""SQL: how much of a payment `p` a bank has returned: recalls that wait, what was withdrawn and what details replace aside."""
+
+
+async def left_and_returned(conn: AsyncConnection, held: BankAccount, payment_id: UUID) -> tuple[int, int] | None:
+    """What a payment has left and what a bank returned of it; None where it came on another account, or never."""
+    rows = await fetch(
+        conn,
+        f"SELECT p.allocated_minor + p.unapplied_minor, {_RETURNED} FROM payment p WHERE p.tenant_id = :tenant "  # noqa: S608 - ours
+        "AND p.payment_id = :payment AND p.bank_account_id = :account",
+        tenant=held.tenant_id,
+        payment=payment_id,
+        account=held.bank_account_id,
+    )
+    return (int(rows[0][0]), int(rows[0][1])) if rows else None
+
+
+async def returned(conn: AsyncConnection, held: BankAccount, credits_: Sequence[Transaction]) -> list[list[tuple[UUID, int]]]:
+    """For each credit, the payments that it names, and how much of each a bank has returned."""
+    rows = await fetch(
+        conn,
+        NAMED + f"SELECT r.at, p.payment_id, {_RETURNED} FROM named JOIN r USING (at) "  # noqa: S608 - ours
+        "JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = named.payment_id ORDER BY r.at, p.payment_id",
+        **_names(held, credits_),
+    )
+    found: list[list[tuple[UUID, int]]] = [[] for _ in credits_]
+    for at, payment_id, back in rows:
+        found[at].append((payment_id, int(back)))
+    return found
+
+
+async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction]) -> list[list[tuple[UUID, int]]]:
+    """For each return, the payments that it may take back, with what they have left: by the bank's reference, TxId or EndToEndId.
+
+    Those of just its amount where there are any; else those that have as much left; else those that have less.
+    """
+    rows = await fetch(
+        conn,
+        NAMED + "SELECT r.at, p.payment_id, p.allocated_minor + p.unapplied_minor AS left_minor, CASE WHEN p.amount_minor = r.amount "
+        "AND p.returned_minor + p.refunded_minor = 0 THEN 0 WHEN p.allocated_minor + p.unapplied_minor >= r.amount THEN 1 ELSE 2 END "
+        "FROM named JOIN r USING (at) JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = named.payment_id "
+        "WHERE p.allocated_minor + p.unapplied_minor > 0 ORDER BY r.at, p.payment_id",
+        **_names(held, returns),
+    )
+    best: dict[int, int] = {}
+    for at, _, _, rank in rows:
+        best[at] = min(rank, best.get(at, rank))
+    found: list[list[tuple[UUID, int]]] = [[] for _ in returns]
+    for at, payment_id, left, rank in rows:
+        if rank == best[at]:
+            found[at].append((payment_id, left))
+    return found
+
+
+DETAILS = (
+    "SELECT payment_id, amount_minor, booking_date FROM payment WHERE tenant_id = m.tenant_id AND bank_account_id = m.bank_account_id "
+    "AND entry_reference = m.bank_reference OFFSET 0"
+)
+"""SQL: the payments that bear the reference of a total `m`, looked up by it: a join may read all of the account."""
+
+
+class BookedTotal(NamedTuple):
+    """A total booked by hand, and the details that are here. `whole`: nothing of its payment went out; `complete`: they sum to it."""
+
+    movement_id: UUID
+    payment_id: UUID
+    amount_minor: int
+    whole: bool
+    complete: bool
+    details: list[UUID]
+
+
+async def complete_totals(conn: AsyncConnection, held: BankAccount) -> list[tuple[UUID, list[UUID]]]:
+    """An account's totals that wait and whose details are all here, with these."""
+    rows = await fetch(
+        conn,
+        f"SELECT m.movement_id, array_agg(d.payment_id) FROM movement m CROSS JOIN LATERAL ({DETAILS}) d WHERE m.tenant_id = :tenant "  # noqa: S608 - ours
+        "AND m.bank_account_id = :account AND NOT m.resolved AND m.kind = 'total' GROUP BY m.tenant_id, m.movement_id, m.amount_minor "
+        "HAVING sum(d.amount_minor) = m.amount_minor",
+        tenant=held.tenant_id,
+        account=held.bank_account_id,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def booked_totals(conn: AsyncConnection, held: BankAccount, references: Sequence[str], days: int) -> list[BookedTotal]:
+    """Of each reference the total that was booked by hand, at most so many days from its details: those that are here now."""
+    rows = await fetch(
+        conn,
+        # details are those of one total, though another one has the same reference
+        "SELECT DISTINCT ON (m.bank_reference) m.movement_id, m.payment_id, m.amount_minor, "  # noqa: S608 - ours
+        "t.returned_minor + t.refunded_minor = 0 AS whole, "
+        "sum(d.amount_minor) = m.amount_minor AS complete, array_agg(d.payment_id) AS details FROM movement m JOIN payment t "
+        f"ON t.tenant_id = m.tenant_id AND t.payment_id = m.payment_id CROSS JOIN LATERAL ({DETAILS}) d "
+        "WHERE abs(d.booking_date - m.booking_date) <= CAST(:days AS int) AND m.tenant_id = :tenant AND m.bank_account_id = :account "
+        "AND m.payment_id IS NOT NULL AND m.bank_reference = ANY(CAST(:references AS text[])) "
+        "GROUP BY m.tenant_id, m.movement_id, t.tenant_id, t.payment_id "
+        "ORDER BY m.bank_reference, complete DESC, whole DESC, m.movement_id",
+        tenant=held.tenant_id,
+        account=held.bank_account_id,
+        references=list(references),
+        days=days,
+    )
+    return [BookedTotal(*row) for row in rows]
+
+
+async def booked_on(conn: AsyncConnection, tenant_id: UUID, movements: Sequence[UUID]) -> dict[UUID, date]:
+    """The booking days of those of the movements that are there."""
+    rows = await fetch(
+        conn,
+        "SELECT movement_id, booking_date FROM movement WHERE tenant_id = :tenant AND movement_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        ids=list(movements),
+    )
+    return {row[0]: row[1] for row in rows}

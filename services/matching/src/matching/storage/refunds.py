@@ -1,0 +1,197 @@
+"""Refunds as they stand, and the files for the bank that they are in."""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+from shared.db import run
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.storage.rows import fetch
+
+
+@dataclass(slots=True)
+class Refund:
+    """A refund as it stands."""
+
+    refund_id: UUID
+    payment_id: UUID
+    entity_id: UUID
+    bank_account_id: UUID
+    currency: str
+    amount_minor: int
+    reason: str
+    creditor_name: str
+    creditor_iban: str
+    end_to_end_id: str
+    status: str
+    requested_by: str
+    decided_by: str | None
+    requested_at: datetime
+    decided_at: datetime | None
+    refund_file_id: UUID | None
+
+
+LISTED = (
+    "SELECT refund_id AS at, * FROM refund WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
+    "AND (CAST(:payment_id AS uuid) IS NULL OR payment_id = :payment_id)"
+)
+_COLUMNS = (
+    "refund_id, payment_id, entity_id, bank_account_id, currency, amount_minor, reason, creditor_name, creditor_iban, end_to_end_id, "
+    "status, requested_by, decided_by, requested_at, decided_at, refund_file_id"
+)
+
+
+async def find(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID, *, lock: bool = False) -> Refund | None:
+    """A refund, locked where it is about to change; None where there is none."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_COLUMNS} FROM refund WHERE tenant_id = :tenant AND refund_id = :id" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
+        tenant=tenant_id,
+        id=refund_id,
+    )
+    return Refund(*rows[0]) if rows else None
+
+
+async def payer_of(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -> tuple[str | None, str | None, bool]:
+    """Name and IBAN that a payment came from, and whether it came on a bank account."""
+    ((name, iban, on_account),) = await fetch(
+        conn,
+        "SELECT debtor_name, debtor_iban, EXISTS (SELECT 1 FROM bank_account b WHERE b.tenant_id = p.tenant_id "
+        "AND b.bank_account_id = p.bank_account_id) FROM payment p WHERE tenant_id = :tenant AND payment_id = :id",
+        tenant=tenant_id,
+        id=payment_id,
+    )
+    return name, iban, on_account
+
+
+async def insert(conn: AsyncConnection, tenant_id: UUID, given: Refund) -> None:
+    """Stores a refund that is asked for."""
+    await run(
+        conn,
+        f"INSERT INTO refund (tenant_id, {_COLUMNS}) VALUES (:tenant, :id, :payment, :entity, :account, :currency, :amount, :reason, "  # noqa: S608 - ours
+        ":name, :iban, :e2e, :status, :by, NULL, :now, NULL, NULL)",
+        tenant=tenant_id,
+        id=given.refund_id,
+        payment=given.payment_id,
+        entity=given.entity_id,
+        account=given.bank_account_id,
+        currency=given.currency,
+        amount=given.amount_minor,
+        reason=given.reason,
+        name=given.creditor_name,
+        iban=given.creditor_iban,
+        e2e=given.end_to_end_id,
+        status=given.status,
+        by=given.requested_by,
+        now=given.requested_at,
+    )
+
+
+async def save(conn: AsyncConnection, tenant_id: UUID, given: Refund) -> None:
+    """Writes a refund's status and who decided."""
+    await run(
+        conn,
+        "UPDATE refund SET status = :status, decided_by = :by, decided_at = :at WHERE tenant_id = :tenant AND refund_id = :id",
+        tenant=tenant_id,
+        id=given.refund_id,
+        status=given.status,
+        by=given.decided_by,
+        at=given.decided_at,
+    )
+
+
+async def set_status(conn: AsyncConnection, tenant_id: UUID, refunds: Collection[UUID], status: str, *, file: UUID | None = None) -> None:
+    """Changes the status of refunds; `file`: that they are in now."""
+    await run(
+        conn,
+        "UPDATE refund SET status = :status, refund_file_id = coalesce(:file, refund_file_id) "
+        "WHERE tenant_id = :tenant AND refund_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=tenant_id,
+        status=status,
+        file=file,
+        ids=list(refunds),
+    )
+
+
+async def cancel_approved(
+    conn: AsyncConnection, tenants: Collection[UUID], payments: Collection[UUID]
+) -> list[tuple[UUID, UUID, UUID, int]]:
+    """Takes back the approved refunds of payments; returns them: tenant, payment, refund, amount."""
+    rows = await fetch(
+        conn,
+        "UPDATE refund SET status = 'cancelled' WHERE tenant_id = ANY(CAST(:tenants AS uuid[])) AND payment_id = ANY(CAST(:ids AS uuid[])) "
+        "AND status = 'approved' RETURNING tenant_id, payment_id, refund_id, amount_minor",
+        tenants=sorted(tenants),
+        ids=list(payments),
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+async def sendable(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, limit: int) -> list[Refund]:
+    """Approved refunds of payments that an account's bank has booked, locked."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_COLUMNS} FROM refund WHERE tenant_id = :tenant AND bank_account_id = :account AND status = 'approved' "  # noqa: S608 - ours
+        "AND EXISTS (SELECT 1 FROM payment p WHERE p.tenant_id = refund.tenant_id AND p.payment_id = refund.payment_id "
+        "AND p.confirmation = 'booked') ORDER BY refund_id LIMIT :limit FOR UPDATE",
+        tenant=tenant_id,
+        account=bank_account_id,
+        limit=limit,
+    )
+    return [Refund(*row) for row in rows]
+
+
+async def named(
+    conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, ends: Collection[str], *, lock: bool = False
+) -> list[Refund]:
+    """An account's refunds by their EndToEndIds, locked where they are about to change."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_COLUMNS} FROM refund WHERE tenant_id = :tenant AND bank_account_id = :account "  # noqa: S608 - ours
+        "AND end_to_end_id = ANY(CAST(:ends AS text[])) ORDER BY refund_id" + (" FOR UPDATE" if lock else ""),
+        tenant=tenant_id,
+        account=bank_account_id,
+        ends=list(ends),
+    )
+    return [Refund(*row) for row in rows]
+
+
+async def insert_file(
+    conn: AsyncConnection,
+    tenant_id: UUID,
+    file_id: UUID,
+    bank_account_id: UUID,
+    content: bytes,
+    refunds: Sequence[Refund],
+    *,
+    execution: date,
+    by: str,
+    now: datetime,
+) -> None:
+    """Keeps a file for the bank as it was written."""
+    await run(
+        conn,
+        "INSERT INTO refund_file (tenant_id, refund_file_id, bank_account_id, content, sha256, refunds, amount_minor, execution_date, "
+        "created_by, created_at) VALUES (:tenant, :id, :account, :content, :sha256, :refunds, :amount, :execution, :by, :now)",
+        tenant=tenant_id,
+        id=file_id,
+        account=bank_account_id,
+        content=content,
+        sha256=hashlib.sha256(content).hexdigest(),
+        refunds=len(refunds),
+        amount=sum(one.amount_minor for one in refunds),
+        execution=execution,
+        by=by,
+        now=now,
+    )
+
+
+async def file_content(conn: AsyncConnection, tenant_id: UUID, file_id: UUID) -> bytes | None:
+    """A file for the bank; None where there is none."""
+    rows = await fetch(
+        conn, "SELECT content FROM refund_file WHERE tenant_id = :tenant AND refund_file_id = :id", tenant=tenant_id, id=file_id
+    )
+    return bytes(rows[0][0]) if rows else None

@@ -1,0 +1,112 @@
+"""Write-offs as they stand."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from shared.db import run
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.storage.rows import fetch
+
+
+@dataclass(slots=True)
+class WriteOff:
+    """A write-off as it stands. `status`: requested, booked, refused, or reversed (the whole of it)."""
+
+    write_off_id: UUID
+    version: int
+    entity_id: UUID
+    item_id: UUID
+    currency: str
+    amount_minor: int
+    reversed_minor: int
+    reason: str
+    note: str | None
+    status: str
+    requested_by: str
+    decided_by: str | None
+    requested_at: datetime
+    decided_at: datetime | None
+
+
+LISTED = (
+    "SELECT write_off_id AS at, * FROM write_off WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
+    "AND (CAST(:item_id AS uuid) IS NULL OR item_id = :item_id)"
+)
+_COLUMNS = (
+    "write_off_id, version, entity_id, item_id, currency, amount_minor, reversed_minor, reason, note, status, requested_by, decided_by, "
+    "requested_at, decided_at"
+)
+
+
+async def find(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, *, lock: bool = False) -> WriteOff | None:
+    """A write-off, locked where it is about to change; None where there is none."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_COLUMNS} FROM write_off WHERE tenant_id = :tenant AND write_off_id = :id" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
+        tenant=tenant_id,
+        id=write_off_id,
+    )
+    return WriteOff(*rows[0]) if rows else None
+
+
+async def booked_of(conn: AsyncConnection, tenant_id: UUID, item_id: UUID) -> list[WriteOff]:
+    """An item's booked write-offs, locked, the latest first."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_COLUMNS} FROM write_off WHERE tenant_id = :tenant AND item_id = :item AND status = 'booked' "  # noqa: S608 - ours
+        "ORDER BY decided_at DESC, write_off_id DESC FOR UPDATE",
+        tenant=tenant_id,
+        item=item_id,
+    )
+    return [WriteOff(*row) for row in rows]
+
+
+async def given_alone(conn: AsyncConnection, tenant_id: UUID, item_id: UUID) -> int:
+    """What of an item is written off already by one person alone: the limit is for all of it, or it would be passed in slices."""
+    rows = await fetch(
+        conn,
+        "SELECT coalesce(sum(amount_minor - reversed_minor), 0) FROM write_off WHERE tenant_id = :tenant AND item_id = :item "
+        "AND status = 'booked' AND decided_by = requested_by",
+        tenant=tenant_id,
+        item=item_id,
+    )
+    return int(rows[0][0])
+
+
+async def insert(conn: AsyncConnection, tenant_id: UUID, given: WriteOff) -> None:
+    """Stores a write-off that is asked for."""
+    await run(
+        conn,
+        f"INSERT INTO write_off (tenant_id, {_COLUMNS}) VALUES (:tenant, :id, 1, :entity, :item, :currency, :amount, 0, :reason, :note, "  # noqa: S608 - ours
+        ":status, :by, NULL, :now, NULL)",
+        tenant=tenant_id,
+        id=given.write_off_id,
+        entity=given.entity_id,
+        item=given.item_id,
+        currency=given.currency,
+        amount=given.amount_minor,
+        reason=given.reason,
+        note=given.note,
+        status=given.status,
+        by=given.requested_by,
+        now=given.requested_at,
+    )
+
+
+async def save(conn: AsyncConnection, tenant_id: UUID, given: WriteOff) -> None:
+    """Writes what has changed of a write-off, as its next version."""
+    given.version += 1
+    await run(
+        conn,
+        "UPDATE write_off SET version = :version, status = :status, reversed_minor = :reversed, decided_by = :by, decided_at = :at "
+        "WHERE tenant_id = :tenant AND write_off_id = :id",
+        tenant=tenant_id,
+        id=given.write_off_id,
+        version=given.version,
+        status=given.status,
+        reversed=given.reversed_minor,
+        by=given.decided_by,
+        at=given.decided_at,
+    )
