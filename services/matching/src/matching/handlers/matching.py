@@ -9,6 +9,7 @@ wakes a payment, too, and takes none of these looks away.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -37,6 +38,23 @@ from matching.storage.rows import fetch
 
 LOOKS = (timedelta(seconds=2), timedelta(seconds=60))
 _JSON = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What is to be stored of a batch beside its books.
+
+    `machine` is the machine's clock; `in_time`: the payments were due for another look. `quiet` are payments about which nothing new was
+    found, with the looks they have had and the next one; `done` are those that need no clues any more.
+    """
+
+    machine: datetime
+    in_time: bool
+    decisions: list[Decided] = field(default_factory=list)
+    looks: dict[Key, Look] = field(default_factory=dict)
+    quiet: dict[Key, tuple[int, Look]] = field(default_factory=dict)
+    clues: list[tuple[UUID, str, str, UUID]] = field(default_factory=list)
+    done: list[Key] = field(default_factory=list)
 
 
 async def match_payments(conn: AsyncConnection, messages: Sequence[Message[PaymentReceived]], ctx: Context) -> None:
@@ -102,50 +120,50 @@ async def match(
     if not proposals:
         return
     books = await _lock(conn, found, proposals, new=new)
-    machine = machine_now()
-    decisions: list[Decided] = []
-    looks: dict[Key, Look] = {}
-    quiet: dict[Key, tuple[int, Look]] = {}
-    clues: list[tuple[UUID, str, str, UUID]] = []
-    done: list[Key] = []
+    batch = _Batch(machine_now(), in_time)
     order = {key: at for at, key in enumerate(payments)}
     for key in sorted(books.payments, key=order.__getitem__):  # the rows' own ids: the driver's compare faster
         payment = books.payments[key]
         if payment.status not in {"received", "unapplied", "partly_matched"} or not payment.unapplied_minor:
             continue
-        proposal = proposals[key]
-        if moved(books, payment, proposal):
-            quiet[key] = (payment.looks, machine)
-            continue
-        attributed = _attribute(books, payment, proposal)
-        seen = [
-            {"item_id": item.item_id, "version": item.version, "open_minor": item.open_minor, "kind": item.kind, "currency": item.currency}
-            for _, item_id in touched(proposal)
-            if (item := books.items.get((key[0], item_id)))
-        ]
-        held = {one.item_id: (one.amount_minor, one.diff_minor) for one in payment.allocations.values()}
-        rest = payment.unapplied_minor
-        reason = settle(books, payment, proposal)
-        if payment.status != "received" and not attributed and payment.unapplied_minor == rest:
-            reason = payment.unapplied_reason  # another look that found nothing has nothing to say
+        if moved(books, payment, proposals[key]):
+            batch.quiet[key] = (payment.looks, batch.machine)
         else:
-            payment.candidate_customer_ids = _customers(proposal) if payment.unapplied_minor and not payment.payer_customer_id else None
-        if payment.unapplied_minor and not payment.looks:
-            clues += [(key[0], kind, value, key[1]) for kind, value in proposal.clues]
-        elif not payment.unapplied_minor and payment.status != "received":
-            done.append(key)
-        changed = books.decided(payment, reason if payment.unapplied_minor else None)
-        next_look = _next_look(payment, machine, due=in_time)
-        if changed:
-            looks[key] = next_look
-            evidence = _evidence(proposal, payment, seen, rest, outcome(books, payment, held))
-            decisions.append(Decided(*key, payment.version + 1, proposal.rule, evidence, proposal.inputs, proposal.named_customers))
-        else:
-            quiet[key] = (payment.looks, next_look)
+            _carry_out(books, payment, proposals[key], batch)
     await note_set_offs(conn, books.set_off_with)
-    await note_clues(conn, clues, done)
-    await save_and_publish(conn, books, now, causes, decisions=decisions, looks=looks)
-    await look_again(conn, quiet)
+    await note_clues(conn, batch.clues, batch.done)
+    await save_and_publish(conn, books, now, causes, decisions=batch.decisions, looks=batch.looks)
+    await look_again(conn, batch.quiet)
+
+
+def _carry_out(books: Books, payment: Payment, proposal: Proposal, into: _Batch) -> None:
+    """Does to a payment what was proposed, and notes what is to be stored of that."""
+    key = (payment.tenant_id, payment.payment_id)
+    attributed = _attribute(books, payment, proposal)
+    seen = [
+        {"item_id": item.item_id, "version": item.version, "open_minor": item.open_minor, "kind": item.kind, "currency": item.currency}
+        for _, item_id in touched(proposal)
+        if (item := books.items.get((key[0], item_id)))
+    ]
+    held = {one.item_id: (one.amount_minor, one.diff_minor) for one in payment.allocations.values()}
+    rest = payment.unapplied_minor
+    reason = settle(books, payment, proposal)
+    if payment.status != "received" and not attributed and payment.unapplied_minor == rest:
+        reason = payment.unapplied_reason  # another look that found nothing has nothing to say
+    else:
+        payment.candidate_customer_ids = _customers(proposal) if payment.unapplied_minor and not payment.payer_customer_id else None
+    if payment.unapplied_minor and not payment.looks:
+        into.clues += [(key[0], kind, value, key[1]) for kind, value in proposal.clues]
+    elif not payment.unapplied_minor and payment.status != "received":
+        into.done.append(key)
+    changed = books.decided(payment, reason if payment.unapplied_minor else None)
+    next_look = _next_look(payment, into.machine, due=into.in_time)
+    if not changed:
+        into.quiet[key] = (payment.looks, next_look)
+        return
+    into.looks[key] = next_look
+    evidence = _evidence(proposal, payment, seen, rest, outcome(books, payment, held))
+    into.decisions.append(Decided(*key, payment.version + 1, proposal.rule, evidence, proposal.inputs, proposal.named_customers))
 
 
 async def _propose(conn: AsyncConnection, payments: Sequence[Key], found: Direct, *, sure: bool) -> dict[Key, Proposal]:
