@@ -2,15 +2,18 @@
 
 CSV and XLSX: a header row with `document_number`, `gross`, `deduction`, `deduction_reason`, `net` in any order (`gross` or
 `net` may be left out where there is no deduction), and `item_amount`, `item_currency` for items in another currency; amounts in
-major units with a point or, in CSV, a decimal comma.
+major units with a point or, in text, a decimal comma, and without separators of thousands: `1,000` of a currency that has no three
+decimals may be one or a thousand, and is refused, as a row with more cells than the header is, which an amount with a bare comma makes.
 REMADV (UN/EDIFACT D.96A and later, EANCOM): RFF+PQ or the BGM's number is the reference, CUX the currency of payment and, where it
 has a target currency, the rate to it (payment currency multiplied by rate = target); each DOC a line with MOA 9 (amount due, in another
-currency where the document is), 12 (amount remitted) and 52 (discount); MOA 12, 139 or 128 after UNS is the total.
+currency where the document is), 12 (amount remitted) and 52 (discount); MOA 12, 139 or 128 after UNS is the total. The decimal mark is a
+comma or a point, whatever UNA says (ISO 9735). Amounts of a credit note are below zero, whether they bear a sign or its code says so.
 Nothing is guessed and nothing rounded: what cannot be read is said with its row.
 """
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +23,7 @@ from typing import Any
 import openpyxl
 from pydifact.parser import Parser
 from pydifact.segments import Segment, SegmentFactory
-from shared.money import parse_amount
+from shared.money import exponent, parse_amount
 
 from matching.domain.exchange import rate_of
 from matching.domain.remittances import RemittanceLine
@@ -34,6 +37,11 @@ _COLUMNS = ("document_number", "gross", "deduction", "deduction_reason", "net", 
 _TOTALS = ("12", "139", "128")
 _REFERENCES = ("PQ", "TIN", "CK")
 """RFF qualifiers of the payment: its reference, a transaction's, a cheque's number."""
+_CREDIT_NOTES = {"81", "83", "261", "262", "296", "308", "381", "396", "420", "458", "532"}
+"""Codes of UNTDID 1001 for credit notes."""
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}[.,][0-9]{3}")
+_SHOWN_DIGITS = 15
+"""Significant digits that spreadsheets show of a number."""
 
 
 class RemittanceError(ValueError):
@@ -99,35 +107,49 @@ def _xlsx(data: bytes) -> Iterator[Sequence[str]]:
 
 
 def _cell(value: Any) -> str:
-    """A cell as text. A number is a double in XLSX: its shortest decimal form is what the sheet shows."""
+    """A cell as text. A number is a double in XLSX, and that of a formula is off in its last digits: what the sheet shows is meant."""
     if value is None:
         return ""
     if isinstance(value, float):
-        return repr(value) if not value.is_integer() else str(int(value))
+        return f"{Decimal(f'{value:.{_SHOWN_DIGITS}g}').normalize():f}" if not value.is_integer() else str(int(value))
     return str(value)
 
 
 def _lines(rows: Iterable[Sequence[str]], currency: str) -> Iterator[RemittanceLine]:
     header: dict[str, int] | None = None
-    count = 0
+    count = width = total = 0
     for number, row in enumerate(rows, 1):
         cells = [cell.strip() for cell in row]
         if not any(cells):
             continue
         if header is None:
-            names = [cell.lower().replace(" ", "_") for cell in cells]
-            header = {name: names.index(name) for name in _COLUMNS if name in names}
-            if "document_number" not in header or not {"gross", "net"} & set(header):
-                raise RemittanceError(f"row {number}: the header needs document_number and gross or net")
+            header, width = _header(cells, f"row {number}"), len(cells)
             continue
+        if any(cells[width:]):
+            raise RemittanceError(f"row {number}: more cells than the header has columns (an amount with a comma may lack its quotes)")
         count += 1
         if count > MOST:
             raise RemittanceError(f"more than {MOST} lines")
-        yield _line({name: cells[at] if at < len(cells) else "" for name, at in header.items()}, currency, f"row {number}")
+        line = _line({name: cells[at] if at < len(cells) else "" for name, at in header.items()}, currency, f"row {number}")
+        if count > 1 and line.net_minor == total and not any(char.isdecimal() for char in line.document_number or ""):
+            raise RemittanceError(f"row {number}: this is the total of the rows above, and no document: leave it out")
+        total += line.net_minor
+        yield line
     if header is None:
         raise RemittanceError("the file is empty")
     if not count:
         raise RemittanceError("the file has a header and no line")
+
+
+def _header(cells: Sequence[str], where: str) -> dict[str, int]:
+    """Where each column is."""
+    names = [cell.lower().replace(" ", "_") for cell in cells]
+    header = {name: names.index(name) for name in _COLUMNS if name in names}
+    if "document_number" not in header or not {"gross", "net"} & set(header):
+        raise RemittanceError(f"{where}: the header needs document_number and gross or net")
+    if twice := next((name for name in header if names.count(name) > 1), None):
+        raise RemittanceError(f"{where}: the header has {twice} twice")
+    return header
 
 
 def _line(cells: dict[str, str], currency: str, where: str) -> RemittanceLine:
@@ -135,12 +157,13 @@ def _line(cells: dict[str, str], currency: str, where: str) -> RemittanceLine:
         text = cells.get(name, "")
         if not text:
             return None
-        if "," in text and "." not in text:
-            text = text.replace(",", ".")
         try:
-            return parse_amount(text, currency)
+            found = parse_amount(text.replace(",", ".") if "." not in text else text, currency)
         except ValueError:
             raise RemittanceError(f"{where}: {name} is no amount in {currency[:3]}") from None
+        if _THOUSANDS.fullmatch(text) and exponent(currency) != 3:  # noqa: PLR2004 - as many decimals as a thousand has zeros
+            raise RemittanceError(f"{where}: {name} may be a thousand or a thousandth of it: write no separator of thousands")
+        return found
 
     gross, deduction, net = amount("gross"), amount("deduction") or 0, amount("net")
     if gross is None and net is None:
@@ -203,12 +226,15 @@ def _rate(elements: Sequence[Any], currency: str) -> tuple[Decimal | None, str |
 
 def _documents(details: Sequence[tuple[str, Sequence[Any]]], currency: str) -> Iterator[RemittanceLine]:
     documents: list[tuple[str, dict[str, tuple[int, str]]]] = []
+    credit = False
     for tag, elements in details:
         if tag == "DOC":
             documents.append((_part(elements, 1, 0), {}))
+            credit = _part(elements, 0, 0) in _CREDIT_NOTES
         elif tag == "MOA":
             own = _part(elements, 0, 2) or currency
             amount = _money(elements, own, f"document {len(documents)}")
+            amount = -abs(amount) if credit else amount
             documents[-1][1].setdefault(_part(elements, 0, 0), (amount, own))
     if len(documents) > MOST:
         raise RemittanceError(f"more than {MOST} lines")
@@ -218,7 +244,7 @@ def _documents(details: Sequence[tuple[str, Sequence[Any]]], currency: str) -> I
 
 def _money(elements: Sequence[Any], currency: str, where: str) -> int:
     try:
-        return parse_amount(_part(elements, 0, 1), currency)
+        return parse_amount(_part(elements, 0, 1).replace(",", "."), currency)
     except ValueError:
         raise RemittanceError(f"{where}: a MOA is no amount in {currency[:3]}") from None
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import re
+import zipfile
 from decimal import Decimal
 from uuid import UUID
 
@@ -85,6 +87,48 @@ def test_every_form_says_the_same(data, media):
 def test_what_cannot_be_read_is_said(data, media):
     with pytest.raises(RemittanceError):
         read(data, media, "EUR")
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ('F-1;"1,000"', "row 2: net may be a thousand"),
+        ("F-1;1.000", "row 2: net may be a thousand"),
+        ("F-1;-1,000", "row 2: net may be a thousand"),
+        ("F-1;1000;03", "row 2: more cells than the header"),
+        ("F-1;10,00\nF-2;20,00\nTotal;30,00", "row 4: this is the total"),
+    ],
+)
+def test_what_may_be_read_in_two_ways_is_not_read(row, why):
+    with pytest.raises(RemittanceError, match=why):
+        read(f"document_number;net\n{row}\n".encode(), "text/csv", "EUR")
+
+
+def test_a_column_is_there_once_and_three_decimals_are_read_where_the_currency_has_them():
+    with pytest.raises(RemittanceError, match="row 1: the header has net twice"):
+        read(b"document_number;net;net\nF-1;1,00;2,00\n", "text/csv", "EUR")
+    assert [x.net_minor for x in read(b"document_number;net;\nF-1;1,000;\n", "text/csv", "KWD").lines] == [1_000]
+
+
+def test_what_a_formula_comes_to_is_read_as_the_sheet_shows_it():
+    book = openpyxl.Workbook()
+    for row in (["document_number", "net"], ["F-1", 12_345.25]):
+        book.active.append(row)
+    stream, found = io.BytesIO(), io.BytesIO()
+    book.save(stream)
+    with zipfile.ZipFile(stream) as old, zipfile.ZipFile(found, "w") as new:
+        for name in old.namelist():  # as a spreadsheet stores what 3 * 4115.07 + 0.04 comes to
+            new.writestr(name, old.read(name).replace(b"<v>12345.25</v>", b"<f>3*4115.07+0.04</f><v>12345.250000000002</v>"))
+    assert [x.net_minor for x in read(found.getvalue(), XLSX_TYPE, "EUR").lines] == [1_234_525]
+
+
+@pytest.mark.parametrize("una", ["UNA:+.? '", "UNA:+,? '"])
+def test_a_remadv_may_have_decimal_commas_and_credit_notes_without_a_sign(una):
+    told = REMADV.replace("UNA:+.? '", una).replace("MOA+9:-100", "MOA+9:100").replace("MOA+12:-100", "MOA+12:100")
+    found = read(re.sub(r"(MOA\+\d+:\d+)\.", r"\1,", told).encode(), "application/edifact", None)
+    assert [x.net_minor for x in found.lines] == [x.net_minor for x in LINES]
+    assert found.total_minor == TOTAL
+    assert problem(found.lines, TOTAL) is None
 
 
 def test_what_a_remadv_says_of_currencies_is_read_as_eancom_has_it():
