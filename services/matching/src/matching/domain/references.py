@@ -44,3 +44,20 @@ def runs(lines: Iterable[str]) -> dict[str, list[Span]]:
                 if len(value) >= NUMBER_MIN and any(char.isdecimal() for char in value):
                     found.setdefault(value, []).append((number, start, end + 1))
     return found
+
+
+def fills(lines: Iterable[str], value: str) -> bool:
+    """Whether a normalised value of NUMBER_MIN characters or more is a run of whole words of a line, with a digit in it or not."""
+    if len(value) < NUMBER_MIN:
+        return False
+    for line in lines:
+        words = _WORDS.findall(unicodedata.normalize("NFKD", line).upper())
+        for start in range(len(words)):
+            run = ""
+            for word in words[start:]:
+                run += word
+                if len(run) >= len(value):
+                    break
+            if run == value:
+                return True
+    return False

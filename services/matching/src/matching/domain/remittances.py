@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from matching.domain.references import normalised, runs
+from matching.domain.references import fills, normalised
 
 DEDUCTIONS: Mapping[str, str | None] = {
     "discount": "discount",
@@ -59,7 +59,7 @@ class Spoken:
     def says(self, reference: str) -> bool:
         """Whether one of them is the reference, whole: a part of a longer number never counts."""
         fields = {normalised(self.structured_reference or ""), normalised(self.end_to_end_id or "")}
-        return reference in fields or reference in runs(list(self.remittance))
+        return reference in fields or fills(self.remittance, reference)
 
 
 class Fit(NamedTuple):
@@ -78,6 +78,7 @@ def problem(lines: Sequence[RemittanceLine], total_minor: int) -> tuple[int | No
         rules = {
             "gross less deduction is not the net amount": line.gross_minor - line.deduction_minor != line.net_minor,
             "a deduction needs a reason": line.deduction_minor and line.deduction_reason is None,
+            "no more is deducted than the gross amount": line.net_minor * line.gross_minor < 0,
             "the line has no amount": line.net_minor == 0 and line.gross_minor == 0,
             "a deduction has the sign of its line": line.deduction_minor * line.gross_minor < 0,
             "an amount of the item has its currency, and a currency an amount": (line.item_amount_minor is None)

@@ -12,6 +12,7 @@ Rules:
 - an announcement holds reminders back until the money comes, the day passes or somebody takes it back: each is told.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -236,10 +237,13 @@ async def _redo(conn: AsyncConnection, books: Books, payment: Payment, held: Exp
         return False
     if any(one.exchange for one in payment.allocations.values()) and set(payment.allocations) == set(items.values()):
         return True  # it is where the list wants it, and was exchanged already
-    wanted: dict[UUID, int] = {}
+    wanted, granted = Counter[UUID](), Counter[UUID]()
     for at, item in items.items():
-        wanted[item] = wanted.get(item, 0) + held.lines[at].net_minor
-    if {item: one.amount_minor for item, one in payment.allocations.items()} != wanted:
+        line = held.lines[at]
+        wanted[item] += line.net_minor
+        granted[item] += line.deduction_minor if DEDUCTIONS.get(line.deduction_reason or "other") else 0
+    stands = {item: one.amount_minor for item, one in payment.allocations.items()} == wanted
+    if not stands or any(granted[item] > one.diff_minor for item, one in payment.allocations.items()):
         await take_off(conn, books, payment)
     return True
 
@@ -262,9 +266,10 @@ def _carry_out(books: Books, pair: _Pair) -> None:
     for share in pair.shares:
         if share.owed_minor < 0 and not share.refused:
             _deduct_credit(books, pair, share)
+    before = set(payment.allocations)  # given when fewer of the list's items were there; a list may name an item in several lines
     for share in pair.shares:
         item = lines[share.at]
-        if share.owed_minor > 0 and not share.refused and item.kind != "credit_note" and item.item_id not in payment.allocations:
+        if share.owed_minor > 0 and not share.refused and item.kind != "credit_note" and item.item_id not in before:
             _give(books, pair, share, item)
     held.missing = [_name(line) for at, line in enumerate(held.lines) if at not in pair.items]
     held.status, held.payment_id = ("partly" if held.missing and payment.unapplied_minor else "received"), payment.payment_id
@@ -305,6 +310,9 @@ def _give(books: Books, pair: _Pair, share: Share, item: Item) -> None:
     if share.rate is None or share.source is None:
         _pay(books, payment, item, pair.held.lines[share.at], share.money_minor, rule)
         return
+    if item.item_id in payment.allocations:
+        share.refused = "the item is exchanged by another line already"
+        return
     if share.owed_minor > item.open_minor or not 0 < share.money_minor <= payment.unapplied_minor:
         share.refused = "the item or the payment has less than that"
         return
@@ -341,7 +349,9 @@ def _pay(books: Books, payment: Payment, item: Item, line: RemittanceLine, amoun
     """Allocates a line: its deduction too where it is granted and fits, else the money alone."""
     reason = DEDUCTIONS.get(line.deduction_reason or "other")
     amount = min(amount, payment.unapplied_minor, item.open_minor)
-    if line.deduction_minor > 0 and reason and item.open_minor >= amount + line.deduction_minor:
+    held = payment.allocations.get(item.item_id)  # by an earlier line: one payment forgives one item for one reason
+    fits = item.open_minor >= amount + line.deduction_minor and (held is None or held.diff_reason in {None, reason})
+    if line.deduction_minor > 0 and reason and fits:
         books.allocate(payment, item, rule, amount=amount, diff=line.deduction_minor, reason=reason)
     elif amount > 0:
         books.allocate(payment, item, rule, amount=amount)

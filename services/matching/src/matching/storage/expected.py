@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from shared.aliases import survivor
+from shared.days import business_day
 from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +17,9 @@ from matching.domain.books import Key
 from matching.domain.references import normalised
 from matching.domain.remittances import Fit, RemittanceLine, Spoken
 from matching.storage.rows import fetch, keys
+
+EARLY_DAYS = 120
+"""How long before a list its payment may have come, where rules have settled other items with it."""
 
 
 @dataclass(slots=True)
@@ -186,7 +190,8 @@ async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, d
 
 async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UUID], end_to_end_id: str | None) -> list[Key]:
     """Payments of the amount that have come already and may be the one: unapplied ones, those with the reference as their
-    EndToEndId, and those that rules have put on the items.
+    EndToEndId, those that rules have put on the items, and, of the last EARLY_DAYS, those of the payer and of the items' customers:
+    rules may have put them on other items, though they say the reference.
     """
     rows = await fetch(
         conn,
@@ -201,13 +206,19 @@ async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UU
         "AND p.payment_id = a.payment_id WHERE a.tenant_id = :tenant AND a.item_id = ANY(CAST(:items AS uuid[])) "
         "AND p.amount_minor = :amount AND p.currency = :currency UNION "
         "SELECT payment_id FROM payment WHERE tenant_id = :tenant AND entity_id = :entity AND instructed_minor = :amount "
-        "AND instructed_currency = :currency AND returned_minor + refunded_minor = 0 ORDER BY 1",
+        "AND instructed_currency = :currency AND returned_minor + refunded_minor = 0 UNION "
+        "SELECT p.payment_id FROM (SELECT CAST(:payer AS uuid) AS customer_id UNION SELECT customer_id FROM open_item "
+        "WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[]))) c JOIN payment p ON p.tenant_id = :tenant "
+        "AND p.payer_customer_id = c.customer_id AND p.booking_date >= :since AND p.entity_id = :entity AND p.currency = :currency "
+        "AND p.amount_minor = :amount AND p.returned_minor + p.refunded_minor = 0 ORDER BY 1",
         tenant=held.tenant_id,
         entity=held.entity_id,
         currency=held.currency,
         amount=held.amount_minor,
         e2e=end_to_end_id,
         items=list(items),
+        payer=held.payer_customer_id,
+        since=business_day(held.created_at) - timedelta(days=EARLY_DAYS),
     )
     return [(held.tenant_id, row[0]) for row in rows]
 
