@@ -6,11 +6,12 @@ import itertools
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from contracts.customers import CustomerChanged
 from matching.storage.ledger import Rate, set_rates
 from shared.clock import machine_now
 from shared.days import business_day
 from shared.ids import new_id
-from shared.testing.events import context
+from shared.testing.events import context, message
 
 _KEYS = itertools.count()
 
@@ -91,6 +92,29 @@ async def test_the_fec_has_its_eighteen_columns_and_is_balanced_entry_by_entry(w
     assert by_account["665000"] == 10
     assert by_account["654000"] == 50
     assert sum(by_account.values()) == 0
+
+
+async def test_what_a_customer_paid_for_another_leaves_each_with_his_own_balance(world, tenant, make, client):
+    held = await world.account(tenant)
+    for number in ("C1", "C2"):
+        said = {"source_system": "erp", "customer_number": number, "status": "confirmed"}
+        await world.feed(message(tenant, CustomerChanged(version=1, customer_id=make.customer_id(tenant, number), **said)))
+    await world.feed(make.invoice(tenant, "F-1", 7_000), make.invoice(tenant, "F-2", 50_000, customer="C2"))
+    payment = await world.pay(held, 60_000)
+    await world.match(tenant)
+    body = {
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "lines": [{"item_id": str(make.invoice_id(tenant, "F-2")), "amount_minor": 50_000}],
+    }
+    assert (await post(client, f"/v1/payments/{payment}/allocations", body)).status_code == 200
+    rows = list(csv.DictReader(io.StringIO((await exported(client, make, tenant)).content.decode())))
+    sums = {}
+    for row in rows:
+        key = row["ledger"], row["customer_number"]
+        sums[key] = sums.get(key, 0) + Decimal(row["debit"]) - Decimal(row["credit"])
+    assert sums == {("bank", ""): 600, ("unapplied", "C1"): -100, ("receivables", "C2"): -500}
+    balances = await world.rows(tenant, "SELECT unapplied_minor FROM account_balance ORDER BY 1")
+    assert [row[0] for row in balances] == [0, 10_000]
 
 
 async def test_the_csv_says_the_same_in_any_currency_and_is_no_formula(world, tenant, make, client):

@@ -77,7 +77,8 @@ class ChartError(ValueError):
 class Posting:
     """An entry with what an accountant wants to see of its item, payment and customer. `amount_minor` is above zero.
 
-    `rate` is what a unit of its currency was worth in euro that day, where the accountant has said so.
+    `rate` is what a unit of its currency was worth in euro that day, where the accountant has said so. The payer is another than the
+    customer where one pays for the other: what is unapplied was the payer's, what is owed is the customer's.
     """
 
     entry_id: int
@@ -91,6 +92,8 @@ class Posting:
     document: str | None
     document_date: date | None
     rate: Decimal | None = None
+    payer_number: str | None = None
+    payer_name: str | None = None
 
     @property
     def in_euro(self) -> int:
@@ -133,7 +136,6 @@ def lines(posting: Posting, chart: Mapping[str, tuple[str, str]], amount_minor: 
         if ledger not in chart:
             raise ChartError(ledger)
         number, label = chart[ledger]
-        mine = ledger in CUSTOMERS and posting.customer_number
-        yield Line(
-            ledger, number, label, posting.customer_number or "" if mine else "", posting.customer_name or "" if mine else "", debit, credit
-        )
+        whose = (posting.payer_number, posting.payer_name) if ledger == "unapplied" else (posting.customer_number, posting.customer_name)
+        customer, name = whose if ledger in CUSTOMERS and whose[0] else ("", "")
+        yield Line(ledger, number, label, customer or "", name or "", debit, credit)

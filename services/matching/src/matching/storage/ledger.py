@@ -25,12 +25,14 @@ _RATE = (
 _ENTRIES = (
     f"SELECT l.entry_id, {_DAY} AS day, l.debit, l.credit, l.amount_minor, l.currency, c.customer_number, "  # noqa: S608 - ours
     "n.name, coalesce(i.invoice_number, p.bank_reference, CAST(p.payment_id AS text)), coalesce(i.issue_date, p.booking_date), "
-    f"CASE WHEN l.currency <> '{EURO}' THEN {_RATE} END "
+    f"CASE WHEN l.currency <> '{EURO}' THEN {_RATE} END, pc.customer_number, pn.name "
     f"FROM (SELECT * FROM ledger_entry WHERE {_PERIOD}) l "
     "LEFT JOIN open_item i ON i.tenant_id = l.tenant_id AND i.item_id = l.item_id "
     "LEFT JOIN payment p ON p.tenant_id = l.tenant_id AND p.payment_id = l.payment_id "
     "LEFT JOIN customer c ON c.tenant_id = l.tenant_id AND c.customer_id = coalesce(i.customer_id, p.payer_customer_id) "
-    "LEFT JOIN customer_identity n ON n.tenant_id = l.tenant_id AND n.customer_id = c.customer_id ORDER BY l.at, l.entry_id"
+    "LEFT JOIN customer_identity n ON n.tenant_id = l.tenant_id AND n.customer_id = c.customer_id "
+    "LEFT JOIN customer pc ON pc.tenant_id = l.tenant_id AND pc.customer_id = p.payer_customer_id "
+    "LEFT JOIN customer_identity pn ON pn.tenant_id = l.tenant_id AND pn.customer_id = pc.customer_id ORDER BY l.at, l.entry_id"
 )
 
 
