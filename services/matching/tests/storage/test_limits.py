@@ -55,6 +55,25 @@ async def test_a_limit_is_not_passed_in_slices(world, tenant, make, client, seco
     await world.holds()
 
 
+async def test_write_offs_and_differences_of_an_item_count_together(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 10_000), make.invoice(tenant, "F-2", 10_000))
+    await limit(client, tenant, make, 1_000)
+    given = {"item_id": str(make.invoice_id(tenant, "F-1")), "reason": "goodwill", "amount_minor": 600}
+    assert (await post(client, "/v1/write-offs", given)).json()["status"] == "booked"
+    paths = [f"/v1/payments/{await world.pay(held, 5_000 + n, number=n, **PAYER)}/allocations" for n in range(2)]
+    await world.match(tenant)
+    line = {"item_id": given["item_id"], "amount_minor": 100, "difference_minor": 401, "reason": "tolerance"}
+    assert said(await post(client, paths[0], {"lines": [line]}))[:2] == (403, "difference-above-limit")
+    other = {**line, "item_id": str(make.invoice_id(tenant, "F-2")), "difference_minor": 700}
+    assert (await post(client, paths[0], {"lines": [other]})).status_code == 200
+    assert said(await post(client, paths[1], {"lines": [other]}))[:2] == (403, "difference-above-limit")  # of another payment, too
+    more = {**given, "item_id": other["item_id"], "amount_minor": 301}
+    assert (await post(client, "/v1/write-offs", more)).json()["status"] == "requested"
+    assert (await post(client, "/v1/write-offs", {**more, "amount_minor": 300})).json()["status"] == "booked"
+    await world.holds()
+
+
 async def test_a_difference_of_exchange_is_not_passed_in_slices(world, tenant, make, client):
     held = await world.account(tenant, "DE89370400440532013000", currency="USD")
     await world.feed(make.invoice(tenant, "F-1", 100_000), make.invoice(tenant, "F-2", 100_000))

@@ -62,6 +62,34 @@ async def test_a_settlement_is_booked_with_proof_once_and_taken_back(world, tena
     await world.holds()
 
 
+async def test_a_proof_that_has_settled_nothing_may_be_given_again(world, tenant, make, client, second):
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
+    first = (await post(client, "/v1/settlements", settlement(make, tenant, "netting", ("F-1", 900)))).json()["settlement_id"]
+    again = settlement(make, tenant, "netting", ("F-2", 900))
+    assert (await post(client, "/v1/settlements", again)).json()["code"] == "proof-used"  # it waits
+    assert (await post(second, f"/v1/settlements/{first}/decision", {"approve": False})).json()["status"] == "refused"
+    wrong = (await post(client, "/v1/settlements", again)).json()["settlement_id"]
+    await post(second, f"/v1/settlements/{wrong}/decision", {"approve": True})
+    assert (await post(client, f"/v1/settlements/{wrong}/reverse", {"reason": "wrong.item"})).json()["status"] == "reversed"
+    right = await post(client, "/v1/settlements", settlement(make, tenant, "netting", ("F-1", 900)))
+    assert right.status_code == 201, right.text
+    await post(second, f"/v1/settlements/{right.json()['settlement_id']}/decision", {"approve": True})
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 100, "F-2": 1_000}
+    await world.holds()
+
+
+async def test_a_limit_is_not_passed_by_a_proof_for_each_slice(world, tenant, make, client):
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
+    await limit(client, make, tenant, 500)
+    asked = [("netting", "F-1", 400), ("cash", "F-1", 101), ("cash", "F-1", 100), ("netting", "F-2", 500)]
+    states = [
+        (await post(client, "/v1/settlements", settlement(make, tenant, kind, (number, amount), proof=f"N-{at}"))).json()["status"]
+        for at, (kind, number, amount) in enumerate(asked)
+    ]
+    assert states == ["booked", "requested", "booked", "booked"]
+    await world.holds()
+
+
 @pytest.mark.parametrize(
     ("kind", "number", "amount", "customer", "status"),
     [

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Exchange, Item, Key, Payment
 from matching.domain.exchange import BANK_RATE, exchange, implied
+from matching.handlers.limits import BY_HAND, RULE
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
@@ -32,12 +33,11 @@ from matching.storage.books import Decided
 from matching.storage.exchanges import instructed
 from matching.storage.expected import note_set_offs
 from matching.storage.items import debtors_of
-from matching.storage.limits import limit_of
+from matching.storage.limits import forgiven_alone, limit_of
 from matching.storage.parties import is_known, learn_payer
 from matching.storage.payments import undismiss
 
-RULE = "hand"
-BY_HAND = frozenset({RULE, "confirmed"})
+MOVED_ON = "The payment has another version by now: look at its candidates again"
 ONE_CURRENCY = "The item is in the payment's own currency: nothing is exchanged"
 _JSON = msgspec.json.Encoder().encode
 
@@ -103,7 +103,7 @@ async def allocate(
     if payment is None:
         raise Problem(404, "payment-unknown", "There is no such payment")
     if version not in {None, payment.version}:
-        raise Problem(409, "payment-moved-on", "The payment has another version by now: look at its candidates again")
+        raise Problem(409, "payment-moved-on", MOVED_ON)
     exchanges = await _exchanges(conn, books, payment, lines)
     await _alone(conn, payment, lines)
     await _set_off(conn, books, key, set_offs)
@@ -191,7 +191,11 @@ async def known_customer(conn: AsyncConnection, tenant_id: UUID, customer_id: UU
 async def _alone(conn: AsyncConnection, payment: Payment, lines: Sequence[Line]) -> None:
     new = sum(line.difference_minor for line in lines)
     given = new + sum(one.diff_minor for one in payment.allocations.values() if one.rule in BY_HAND)  # else the limit is passed in slices
-    if new > 0 and given > await limit_of(conn, payment.tenant_id, payment.entity_id, payment.currency):
+    if not new:
+        return
+    before = await forgiven_alone(conn, payment.tenant_id, [line.item_id for line in lines if line.difference_minor], BY_HAND)
+    given = max(given, *(line.difference_minor + before.get(line.item_id, 0) for line in lines))
+    if given > await limit_of(conn, payment.tenant_id, payment.entity_id, payment.currency):
         raise Problem(
             403,
             "difference-above-limit",

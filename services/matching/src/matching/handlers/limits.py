@@ -5,6 +5,10 @@ Rules: without a limit (`storage.limits`) nobody may alone; above it another per
 
 from shared.web.problems import Problem
 
+RULE = "hand"
+BY_HAND = frozenset({RULE, "confirmed"})
+"""Rules of allocations that a person has made."""
+
 
 def second_person(requested_by: str, by: str) -> None:
     """Raises a 403 Problem where the one who decides is the one who asked."""

@@ -1,8 +1,9 @@
 """Items settled beside the bank, with proof: netted with what we owe the customer elsewhere, or paid in cash.
 
 Rules:
-- up to the entity's limit one person books it, above it another one approves; nothing changes before;
-- one proof settles once per entity and kind;
+- up to the entity's limit one person books it, above it another one approves; nothing changes before; what one person alone has settled
+  of the same items before counts with it;
+- one proof settles once per entity and kind; refused or taken back, it has settled nothing, and may be given again;
 - cash is a payment (source `cash`, on the entity's cash desk), allocated to the lines; netting is no payment: it closes items;
 - reversed, everything is as before. Rows are locked after the payment's and the items'.
 """
@@ -24,7 +25,7 @@ from matching.handlers.payments import lock_items, lock_with_items, take_off
 from matching.handlers.publishing import payment_event, save_and_publish
 from matching.handlers.refusals import refused
 from matching.storage import settlements as stored
-from matching.storage.limits import limit_of
+from matching.storage.limits import limit_of, settled_alone
 from matching.storage.settlements import Settlement
 
 RULE = "settlement"
@@ -36,7 +37,8 @@ async def request(conn: AsyncConnection, tenant_id: UUID, given: Settlement, *, 
     if not await stored.insert(conn, tenant_id, given):
         raise refused(409, "proof-used", "This proof has settled something of the entity already", "/proof/reference")
     await _fitting(conn, tenant_id, given)
-    if given.amount_minor <= await limit_of(conn, tenant_id, given.entity_id, given.currency):
+    alone = given.amount_minor + await settled_alone(conn, tenant_id, given.entity_id, [item for item, _ in given.lines])
+    if alone <= await limit_of(conn, tenant_id, given.entity_id, given.currency):
         await _book(conn, tenant_id, given, by=given.requested_by, now=now)
     return given
 

@@ -14,12 +14,12 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Item
-from matching.handlers.limits import second_person
+from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
 from matching.storage import write_offs as stored
-from matching.storage.limits import limit_of
+from matching.storage.limits import forgiven_alone, limit_of
 from matching.storage.write_offs import WriteOff
 
 
@@ -35,9 +35,9 @@ async def request(
         new_id(), 1, item.entity_id, item_id, item.currency, amount or item.open_minor, 0, reason, note, "requested", by, None, now, None
     )
     limit = await limit_of(conn, tenant_id, item.entity_id, item.currency)
-    alone = given.amount_minor + await stored.given_alone(conn, tenant_id, item_id) <= limit
+    before = (await forgiven_alone(conn, tenant_id, [item_id], BY_HAND)).get(item_id, 0)
     await stored.insert(conn, tenant_id, given)
-    if alone:
+    if given.amount_minor + before <= limit:
         await _book(conn, books, item, given, by=by, now=now)
     return given
 

@@ -63,18 +63,6 @@ async def booked_of(conn: AsyncConnection, tenant_id: UUID, item_id: UUID) -> li
     return [WriteOff(*row) for row in rows]
 
 
-async def given_alone(conn: AsyncConnection, tenant_id: UUID, item_id: UUID) -> int:
-    """What of an item is written off already by one person alone: the limit is for all of it, or it would be passed in slices."""
-    rows = await fetch(
-        conn,
-        "SELECT coalesce(sum(amount_minor - reversed_minor), 0) FROM write_off WHERE tenant_id = :tenant AND item_id = :item "
-        "AND status = 'booked' AND decided_by = requested_by",
-        tenant=tenant_id,
-        item=item_id,
-    )
-    return int(rows[0][0])
-
-
 async def insert(conn: AsyncConnection, tenant_id: UUID, given: WriteOff) -> None:
     """Stores a write-off that is asked for."""
     await run(

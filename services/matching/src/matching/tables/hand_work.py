@@ -1,6 +1,6 @@
 """Hand work: limits of one person, write-offs, refunds, recalls, settlements beside the bank."""
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, Index, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, CheckConstraint, Column, Date, DateTime, Index, LargeBinary, Table, Text, text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 
 from matching.tables.columns import METADATA, minor, need, tenant
@@ -137,9 +137,19 @@ SETTLEMENT = Table(
     Column("decided_by", Text),
     need("requested_at", DateTime(timezone=True)),
     Column("decided_at", DateTime(timezone=True)),
-    Index("settlement_proof", "tenant_id", "entity_id", "kind", "proof_reference", unique=True),
+    Index(
+        "settlement_proof",
+        "tenant_id",
+        "entity_id",
+        "kind",
+        "proof_reference",
+        unique=True,
+        postgresql_where=text("status IN ('requested', 'booked')"),
+    ),
     CheckConstraint("amount_minor > 0", name="settlement_above_zero"),
     CheckConstraint("kind IN ('netting', 'cash')", name="settlement_kind"),
     CheckConstraint("status IN ('requested', 'booked', 'refused', 'reversed')", name="settlement_status"),
 )
-"""Items settled beside the bank, with proof: netted with what we owe, or paid in cash (then `payment_id` is that payment)."""
+"""Items settled beside the bank, with proof: netted with what we owe, or paid in cash (then `payment_id` is that payment). A proof
+that was refused, or whose settlement was taken back, has settled nothing and may be given again.
+"""
