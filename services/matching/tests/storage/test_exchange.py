@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 from matching.domain.statements import Amount
+from matching.storage.parties import set_known_ibans
 
 _KEYS = itertools.count()
 PAYER = "FR7630004000031234567890143"
@@ -201,3 +202,14 @@ async def test_a_candidate_in_another_currency_is_shown_with_both_amounts_and_co
     undone = await post(client, f"/v1/payments/{payment}/unmatch", {"reason": "wrong"})
     assert undone.status_code == 200
     await world.holds()
+
+
+async def test_what_is_named_in_a_currency_whose_rate_nobody_knows_is_told_so(world, tenant, make):
+    held = await world.account(tenant, "DE89370400440532013000", currency="USD")
+    await world.feed(make.invoice(tenant, "FA-2026-0815", 100_000))
+    await world.pay(held, 108_000, remittance=["FA-2026-0815"], debtor_name="Payeur SA", debtor_iban=PAYER)
+    async with world.database.transaction(tenant) as conn:
+        customer = (tenant, make.customer_id(tenant, "C1"))
+        await set_known_ibans(conn, [customer], [(*customer, PAYER)])
+    await world.match(tenant)
+    assert tuple(await world.one(tenant, "SELECT status, unapplied_reason FROM payment")) == ("unapplied", "currency")

@@ -257,6 +257,8 @@ async def test_the_queue_shows_candidates_and_what_is_confirmed_is_learnt(world,
     assert stale.status_code == 409
     done = await post(client, f"/v1/payments/{payment}/confirm", {"candidate": one["rank"], "version": waiting["version"]})
     assert (done.status_code, done.json()["status"]) == (200, "matched"), done.text
+    late = await post(client, f"/v1/payments/{payment}/confirm", {"candidate": one["rank"], "version": waiting["version"]})
+    assert (late.status_code, late.json()["code"]) == (409, "payment-moved-on")  # by somebody who looked at the queue before
     assert (await client.get("/v1/review-queue")).json()["items"] == []
     aliases = await world.rows(tenant, "SELECT kind, value, customer_id FROM payer_alias ORDER BY kind")
     one = make.customer_id(tenant, "C1")

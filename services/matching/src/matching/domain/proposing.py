@@ -110,8 +110,9 @@ def _reason(inputs: Inputs, decision: Decision, found: Found, party: UUID | None
     if party is None:
         return "ambiguous" if len(inputs.ibans) > 1 else "unknown_party"
     mine = [hit.item for hit in found.documents if hit.item.customer_id == party]
-    if mine and not any(item.open_minor for item in mine):
-        return "already_paid"
+    owed = [item for item in mine if item.open_minor]
+    if mine and all(item.currency != inputs.clues.currency for item in owed):
+        return "currency" if owed else "already_paid"
     if found.documents and not mine:
         return "ambiguous"  # it names somebody else's item
     if not decision.ranked or decision.kind == "unmatched":
