@@ -51,6 +51,26 @@ async def test_a_refund_is_asked_for_approved_sent_and_closed_by_the_booked_debi
     await world.holds()
 
 
+async def test_what_the_bank_took_back_is_not_refunded_as_well(world, tenant, make, client, camtfile):
+    held = await world.account(tenant)
+    bank = Bank(world, client, held, camtfile)
+    await limit(client, tenant, make, 10_000)
+    payment = await world.pay(held, 1_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000", end_to_end_id="E-1", number=1)
+    await world.match(tenant)
+    await bank.books((1_000, {"ref": "B1", "e2e": "E-1"}))
+    refund = (await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "paid twice"})).json()
+    assert refund["status"] == "approved"
+    await bank.books((-1_000, {"ref": "R1", "e2e": "E-1", "reason": "AC04"}))  # nothing of it is left: a person has to look
+    (waiting,) = (await client.get("/v1/unexplained-movements")).json()["items"]
+    order = {"bank_account_id": str(held.bank_account_id), "execution_date": "2026-03-04"}
+    assert (await post(client, "/v1/refund-files", order)).json()["code"] == "nothing-to-send"
+    assert (await post(client, f"/v1/refunds/{refund['refund_id']}/cancel", {"reason": "not_owed"})).json()["status"] == "cancelled"
+    body = {"payment_id": str(payment), "reason": "returned", "return_reason": "AC04"}
+    assert (await post(client, f"/v1/unexplained-movements/{waiting['movement_id']}/explanation", body)).status_code == 200
+    assert tuple(await world.one(tenant, "SELECT status, returned_minor, refunded_minor FROM payment")) == ("returned", 1_000, 0)
+    await world.holds()
+
+
 async def test_a_refund_elsewhere_needs_another_person_and_can_be_taken_back(world, tenant, make, client, second):
     held = await world.account(tenant)
     await limit(client, tenant, make, 10_000)

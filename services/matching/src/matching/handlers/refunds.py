@@ -131,14 +131,17 @@ async def write_file(
 ) -> tuple[UUID, list[Refund]]:
     """Puts all approved refunds of an account into one pain.001 file, at most FILE_MAX; returns its id and what is in it.
 
-    What the bank has only told of is not given back yet: it may not come.
+    What the bank has only told of is not given back yet: it may not come. Nor is that of which a return waits to be explained: the bank
+    may have given it back already, and whoever looks at the return cancels the refund.
     """
     account = await bank.account_by_id(conn, tenant_id, bank_account_id)
     if account is None:
         raise Problem(404, "account-unknown", "There is no such bank account")
     refunds = await stored.sendable(conn, tenant_id, bank_account_id, FILE_MAX)
     if not refunds:
-        raise Problem(409, "nothing-to-send", "No approved refund waits of a payment that this account's bank has booked")
+        raise Problem(
+            409, "nothing-to-send", "No approved refund waits of a payment that the account's bank has booked, and of which no return waits"
+        )
     file_id = new_id()
     transfers = [
         pain001.Transfer(one.end_to_end_id, one.amount_minor, one.creditor_name, one.creditor_iban, f"Refund {one.end_to_end_id}")

@@ -166,10 +166,8 @@ async def confirm(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, rank
     """Allocates a candidate as it is shown. Raises a 409 Problem where the payment moved on since it was (`version`)."""
     found = [one for one in (await candidates(conn, tenant_id, [payment_id])).get(payment_id, []) if one.rank == rank]
     if not found:
-        now_at = await fetch(
-            conn, "SELECT version FROM payment WHERE tenant_id = :tenant AND payment_id = :id", tenant=tenant_id, id=payment_id
-        )
-        if now_at and now_at[0][0] != version:
+        place = await place_of(conn, tenant_id, payment_id)
+        if place is not None and place.version != version:
             raise Problem(409, "payment-moved-on", allocations.MOVED_ON)
         raise Problem(404, "candidate-unknown", "There is no such candidate, or its item is settled or dismissed")
     across = await _across(conn, (tenant_id, payment_id), found[0])

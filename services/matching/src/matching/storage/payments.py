@@ -19,11 +19,12 @@ LISTED = (
 
 
 class Place(NamedTuple):
-    """Where a payment is: its entity, currency, and the account of its payer where that is known."""
+    """Where a payment is at a version of it: its entity, currency, and the account of its payer where that is known."""
 
     entity_id: UUID
     currency: str
     account_id: UUID | None
+    version: int
 
 
 class Held(NamedTuple):
@@ -42,7 +43,7 @@ async def place_of(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -> 
     """Where a payment is, unlocked; None where there is no such payment."""
     rows = await fetch(
         conn,
-        "SELECT entity_id, currency, account_id FROM payment WHERE tenant_id = :tenant AND payment_id = :id",
+        "SELECT entity_id, currency, account_id, version FROM payment WHERE tenant_id = :tenant AND payment_id = :id",
         tenant=tenant_id,
         id=payment_id,
     )
