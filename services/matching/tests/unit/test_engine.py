@@ -216,6 +216,13 @@ def test_a_number_that_every_customer_counts_for_itself_says_nothing_of_who_pays
     assert [one.rule for one in answer.hypotheses] == ["document_number:exact"]
 
 
+@pytest.mark.parametrize(("text", "others"), [("RECHNUNG RG-2025-10119", 0), ("RG-2025-10119 UND 2025/10119", 1), ("2025/10119", 0)])
+def test_a_number_that_lies_inside_of_a_longer_one_of_the_payer_is_not_somebody_elses(text, others):
+    every = found(clues(630_70, text), item("RG-2025-10119", 630_70), item("2025/10119", 77_00, customer="C2"))
+    mine = [dict(zip(NAMES, one.features, strict=True)) for one in every if one.customer_id == "C1"]
+    assert {one["others_named"] for one in mine} == {float(others)}
+
+
 def test_what_a_parent_pays_for_is_not_taken_for_the_same_number_of_a_subsidiary():
     index = Index([Customer("C1", "1", "Dupont", "EUR", ["FR76A"]), Customer("C2", "2", "Dupont Sud", "EUR", parent_id="C1")])
     for customer, amount in (("C1", 250_00), ("C2", 900_00)):

@@ -87,6 +87,7 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
             if not source.named(clues.structured_reference):
                 close = [item for item in items if item.reference and _mistyped(clues.structured_reference, item.reference)]
                 named.hits += [Hit(item, MEDIUM, Span(-1, -1, other=False), len(close) - 1) for item in close if item.item_id not in known]
+        # 2025/10119 is another's number and hidden in RG-2025-10119
         firm = {(hit.span.start, hit.span.end) for hit in named.hits if hit.strength >= LONG}
         foreign = [
             hit
@@ -94,7 +95,7 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
             if hit.item.customer_id != party.customer_id
             and hit.strength >= FULL
             and not hit.span.other
-            and (hit.span.start, hit.span.end) not in firm
+            and not any(start <= hit.span.start and hit.span.end <= end for start, end in firm)
         ]
         covered = {at for hit in foreign for at in range(hit.span.start, hit.span.end)}
         named.hits = [hit for hit in named.hits if hit.strength > NEAR or not covered.intersection(range(hit.span.start, hit.span.end))]
