@@ -104,6 +104,7 @@ def test_another_amount_than_the_named_items_is_not_carried_out_for_a_stranger()
     [
         ("PREPAYMENT 3669380", "FR76A", True), ("ANZAHLUNG AUFTRAG 969681", "FR76A", True), ("VIREMENT 969681", "FR76A", False),
         ("ACOMPTE FA2024-00001", "FR76A", False), ("PREPAYMENT 3669380", "DE00FOREIGN", False),
+        ("VORKASSE AUFTRAG 969681", "FR76A", True), ("ZALICZKA 3669380", "FR76A", True), ("AANBETALING", "FR76A", True),
     ],
 )  # fmt: skip
 def test_what_a_known_payer_calls_an_advance_and_names_nothing_stays_on_its_account(text, iban, kept):
@@ -130,8 +131,12 @@ def test_an_advance_from_an_account_that_mostly_paid_for_others_may_be_theirs(ow
 
 
 @pytest.mark.parametrize(
-    ("text", "refused"), [("VIREMENT 1806", True), ("FA2024-99917", True), ("REGLEMENT 03/2024", False), ("", False), ("RUN 0104", False)]
-)
+    ("text", "refused"),
+    [
+        ("VIREMENT 1806", True), ("FA2024-99917", True), ("REGLEMENT 03/2024", False), ("", False), ("RUN 0104", False),
+        ("VERTRAG 4711008", False), ("NIP 5260001246", False), ("KLANTNR 200331", False),
+    ],
+)  # fmt: skip
 def test_a_number_that_nobody_can_read_may_be_any_item_of_the_amount(text, refused):
     """FA2024-01860, mistyped: without a word the oldest of two that cost the same is paid, with one that nobody can read neither."""
     hypotheses = found(clues(67_33, text), item("FA2024-00978", 67_33, -32), item("FA2024-01860", 67_33, 3))

@@ -45,14 +45,18 @@ _OTHER = frozenset(
         "TEL", "TELEFON", "PHONE", "FAX", "DU", "VOM", "DATE", "DATED", "DATUM", "DEL", "KDNR", "KUNDE", "KUNDENNR", "CUST",
         "CUSTOMER", "CLIENT", "KLANT", "CLIENTE", "TOTAL", "EUR", "GBP", "USD", "CHF", "MONTANT", "BETRAG", "AMOUNT", "RUN",
         "AVIS", "AVISO", "CREDIT", "ORDER", "PO", "BC", "COMMANDE", "BESTELLUNG", "BON", "PREPAYMENT", "ACOMPTE", "SIRET", "TVA",
-        "VAT", "UST",
+        "VAT", "UST", "USTID", "USTIDNR", "BTW", "PIVA", "NIP", "KVK", "SIREN", "STNR", "STEUERNR", "STEUERNUMMER",
+        "KUNDENNUMMER", "KUNDNR", "KLANTNR", "KLANTNUMMER", "KLIENT", "DEBNR", "DEBITEURNR", "DEBITOR", "DEBITORNR",
+        "VERTRAG", "VERTRAGSNR", "CONTRAT", "CONTRACT", "CONTRATTO", "CONTRATO", "UMOWA", "MANDAT", "AKTENZEICHEN",
+        "PROJEKT", "PROJECT", "PROJET", "KOSTENSTELLE", "LIEFERSCHEIN", "BEDRAG", "KWOTA", "IMPORTE", "IMPORTO", "DNIA", "DTD",
     )
 )  # fmt: skip
-"""Words after which a number is something else: a telephone, a day, a customer, an order, an amount."""
+"""Words after which a number is something else: a telephone, a day, a customer, an order, a contract, a tax number, an amount."""
 _ADVANCE = frozenset(
     (
         "ACOMPTE", "ANZAHLUNG", "VORAUSZAHLUNG", "PREPAYMENT", "ADVANCE", "DOWNPAYMENT", "DEPOSIT", "AVANCE", "ACCONTO",
-        "ANTICIPO", "ANTICIPATION", "VOORUITBETALING",
+        "ANTICIPO", "ANTICIPATION", "VOORUITBETALING", "AANBETALING", "VOORSCHOT", "VORKASSE", "VORAUSKASSE", "VORSCHUSS", "ARRHES",
+        "CAPARRA", "ZALICZKA", "PRZEDPLATA", "ZALOHA", "FORSKUD", "FORSKUDD", "FORSKOTT", "ENNAKKOMAKSU",
     )
 )  # fmt: skip
 """Words that say that a payment is for what is not invoiced yet."""
