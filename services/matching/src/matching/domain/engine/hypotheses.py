@@ -19,6 +19,8 @@ LIST_MIN = 4
 ROUNDING_MAX = 5
 ROUNDING_PARTS = 1_000_000
 """Cents that two sides may differ by through rounding, or a millionth of a large amount."""
+ROUNDED_AWAY = 100
+"""Less than so much, in minor units, a payer who rounds leaves away: whether that stays owed is the seller's to say."""
 CHARGES_STEP = 250
 """What is missing in such steps may be a bank's charge."""
 DISCOUNTS = (10, 15, 20, 25, 30, 40, 50)
@@ -246,7 +248,8 @@ def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, item
     for item, rule in wanted:
         gap = item.open_minor - target.amount
         if gap > 0:
-            money = "short_round" if (gap <= CHARGES_MAX and gap % CHARGES_STEP == 0) or _as_discount(item, gap) else "short"
+            round_gap = gap < ROUNDED_AWAY or (gap <= CHARGES_MAX and gap % CHARGES_STEP == 0) or _as_discount(item, gap)
+            money = "short_round" if round_gap else "short"
             add(found, Reading(rule, money, [Line(item, target.amount)], residual=-gap, target=target.amount))
         elif rule == "document_number" and 0 < item.open_minor < target.amount:
             add(found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount))
