@@ -27,6 +27,8 @@ KNOWN = 0.85
 RUNS = ("run_but_some", "named_run")
 ODDS_MAX = log1p(1e6 * ODDS_SURE)
 """Most odds against a set of withheld items."""
+WHOLE_CENT = 100
+"""One minor unit, in hundredths."""
 REVIEW_MIN = 0.02
 """A best reading less probable than this is none."""
 
@@ -73,10 +75,14 @@ def _long_run(one: Hypothesis) -> bool:
 
 
 def designated(one: Hypothesis) -> bool:
-    """Whether a payer who is known, or its parent, names just these items in full: that beats every guess."""
+    """Whether a payer who is known, or its parent, names just these items in full: that beats every guess.
+
+    It does not where a discount is taken after its last day: which item is paid is clear, whether the seller grants that is not.
+    """
     value = _values(one)
     return (
         _names_all(one)
+        and value["discount_days_over"] <= 0
         and (value["virtual_iban"] + value["own_iban"] + value["learned_iban"] + value["name"] >= KNOWN)
         and (not value["rival"] or value["via_parent"] > 0)
     )
@@ -166,6 +172,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the exchange rate is not known"
     if money == "charges" and value["weakest_name"] < SHORT:
         return "charges that nobody stated"
+    if money == "charges" and any(_is_discount(line, best.lines) for line in best.lines):
+        return "what is missing may be the discount of one of the items"
     if value["reference"] < 0 and not value["named_share"]:
         return "the reference is of none of these items"
     if not named and (best.tie or (value["equal_items"] and value["anything_named"])):
@@ -198,6 +206,14 @@ def _with_credit(part: Hypothesis, other: Hypothesis) -> bool:
         other.customer_id == part.customer_id and other.rule.split(":")[-1] in WHOLE and len(rest) < len(other.lines) and rest
         and all(line.cents < 0 for line in rest)
     )  # fmt: skip
+
+
+def _is_discount(line: Line, lines: Sequence[Line]) -> bool:
+    """Whether the charges that a line bears are the discount that was offered on one of the items, taken on that one alone."""
+    return line.reason == "bank_charges" and any(
+        one.item.discount_percent and abs(one.item.open_minor * one.item.discount_percent - line.diff_cents * 100) <= WHOLE_CENT
+        for one in lines
+    )
 
 
 def _payer_known(value: Mapping[str, float]) -> bool:
