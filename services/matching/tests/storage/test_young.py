@@ -5,10 +5,10 @@ import re
 import asyncpg
 import pytest
 from matching.storage.account_balances import ADD_TO_ACCOUNTS
-from matching.storage.bank import BY_END_TO_END
 from matching.storage.books import DUE, LOCK_ITEMS, LOCK_PAYMENTS, SAVE
 from matching.storage.candidates import DIRECT
 from matching.storage.movements import DETAILS, NAMED
+from matching.storage.told_before import TOLD_BEFORE
 from shared.testing.databases import fresh_database
 
 _BY_KEY = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET enable_bitmapscan = off"
@@ -74,11 +74,11 @@ async def _plan(conn, statement):
 @pytest.mark.parametrize(
     ("statement", "indexes"),
     [
-        (BY_END_TO_END, {"payment_end_to_end"}),
+        (TOLD_BEFORE, {"payment_end_to_end", "payment_transaction"}),
         (NAMED + "SELECT * FROM named", {"payment_end_to_end", "payment_bank_reference", "payment_transaction"}),  # noqa: S608 - ours
         ("SELECT * FROM movement m CROSS JOIN LATERAL (" + DETAILS + ") d", {"payment_entry_reference"}),  # noqa: S608 - ours
     ],
-    ids=["notified payments", "what returns name", "details of totals"],
+    ids=["payments told before", "what returns name", "details of totals"],
 )
 async def test_what_an_import_looks_up_is_found_by_its_whole_key(infrastructure, statement, indexes):
     """A file of 20,000 entries spent two thirds of its time reading what it had booked before."""

@@ -4,15 +4,16 @@ Rules:
 - one bank transaction is one payment, however often and in whatever file it arrives (the chain of identity is in
   `matching.domain.statements`); a notified payment is confirmed by the booked entry of the same identity;
 - a bank that uses a reference again on another booking day means another transaction;
+- a notified payment says what its booked entry, or a later notification, says and it lacked; it counts on the day on which it was booked;
 - a report of the day (camt.052, MT942) and a pending entry notify; what the statements of the days after do not have is withdrawn;
 - a batch total waits for its details (`matching.handlers.totals`);
 - a return takes back the payment of its amount that it names; one that names none or several waits for a person;
 - entries before the account's start date belong to what was before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -32,7 +33,9 @@ from matching.handlers.returns import take_back, withdraw_payments
 from matching.storage import bank, movements, payments
 from matching.storage.bank import BankAccount
 from matching.storage.books import lock, look_again
+from matching.storage.confirmations import Said, fill_in, lacking
 from matching.storage.reconciliation import reconciled
+from matching.storage.told_before import ToldBefore, told_before
 
 SLICE = 1000
 """Payments per statement of SQL."""
@@ -108,37 +111,43 @@ async def _book_payments(
         if confirmation == "booked" and key in known and known[key].confirmation == "booked" and known[key].booking_date != one.day
     }
     again = await bank.known(conn, held.tenant_id, held.bank_account_id, list(days.values())) if days else {}
-    ends = [one.end_to_end_id for _, one in rows if one.end_to_end_id]
-    by_end = await bank.by_end_to_end(conn, held.tenant_id, held.bank_account_id, ends) if ends else {}
+    before = await told_before(conn, held, [one for _, one in rows])
     ibans = [one.virtual_iban for _, one in rows if one.virtual_iban]
     virtual = await bank.virtual_ibans(conn, held.tenant_id, held.bank_account_id, ibans) if ibans else {}
-    new, confirm = [], []
+    new, said, confirmed = [], [], {}
     for told, one in rows:
         key = days.get(told, told)
-        match = (again if told in days else known).get(key)
-        if match is None and one.end_to_end_id:
-            match = _by_end(by_end, one, taken, confirmation)
+        match = (again if told in days else known).get(key) or _told_before(before, one, taken, confirmation)
+        virtual_id = virtual.get(one.virtual_iban or "")
         if match is None:
-            new.append((named_id("payment", held.tenant_id, held.bank_account_id, key), key, one, virtual.get(one.virtual_iban or "")))
-        elif confirmation == "booked" and match.confirmation == "notified":
-            confirm.append(match.payment_id)
+            new.append((named_id("payment", held.tenant_id, held.bank_account_id, key), key, one, virtual_id))
+        elif match.confirmation == "notified":
+            said.append(Said(match.payment_id, one, virtual_id))
+            if confirmation == "booked":
+                confirmed[match.payment_id] = one.day
     stored = (
         await bank.insert_payments(conn, held, new, confirmation=confirmation, source=source, at=machine_now(), now=now) if new else set()
     )
     await publish(conn, [received(held, row, confirmation, source) for row in new if row[0] in stored])
     result.new_payments += len(stored)
-    result.confirmed += await confirm_notified(conn, held, confirm, now)
+    result.confirmed += await confirm_notified(conn, held, confirmed, now, said)
 
 
-def _by_end(by_end: dict[tuple[str, int], list[bank.Known]], one: Transaction, taken: set[UUID], confirmation: str) -> bank.Known | None:
-    """The same payment under its EndToEndId, where one of the two lacks the bank's reference; each is taken once.
+def _told_before(before: ToldBefore, one: Transaction, taken: set[UUID], confirmation: str) -> bank.Known | None:
+    """The same payment under another key: by its TxId or UETR, else by its EndToEndId; each is taken once.
 
-    A booked one confirms a notified one; a notified one may come after the booked one. Both within a few days of each other.
+    One of the two is booked and the other notified, a few days apart at most; or both are told in different ways on one day.
     """
-    for match in by_end.get((one.end_to_end_id or "", one.amount_minor), []):
-        both_named = match.transaction_key.startswith("ref:") and one.bank_reference
-        near = abs(match.booking_date - one.day) <= SAME_PAYMENT
-        if near and not both_named and match.payment_id not in taken and (confirmation == "notified") != (match.confirmation == "notified"):
+    for by, match in before.of(one):
+        told_apart = match.transaction_key.startswith("ref:") and one.bank_reference
+        if match.payment_id in taken or (told_apart and by == "end_to_end_id"):  # which payers use again
+            continue
+        if (confirmation == "notified") != (match.confirmation == "notified"):
+            same = abs(match.booking_date - one.day) <= SAME_PAYMENT
+        else:
+            # where neither has a reference of the bank's, the key has told them apart
+            same = match.booking_date == one.day and (match.transaction_key.startswith("ref:") or one.bank_reference is not None)
+        if same:
             taken.add(match.payment_id)
             return match
     return None
@@ -169,27 +178,45 @@ def received(held: BankAccount, row: tuple[UUID, str, Transaction, UUID | None],
     )
 
 
-async def confirm_notified(conn: AsyncConnection, held: BankAccount, payment_ids: Sequence[UUID], now: datetime) -> int:
-    """The booked entry confirms payments that were notified: their state is published again, by the event that fits it."""
+async def confirm_notified(
+    conn: AsyncConnection, held: BankAccount, confirmed: Mapping[UUID, date], now: datetime, said: Sequence[Said] = ()
+) -> int:
+    """Booked entries confirm payments that were notified (payment to day): their state is published again, by the event that fits it.
+
+    `said` is what the bank says of these, or says once more of others that are notified: what they lacked is filled in, and what
+    of them is unapplied is looked at anew. Returns how many were confirmed.
+    """
+    told = await lacking(conn, held.tenant_id, said) if said else set()
+    payment_ids = [*dict.fromkeys([*confirmed, *(one.payment_id for one in said if one.payment_id in told)])]
     if not payment_ids:
         return 0
     accounts = await payments.withdrawn_on(conn, held.tenant_id, payment_ids)  # what was withdrawn counts there again
     books = await lock(conn, accounts=accounts, payments=[(held.tenant_id, payment_id) for payment_id in payment_ids])
-    after_all: dict[Key, tuple[int, datetime | None]] = {}
+    looks: dict[Key, tuple[int, datetime | None]] = {}
+    count = 0
+    virtual = {one.payment_id: one.virtual_iban_id for one in said}
     for key, payment in books.payments.items():
         withdrawn = payment.withdrawn_minor > 0
-        if payment.confirmation == "notified" or withdrawn:
+        confirms = key[1] in confirmed and (payment.confirmation == "notified" or withdrawn)
+        if confirms:
+            count += 1
             payment.confirmation = "booked"
+            payment.booking_date = confirmed[key[1]]
             if withdrawn:  # it came after all
                 if payment.account_id is not None and (key[0], payment.account_id) not in books.accounts:
                     raise UnavailableError("a payment was moved at the same moment")
                 books.come_after_all(payment)
-                after_all[key] = (payment.looks, machine_now())
+        if confirms or key[1] in told:
+            payment.virtual_iban_id = payment.virtual_iban_id or virtual.get(key[1])
+            if payment.status != "received" and payment.unapplied_minor and (withdrawn or key[1] in told):
+                looks[key] = (payment.looks, machine_now())
             acts = {status: status for status in ("received", "matched", "returned", "refunded")}
             books.acts[key] = {acts.get(payment.status, "unapplied")}
+    days = {key[1]: payment.booking_date for key, payment in books.payments.items() if key in books.acts}
+    await fill_in(conn, held.tenant_id, days, [one for one in said if one.payment_id in days])
     await save_and_publish(conn, books, now, {}, keep_looks=True)
-    await look_again(conn, after_all)
-    return len(books.acts)
+    await look_again(conn, looks)
+    return count
 
 
 async def withdraw(context: JobContext, tenant_id: UUID) -> None:

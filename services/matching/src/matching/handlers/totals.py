@@ -48,8 +48,8 @@ async def resolve_totals(conn: AsyncConnection, held: BankAccount, now: datetime
     """Batch totals that wait and whose details are all here: the details are booked with them."""
     complete = await movements.complete_totals(conn, held)
     if complete:
-        await movements.resolve(conn, held.tenant_id, [total for total, _ in complete])
-        await confirm_notified(conn, held, [detail for _, details in complete for detail in details], now)
+        await movements.resolve(conn, held.tenant_id, [total.movement_id for total in complete])
+        await confirm_notified(conn, held, {detail: total.booking_date for total in complete for detail in total.details}, now)
 
 
 async def book_total(conn: AsyncConnection, tenant_id: UUID, movement_id: UUID, now: datetime) -> BookedTotal:
@@ -91,7 +91,7 @@ async def _details(conn: AsyncConnection, held: BankAccount, references: Sequenc
     if replaced:
         await give_back(conn, held.tenant_id, {total.payment_id: (REPLACED, total.amount_minor) for total in replaced}, now)
         await movements.resolve(conn, held.tenant_id, [total.movement_id for total in replaced])
-        await confirm_notified(conn, held, [detail for total in replaced for detail in total.details], now)
+        await confirm_notified(conn, held, {detail: total.booking_date for total in replaced for detail in total.details}, now)
     for stays in (total for total in totals if total not in replaced):
         # its payment stands: what of its details is only notified, or all of them where they are complete, counts for nothing
         details = await to_withdraw(conn, held.tenant_id, stays.details, booked=stays.complete)

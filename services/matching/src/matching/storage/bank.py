@@ -130,39 +130,21 @@ class Known:
     amount_minor: int
 
 
-_KNOWN = "payment_id, transaction_key, confirmation, booking_date, entry_reference, amount_minor"
+KNOWN = "payment_id, transaction_key, confirmation, booking_date, entry_reference, amount_minor"
+"""The columns of `Known`."""
 
 
 async def known(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, keys: Sequence[str]) -> dict[str, Known]:
     """The account's payments by transaction key."""
     rows = await fetch(
         conn,
-        f"SELECT {_KNOWN} FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account AND "  # noqa: S608 - ours
+        f"SELECT {KNOWN} FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account AND "  # noqa: S608 - ours
         "transaction_key = ANY(CAST(:keys AS text[]))",
         tenant=tenant_id,
         account=bank_account_id,
         keys=list(keys),
     )
     return {row[1]: Known(*row) for row in rows}
-
-
-# Each is looked up by its whole key: of a table without statistics the planner would read all of the account, once a slice.
-BY_END_TO_END = (
-    f"SELECT p.*, e.end_to_end_id FROM unnest(CAST(:ends AS text[])) AS e(end_to_end_id) CROSS JOIN LATERAL (SELECT {_KNOWN} "  # noqa: S608 - ours
-    "FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account AND end_to_end_id = e.end_to_end_id OFFSET 0) AS p "
-    "ORDER BY p.confirmation DESC, p.payment_id"
-)
-
-
-async def by_end_to_end(
-    conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, ends: Sequence[str]
-) -> dict[tuple[str, int], list[Known]]:
-    """The account's payments by EndToEndId and amount."""
-    rows = await fetch(conn, BY_END_TO_END, tenant=tenant_id, account=bank_account_id, ends=list(dict.fromkeys(ends)))
-    found: dict[tuple[str, int], list[Known]] = {}
-    for row in rows:
-        found.setdefault((row[6], row[5]), []).append(Known(*row[:6]))
-    return found
 
 
 def _in_another_currency(one: Transaction) -> Amount | None:

@@ -180,28 +180,37 @@ DETAILS = (
 """SQL: the payments that bear the reference of a total `m`, looked up by it: a join may read all of the account."""
 
 
+class CompleteTotal(NamedTuple):
+    """A total that waits, its booking day, and its details, which are all here."""
+
+    movement_id: UUID
+    details: list[UUID]
+    booking_date: date
+
+
 class BookedTotal(NamedTuple):
     """A total booked by hand, and the details that are here. `whole`: nothing of its payment went out; `complete`: they sum to it."""
 
     movement_id: UUID
     payment_id: UUID
     amount_minor: int
+    booking_date: date
     whole: bool
     complete: bool
     details: list[UUID]
 
 
-async def complete_totals(conn: AsyncConnection, held: BankAccount) -> list[tuple[UUID, list[UUID]]]:
-    """An account's totals that wait and whose details are all here, with these."""
+async def complete_totals(conn: AsyncConnection, held: BankAccount) -> list[CompleteTotal]:
+    """An account's totals that wait and whose details are all here."""
     rows = await fetch(
         conn,
-        f"SELECT m.movement_id, array_agg(d.payment_id) FROM movement m CROSS JOIN LATERAL ({DETAILS}) d WHERE m.tenant_id = :tenant "  # noqa: S608 - ours
-        "AND m.bank_account_id = :account AND NOT m.resolved AND m.kind = 'total' GROUP BY m.tenant_id, m.movement_id, m.amount_minor "
-        "HAVING sum(d.amount_minor) = m.amount_minor",
+        "SELECT m.movement_id, array_agg(d.payment_id), m.booking_date FROM movement m "  # noqa: S608 - ours
+        f"CROSS JOIN LATERAL ({DETAILS}) d WHERE m.tenant_id = :tenant AND m.bank_account_id = :account AND NOT m.resolved "
+        "AND m.kind = 'total' GROUP BY m.tenant_id, m.movement_id HAVING sum(d.amount_minor) = m.amount_minor",
         tenant=held.tenant_id,
         account=held.bank_account_id,
     )
-    return [(row[0], row[1]) for row in rows]
+    return [CompleteTotal(*row) for row in rows]
 
 
 async def booked_totals(conn: AsyncConnection, held: BankAccount, references: Sequence[str], days: int) -> list[BookedTotal]:
@@ -209,7 +218,7 @@ async def booked_totals(conn: AsyncConnection, held: BankAccount, references: Se
     rows = await fetch(
         conn,
         # details are those of one total, though another one has the same reference
-        "SELECT DISTINCT ON (m.bank_reference) m.movement_id, m.payment_id, m.amount_minor, "  # noqa: S608 - ours
+        "SELECT DISTINCT ON (m.bank_reference) m.movement_id, m.payment_id, m.amount_minor, m.booking_date, "  # noqa: S608 - ours
         "t.returned_minor + t.refunded_minor = 0 AS whole, "
         "sum(d.amount_minor) = m.amount_minor AS complete, array_agg(d.payment_id) AS details FROM movement m JOIN payment t "
         f"ON t.tenant_id = m.tenant_id AND t.payment_id = m.payment_id CROSS JOIN LATERAL ({DETAILS}) d "
