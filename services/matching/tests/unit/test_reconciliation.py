@@ -2,7 +2,8 @@
 
 from datetime import date
 
-from matching.domain.reconciliation import Covered, Reach, reach
+import pytest
+from matching.domain.reconciliation import Balances, Covered, Reach, reach, stands_apart
 
 START = date(2026, 3, 2)
 
@@ -44,3 +45,23 @@ def test_overlapping_statements_and_pages_of_one_day():
 
 def test_the_account_starts_later_than_the_first_statement():
     assert reach(START, [one(4, 0, 0)]) == Reach(day(4), day(1), [(day(2), day(3))])
+
+
+@pytest.mark.parametrize(
+    ("one", "others", "apart"),
+    [
+        ((10, 20), [(0, 10)], True),
+        ((0, 10), [(10, 20)], True),
+        ((10, 20), [(20, 25), (0, 10)], True),
+        ((20, 25), [(10, 20), (0, 10)], True),
+        ((10, 20), [], False),
+        ((10, 20), [(0, 10), (40, 50)], False),  # one is missing: it may be anywhere
+        ((0, 10), [(0, 10)], False),  # the same
+        ((0, 30), [(0, 10)], False),  # a longer one
+        ((5, 10), [(0, 10)], False),
+        ((10, 10), [(0, 10)], False),  # what moves nothing proves nothing
+        ((0, 10), [(10, 0), (0, 10)], False),
+    ],
+)
+def test_balances_prove_that_a_statement_has_entries_of_its_own(one, others, apart):
+    assert stands_apart(Balances(*one), [Balances(*other) for other in others]) is apart

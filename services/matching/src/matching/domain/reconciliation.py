@@ -1,5 +1,7 @@
 """How far the bank's word about an account reaches, from the statements that are in. It tells "no payments" from "no file".
 
+And what balances prove of statements of the same days: `stands_apart`.
+
 Rules: a statement covers its days; one that begins on the day after what is covered must open with the balance that closed
 it, or something on that day is missing; days between two statements count as covered when balances and numbers connect
 (a bank writes none for a day without entries), else they are a gap. Nothing is matched through beyond the first gap.
@@ -30,6 +32,39 @@ class Reach:
     booked_through: date
     matched_through: date
     gaps: list[tuple[date, date]]
+
+
+@dataclass(frozen=True, slots=True)
+class Balances:
+    """Where a statement opens and closes."""
+
+    opening_minor: int
+    closing_minor: int
+
+
+def stands_apart(one: Balances, others: Iterable[Balances]) -> bool:
+    """Whether balances prove that a statement has none of the entries of others of its days: one ends where the next begins.
+
+    One that moves nothing in sum, and two that open or close alike (one of them may be the other, or a longer one), prove nothing.
+    """
+    rest = list(others)
+    if not rest or any(each.opening_minor == each.closing_minor for each in (one, *rest)):
+        return False
+    if any(each.opening_minor == one.opening_minor or each.closing_minor == one.closing_minor for each in rest):
+        return False
+    first, last = one.opening_minor, one.closing_minor
+    while rest:
+        before = next((each for each in rest if each.closing_minor == first), None)
+        behind = next((each for each in rest if each.opening_minor == last), None)
+        if before is not None:
+            first = before.opening_minor
+            rest.remove(before)
+        elif behind is not None:
+            last = behind.closing_minor
+            rest.remove(behind)
+        else:
+            return False
+    return True
 
 
 def reach(start_date: date, statements: Iterable[Covered]) -> Reach | None:

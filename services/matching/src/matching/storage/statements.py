@@ -8,6 +8,7 @@ from uuid import UUID
 from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.domain.reconciliation import Balances
 from matching.storage.rows import fetch
 
 
@@ -38,12 +39,16 @@ _FROM = f"SELECT {_KEPT} FROM statement s JOIN bank_account a USING (tenant_id, 
 
 TAKES_ITS_PLACE = (
     "r.tenant_id = s.tenant_id AND r.bank_account_id = s.bank_account_id AND r.kind = s.kind AND r.received_at > s.received_at "
-    "AND (r.last_day = s.last_day OR (r.number = s.number AND r.number <> '' AND CASE WHEN s.last_day IS NULL OR r.last_day IS NULL "
-    "THEN r.received_at < s.received_at + interval '31 days' ELSE r.first_day <= s.last_day AND r.last_day >= s.first_day END))"
+    "AND ((r.last_day = s.last_day AND coalesce(r.number = s.number OR r.opening_minor = s.opening_minor "
+    "OR r.closing_minor = s.closing_minor, true)) OR (r.number = s.number AND r.number <> '' "
+    "AND CASE WHEN s.last_day IS NULL OR r.last_day IS NULL THEN r.received_at < s.received_at + interval '31 days' "
+    "ELSE r.first_day <= s.last_day AND r.last_day >= s.first_day END))"
 )
 """SQL: a later statement `r` is what an earlier one `s` should have been: of the same day, or with its number for days of its period.
 
-Banks count statements anew each year, some each month: the number alone says nothing. Where one has no days, it is a matter of a month.
+A bank may write several a day, each with the money of its part of it: one with another number and with other balances at both
+ends stands beside it. Banks count statements anew each year, some each month: the number alone says nothing. Where one has no
+days, it is a matter of a month.
 """
 
 
@@ -108,6 +113,20 @@ async def replaced(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID) -
         id=statement_id,
     )
     return bool(rows)
+
+
+async def of_its_days(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID) -> list[Balances]:
+    """A statement, and then the others that booked money of its days; none where it, or one of them, does not say all of it."""
+    rows = await fetch(
+        conn,
+        "SELECT o.opening_minor, o.closing_minor, coalesce(o.opening_minor + o.entries_minor = o.closing_minor, false) FROM statement s "
+        "JOIN statement o ON o.tenant_id = s.tenant_id AND o.bank_account_id = s.bank_account_id AND o.role = s.role "
+        "AND o.last_day >= s.first_day AND o.first_day <= s.last_day AND (o.verdict <> 'rejected' OR o.statement_id = s.statement_id) "
+        "WHERE s.tenant_id = :tenant AND s.statement_id = :id AND s.role = 'statement' ORDER BY o.statement_id <> s.statement_id",
+        tenant=tenant_id,
+        id=statement_id,
+    )
+    return [Balances(row[0], row[1]) for row in rows] if all(row[2] for row in rows) else []
 
 
 async def put_slices(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, slices: Sequence[tuple[int, bytes]]) -> None:

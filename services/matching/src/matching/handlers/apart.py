@@ -1,0 +1,64 @@
+"""Several statements of one day, each with entries of its own: an equal entry of the next one is another transaction.
+
+Rules:
+- what a bank's reference does not tell apart is told apart by a number among equal ones of its statement (`Ordinals`);
+- where balances prove that a statement has none of the entries that others of its days had, its own are numbered behind those;
+- what is only notified has no statement yet: it keeps its number, and the entry confirms it.
+"""
+
+import re
+from collections.abc import Sequence
+from uuid import UUID
+
+from shared.ids import named_id
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.reconciliation import stands_apart
+from matching.domain.statements import Transaction
+from matching.storage import bank, statements
+from matching.storage.bank import BankAccount
+from matching.storage.rows import fetch
+
+_NUMBERED = re.compile(r"(.*\|[0-9]{4}-[0-9]{2}-[0-9]{2})(?:#([0-9]+))?", re.ASCII | re.DOTALL)
+"""A key without a reference of the bank's ends with its day; then comes the number among equal ones, from the second on."""
+
+
+async def on_its_own(
+    conn: AsyncConnection, held: BankAccount, statement_id: UUID, lines: Sequence[tuple[str, Transaction]]
+) -> Sequence[tuple[str, Transaction]]:
+    """The lines of a statement under keys that no equal entry has which another statement booked, where it stands apart from those."""
+    asked = {at: key for at, (key, one) in enumerate(lines) if one.status == "booked" and not key.startswith("ref:")}
+    if not asked:
+        return lines
+    days = await statements.of_its_days(conn, held.tenant_id, statement_id)
+    if not days or not stands_apart(days[0], days[1:]):
+        return lines
+    found, given = list(lines), set[str]()
+    while asked:
+        booked = await _booked(conn, held, list(asked.values()))
+        taken = {at: key for at, key in asked.items() if key in booked or key in given}
+        for at in asked.keys() - taken.keys():
+            given.add(asked[at])
+            found[at] = (asked[at], lines[at][1])
+        asked = {at: _next(key) for at, key in taken.items()}
+    return found
+
+
+async def _booked(conn: AsyncConnection, held: BankAccount, keys: list[str]) -> set[str]:
+    """Those of the keys under which something is booked on the account: a payment, or a movement that is none."""
+    payments = await bank.known(conn, held.tenant_id, held.bank_account_id, keys)
+    ids = {named_id("movement", held.tenant_id, held.bank_account_id, key): key for key in keys}
+    there = await fetch(
+        conn,
+        "SELECT movement_id FROM movement WHERE tenant_id = :tenant AND movement_id = ANY(CAST(:ids AS uuid[]))",
+        tenant=held.tenant_id,
+        ids=list(ids),
+    )
+    return {key for key, match in payments.items() if match.confirmation == "booked"} | {ids[row[0]] for row in there}
+
+
+def _next(key: str) -> str:
+    found = _NUMBERED.fullmatch(key)
+    if found is None:
+        raise ValueError("a key without a day")
+    return f"{found[1]}#{int(found[2] or 1) + 1}"
