@@ -3,6 +3,7 @@
 import io
 
 import bank_samples as samples
+import camtfile
 import pytest
 from matching.bankfiles import BankFileError, read
 
@@ -32,6 +33,27 @@ def coda_movement(continuation: str, times: int) -> bytes:
 def test_a_movement_with_more_text_than_any_bank_has_is_refused(data, why):
     with pytest.raises(BankFileError, match=why):
         movements(data)
+
+
+@pytest.mark.parametrize(
+    ("found", "replaced", "why"),
+    [
+        (b"</Document>", b"", "Premature end of data in tag Document"),
+        (b"<RmtInf>", b"<RmtInf>&b;", "Entity 'b' not defined"),
+        (b"<RmtInf>", b"<RmtInf>\0", "Char 0x0 out of allowed range"),
+        (b"<RmtInf>", b"<RmtInf>" + b"<a>" * 300, "Excessive depth"),
+    ],
+)
+def test_what_is_wrong_with_xml_is_said(found, replaced, why):
+    data = camtfile.statement("FR7630006000011234567890189", "0.00", "1.00", camtfile.entry("1.00"))
+    with pytest.raises(BankFileError, match=rf"not well-formed XML \(line 1\): .*{why}[^,]*$"):
+        movements(data.replace(found, replaced, 1))
+
+
+def test_an_amount_with_a_comma_is_quoted():
+    data = camtfile.statement("FR7630006000011234567890189", "0.00", "1.00", camtfile.entry("1,00"))
+    (problem,) = [entry.problem for _, entry in read(io.BytesIO(data)) if entry]
+    assert "'1,00' is no amount" in problem
 
 
 @pytest.mark.parametrize("kind", ["5", "7", "9"])

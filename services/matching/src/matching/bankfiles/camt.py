@@ -40,6 +40,7 @@ MANY = 50
 _WAITING = 1 << 20
 """Bytes without the end of an entry, and line ends that the parser is owed, at the most."""
 _MARKUP = re.compile(rb"<[!?]")
+_PLACE = re.compile(r",? line [0-9]+, column [0-9]+.*|, (?:use|try) XML_PARSE_HUGE.*", re.ASCII | re.DOTALL)
 _DECLARATION = re.compile(rb"<\?xml\s[^<>]*>")
 
 
@@ -65,13 +66,15 @@ def read(file: BinaryIO) -> Iterator[Item]:
     except (etree.XMLSyntaxError, ValueError) as error:
         if isinstance(error, BankFileError):
             raise
-        raise _malformed(getattr(error, "lineno", None)) from None
+        raise _malformed(getattr(error, "lineno", None), str(error)) from None
     if not reader.found:
         raise BankFileError("no camt.052, camt.053 or camt.054 statement in the file")
 
 
-def _malformed(line: int | None) -> BankFileError:
-    return BankFileError("the file is not well-formed XML" + (f" (line {line})" if line else ""))
+def _malformed(line: int | None, why: str) -> BankFileError:
+    """What the parser says is wrong, on one line; its columns are left out, for they are those of the piece that it was given."""
+    said = " ".join(_PLACE.sub("", why).split())[:120].rstrip(" .:")
+    return BankFileError("the file is not well-formed XML" + (f" (line {line})" if line else "") + (f": {said}" if said else ""))
 
 
 def _pieces(source: texts.Trimmed, reader: "_Reader", *, plain: bool) -> Iterator[Item]:
@@ -150,7 +153,7 @@ class _Reader:
             if data:
                 self._parser.feed(data)
                 log = self._parser.feed_error_log  # lxml goes on after an entity that nobody knows, and forgets where it was
-                wrong = next((_malformed(one.line) for one in log if one.type == etree.ErrorTypes.ERR_UNDECLARED_ENTITY), None)
+                wrong = next((_malformed(one.line, one.message) for one in log if one.type == etree.ErrorTypes.ERR_UNDECLARED_ENTITY), None)
         except (etree.XMLSyntaxError, ValueError) as error:
             wrong = error
         self._between = False

@@ -355,8 +355,9 @@ def _minor(element: Node, path: str, currency: str) -> int:
 @lru_cache(maxsize=4_096)
 def _decimal(text: str, currency: str) -> int:
     """Minor units of an xs:decimal: a point, never a comma; a plus sign is allowed. Raises BankFileError."""
-    found = text.removeprefix("+")
-    return minor_of("?" if "," in found else found, currency)
+    if "," in text:
+        raise BankFileError(f"{text[:30]!r} is no amount: XML has a decimal point")
+    return minor_of(text.removeprefix("+"), currency)
 
 
 @lru_cache(maxsize=1_024)
