@@ -131,6 +131,7 @@ async def test_parts_of_one_payment_that_go_back_in_one_statement_are_all_taken_
     told = [m.data for m in await world.events("PaymentReturned") if m.tenant_id == tenant]
     assert {one.return_reason for one in told} == {reason.lower() for reason in reasons}
     assert max(one.returned_minor for one in told) == 900
+    assert (await world.one(tenant, "SELECT return_reason FROM payment"))[0] == reasons[-1].lower()  # the last one, as over statements
     waiting = await world.rows(tenant, "SELECT amount_minor FROM movement WHERE NOT resolved")
     assert [row[0] for row in waiting] == [-101]
     await world.holds()

@@ -56,8 +56,9 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
             reasons[reason] = reasons.get(reason, 0) + min(amount, least)
             outcomes[at] = True
             count += 1
-    while any(taken.values()):  # once, but for parts that go back for different reasons
-        await give_back(conn, held.tenant_id, {key: reasons.popitem() for key, reasons in taken.items() if reasons}, now)
+    while any(taken.values()):  # once, but for parts that go back for different reasons: the last one is the payment's, as over statements
+        first = {key: next(iter(reasons)) for key, reasons in taken.items() if reasons}
+        await give_back(conn, held.tenant_id, {key: (reason, taken[key].pop(reason)) for key, reason in first.items()}, now)
     return [one.kind in NOT_OURS if outcome is None else outcome for one, outcome in zip(moved, outcomes, strict=True)], count
 
 
