@@ -48,6 +48,20 @@ async def test_the_same_question_has_the_same_answer_however_often_it_is_asked_a
     assert (await client.post("/v1/payment-instructions", json={**question(held), "bank_account_id": str(new_id())})).status_code == 404
 
 
+async def test_a_statement_that_names_nobody_but_the_virtual_iban_credited_knows_its_party(world, tenant, make, client, camtfile):
+    held = await world.account(tenant)
+    await pool(client, held, 1)
+    told = (await ask(client, held)).json()
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    line = camtfile.entry("10.00", ref="B1", cdtr=told["virtual_iban"])  # no debtor, nor his account
+    sent = camtfile.statement(held.iban, "0.00", "10.00", line)
+    assert (await client.post("/v1/bank-files", content=sent, headers={"content-type": "application/xml"})).status_code == 201
+    await world.match(tenant)
+    row = await world.one(tenant, "SELECT status, rule, debtor_iban FROM payment")
+    assert tuple(row) == ("matched", "virtual_iban_invoice", None)
+    await world.holds()
+
+
 async def test_money_on_the_virtual_iban_waits_for_its_invoice_and_knows_its_party(world, tenant, make, client):
     held = await world.account(tenant)
     await pool(client, held, 1)

@@ -214,7 +214,7 @@ class _Common:
         if (first[1] and first[1] == ours) or (not any(first) and second[1] != ours):
             first = second
         found.counterparty_name, found.counterparty_iban = first
-        if found.credit and creditor[1] and creditor[1] != ours and creditor != first:
+        if found.credit and not went_back and creditor[1] and creditor[1] != ours:  # whether it is ours, our books know
             found.virtual_iban = creditor[1]
         found.references, found.remittance = _remittance(detail)
 

@@ -119,6 +119,8 @@ async def _book_payments(
         key = days.get(told, told)
         match = (again if told in days else known).get(key) or _told_before(before, one, taken, confirmation)
         virtual_id = virtual.get(one.virtual_iban or "")
+        if virtual_id is not None and one.counterparty_iban == one.virtual_iban:  # a file that names nobody but the creditor, who is us
+            one.counterparty_name = one.counterparty_iban = None
         if match is None:
             new.append((named_id("payment", held.tenant_id, held.bank_account_id, key), key, one, virtual_id))
         elif match.confirmation == "notified":
