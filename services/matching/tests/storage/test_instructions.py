@@ -48,6 +48,14 @@ async def test_the_same_question_has_the_same_answer_however_often_it_is_asked_a
     assert (await client.post("/v1/payment-instructions", json={**question(held), "bank_account_id": str(new_id())})).status_code == 404
 
 
+async def test_an_account_of_ours_is_no_virtual_iban(world, tenant, client):
+    held = await world.account(tenant)
+    path = f"/v1/bank-accounts/{held.iban}/virtual-ibans/pool"
+    answer = await client.post(path, json={"ibans": [iban(1), held.iban]})
+    assert (answer.status_code, answer.json()["code"], answer.json()["detail"]) == (409, "iban-of-an-account", f"IBAN {held.iban}")
+    assert (await client.post(path, json={"ibans": [iban(1)]})).json() == {"added": 1}
+
+
 async def test_a_statement_that_names_nobody_but_the_virtual_iban_credited_knows_its_party(world, tenant, make, client, camtfile):
     held = await world.account(tenant)
     await pool(client, held, 1)
