@@ -1,5 +1,7 @@
 """Several statements of one day: each has entries of its own, and none takes the place of another."""
 
+import asyncio
+
 import pytest
 from bankdays import FIRST, Bank
 from shared.ids import new_id
@@ -66,6 +68,23 @@ async def test_pages_of_an_mt940_have_their_own_entries(world, client, tenant, b
     await bank.again([page(2, "10,00", "20,00")])
     assert await booked(world, tenant) == (2, 2_000)
     await world.holds()
+
+
+async def test_files_with_statements_of_two_accounts_in_any_order_are_taken_in_at_once(world, client, tenant, bank):
+    other = await world.account(tenant, "DE89370400440532013000")
+
+    def sent(number):
+        accounts = [bank.held, other] if number % 2 else [other, bank.held]
+        lines = [bank.camtfile.entry("1.00", ref=f"B{number}-{at}") for at in range(100)]
+        parts = [bank.camtfile.statement(one.iban, "0.00", "100.00", *lines, number=number).decode() for one in accounts]
+        behind = parts[1][parts[1].index("<Stmt>") :]
+        return (parts[0][: parts[0].index("</Stmt>") + len("</Stmt>")] + behind).encode()
+
+    answers = await asyncio.gather(
+        *(client.post("/v1/bank-files", content=sent(number), headers={"content-type": "application/xml"}) for number in range(8))
+    )
+    assert {answer.status_code for answer in answers} == {201}, [answer.text for answer in answers]
+    assert await booked(world, tenant) == (1_600, 160_000)
 
 
 async def test_another_statement_of_the_day_does_not_take_the_place_of_one_that_does_not_add_up(world, client, client_of, tenant, bank):

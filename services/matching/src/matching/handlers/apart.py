@@ -15,9 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.reconciliation import stands_apart
 from matching.domain.statements import Transaction
-from matching.storage import bank, statements
+from matching.storage import bank, movements, statements
 from matching.storage.bank import BankAccount
-from matching.storage.rows import fetch
 
 _NUMBERED = re.compile(r"(.*\|[0-9]{4}-[0-9]{2}-[0-9]{2})(?:#([0-9]+))?", re.ASCII | re.DOTALL)
 """A key without a reference of the bank's ends with its day; then comes the number among equal ones, from the second on."""
@@ -48,13 +47,8 @@ async def _booked(conn: AsyncConnection, held: BankAccount, keys: list[str]) -> 
     """Those of the keys under which something is booked on the account: a payment, or a movement that is none."""
     payments = await bank.known(conn, held.tenant_id, held.bank_account_id, keys)
     ids = {named_id("movement", held.tenant_id, held.bank_account_id, key): key for key in keys}
-    there = await fetch(
-        conn,
-        "SELECT movement_id FROM movement WHERE tenant_id = :tenant AND movement_id = ANY(CAST(:ids AS uuid[]))",
-        tenant=held.tenant_id,
-        ids=list(ids),
-    )
-    return {key for key, match in payments.items() if match.confirmation == "booked"} | {ids[row[0]] for row in there}
+    there = await movements.booked_on(conn, held.tenant_id, list(ids))
+    return {key for key, match in payments.items() if match.confirmation == "booked"} | {ids[movement] for movement in there}
 
 
 def _next(key: str) -> str:
