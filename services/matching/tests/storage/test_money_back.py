@@ -58,16 +58,35 @@ async def test_what_the_bank_took_back_is_not_refunded_as_well(world, tenant, ma
     payment = await world.pay(held, 1_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000", end_to_end_id="E-1", number=1)
     await world.match(tenant)
     await bank.books((1_000, {"ref": "B1", "e2e": "E-1"}))
-    refund = (await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "paid twice"})).json()
+    body = {"payment_id": str(payment), "amount_minor": 600, "reason": "paid twice"}
+    refund = (await post(client, "/v1/refunds", body)).json()
     assert refund["status"] == "approved"
-    await bank.books((-1_000, {"ref": "R1", "e2e": "E-1", "reason": "AC04"}))  # nothing of it is left: a person has to look
+    await bank.books((-1_000, {"ref": "R1", "e2e": "E-1", "reason": "AC04"}))
+    assert (await client.get("/v1/unexplained-movements")).json()["items"] == []
+    order = {"bank_account_id": str(held.bank_account_id), "execution_date": "2026-03-04"}
+    assert (await post(client, "/v1/refund-files", order)).json()["code"] == "nothing-to-send"
+    assert await world.one(tenant, "SELECT status FROM refund") == ("cancelled",)
+    assert tuple(await world.one(tenant, "SELECT status, returned_minor, refunded_minor FROM payment")) == ("returned", 1_000, 0)
+    await world.holds()
+
+
+async def test_while_a_return_waits_to_be_explained_nothing_that_it_may_be_about_is_refunded(world, tenant, make, client, camtfile):
+    held = await world.account(tenant)
+    bank = Bank(world, client, held, camtfile)
+    await limit(client, tenant, make, 10_000)
+    payer = {"debtor_name": "Dupont", "debtor_iban": "DE89370400440532013000", "end_to_end_id": "E-1"}
+    payments = [await world.pay(held, 1_000, **payer, number=n) for n in (1, 2)]
+    await world.match(tenant)
+    await bank.books(*((1_000, {"ref": f"B{n}", "e2e": "E-1"}) for n in (1, 2)))
+    await post(client, "/v1/refunds", {"payment_id": str(payments[0]), "reason": "paid twice"})
+    await bank.books((-1_000, {"ref": "R1", "e2e": "E-1", "reason": "AC04"}))  # of one of the two
     (waiting,) = (await client.get("/v1/unexplained-movements")).json()["items"]
     order = {"bank_account_id": str(held.bank_account_id), "execution_date": "2026-03-04"}
     assert (await post(client, "/v1/refund-files", order)).json()["code"] == "nothing-to-send"
-    assert (await post(client, f"/v1/refunds/{refund['refund_id']}/cancel", {"reason": "not_owed"})).json()["status"] == "cancelled"
-    body = {"payment_id": str(payment), "reason": "returned", "return_reason": "AC04"}
+    body = {"payment_id": str(payments[1]), "reason": "returned", "return_reason": "AC04"}
     assert (await post(client, f"/v1/unexplained-movements/{waiting['movement_id']}/explanation", body)).status_code == 200
-    assert tuple(await world.one(tenant, "SELECT status, returned_minor, refunded_minor FROM payment")) == ("returned", 1_000, 0)
+    sent = await post(client, "/v1/refund-files", order)
+    assert (sent.status_code, sent.json()["amount_minor"]) == (201, 1_000)
     await world.holds()
 
 

@@ -114,7 +114,7 @@ async def cancel(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID, *, ban
 
 
 async def cancel_unsent(conn: AsyncConnection, books: Books, payments: Sequence[Payment]) -> None:
-    """Payments have not come: approved refunds of them are taken back, and the money is unapplied again. The payments are locked."""
+    """Payments have not come, or go back: approved refunds of them are taken back, and the money is unapplied again. They are locked."""
     if not payments:
         return
     cancelled = await stored.cancel_approved(conn, {one.tenant_id for one in payments}, [one.payment_id for one in payments])

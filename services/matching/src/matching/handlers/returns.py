@@ -8,6 +8,7 @@ Rules:
   statement that name one payment, the second takes what the first has left, if that is enough;
 - a reversed return (a credit that says so) gives the one payment that it names its money again, as far as it was really returned;
 - what was notified and has not come is withdrawn, unless it was booked meanwhile, and no refund of it is sent;
+- a refund that was not sent yet is taken back before its payment is given back: else the money would go out twice;
 - the original is unmatched, whole, whatever part of it goes: items, balances, dunning and interest stand as if it had never
   been matched, and what is left of it is looked at anew.
 """
@@ -92,6 +93,7 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
     if not returns:
         return
     books = await lock_with_items(conn, [(tenant_id, payment_id) for payment_id in returns])
+    await refunds.cancel_unsent(conn, books, list(books.payments.values()))  # or the money would go out twice
     looks = {}
     for key, payment in books.payments.items():
         reason, amount = returns[key[1]]
