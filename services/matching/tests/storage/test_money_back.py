@@ -90,6 +90,23 @@ async def test_while_a_return_waits_to_be_explained_nothing_that_it_may_be_about
     await world.holds()
 
 
+async def test_a_return_whose_file_comes_before_its_payments_takes_that_back_once_it_is_booked(world, tenant, make, client, camtfile):
+    held = await world.account(tenant)
+    bank = Bank(world, client, held, camtfile)
+    await world.feed(make.invoice(tenant, "FA1", 1_000, references=["RF18539007547034"]))
+    await bank.brings("053", "30.00", "20.00", bank.entry(-1_000, ref="R1", e2e="E-1", reason="AC04", day="2026-03-05"))
+    assert len((await client.get("/v1/unexplained-movements")).json()["items"]) == 1
+    paid = [bank.entry(1_000, ref=f"B{n}", e2e=f"E-{n}", structured="RF18539007547034", day="2026-03-04") for n in (1, 2, 3)]
+    (booked,) = await bank.brings("053", "0.00", "30.00", *paid)
+    assert (booked["new_payments"], booked["returns"]) == (3, 1)
+    assert (await client.get("/v1/unexplained-movements")).json()["items"] == []
+    await world.match(tenant)
+    rows = await world.rows(tenant, "SELECT end_to_end_id, returned_minor, return_reason, allocated_minor FROM payment ORDER BY 1")
+    assert tuple(rows[0]) == ("E-1", 1_000, "ac04", 0)
+    assert sum(row[3] for row in rows[1:]) == 1_000
+    await world.holds()
+
+
 async def test_a_refund_elsewhere_needs_another_person_and_can_be_taken_back(world, tenant, make, client, second):
     held = await world.account(tenant)
     await limit(client, tenant, make, 10_000)

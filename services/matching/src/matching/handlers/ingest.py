@@ -29,7 +29,7 @@ from matching.bankfiles.schemes import as_issued
 from matching.domain.books import Key
 from matching.domain.statements import ROLES, Transaction
 from matching.handlers.publishing import save_and_publish
-from matching.handlers.returns import take_back, withdraw_payments
+from matching.handlers.returns import meet_waiting, take_back, withdraw_payments
 from matching.storage import bank, movements, payments
 from matching.storage.bank import BankAccount
 from matching.storage.books import lock, look_again
@@ -132,6 +132,8 @@ async def _book_payments(
     )
     await publish(conn, [received(held, row, confirmation, source) for row in new if row[0] in stored])
     result.new_payments += len(stored)
+    if confirmation == "booked":
+        result.returns += await meet_waiting(conn, held, stored, now)
     result.confirmed += await confirm_notified(conn, held, confirmed, now, said)
 
 

@@ -6,6 +6,7 @@ Rules:
 - a return takes back the one payment that it names: of its amount, or else (a partial return) one that has as much left, or
   (the bank adds its fee to what it takes) one that is smaller; one that names none or several waits for a person; of two in one
   statement that name one payment, the second takes what the first has left, if that is enough;
+- a return that comes before its payment waits, and takes it back once that is booked;
 - a reversed return (a credit that says so) gives the one payment that it names its money again, as far as it was really returned;
 - what was notified and has not come is withdrawn, unless it was booked meanwhile, and no refund of it is sent;
 - a refund that was not sent yet is taken back before its payment is given back: else the money would go out twice;
@@ -13,7 +14,7 @@ Rules:
   been matched, and what is left of it is looked at anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -31,6 +32,8 @@ from matching.storage.bank import BankAccount
 
 NOT_OURS = frozenset({"other", "fee", "refund"})
 """Kinds of movements that are nobody's payment, unless they name one of ours, or a refund."""
+WAITING_MAX = 1_000
+"""Returns that wait on an account and are looked at when payments are booked on it."""
 
 
 async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transaction], now: datetime) -> tuple[list[bool], int]:
@@ -61,6 +64,23 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
         first = {key: next(iter(reasons)) for key, reasons in taken.items() if reasons}
         await give_back(conn, held.tenant_id, {key: (reason, taken[key].pop(reason)) for key, reason in first.items()}, now)
     return [one.kind in NOT_OURS if outcome is None else outcome for one, outcome in zip(moved, outcomes, strict=True)], count
+
+
+async def meet_waiting(conn: AsyncConnection, held: BankAccount, booked: Collection[UUID], now: datetime) -> int:
+    """Returns that came before their payments: of those booked now each takes the one back that it names, where that is the only one.
+
+    Returns how many did. What names several, or one that was there already when the return came, a person looks at.
+    """
+    waiting = await movements.waiting_returns(conn, held, WAITING_MAX) if booked else []
+    if not waiting:
+        return 0
+    found = await movements.originals(conn, held, [one for _, one in waiting])
+    met = [row for row, payments in zip(waiting, found, strict=True) if len(payments) == 1 and payments[0][0] in booked]
+    outcomes, count = await take_back(conn, held, [one for _, one in met], now) if met else ([], 0)
+    done = [movement_id for (movement_id, _), resolved in zip(met, outcomes, strict=True) if resolved]
+    if done:
+        await movements.resolve(conn, held.tenant_id, done)
+    return count
 
 
 async def _reversed(conn: AsyncConnection, held: BankAccount, credits_: Sequence[Transaction], now: datetime) -> list[bool | None]:

@@ -30,11 +30,11 @@ async def insert(conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[
     await run(
         conn,
         "INSERT INTO movement (tenant_id, movement_id, bank_account_id, kind, amount_minor, booking_date, "
-        "bank_reference, end_to_end_id, resolved, received_at) "
-        "SELECT :tenant, id, :account, kind, amount, booking, ref, e2e, resolved, :at "
-        "FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), "
-        "CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), CAST(:refs AS text[]), CAST(:e2es AS text[]), CAST(:resolveds AS bool[])) "
-        "AS t(id, kind, amount, booking, ref, e2e, resolved) ON CONFLICT DO NOTHING",
+        "bank_reference, end_to_end_id, transaction_id, return_reason, resolved, received_at) "
+        "SELECT :tenant, id, :account, kind, amount, booking, ref, e2e, tx, reason, resolved, :at "
+        "FROM unnest(CAST(:ids AS uuid[]), CAST(:kinds AS text[]), CAST(:amounts AS bigint[]), CAST(:bookings AS date[]), "
+        "CAST(:refs AS text[]), CAST(:e2es AS text[]), CAST(:txs AS text[]), CAST(:reasons AS text[]), CAST(:resolveds AS bool[])) "
+        "AS t(id, kind, amount, booking, ref, e2e, tx, reason, resolved) ON CONFLICT DO NOTHING",
         tenant=held.tenant_id,
         account=held.bank_account_id,
         at=at,
@@ -44,6 +44,8 @@ async def insert(conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[
         bookings=[row[1].day for row in rows],
         refs=[row[1].entry_reference if row[1].kind == "total" else row[1].bank_reference for row in rows],
         e2es=[row[1].end_to_end_id for row in rows],
+        txs=[row[1].transaction_id for row in rows],
+        reasons=[row[1].return_reason for row in rows],
         resolveds=[row[2] for row in rows],
     )
 
@@ -75,6 +77,36 @@ def _names(held: BankAccount, moved: Sequence[Transaction]) -> dict[str, object]
         "txs": [one.transaction_id for one in moved],
         "e2es": [one.end_to_end_id for one in moved],
     }
+
+
+async def waiting_returns(conn: AsyncConnection, held: BankAccount, limit: int) -> list[tuple[UUID, Transaction]]:
+    """Returns on an account that wait, with what they say of the payment that they take back."""
+    rows = await fetch(
+        conn,
+        "SELECT movement_id, amount_minor, booking_date, bank_reference, end_to_end_id, transaction_id, return_reason FROM movement "
+        "WHERE tenant_id = :tenant AND bank_account_id = :account AND NOT resolved AND kind = 'return' AND amount_minor < 0 "
+        "ORDER BY booking_date, movement_id LIMIT :limit",
+        tenant=held.tenant_id,
+        account=held.bank_account_id,
+        limit=limit,
+    )
+    return [
+        (
+            row[0],
+            Transaction(
+                kind="return",
+                credit=False,
+                amount_minor=-row[1],
+                currency=held.currency,
+                day=row[2],
+                bank_reference=row[3],
+                end_to_end_id=row[4],
+                transaction_id=row[5],
+                return_reason=row[6],
+            ),
+        )
+        for row in rows
+    ]
 
 
 async def waiting(conn: AsyncConnection, tenant_id: UUID, movement_id: UUID, *, total: bool) -> tuple[BankAccount, Row[Any]] | None:

@@ -102,6 +102,8 @@ MOVEMENT = Table(
     need("resolved", Boolean),
     Column("payment_id", UUID),
     Column("received_at", DateTime(timezone=True)),
+    Column("transaction_id", Text),
+    Column("return_reason", Text),
     Index("movement_waiting", "tenant_id", "bank_account_id", postgresql_where=text("NOT resolved")),
     Index("movement_booked_by_hand", "tenant_id", "bank_account_id", "bank_reference", postgresql_where=text("payment_id IS NOT NULL")),
 )
