@@ -78,29 +78,6 @@ def test_the_discount_of_the_terms_is_taken_off():
     assert [(line.cents, line.diff_cents, line.reason) for line in best.lines] == [(100_00, 2_00, "discount")]
 
 
-@pytest.mark.parametrize(("over", "least"), [(-3, 0.98), (0, 0.98), (1, 0.5), (17, 0.5)])
-def test_a_discount_that_is_taken_too_late_is_not_sure_by_what_is_named_alone(over, least):
-    """Which item is paid is clear; whether the seller grants it is for the history to say."""
-    terms = {"discount_percent": 2.0, "discount_until": DAY - timedelta(over)}
-    hypotheses = found(clues(98_00, "FA2024-00001"), item("FA2024-00001", 100_00, 20, **terms))
-    judge(hypotheses, Model("even", 0.0, [], 1.0))
-    assert next(one.confidence for one in hypotheses if one.rule == "document_number:exact") == least
-
-
-@pytest.mark.parametrize(("percent", "refused"), [(2.0, True), (3.0, False), (0.0, False)])
-def test_what_is_missing_is_no_charge_where_one_of_the_items_has_a_discount_of_just_that(percent, refused):
-    """15.00 is 2 % of 750.00, and what banks take; the other item is long overdue and paid in full."""
-    learnt = Learnt(charges=Counter({15_00: 5}))
-    terms = {"discount_percent": percent, "discount_until": DAY - timedelta(8)}
-    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
-    index.add_item(item("FA2024-00001", 99_00, **terms))
-    index.add_item(item("FA2024-00002", 750_00, 20, **terms))
-    hypotheses = search(clues(834_00, "FA2024-00001 FA2024-00002"), index, learnt).hypotheses
-    best = next(one for one in hypotheses if one.rule == "document_number:charges")
-    best.confidence = 1.0
-    assert (never_automatic([best]) is not None) == refused
-
-
 def test_a_credit_note_is_netted():
     hypotheses = found(clues(70_00), item("FA2024-00001", 100_00, -5), item("FA2024-00002", -30_00, -4), item("FA2024-00003", 55_00, 9))
     assert {"FA2024-00001": 100_00, "FA2024-00002": -30_00} in settled(hypotheses, "run_of_items:exact")

@@ -8,7 +8,7 @@ from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import Decision, contributions
 from matching.domain.engine.features import NAMES
 from matching.domain.engine.inputs import Inputs, conclude
-from matching.domain.engine.records import ADVANCE, Clues, Hypothesis, Id, Line, Party
+from matching.domain.engine.records import ADVANCE, Clues, Hypothesis, Id, Party
 from matching.domain.engine.search import Found
 from matching.domain.engine.text import Text
 from matching.domain.exchange import BANK_RATE, exchange, implied
@@ -17,8 +17,6 @@ KNOWN = 0.6
 """How sure an IBAN is a payer's that earlier payments were made from."""
 USUAL_RATE = "usual"
 """The source of a rate that nobody stated, near those seen lately."""
-LATE_DISCOUNT_DAYS = 10
-"""Days after its last one on which a discount is still granted without a person: holidays, the way of the money."""
 CUSTOMERS_MAX = 10
 """Customers that are named as those who may have paid."""
 
@@ -41,9 +39,6 @@ def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID], text: Tex
     best = decision.ranked[0] if decision.ranked else None
     if decision.kind != "auto" or best is None:
         proposal.reason = _reason(inputs, decision, found, party)
-    elif any(_late(line, inputs.clues) for line in best.lines):
-        proposal.evidence = {**_explained(decision, model), "decision": "review", "refused": "the discount was taken when it was over"}
-        proposal.reason = "uncertain"
     elif best.rule == ADVANCE:
         proposal.rule = proposal.reason = "advance"
         proposal.party = party or UUID(str(best.customer_id))
@@ -63,12 +58,6 @@ def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID], text: Tex
             for line in best.lines
         ]  # fmt: skip
     return proposal
-
-
-def _late(line: Line, clues: Clues) -> bool:
-    """Whether a discount was taken so late that only a person grants it: it is not owed any more."""
-    until = line.item.discount_until
-    return line.reason == "discount" and until is not None and (clues.booking_date - until).days > LATE_DISCOUNT_DAYS
 
 
 def _rate_of(best: Hypothesis, clues: Clues) -> str | None:

@@ -7,7 +7,7 @@ from time import perf_counter, process_time
 
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.index import Index
-from matching.domain.engine.records import Clues, Hypothesis, Id, Line, OpenItem
+from matching.domain.engine.records import ADVANCE, Clues, Hypothesis, Id, Line, OpenItem
 from matching.domain.engine.search import Found, search
 from matching.evaluation.history import History, Truth
 
@@ -58,7 +58,7 @@ def cases(history: History) -> Iterator[Case]:
         )
         if str(clues.payment_id) in history.train and not truth.no_reference and (clues.remittance or clues.structured_reference):
             yield _silent(clues, truth, index, learnt, items)
-        _correct(clues, truth, index, learnt, items)
+        _correct(found, clues, truth, index, learnt, items)
 
 
 def _silent(clues: Clues, truth: Truth, index: Index, learnt: Learnt, items: Items) -> Case:
@@ -85,7 +85,7 @@ def is_right(one: Hypothesis, truth: Truth, true: object) -> bool:
     return {line.item.item_id: line.cents for line in one.lines} == true
 
 
-def _correct(clues: Clues, truth: Truth, index: Index, learnt: Learnt, items: Items) -> None:
+def _correct(found: Found, clues: Clues, truth: Truth, index: Index, learnt: Learnt, items: Items) -> None:
     lines = [Line(items[one.invoice_id], one.cents, one.diff_cents, one.reason) for one in truth.lines]
     if truth.customer_id is not None:
         mine = index.open.get(truth.customer_id, {})
@@ -94,6 +94,7 @@ def _correct(clues: Clues, truth: Truth, index: Index, learnt: Learnt, items: It
         older = sum(
             1 for item in mine.values() if last is not None and item.open_minor > 0 and item.due_date < last and item.item_id not in inside
         )
-        learnt.learn(clues, truth.customer_id, lines, silent=truth.no_reference, older_left=older)
+        advance = any(one.rule == ADVANCE for one in found.hypotheses)
+        learnt.learn(clues, truth.customer_id, lines, silent=truth.no_reference, older_left=older, advance=advance)
     for line in lines:
         index.settle(line.item, line.cents)

@@ -10,7 +10,7 @@ from math import expm1, log1p
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.features import NAMES, TWICE_DAYS
 from matching.domain.engine.payment_runs import LONG_RUN
-from matching.domain.engine.records import ADVANCE, LEARNED, NAMED, Hypothesis, Line
+from matching.domain.engine.records import ADVANCE, COMPLETED, LEARNED, NAMED, Hypothesis, Line
 from matching.domain.engine.text import DIGITS, NEAR, SHORT
 
 SHOWN = 5
@@ -27,6 +27,8 @@ KNOWN = 0.85
 RUNS = ("run_but_some", "named_run")
 ODDS_MAX = log1p(1e6 * ODDS_SURE)
 """Most odds against a set of withheld items."""
+LEAST_DOUBT = 1e-9
+"""What no model is surer than."""
 WHOLE_CENT = 100
 """One minor unit, in hundredths."""
 REVIEW_MIN = 0.02
@@ -77,12 +79,12 @@ def _long_run(one: Hypothesis) -> bool:
 def designated(one: Hypothesis) -> bool:
     """Whether a payer who is known, or its parent, names just these items in full: that beats every guess.
 
-    It does not where a discount is taken after its last day: which item is paid is clear, whether the seller grants that is not.
+    It does not where there is a doubt about it: which item is paid is clear, what is owed of it, or of others, is not.
     """
     value = _values(one)
     return (
         _names_all(one)
-        and value["discount_days_over"] <= 0
+        and not one.doubt
         and (value["virtual_iban"] + value["own_iban"] + value["learned_iban"] + value["name"] >= KNOWN)
         and (not value["rival"] or value["via_parent"] > 0)
     )
@@ -125,18 +127,22 @@ def sure_enough(ranked: Sequence[Hypothesis], threshold: float) -> bool:
 
 
 def certainty(ranked: Sequence[Hypothesis]) -> float:
-    """How sure the first reading is: its own probability, less what speaks for the second. Payment runs share one probability."""
+    """How sure the first reading is, as only one can be right: its odds beside those of all others. Payment runs share one probability."""
     first, *others = ranked
     if first.rule.split(":")[0] in RUNS:
         others = [one for one in others if one.rule.split(":")[0] not in RUNS]
-    return first.confidence * (1 - (others[0].confidence if others else 0.0))
+    return _odds(first) / (1 + _odds(first) + sum(_odds(one) for one in others))
+
+
+def _odds(one: Hypothesis) -> float:
+    return one.confidence / max(1 - one.confidence, LEAST_DOUBT)
 
 
 def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one line per rule
     """Why the first reading may not be carried out without a person, whatever its probability; None where it may."""
     best = ranked[0]
     if best.rule == ADVANCE:
-        return None  # it says so itself, and who pays is known
+        return best.doubt  # it says so itself, and who pays is known
     value = _values(best)
     rule, money = best.rule.split(":")
     known = (
@@ -146,6 +152,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
     named = value["named_share"] > 0 or value["reference"] > 0
     if not known:
         return "nobody knows the payer"
+    if best.doubt:
+        return best.doubt
     if value["named_left_out"] > 0:
         return "the payer names an open item that this leaves out"
     if value["weakest_name"] <= 0 and value["reference"] <= 0 and any(_contested(line) for line in best.lines):
@@ -164,7 +172,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "an open credit note makes up for what is missing"
     if money == "over" and value["weakly_named_left_out"]:
         return "the payer names an open item that this leaves out"
-    if money in {"short", "over", "rate"} and value["unread"] and value["reference"] <= 0:
+    if ((value["unread"] and money == "rate") or (best.unread and money in {"short", "over"})) and value["reference"] <= 0:
         return "the payer names something else that nobody can read"
     if money == "short_round":
         return "what is missing may be a bank's charge, or a discount that nobody offered"
@@ -186,6 +194,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the payer names somebody else's item"
     if not named and value["settled_named"] > 0:
         return "the payer names what is settled"
+    if rule in COMPLETED and value["anything_named"] and best.tie:
+        return "another item of the same amount would do as well"
     if rule in RUNS and value["chance"] > ODDS_MAX:
         return "other sets of withheld items come to the same sum"
     if value["equal_items"] and named and (value["tied_names"] or value["weakest_name"] < NEAR) and value["reference"] <= 0:

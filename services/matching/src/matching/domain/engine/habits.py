@@ -6,13 +6,19 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from matching.domain.engine.parties import compact
-from matching.domain.engine.records import Clues, Id, Line
+from matching.domain.engine.records import Clues, Id, Line, OpenItem
 
 KEPT = 24
 """Payments of a payer that are remembered."""
 GRACE_DAYS = 400
 """How long after its last day a discount may still be a reading."""
 MONDAY = 0
+LATE_GRACE = 5
+"""Days after its last one on which a discount is granted where nothing else is known: a long weekend, and the way of the money."""
+LATE_SEEN, LATE_SHARE = 3, 0.05
+"""How often a discount that late must have been granted, and how seldom one refused that was no later, to be granted again."""
+ADVANCE_SHARE = 0.01
+"""How many of those who speak of an advance may mean an item instead."""
 TWICE_MAX = 7
 """What comes again later was not sent twice by mistake."""
 WEEKEND = timedelta(days=2)
@@ -71,7 +77,8 @@ class Habit:
 class Learnt:
     """All that is learnt: aliases by IBAN and by name, habits by customer, charges that banks take, days between
     two payment runs (`gaps`), and between a payment and the same amount that came `again`, for nothing (`twice`), rates
-    seen by currency pair.
+    seen by currency pair, discounts taken after their last day, by how many days, that were `granted` and `refused`, and how often what
+    was read as an advance settled something (`advances[True]`) or not.
     """
 
     ibans: dict[str, Counter[Id]] = field(default_factory=dict)
@@ -82,18 +89,25 @@ class Learnt:
     twice: Counter[int] = field(default_factory=Counter)
     again: Counter[int] = field(default_factory=Counter)
     rates: dict[tuple[str, str], tuple[float, float, int]] = field(default_factory=dict)
+    granted: Counter[int] = field(default_factory=Counter)
+    refused: Counter[int] = field(default_factory=Counter)
+    advances: Counter[bool] = field(default_factory=Counter)
 
     def habit(self, customer_id: Id) -> Habit:
         """A customer's habit, an empty one where nothing is known."""
         return self.habits.get(customer_id) or Habit()
 
-    def learn(self, clues: Clues, customer_id: Id | None, lines: Sequence[Line], *, silent: bool, older_left: int) -> None:
+    def learn(
+        self, clues: Clues, customer_id: Id | None, lines: Sequence[Line], *, silent: bool, older_left: int, advance: bool = False
+    ) -> None:
         """Takes in a payment that was settled right.
 
-        `silent` says that nothing was named, `older_left` how many older items stayed open.
+        `silent` says that nothing was named, `older_left` how many older items stayed open, `advance` that it was read as one.
         """
         if customer_id is None:
             return
+        if advance:
+            self.advances[bool(lines)] += 1
         if clues.debtor_iban:
             self.ibans.setdefault(clues.debtor_iban, Counter())[customer_id] += 1
         if clues.debtor_name:
@@ -113,6 +127,7 @@ class Learnt:
         for line in lines:
             if line.reason == "bank_charges":
                 self.charges[line.diff_cents] += 1
+            self._late_discount(line, clues.booking_date)
         currency = lines[0].item.currency
         if currency != clues.currency:
             total = sum(line.cents - line.diff_cents for line in lines)
@@ -120,6 +135,31 @@ class Learnt:
                 rate = clues.amount_minor / total
                 low, high, seen = self.rates.get((clues.currency, currency), (rate, rate, 0))
                 self.rates[clues.currency, currency] = (min(low, rate), max(high, rate), seen + 1)
+
+    def grants(self, item: OpenItem, day: date) -> bool:
+        """Whether an item's discount is granted on a day: in time, or as late as it mostly was before. What was granted later is granted
+        sooner, and what was refused sooner is refused later.
+        """
+        late = (day - item.discount_until).days if item.discount_until is not None else 0
+        if late <= 0:
+            return True
+        granted = sum(times for days, times in self.granted.items() if days >= late)
+        refused = sum(times for days, times in self.refused.items() if days <= late)
+        return (granted >= LATE_SEEN and refused <= LATE_SHARE * granted) or (late <= LATE_GRACE and not refused)
+
+    def keeps_advances(self) -> bool:
+        """Whether what is read as an advance is one: "acompte" is also said of a part of an invoice."""
+        return self.advances[True] <= ADVANCE_SHARE * self.advances.total()
+
+    def _late_discount(self, line: Line, day: date) -> None:
+        item = line.item
+        late = (day - item.discount_until).days if item.discount_until is not None else 0
+        if late <= 0 or late > GRACE_DAYS or item.open_minor <= 0:
+            return
+        if line.reason == "discount":
+            self.granted[late] += 1
+        elif not line.diff_cents and abs(item.open_minor - line.cents - item.open_minor * item.discount_percent / 100) <= 1:
+            self.refused[late] += 1
 
     def note(self, customer_id: Id, settled: Settled) -> None:
         """Takes in how a customer made a payment; its payments in booking order."""

@@ -8,6 +8,8 @@ Id = Hashable
 
 ADVANCE = "advance:on_account"
 """The rule of a payment that its payer calls an advance, for what is not invoiced yet."""
+COMPLETED = frozenset({"completed_list", "run_of_items"})
+"""Rules that add to what is named what makes up the sum."""
 LEARNED, NAMED = 0.6, 0.85
 """Share of what came from an IBAN, or under a name, by which it is a customer's; likeness of names by which they are one."""
 
@@ -108,7 +110,9 @@ class Hypothesis:
 
     Without lines it is an advance: the customer's money, for no item yet.
 
-    `tie`: another item of the same amount, due the same day, would do as well as one of the lines.
+    `tie`: another item of the same amount, due the same day, would do as well as one of the lines, or any of the amount as one that a list
+    was completed with. `unread`: the text has a word that may be a part of a number. `doubt`: what speaks against it in what the seller's
+    earlier payments were for.
     """
 
     customer_id: Id
@@ -117,6 +121,8 @@ class Hypothesis:
     features: list[float] = field(default_factory=list)
     confidence: float = 0.0
     tie: bool = False
+    unread: bool = False
+    doubt: str | None = None
 
     def key(self) -> tuple[tuple[str, int], ...]:
         """What it settles, to tell two readings apart."""

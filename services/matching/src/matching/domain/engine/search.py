@@ -15,8 +15,24 @@ from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import readings
 from matching.domain.engine.parties import likeness
-from matching.domain.engine.records import ADVANCE, LEARNED, Clues, Customer, Hypothesis, Id, OpenItem, Party
-from matching.domain.engine.text import FULL, LONG, MEDIUM, NEAR, SHORT, VALUE_MIN, Hit, Span, Text, fold, forms, name_items, near, read
+from matching.domain.engine.records import ADVANCE, COMPLETED, LEARNED, Clues, Customer, Hypothesis, Id, Line, OpenItem, Party
+from matching.domain.engine.text import (
+    FULL,
+    LONG,
+    MEDIUM,
+    NEAR,
+    SHORT,
+    VALUE_MIN,
+    Hit,
+    Named,
+    Span,
+    Text,
+    fold,
+    forms,
+    name_items,
+    near,
+    read,
+)
 
 PARTIES_MAX = 8
 """Customers that are looked at for one payment."""
@@ -112,13 +128,20 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
         for reading in every:
             taken = Counter(kind(line.item) for line in reading.lines)
             tie = any(alike[one] > count for one, count in taken.items()) and not (reading.rule == "run_but_some" and not_a_word)
+            if reading.rule in COMPLETED and named.hits:
+                tie = _as_well(reading.lines, items, named)
+            too_late = any(line.reason == "discount" and not learnt.grants(line.item, clues.booking_date) for line in reading.lines)
             found.hypotheses.append(
                 Hypothesis(
-                    party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie
+                    party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie,
+                    unread=named.loose > 0, doubt="the discount was taken when it was over" if too_late else None,
                 )
             )  # fmt: skip
-    if text.advance and not documents and not naming and (payer := _for_itself(clues, parties, learnt)) is not None:
-        found.hypotheses.append(Hypothesis(payer.customer_id, ADVANCE, [], of_party(payer)))
+    if text.advance and not (documents or naming or _numbered(text, parties, source)):
+        payer = _for_itself(clues, parties, learnt)
+        if payer is not None:
+            doubt = None if learnt.keeps_advances() else "what was called an advance has settled items before"
+            found.hypotheses.append(Hypothesis(payer.customer_id, ADVANCE, [], of_party(payer), doubt=doubt))
     return found
 
 
@@ -130,6 +153,20 @@ def _for_itself(clues: Clues, parties: Sequence[Party], learnt: Learnt) -> Party
         return None
     paid_before = bool(clues.debtor_iban and learnt.ibans.get(clues.debtor_iban))
     return payers[0] if not paid_before or payers[0].learned_iban >= LEARNED else None
+
+
+def _as_well(lines: Sequence[Line], items: Sequence[OpenItem], named: Named) -> bool:
+    """Whether another item would do as well as one of the lines that the text does not name."""
+    read = {hit.item.item_id for hit in named.hits}
+    guessed = {_price(line.item) for line in lines if line.item.item_id not in read}
+    inside = read.union(line.item.item_id for line in lines)
+    return any(item.item_id not in inside and _price(item) in guessed for item in items)
+
+
+def _numbered(text: Text, parties: Sequence[Party], source: Source) -> bool:
+    """Whether a word is the number of an item of somebody who may have paid, however short: then it is that item's, and no advance."""
+    words = {fold(word) for word in text.words}
+    return any(fold(item.number) in words for party in parties for item in source.open.get(party.customer_id, {}).values())
 
 
 def _kind(item: OpenItem) -> tuple[str, int, date]:

@@ -1,0 +1,147 @@
+"""What the engine leaves to a person however sure it is, and what it learns of that."""
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from enginecases import DAY, clues, found, item
+from hypothesis import given
+from hypothesis import strategies as st
+from matching.domain.engine.confidence import Model
+from matching.domain.engine.decision import certainty, judge, never_automatic
+from matching.domain.engine.habits import Learnt
+from matching.domain.engine.index import Index
+from matching.domain.engine.records import Customer, Hypothesis, Line
+from matching.domain.engine.search import search
+
+LATE = "the discount was taken when it was over"
+
+
+def _late(over: int, learnt: Learnt) -> Hypothesis:
+    """The reading that takes a discount so many days after its last day, where the item is named in full."""
+    terms = {"discount_percent": 2.0, "discount_until": DAY - timedelta(over)}
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    index.add_item(item("FA2024-00001", 100_00, 20, **terms))
+    hypotheses = search(clues(98_00, "FA2024-00001"), index, learnt).hypotheses
+    judge(hypotheses, Model("even", 0.0, [], 1.0))
+    return next(one for one in hypotheses if one.rule == "document_number:exact")
+
+
+@pytest.mark.parametrize(
+    ("over", "learnt", "kept"),
+    [
+        (0, Learnt(refused=Counter({1: 9})), True),  # in time
+        (5, Learnt(), True),  # a long weekend and the way of the money
+        (6, Learnt(), False),
+        (3, Learnt(refused=Counter({2: 1})), False),  # refused sooner is refused later
+        (3, Learnt(refused=Counter({4: 1})), True),
+        (30, Learnt(granted=Counter({31: 2, 60: 1})), True),  # granted later is granted sooner
+        (30, Learnt(granted=Counter({29: 9})), False),
+        (30, Learnt(granted=Counter({40: 20}), refused=Counter({8: 1})), True),
+        (30, Learnt(granted=Counter({40: 19}), refused=Counter({8: 1})), False),
+    ],
+)
+def test_how_late_a_discount_is_granted_is_learnt(over, learnt, kept):
+    """Which item is paid is clear; whether the seller grants the discount is for its history to say."""
+    best = _late(over, learnt)
+    assert (best.confidence, never_automatic([best])) == ((0.98, None) if kept else (0.5, LATE))
+
+
+@pytest.mark.parametrize(
+    ("cents", "diff", "reason", "taught"),
+    [
+        (100_00, 2_00, "discount", ({4: 1}, {})),
+        (98_00, 0, None, ({}, {4: 1})),
+        (97_00, 0, None, ({}, {})),
+        (100_00, 0, None, ({}, {})),
+        (100_00, 2_00, "bank_charges", ({}, {})),
+    ],
+)
+def test_what_is_left_open_by_a_late_discount_was_refused(cents, diff, reason, taught):
+    learnt = Learnt()
+    owed = item("FA2024-00001", 100_00, discount_percent=2.0, discount_until=DAY - timedelta(4))
+    learnt.learn(clues(cents - diff), "C1", [Line(owed, cents, diff, reason)], silent=False, older_left=0)
+    assert (learnt.granted, learnt.refused) == taught
+
+
+@pytest.mark.parametrize(("percent", "refused"), [(2.0, True), (3.0, False), (0.0, False)])
+def test_what_is_missing_is_no_charge_where_one_of_the_items_has_a_discount_of_just_that(percent, refused):
+    """15.00 is 2 % of 750.00, and what banks take; the other item is long overdue and paid in full."""
+    learnt = Learnt(charges=Counter({15_00: 5}))
+    terms = {"discount_percent": percent, "discount_until": DAY - timedelta(8)}
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    index.add_item(item("FA2024-00001", 99_00, **terms))
+    index.add_item(item("FA2024-00002", 750_00, 20, **terms))
+    hypotheses = search(clues(834_00, "FA2024-00001 FA2024-00002"), index, learnt).hypotheses
+    best = next(one for one in hypotheses if one.rule == "document_number:charges")
+    best.confidence = 1.0
+    assert (never_automatic([best]) is not None) == refused
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("FA2024-00001", None),
+        ("FA2024-00001 TEL 564", None),
+        ("FA2024-00001 564", "the payer names something else that nobody can read"),  # FA2024-00564, cut off
+    ],
+)
+def test_a_part_is_a_guess_where_something_else_may_be_named(text, refused):
+    hypotheses = found(clues(400_00, text), item("FA2024-00001", 900_00))
+    short = next(one for one in hypotheses if one.rule == "document_number:short")
+    short.confidence = 1.0
+    assert never_automatic([short]) == refused
+
+
+@pytest.mark.parametrize(("other", "refused"), [(70_00, None), (60_00, "another item of the same amount would do as well")])
+def test_a_list_that_was_cut_off_is_completed_only_with_the_one_item_of_an_amount(other, refused):
+    """Five are named, and the last one is what is missing of the sum, whichever day it is due."""
+    named = [item(f"FA2024-0000{n}", 10_00 + n, n) for n in range(1, 6)]
+    text = "FA2024-00001, 00002, 00003, 00004, 00005, 0"
+    amount = sum(one.open_minor for one in named) + 60_00
+    hypotheses = found(clues(amount, text), *named, item("FA2024-00006", 60_00, 6), item("FA2024-00007", other, 17))
+    wholes = [one for one in hypotheses if one.rule in {"completed_list:exact", "run_of_items:exact"}]
+    assert wholes
+    for whole in wholes:
+        whole.confidence = 1.0
+        assert never_automatic([whole]) == refused
+
+
+@pytest.mark.parametrize(("text", "kept"), [("ACOMPTE", True), ("ACOMPTE FACT 65", True), ("ACOMPTE FACT 64", False)])
+def test_what_bears_an_items_number_is_no_advance_however_short_that_is(text, kept):
+    hypotheses = found(clues(500_00, text), item("64", 1_301_03))
+    assert [one.rule for one in hypotheses if not one.lines] == ["advance:on_account"] * kept
+
+
+@pytest.mark.parametrize(("kept", "settled", "refused"), [(0, 0, False), (99, 1, False), (98, 1, True), (0, 1, True)])
+def test_what_is_called_an_advance_is_one_where_it_mostly_was(kept, settled, refused):
+    learnt = Learnt()
+    owed = Line(item("FA2024-00009", 50_00), 50_00, 0, None)
+    for lines in (*([] for _ in range(kept)), *([owed] for _ in range(settled))):
+        learnt.learn(clues(50_00, "ACOMPTE"), "C1", lines, silent=True, older_left=0, advance=True)
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    index.add_item(item("FA2024-00001", 900_00))
+    (advance,) = [one for one in search(clues(300_00, "ACOMPTE"), index, learnt).hypotheses if not one.lines]
+    assert (never_automatic([advance]) == "what was called an advance has settled items before") == refused
+
+
+def _read(confidence: float, rule: str = "exact_amount:exact") -> Hypothesis:
+    one = Hypothesis("C1", rule, [], [])
+    one.confidence = confidence
+    return one
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_readings_exclude_each_other(confidences):
+    """No more than what speaks for the first alone; less with each other reading; together no more than one."""
+    ranked = [_read(one) for one in sorted(confidences, reverse=True)]
+    alone, among = certainty(ranked[:1]), certainty(ranked)
+    assert alone == pytest.approx(ranked[0].confidence, abs=1e-8)
+    assert 0 <= among <= alone
+    assert sum(certainty([one, *(other for other in ranked if other is not one)]) for one in ranked) <= 1 + 1e-9
+
+
+def test_payment_runs_share_one_probability():
+    runs = [_read(0.9, "run_but_some:exact"), _read(0.08, "run_but_some:exact")]
+    assert certainty(runs) == pytest.approx(0.9)
+    assert certainty([*runs, _read(0.5)]) == pytest.approx(9 / 11)
