@@ -45,6 +45,18 @@ async def test_statements_in_any_order_have_their_own_entries(world, tenant, ban
     await world.holds()
 
 
+@pytest.mark.parametrize(("opening", "closing", "payments"), [("10.00", "20.00", 2), ("0.00", "10.00", 1)])
+async def test_an_end_to_end_id_that_is_used_again_is_another_payment_where_balances_prove_it(
+    world, tenant, bank, opening, closing, payments
+):
+    """The bank gave only one of the two a reference of its own."""
+    await bank.brings("053", "0.00", "10.00", bank.entry(1_000, ref="B1", e2e="RENT", day=FIRST.isoformat()))
+    await bank.brings("053", opening, closing, bank.entry(1_000, e2e="RENT", day=FIRST.isoformat()))
+    await bank.again()
+    assert await booked(world, tenant) == (payments, payments * 1_000)
+    await world.holds()
+
+
 async def test_what_balances_do_not_prove_to_be_another_is_the_same(world, tenant, bank):
     await bank.brings("053", "0.00", "10.00", bank.entry(1_000, **EQUAL))
     await bank.brings(

@@ -3,6 +3,7 @@
 Rules:
 - what a bank's reference does not tell apart is told apart by a number among equal ones of its statement (`Ordinals`);
 - where balances prove that a statement has none of the entries that others of its days had, its own are numbered behind those;
+- nor is an entry of such a statement what another one booked, though the EndToEndId is the same: payers use it again;
 - what is only notified has no statement yet: it keeps its number, and the entry confirms it.
 """
 
@@ -22,16 +23,17 @@ _NUMBERED = re.compile(r"(.*\|[0-9]{4}-[0-9]{2}-[0-9]{2})(?:#([0-9]+))?", re.ASC
 """A key without a reference of the bank's ends with its day; then comes the number among equal ones, from the second on."""
 
 
-async def on_its_own(
-    conn: AsyncConnection, held: BankAccount, statement_id: UUID, lines: Sequence[tuple[str, Transaction]]
-) -> Sequence[tuple[str, Transaction]]:
-    """The lines of a statement under keys that no equal entry has which another statement booked, where it stands apart from those."""
-    asked = {at: key for at, (key, one) in enumerate(lines) if one.status == "booked" and not key.startswith("ref:")}
-    if not asked:
-        return lines
+async def is_apart(conn: AsyncConnection, held: BankAccount, statement_id: UUID) -> bool:
+    """Whether balances prove that a statement has none of the entries that others of its days had."""
     days = await statements.of_its_days(conn, held.tenant_id, statement_id)
-    if not days or not stands_apart(days[0], days[1:]):
-        return lines
+    return bool(days) and stands_apart(days[0], days[1:])
+
+
+async def on_its_own(
+    conn: AsyncConnection, held: BankAccount, lines: Sequence[tuple[str, Transaction]]
+) -> Sequence[tuple[str, Transaction]]:
+    """The lines of a statement that stands apart, under keys that no equal entry has which another statement booked."""
+    asked = {at: key for at, (key, one) in enumerate(lines) if one.status == "booked" and not key.startswith("ref:")}
     found, given = list(lines), set[str]()
     while asked:
         booked = await _booked(conn, held, list(asked.values()))

@@ -32,7 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.bankfiles import read
 from matching.domain.engine.parties import compact
 from matching.domain.statements import CurrencyOf, Entry, Ordinals, Statement, Transaction, is_local_number
-from matching.handlers.apart import on_its_own
+from matching.handlers.apart import is_apart, on_its_own
 from matching.handlers.ingest import SLICE, Counts, Line, book_lines
 from matching.handlers.limits import second_person
 from matching.handlers.totals import details_after_all, resolve_totals
@@ -190,8 +190,8 @@ async def _book_slice(conn: AsyncConnection, tenant_id: UUID, kept: statements.K
     await bank.hold_account(conn, held.bank_account_id, alone=True)
     body = await statements.take_slice(conn, tenant_id, kept.statement_id)
     if body is not None:
-        lines = await on_its_own(conn, held, kept.statement_id, _DECODER.decode(body))
-        await book_lines(conn, held, kept.kind, lines, now)
+        apart, lines = await is_apart(conn, held, kept.statement_id), _DECODER.decode(body)
+        await book_lines(conn, held, kept.kind, await on_its_own(conn, held, lines) if apart else lines, now, apart=apart)
         await details_after_all(conn, held, lines, now)
         return True
     await resolve_totals(conn, held, now)
@@ -312,8 +312,8 @@ async def _settle(
     )
     if result.verdict == "booked":
         await bank.hold_account(conn, held.bank_account_id, alone=True)
-        lines = await on_its_own(conn, held, statement_id, [*staged.payments, *staged.others])
-        counts = await book_lines(conn, held, statement.kind, lines, now)
+        apart, lines = await is_apart(conn, held, statement_id), [*staged.payments, *staged.others]
+        counts = await book_lines(conn, held, statement.kind, await on_its_own(conn, held, lines) if apart else lines, now, apart=apart)
         await details_after_all(conn, held, lines, now)
         await resolve_totals(conn, held, now)
         _count(result, counts)

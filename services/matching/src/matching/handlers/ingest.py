@@ -65,9 +65,12 @@ class Counts:
     returns: int = 0
 
 
-async def book_lines(conn: AsyncConnection, held: BankAccount, kind: str, lines: Sequence[Line], now: datetime) -> Counts:
+async def book_lines(
+    conn: AsyncConnection, held: BankAccount, kind: str, lines: Sequence[Line], now: datetime, *, apart: bool = False
+) -> Counts:
     """Books transactions of one statement, report or notification of an account that the caller holds.
 
+    `apart`: balances prove that no other statement has any of them (`handlers.apart`).
     Booked is only what a statement says is booked; anything else is notified, and only money that came in is.
     """
     result = Counts()
@@ -80,7 +83,7 @@ async def book_lines(conn: AsyncConnection, held: BankAccount, kind: str, lines:
         for confirmation in ("booked", "notified"):
             rows = [(key, one) for key, one in part if (final and one.status == "booked") == (confirmation == "booked")]
             if rows:
-                await _book_payments(conn, held, rows, confirmation, kind.lower(), result, now)
+                await _book_payments(conn, held, rows, confirmation, kind.lower(), result, now, apart=apart)
     others = [(key, one) for key, one in ours if one.kind != "payment" and one.status == "booked"]
     if final and others:  # a notification of anything else waits for the statement
         await _book_others(conn, held, others, result, now)
@@ -102,6 +105,8 @@ async def _book_payments(
     source: str,
     result: Counts,
     now: datetime,
+    *,
+    apart: bool,
 ) -> None:
     known = await bank.known(conn, held.tenant_id, held.bank_account_id, [key for key, _ in rows])
     taken = {match.payment_id for match in known.values()}
@@ -117,7 +122,7 @@ async def _book_payments(
     new, said, confirmed = [], [], {}
     for told, one in rows:
         key = days.get(told, told)
-        match = (again if told in days else known).get(key) or _told_before(before, one, taken, confirmation)
+        match = (again if told in days else known).get(key) or _told_before(before, one, taken, confirmation, apart=apart)
         virtual_id = virtual.get(one.virtual_iban or "")
         if virtual_id is not None and one.counterparty_iban == one.virtual_iban:  # a file that names nobody but the creditor, who is us
             one.counterparty_name = one.counterparty_iban = None
@@ -137,10 +142,11 @@ async def _book_payments(
     result.confirmed += await confirm_notified(conn, held, confirmed, now, said)
 
 
-def _told_before(before: ToldBefore, one: Transaction, taken: set[UUID], confirmation: str) -> bank.Known | None:
+def _told_before(before: ToldBefore, one: Transaction, taken: set[UUID], confirmation: str, *, apart: bool) -> bank.Known | None:
     """The same payment under another key: by its TxId or UETR, else by its EndToEndId; each is taken once.
 
-    One of the two is booked and the other notified, a few days apart at most; or both are told in different ways on one day.
+    One of the two is booked and the other notified, a few days apart at most; or both are told in different ways on one day, and, where
+    both are booked, by statements that may have it both.
     """
     for by, match in before.of(one):
         told_apart = match.transaction_key.startswith("ref:") and one.bank_reference
@@ -151,6 +157,7 @@ def _told_before(before: ToldBefore, one: Transaction, taken: set[UUID], confirm
         else:
             # where neither has a reference of the bank's, the key has told them apart
             same = match.booking_date == one.day and (match.transaction_key.startswith("ref:") or one.bank_reference is not None)
+            same = same and not (apart and confirmation == "booked" and by == "end_to_end_id")
         if same:
             taken.add(match.payment_id)
             return match
