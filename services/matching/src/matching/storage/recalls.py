@@ -10,7 +10,7 @@ from uuid import UUID
 from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.storage.rows import fetch
+from matching.storage.rows import fetch, found
 
 
 @dataclass(slots=True)
@@ -61,15 +61,11 @@ async def hold(conn: AsyncConnection, recall_id: UUID) -> None:
 
 async def find(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, lock: bool = False) -> Held | None:
     """A recall, locked where it is about to change; None where there is none."""
-    rows = await fetch(
-        conn,
-        f"SELECT {_COLUMNS} FROM recall WHERE tenant_id = :tenant AND recall_id = :id" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
-        tenant=tenant_id,
-        id=recall_id,
-    )
-    if not rows:
+    query = f"SELECT {_COLUMNS} FROM recall WHERE tenant_id = :tenant AND recall_id = :id"  # noqa: S608 - ours
+    row = await found(conn, query, lock=lock, tenant=tenant_id, id=recall_id)
+    if row is None:
         return None
-    held = Held(*rows[0])
+    held = Held(*row)
     if isinstance(held.allocations, str):  # the driver hands jsonb of a text statement over as text
         held.allocations = json.loads(held.allocations)
     return held

@@ -9,7 +9,7 @@ from uuid import UUID
 from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.storage.rows import fetch
+from matching.storage.rows import fetch, found
 
 
 @dataclass(slots=True)
@@ -46,13 +46,9 @@ _COLUMNS = (
 
 async def find(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID, *, lock: bool = False) -> Refund | None:
     """A refund, locked where it is about to change; None where there is none."""
-    rows = await fetch(
-        conn,
-        f"SELECT {_COLUMNS} FROM refund WHERE tenant_id = :tenant AND refund_id = :id" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
-        tenant=tenant_id,
-        id=refund_id,
-    )
-    return Refund(*rows[0]) if rows else None
+    query = f"SELECT {_COLUMNS} FROM refund WHERE tenant_id = :tenant AND refund_id = :id"  # noqa: S608 - ours
+    row = await found(conn, query, lock=lock, tenant=tenant_id, id=refund_id)
+    return Refund(*row) if row else None
 
 
 async def payer_of(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -> tuple[str | None, str | None, bool]:

@@ -26,6 +26,12 @@ async def fetch(conn: AsyncConnection, statement: str, /, **values: Any) -> Sequ
     return await db.fetch(conn, statement, **values)
 
 
+async def found(conn: AsyncConnection, query: str, /, *, lock: bool, **values: Any) -> Any:
+    """The row that a query by a whole key finds, locked where it is about to change; None where there is none."""
+    rows = await fetch(conn, query + " FOR UPDATE" if lock else query, **values)
+    return rows[0] if rows else None
+
+
 async def listed(
     conn: AsyncConnection, query: str, tenant_id: UUID, filters: Mapping[str, object], *, after: UUID | None, limit: int
 ) -> Sequence[Any]:

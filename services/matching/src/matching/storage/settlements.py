@@ -9,7 +9,7 @@ from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Payment
-from matching.storage.rows import fetch
+from matching.storage.rows import found
 
 
 @dataclass(slots=True)
@@ -72,16 +72,12 @@ async def insert(conn: AsyncConnection, tenant_id: UUID, given: Settlement) -> b
 
 async def find(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID, *, lock: bool = False) -> Settlement | None:
     """A settlement, locked where it is about to change; None where there is none."""
-    rows = await fetch(
-        conn,
-        f"SELECT {_COLUMNS} FROM settlement WHERE tenant_id = :tenant AND settlement_id = :id" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
-        tenant=tenant_id,
-        id=settlement_id,
-    )
-    if not rows:
+    query = f"SELECT {_COLUMNS} FROM settlement WHERE tenant_id = :tenant AND settlement_id = :id"  # noqa: S608 - ours
+    row = await found(conn, query, lock=lock, tenant=tenant_id, id=settlement_id)
+    if row is None:
         return None
-    given = Settlement(*rows[0])
-    given.lines = [(UUID(line["item_id"]), line["amount_minor"]) for line in json.loads(rows[0][6])]
+    given = Settlement(*row)
+    given.lines = [(UUID(line["item_id"]), line["amount_minor"]) for line in json.loads(row[6])]
     return given
 
 

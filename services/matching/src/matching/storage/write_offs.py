@@ -7,7 +7,7 @@ from uuid import UUID
 from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.storage.rows import fetch
+from matching.storage.rows import fetch, found
 
 
 @dataclass(slots=True)
@@ -42,13 +42,9 @@ _COLUMNS = (
 
 async def find(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, *, lock: bool = False) -> WriteOff | None:
     """A write-off, locked where it is about to change; None where there is none."""
-    rows = await fetch(
-        conn,
-        f"SELECT {_COLUMNS} FROM write_off WHERE tenant_id = :tenant AND write_off_id = :id" + (" FOR UPDATE" if lock else ""),  # noqa: S608 - ours
-        tenant=tenant_id,
-        id=write_off_id,
-    )
-    return WriteOff(*rows[0]) if rows else None
+    query = f"SELECT {_COLUMNS} FROM write_off WHERE tenant_id = :tenant AND write_off_id = :id"  # noqa: S608 - ours
+    row = await found(conn, query, lock=lock, tenant=tenant_id, id=write_off_id)
+    return WriteOff(*row) if row else None
 
 
 async def booked_of(conn: AsyncConnection, tenant_id: UUID, item_id: UUID) -> list[WriteOff]:
