@@ -157,9 +157,9 @@ async def test_a_long_statement_is_booked_slice_by_slice_and_goes_on_after_a_cra
     assert await amounts(world, tenant) == []
     real, slices = files.book_lines, []
 
-    async def dies_at_the_second(conn, held, kind, lines, now):
+    async def dies_at_the_second(conn, held, kind, lines, now, **more):
         slices.append(len(lines))
-        counts = await real(conn, held, kind, lines, now)
+        counts = await real(conn, held, kind, lines, now, **more)
         if len(slices) == 2:
             raise ConnectionError("the database went away")
         return counts
