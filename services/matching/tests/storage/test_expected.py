@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 from contracts.dunning import PromiseBroken, PromiseMade
+from contracts.invoices import DiscountTerm
 from matching.handlers import expected
 from matching.storage.parties import set_known_ibans
 from shared.jobs import JobContext
@@ -12,6 +13,7 @@ from shared.testing.events import context, message
 
 _KEYS = itertools.count()
 IBAN_OF_C1 = "FR7630004000031234567890143"
+TWO_PERCENT = [DiscountTerm(until=date(2026, 3, 9), percent_bp=200)]
 
 
 async def post(client, path, body, key=None):
@@ -39,7 +41,7 @@ async def test_a_list_decides_whichever_comes_first(world, tenant, make, client,
     # the amount alone would say F-9: what the payer names goes before it
     await world.feed(
         make.invoice(tenant, "F-9", 1_430, customer="C1"),
-        make.invoice(tenant, "F-1", 1_000),
+        make.invoice(tenant, "F-1", 1_000, discounts=TWO_PERCENT),
         make.invoice(tenant, "F-2", 500),
         make.invoice(tenant, "A-1", 50, cls=make.Credit),
     )
@@ -75,7 +77,7 @@ async def test_a_list_decides_whichever_comes_first(world, tenant, make, client,
 
 async def test_a_refused_recall_restores_a_list_with_its_credit_note(world, tenant, make, client):
     held = await world.account(tenant)
-    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "A-1", 50, cls=make.Credit))
+    await world.feed(make.invoice(tenant, "F-1", 1_000, discounts=TWO_PERCENT), make.invoice(tenant, "A-1", 50, cls=make.Credit))
     body = remittance(make, tenant, 930, ("F-1", 980, 20, "discount"), ("A-1", -50, 0, None), reference="LIST-9")
     await post(client, "/v1/remittances", body)
     await world.pay(held, 930, end_to_end_id="LIST-9")

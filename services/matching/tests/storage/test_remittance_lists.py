@@ -1,13 +1,16 @@
 """What a debtor's list says is done, however it is written, whatever rules had made of its payment before."""
 
 import itertools
+from datetime import date
 
 import pytest
+from contracts.invoices import DiscountTerm
 from shared.clock import machine_now
 from shared.days import business_day
 
 _KEYS = itertools.count()
 IBAN_OF_C1 = "FR7630004000031234567890143"
+TWO_PERCENT = [DiscountTerm(until=date(2026, 3, 9), percent_bp=200)]
 
 
 async def send(client, make, tenant, reference, total, *lines):
@@ -30,7 +33,7 @@ async def items(world, tenant):
 @pytest.mark.parametrize("first", ["list", "money"])
 async def test_a_list_may_name_an_item_in_several_lines(world, tenant, make, client, first):
     held = await world.account(tenant)
-    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 500))
+    await world.feed(make.invoice(tenant, "F-1", 1_000, discounts=TWO_PERCENT), make.invoice(tenant, "F-2", 500))
     for step in ("list", "money") if first == "list" else ("money", "list"):
         if step == "list":
             lines = [("F-1", 600, 0, None), ("F-1", 370, 20, "discount"), ("F-1", 5, 5, "bank_charges"), ("F-2", 500, 0, None)]
@@ -47,6 +50,7 @@ async def test_a_list_may_name_an_item_in_several_lines(world, tenant, make, cli
 async def test_a_deduction_is_granted_though_a_rule_had_put_the_money_there_before(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    assert (await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/EUR", json={"limit_minor": 20})).status_code == 200
     await world.pay(held, 980, "REF000001", end_to_end_id="TRX-4711")
     await world.match(tenant)
     assert await items(world, tenant) == {"F-1": (20, 980, 0)}

@@ -48,6 +48,7 @@ HOLD_DAYS = 5
 class RemittanceLineCommand(Command):
     """What is paid of a document: gross less deduction is net; all below zero for a credit note that is deducted.
 
+    A deduction is granted by the item's terms (`discount`) and, beyond them, up to the entity's limit for hand work; else it stays open.
     `item_amount_minor` of `item_currency` is what that settles of an item in another currency than the list's.
     """
 

@@ -24,7 +24,9 @@ DEDUCTIONS: Mapping[str, str | None] = {
     "bonus": None,
     "other": None,
 }
-"""Why a payer deducts, and what of that is granted: the reason of an allocation's difference. None: it stays open, for a person."""
+"""Why a payer deducts, and the reason of an allocation's difference for which that may be granted (`domain.deductions` says how much).
+None: it stays open, for a person.
+"""
 
 RULES = {"remittance": "remittance", "promise": "promise", "plan_instalment": "payment_plan"}
 """The rule of what is allocated by an expected payment of a kind; `announced` for all others."""

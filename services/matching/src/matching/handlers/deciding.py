@@ -21,6 +21,7 @@ from matching.domain.engine.habits import Settled
 from matching.domain.engine.index import SAME_MAX, wanted_keys, written_keys
 from matching.domain.engine.inputs import Inputs, InputsError, stored
 from matching.domain.engine.parties import likeness
+from matching.domain.engine.readings import term
 from matching.domain.engine.records import NAMED, Clues, Customer, Id, OpenItem
 from matching.domain.engine.search import NAMED_MAX, OWNERS_MAX, SHARED_MAX
 from matching.domain.engine.text import ORDER_MIN, VALUE_MIN, Text, fold, read
@@ -301,18 +302,11 @@ def _open_item(one: Seen, taken: int, day: date) -> OpenItem:
         structured = next((fold(value) for kind, _, value in reversed(names) if kind == "structured"), None)
         number = fold(one.number)
         others = tuple(dict.fromkeys(other for kind, _, value in names if kind != "structured" and (other := fold(value)) != number))
-    until, percent = _discount(one.discounts, day) if one.discounts else (None, 0)
+    until, percent = term(one.discounts, day) if one.discounts else (None, 0)
     return OpenItem(
         one.item_id, one.customer_id, one.number, one.currency, one.issue_date, one.due_date, sign * one.original_minor,
         sign * max(one.open_minor - taken, 0), others, structured, percent / 100, until, one.contested_minor,
     )  # fmt: skip
-
-
-def _discount(discounts: str, day: date) -> tuple[date, int]:
-    """The largest that may be taken that day, or else the one that was over last: its last day, and hundredths of a percent."""
-    percents = [(date.fromisoformat(term[:10]), int(term[11:])) for term in sorted(discounts.split())]
-    terms = [term for term in percents if term[0] >= day]
-    return max(terms, key=lambda term: term[1]) if terms else max(percents)
 
 
 def _propose(case: _Case, gathered: _Gathered, taken: Mapping[Key, int]) -> Proposal:

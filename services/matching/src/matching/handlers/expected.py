@@ -6,7 +6,8 @@ Rules:
 - what was promised or agreed with dunning before goes behind what the payment itself says: where it names an open item that the promise
   or the plan would not settle with it, the rules decide; a plan is met by one payment after the other;
 - its lines are the debtor's designation: they go before every rule, and undo what rules (never what a person) had decided;
-- a deduction is granted only for the reasons of `DEDUCTIONS`; the rest stays open, and so does what a line wants beyond it;
+- what is granted of a deduction is in `domain.deductions`: by the item's terms, and within one person's limit; the rest stays open, and the
+  decision says of which line and why;
 - what a line gives to an item in another currency, and at which rate, is in `domain.exchanged_lines`; no deduction is granted there;
 - a line whose item is not there yet waits for it; what of the payment has no line is unapplied;
 - an announcement holds reminders back until the money comes, the day passes or somebody takes it back: each is told.
@@ -16,6 +17,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 import msgspec
@@ -28,10 +30,12 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Item, Key, Payment
+from matching.domain.deductions import Granted, Room, grant, reason_of
 from matching.domain.exchange import exchange
 from matching.domain.exchanged_lines import Rates, Share, shares
 from matching.domain.references import normalised, runs
-from matching.domain.remittances import DEDUCTIONS, RULES, Fit, RemittanceLine, pick
+from matching.domain.remittances import RULES, Fit, RemittanceLine, pick
+from matching.handlers.limits import BY_HAND
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.plans import expect
 from matching.handlers.publishing import save_and_publish
@@ -42,6 +46,7 @@ from matching.storage.books import Decided
 from matching.storage.evidence import rates
 from matching.storage.exchanges import instructed
 from matching.storage.expected import Expected
+from matching.storage.limits import rooms
 
 BY_PERSON = frozenset({"hand", "confirmed", "remittance", "announced", "settlement"})
 """Rules that a remittance list does not undo: a person's word, and the debtor's own."""
@@ -167,19 +172,25 @@ async def announce(conn: AsyncConnection, held: Expected) -> None:
 # --- the lines on locked rows -------------------------------------------------------------------------------------
 @dataclass(slots=True)
 class _Pair:
-    """A payment and the list that it meets. `items` and `shares` by the line's number from 0;"""
+    """A payment and the list that it meets. `items` by the line's number from 0, and `kept_open`: why what it deducts is not granted.
+
+    `rooms` are those of all items of a batch.
+    """
 
     payment: Payment
     held: Expected
     items: dict[int, UUID]
     rates: Rates
+    rooms: Mapping[Key, Room]
     shares: list[Share] = field(default_factory=list)
+    kept_open: dict[int, str] = field(default_factory=dict)
     set_off: list[tuple[UUID, UUID, int]] = field(default_factory=list)
 
     @property
     def refused(self) -> list[dict[str, object]]:
         """The lines that a person has to look at, and why."""
-        return [{"line": share.at, "why": share.refused} for share in self.shares if share.refused]
+        whys = {share.at: share.refused for share in self.shares if share.refused} | self.kept_open
+        return [{"line": at, "why": whys[at]} for at in sorted(whys)]
 
 
 async def _settle(
@@ -191,7 +202,8 @@ async def _settle(
     wanted = sorted({(key[0], item) for key, found in items.items() for item in found.values()}, key=str)
     books = await lock_with_items(conn, list(pairs), items=wanted, customers={key: unlocked[pairs[key]].payer_customer_id for key in pairs})
     locked = await stored.load(conn, pairs.values())
-    rates = await _rates(conn, books, {key: (locked[one], items[one]) for key, one in pairs.items()})
+    lists = {key: (locked[one], items[one]) for key, one in pairs.items()}
+    rates, forgivable = await _rates(conn, books, lists), await _rooms(conn, lists)
     done: set[Key] = set()
     decisions: list[Decided] = []
     made: dict[Key, list[tuple[UUID, UUID, int]]] = {}
@@ -199,11 +211,11 @@ async def _settle(
         held, payment = locked[expected_key], books.payments[key]
         if held.status not in {"waiting", "partly"}:
             continue
-        if redo and payment.allocations and not await _redo(conn, books, payment, held, items[expected_key]):
+        pair = _Pair(payment, held, items[expected_key], rates[key], forgivable)
+        if redo and payment.allocations and not await _redo(conn, books, pair):
             continue
         if held.status == "waiting" and payment.unapplied_minor != payment.amount_minor and not redo:
             continue
-        pair = _Pair(payment, held, items[expected_key], rates[key])
         before = (held.status, held.missing, held.payment_id)
         _carry_out(books, pair)
         made[key] = pair.set_off
@@ -211,7 +223,10 @@ async def _settle(
             done.add(key)
             rule = RULES.get(held.kind, "announced")
             payment.rule = rule
-            reason = "remittance_misses_items" if held.missing else "currency" if pair.refused else "remittance_differs"
+            abroad = any(share.refused for share in pair.shares)
+            reason = "remittance_misses_items" if held.missing else "currency" if abroad else "remittance_differs"
+            if pair.kept_open and before[0] == "waiting":  # told, though the money may stay where it was
+                books.touch_payment(payment)
             if books.decided(payment, reason):  # another look that found nothing has nothing to say
                 evidence = {
                     "expected_payment": held.expected_id,
@@ -231,20 +246,25 @@ async def _settle(
     return done
 
 
-async def _redo(conn: AsyncConnection, books: Books, payment: Payment, held: Expected, items: Mapping[int, UUID]) -> bool:
+async def _redo(conn: AsyncConnection, books: Books, pair: _Pair) -> bool:
     """Undoes what rules had put elsewhere; False where a person, or the debtor before, has said something about the payment."""
+    payment, lines = pair.payment, pair.held.lines
     if any(one.rule in BY_PERSON for one in payment.allocations.values()):
         return False
-    if any(one.exchange for one in payment.allocations.values()) and set(payment.allocations) == set(items.values()):
+    if any(one.exchange for one in payment.allocations.values()) and set(payment.allocations) == set(pair.items.values()):
         return True  # it is where the list wants it, and was exchanged already
-    wanted, granted = Counter[UUID](), Counter[UUID]()
-    for at, item in items.items():
-        line = held.lines[at]
-        wanted[item] += line.net_minor
-        granted[item] += line.deduction_minor if DEDUCTIONS.get(line.deduction_reason or "other") else 0
-    stands = {item: one.amount_minor for item, one in payment.allocations.items()} == wanted
-    if not stands or any(granted[item] > one.diff_minor for item, one in payment.allocations.items()):
+    wanted = Counter[UUID]()
+    for at, item in pair.items.items():
+        wanted[item] += lines[at].net_minor
+    more = False
+    if stands := Counter({item: one.amount_minor for item, one in payment.allocations.items()}) == wanted:
+        for item_id, one in payment.allocations.items():
+            there = books.items[payment.tenant_id, item_id]
+            granted = _grant(books, pair, there, one.amount_minor, there.open_minor + one.amount_minor + one.diff_minor)
+            more = more or granted.diff_minor > one.diff_minor
+    if more or not stands:
         await take_off(conn, books, payment)
+        pair.kept_open.clear()
     return True
 
 
@@ -259,18 +279,18 @@ def _carry_out(books: Books, pair: _Pair) -> None:
     lines = {at: books.items[tenant, item_id] for at, item_id in pair.items.items()}
     pair.shares = shares(held.lines, lines, held.currency, held.amount_minor, payment, pair.rates)
     for credit_id, item_id, amount in books.set_off_with.get((tenant, payment.payment_id), []):  # when fewer of its items were there
-        credits_ = [share for share in pair.shares if share.item_id == credit_id]
+        credits_ = [share for share in pair.shares if share.item_id == credit_id and share.owed_minor < 0]
         others = [share for share in pair.shares if share.item_id == item_id]
         if credits_ and others:
             _move(credits_[0], others[0], amount)
     for share in pair.shares:
         if share.owed_minor < 0 and not share.refused:
             _deduct_credit(books, pair, share)
-    before = set(payment.allocations)  # given when fewer of the list's items were there; a list may name an item in several lines
-    for share in pair.shares:
-        item = lines[share.at]
-        if share.owed_minor > 0 and not share.refused and item.kind != "credit_note" and item.item_id not in before:
-            _give(books, pair, share, item)
+    before = set(payment.allocations)  # given when fewer of the list's items were there
+    for item_id in dict.fromkeys(share.item_id for share in pair.shares):  # a list may name an item in several lines
+        item = books.items[tenant, item_id]
+        if item.kind != "credit_note" and item_id not in before:
+            _give(books, pair, item, [share for share in pair.shares if share.item_id == item_id and not share.refused])
     held.missing = [_name(line) for at, line in enumerate(held.lines) if at not in pair.items]
     held.status, held.payment_id = ("partly" if held.missing and payment.unapplied_minor else "received"), payment.payment_id
 
@@ -304,12 +324,42 @@ def _deduct_credit(books: Books, pair: _Pair, share: Share) -> None:
             _move(share, other, step)
 
 
-def _give(books: Books, pair: _Pair, share: Share, item: Item) -> None:
-    """Allocates a share: in one currency as far as both have it, across currencies as the line says or not at all."""
-    payment, rule = pair.payment, RULES.get(pair.held.kind, "announced")
-    if share.rate is None or share.source is None:
-        _pay(books, payment, item, pair.held.lines[share.at], share.money_minor, rule)
-        return
+def _give(books: Books, pair: _Pair, item: Item, shares: Sequence[Share]) -> None:
+    """Allocates the shares of an item: in one currency together, across currencies each by itself."""
+    if here := [share for share in shares if share.rate is None]:
+        _pay(books, pair, item, here)
+    for share in shares:
+        if share.rate is not None and share.source is not None and share.owed_minor > 0:
+            _exchange(books, pair, item, share, share.rate, share.source)
+
+
+def _pay(books: Books, pair: _Pair, item: Item, shares: Sequence[Share]) -> None:
+    """Allocates what lines say of an item, as far as both have it, with what is granted of their deductions."""
+    payment = pair.payment
+    money = min(sum(share.money_minor for share in shares if share.owed_minor > 0), payment.unapplied_minor, item.open_minor)
+    granted = _grant(books, pair, item, money, item.open_minor)
+    room = pair.rooms.get((item.tenant_id, item.item_id))
+    if room is not None:
+        room.alone_minor += granted.alone_minor
+    if money > 0:
+        rule = RULES.get(pair.held.kind, "announced")
+        books.allocate(payment, item, rule, amount=money, diff=granted.diff_minor, reason=granted.reason)
+
+
+def _grant(books: Books, pair: _Pair, item: Item, money: int, owed: int) -> Granted:
+    """What is granted of all that the list deducts of an item which gets so much `money` of what is `owed`; notes what is not, and why."""
+    lines = {at: pair.held.lines[at] for at, item_id in pair.items.items() if item_id == item.item_id}
+    beside = [*books.set_off_with.get((item.tenant_id, pair.payment.payment_id), []), *pair.set_off]
+    set_off = sum(amount for _, of, amount in beside if of == item.item_id)
+    room = pair.rooms.get((item.tenant_id, item.item_id), Room())
+    granted = grant(lines, money, owed, pair.payment.value_date, room, set_off=set_off)
+    pair.kept_open |= granted.refused
+    return granted
+
+
+def _exchange(books: Books, pair: _Pair, item: Item, share: Share, rate: Decimal, source: str) -> None:
+    """Allocates a share across currencies as the line says, or not at all."""
+    payment = pair.payment
     if item.item_id in payment.allocations:
         share.refused = "the item is exchanged by another line already"
         return
@@ -317,11 +367,19 @@ def _give(books: Books, pair: _Pair, share: Share, item: Item) -> None:
         share.refused = "the item or the payment has less than that"
         return
     try:
-        traded = exchange(share.money_minor, payment.currency, share.owed_minor, item.currency, share.rate, share.source)
+        traded = exchange(share.money_minor, payment.currency, share.owed_minor, item.currency, rate, source)
     except ValueError as error:
         share.refused = str(error)
         return
-    books.allocate_across(payment, item, rule, share.money_minor, traded)
+    books.allocate_across(payment, item, RULES.get(pair.held.kind, "announced"), share.money_minor, traded)
+    if reason_of(pair.held.lines[share.at]) is not None:
+        pair.kept_open[share.at] = "the item is in another currency: what is deducted of it stays open"
+
+
+async def _rooms(conn: AsyncConnection, wanted: Mapping[Key, tuple[Expected, Mapping[int, UUID]]]) -> dict[Key, Room]:
+    """What may be forgiven of the items, which are locked, of which lists deduct something."""
+    items = {(key[0], item) for key, (held, found) in wanted.items() for at, item in found.items() if reason_of(held.lines[at]) is not None}
+    return await rooms(conn, sorted(items, key=str), BY_HAND) if items else {}
 
 
 async def _rates(conn: AsyncConnection, books: Books, wanted: Mapping[Key, tuple[Expected, Mapping[int, UUID]]]) -> dict[Key, Rates]:
@@ -343,15 +401,3 @@ async def _rates(conn: AsyncConnection, books: Books, wanted: Mapping[Key, tuple
         )
         for key, (held, _) in wanted.items()
     }
-
-
-def _pay(books: Books, payment: Payment, item: Item, line: RemittanceLine, amount: int, rule: str) -> None:
-    """Allocates a line: its deduction too where it is granted and fits, else the money alone."""
-    reason = DEDUCTIONS.get(line.deduction_reason or "other")
-    amount = min(amount, payment.unapplied_minor, item.open_minor)
-    held = payment.allocations.get(item.item_id)  # by an earlier line: one payment forgives one item for one reason
-    fits = item.open_minor >= amount + line.deduction_minor and (held is None or held.diff_reason in {None, reason})
-    if line.deduction_minor > 0 and reason and fits:
-        books.allocate(payment, item, rule, amount=amount, diff=line.deduction_minor, reason=reason)
-    elif amount > 0:
-        books.allocate(payment, item, rule, amount=amount)

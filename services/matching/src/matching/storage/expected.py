@@ -266,7 +266,7 @@ async def resolve(conn: AsyncConnection, held: Expected) -> dict[int, UUID]:
         named = by_number.get(normalised(line.document_number or ""), {})
         own = [item for item, customer in named.items() if customer == held.payer_customer_id]
         choice = list(named) if len(named) == 1 else own
-        if len(choice) == 1 and line.net_minor > 0:
+        if len(choice) == 1 and line.gross_minor > 0:
             found[at] = choice[0]
     credits_ = [at for at, line in enumerate(held.lines) if at not in found and line.gross_minor < 0]
     if credits_:

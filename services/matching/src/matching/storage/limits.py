@@ -1,13 +1,16 @@
 """Up to which amount one person may give money or a claim away alone, and what one alone has given."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from shared.db import run
+from shared.db import records, run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.storage.rows import fetch
+from matching.domain.books import Key
+from matching.domain.deductions import Room, by_terms
+from matching.domain.remittances import RULES
+from matching.storage.rows import fetch, keys
 
 
 async def limit_of(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, currency: str) -> int:
@@ -42,22 +45,39 @@ async def set_limit(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, cur
     )
 
 
-async def forgiven_alone(conn: AsyncConnection, tenant_id: UUID, items: Sequence[UUID], by_hand: Collection[str]) -> dict[UUID, int]:
-    """What of items one person alone has forgiven already: by write-offs, and by differences of allocations of the rules `by_hand`.
+_ROOM = (
+    "SELECT k.tenant_id, k.item_id, (SELECT string_agg(to_char(until, 'YYYY-MM-DD:') || percent_bp, ' ') FROM item_discount "  # noqa: S608 - ours
+    "WHERE tenant_id = k.tenant_id AND item_id = k.item_id), coalesce((SELECT limit_minor FROM hand_work_limit "
+    "WHERE tenant_id = k.tenant_id AND entity_id = i.entity_id AND currency = i.currency), 0), "
+    "CAST(coalesce((SELECT sum(amount_minor - reversed_minor) FROM write_off WHERE tenant_id = k.tenant_id AND item_id = k.item_id "
+    "AND status = 'booked' AND decided_by = requested_by), 0) + coalesce((SELECT sum(diff_minor) FROM allocation "
+    "WHERE tenant_id = k.tenant_id AND item_id = k.item_id AND rule = ANY(CAST(:rules AS text[]))), 0) AS bigint), "
+    "ARRAY(SELECT ROW(p.value_date, a.diff_reason, a.diff_minor, a.amount_minor + coalesce((SELECT CAST(sum(o.amount_minor) AS bigint) "
+    "FROM payment_set_off o WHERE o.tenant_id = a.tenant_id AND o.payment_id = a.payment_id AND o.item_id = a.item_id), 0)) "
+    "FROM allocation a JOIN payment p ON p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id WHERE a.tenant_id = k.tenant_id "
+    f"AND a.item_id = k.item_id AND a.rule = '{RULES['remittance']}' AND a.diff_minor > 0) "
+    "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, item_id) "
+    "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = k.tenant_id AND item_id = k.item_id OFFSET 0) i"
+)
+
+
+async def rooms(conn: AsyncConnection, items: Iterable[Key], by_hand: Collection[str]) -> dict[Key, Room]:
+    """What may be forgiven of items, and what one person alone has forgiven already: by write-offs, by differences of allocations of the
+    rules `by_hand`, and by what lists deducted beyond the item's terms.
 
     The limit is for all of it, or slices pass it: a part written off, another one as a tolerance of each payment.
     """
-    rows = await fetch(
-        conn,
-        "SELECT item_id, sum(amount_minor) FROM (SELECT item_id, amount_minor - reversed_minor AS amount_minor FROM write_off "
-        "WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[])) AND status = 'booked' AND decided_by = requested_by "
-        "UNION ALL SELECT item_id, diff_minor FROM allocation WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[])) "
-        "AND rule = ANY(CAST(:rules AS text[]))) AS given GROUP BY item_id",
-        tenant=tenant_id,
-        items=list(items),
-        rules=sorted(by_hand),
-    )
-    return {row[0]: int(row[1]) for row in rows}
+    found = {}
+    for tenant, item, terms, limit, alone, listed in await records(conn, _ROOM, **keys(items), rules=sorted(by_hand)):
+        beyond = sum(diff - (by_terms(terms, day, paid, diff) if why == "discount" else 0) for day, why, diff, paid in listed)
+        found[tenant, item] = Room(terms, limit, alone + beyond)
+    return found
+
+
+async def forgiven_alone(conn: AsyncConnection, tenant_id: UUID, items: Sequence[UUID], by_hand: Collection[str]) -> dict[UUID, int]:
+    """What of items one person alone has forgiven already (`rooms`)."""
+    found = await rooms(conn, [(tenant_id, item) for item in items], by_hand)
+    return {item: room.alone_minor for (_, item), room in found.items()}
 
 
 async def settled_alone(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, items: Sequence[UUID]) -> int:

@@ -51,9 +51,23 @@ class Pool:
 
 def discount(item: OpenItem, day: date, grace: int) -> int:
     """The discount that may be taken that day, in minor units, rounded half up; 0 where none is offered any more."""
-    if not item.discount_percent or item.discount_until is None or item.open_minor <= 0 or (day - item.discount_until).days > grace:
+    return offered(item.open_minor, item.discount_percent, item.discount_until, day, grace)
+
+
+def offered(amount: int, percent: float, until: date | None, day: date, grace: int) -> int:
+    """What a discount until a day takes off an amount."""
+    if not percent or until is None or amount <= 0 or (day - until).days > grace:
         return 0
-    return int(item.open_minor * item.discount_percent / 100 + 0.5)
+    return int(amount * percent / 100 + 0.5)
+
+
+def term(discounts: str, day: date) -> tuple[date, int]:
+    """Of an item's discounts (`until:hundredths of a percent`, with spaces between) the largest that may be taken that day, or else the
+    one that was over last: its last day, and hundredths of a percent.
+    """
+    percents = [(date.fromisoformat(one[:10]), int(one[11:])) for one in sorted(discounts.split())]
+    terms = [one for one in percents if one[0] >= day]
+    return max(terms, key=lambda one: one[1]) if terms else max(percents)
 
 
 def targets(clues: Clues, learnt: Learnt) -> list[Target]:

@@ -1,0 +1,154 @@
+"""What a debtor's list deducts beyond terms and limit stays open, and the decision says so; whichever comes first, however often."""
+
+import itertools
+from datetime import date
+
+import pytest
+from contracts.invoices import DiscountTerm
+from matching.domain.statements import Amount
+
+_KEYS = itertools.count()
+TWO_PERCENT = [DiscountTerm(until=date(2026, 3, 9), percent_bp=200)]
+
+
+async def send(client, make, tenant, reference, *lines, **more):
+    """Posts a list of (number, net, deduction, reason)."""
+    rows = [
+        {"document_number": number, "gross_minor": net + cut, "deduction_minor": cut, "deduction_reason": reason, "net_minor": net}
+        for number, net, cut, reason in lines
+    ]
+    body = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "reference": reference, "lines": rows, **more}
+    body = {"total_minor": sum(net for _, net, _, _ in lines), **body}
+    answer = await client.post("/v1/remittances", json=body, headers={"idempotency-key": f"d{next(_KEYS)}"})
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+async def limit(client, make, tenant, minor, currency="EUR"):
+    path = f"/v1/hand-work-limits/{make.entity_id(tenant)}/{currency}"
+    assert (await client.put(path, json={"limit_minor": minor})).status_code == 200
+
+
+async def items(world, tenant):
+    rows = await world.rows(tenant, "SELECT invoice_number, open_minor, cash_minor, discount_minor, charges_minor FROM open_item")
+    return {row[0]: tuple(row[1:]) for row in rows}
+
+
+async def refused(client, payment):
+    """The lines that the latest decision leaves to a person, with their reasons."""
+    shown = (await client.get(f"/v1/payments/{payment}")).json()
+    return {one["line"]: one["why"] for one in shown["decisions"][-1]["evidence"].get("refused", [])}
+
+
+@pytest.mark.parametrize("first", ["list", "money"])
+async def test_a_cent_does_not_close_an_invoice_by_calling_the_rest_a_discount(world, tenant, make, client, first):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_140, reference="REF000001", discounts=TWO_PERCENT))
+    for step in ("list", "money") if first == "list" else ("money", "list"):
+        if step == "list":
+            await send(client, make, tenant, "TRX-1", ("F-1", 1, 1_139, "discount"))
+        else:
+            payment = await world.pay(held, 1, "REF000001", end_to_end_id="TRX-1")
+            await world.match(tenant)
+    assert await items(world, tenant) == {"F-1": (1_139, 1, 0, 0)}
+    shown = (await client.get(f"/v1/payments/{payment}")).json()
+    assert (shown["status"], shown["unapplied_minor"]) == ("matched", 0)
+    assert (await refused(client, payment))[0].startswith("1139 of 1139 minor units are beyond the item's terms")
+    (listed,) = (await client.get("/v1/expected-payments")).json()["items"]
+    assert (listed["status"], listed["payment_id"]) == ("received", str(payment))
+    told = [m for m in await world.events("PaymentUnmatched") if m.tenant_id == tenant]
+    assert told == []  # where the money stands as the list wants it, nothing is undone
+    await send(client, make, tenant, "TRX-1", ("F-1", 1, 1_139, "discount"))
+    assert (await client.get(f"/v1/payments/{payment}")).json() == shown
+    await world.holds()
+
+
+@pytest.mark.parametrize("form", ["psp", "card", "factor"])
+async def test_a_commission_needs_the_limit_of_the_items_currency(world, tenant, make, client, form):
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000, discounts=TWO_PERCENT) for n in (1, 2)))
+    await limit(client, make, tenant, 500, "USD")
+    await send(client, make, tenant, "PAYOUT-1", ("F-1", 985, 15, "commission"), form=form)
+    one = await world.pay(held, 985, end_to_end_id="PAYOUT-1", number=1)
+    await world.match(tenant)
+    assert await refused(client, one) == {
+        0: "15 of 15 minor units are beyond the item's terms and above what one person may give away alone: they stay open"
+    }
+    await limit(client, make, tenant, 15)
+    await send(client, make, tenant, "PAYOUT-2", ("F-2", 985, 15, "commission"), form=form)
+    two = await world.pay(held, 985, end_to_end_id="PAYOUT-2", number=2)
+    await world.match(tenant)
+    assert await refused(client, two) == {}
+    assert await items(world, tenant) == {"F-1": (15, 985, 0, 0), "F-2": (0, 985, 0, 15)}
+    await world.holds()
+
+
+async def test_the_limit_is_for_all_lists_of_an_item_and_for_what_people_forgive_of_it(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 10_000, discounts=TWO_PERCENT), make.invoice(tenant, "F-2", 10_000))
+    await limit(client, make, tenant, 100)
+    written = {"item_id": str(make.invoice_id(tenant, "F-1")), "reason": "goodwill", "amount_minor": 20}
+    assert (await write_off(client, written)) == "booked"
+    cuts = [("A", 60, "discount"), ("B", 40, "commission"), ("C", 20, "withholding"), ("D", 41, "rounding")]
+    for name, cut, reason in cuts:  # the terms offer 20 of the 60
+        await send(client, make, tenant, f"LIST-{name}", ("F-1", 1_000, cut, reason), ("F-2", 500 + ord(name), 0, None))
+    paid = [await world.pay(held, 1_500 + ord(name), end_to_end_id=f"LIST-{name}", number=name) for name, _, _ in cuts]
+    await world.match(tenant)  # all of them in one batch
+    given = await world.rows(tenant, "SELECT payment_id, sum(diff_minor) FROM allocation GROUP BY 1")
+    assert {row[0]: row[1] for row in given} == dict(zip(paid, [60, 40, 0, 0], strict=True))
+    assert [list(await refused(client, payment)) for payment in paid] == [[], [], [0], [0]]
+    assert await write_off(client, {**written, "amount_minor": 1}) == "requested"
+    await send(client, make, tenant, "LIST-E", ("F-1", 980, 20, "discount"))  # what the terms offer needs no limit
+    last = await world.pay(held, 980, end_to_end_id="LIST-E", number="E")
+    await world.match(tenant)
+    assert await refused(client, last) == {}
+    await world.holds()
+
+
+async def write_off(client, body):
+    answer = await client.post("/v1/write-offs", json=body, headers={"idempotency-key": f"d{next(_KEYS)}"})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["status"]
+
+
+async def test_what_is_deducted_in_full_is_granted_with_the_items_money_or_named(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000) for n in (1, 2, 3)))
+    await limit(client, make, tenant, 1_000)
+    lines = [("F-1", 985, 0, None), ("F-2", 0, 1_000, "discount"), ("F-1", 0, 15, "bank_charges"), ("F-3", 0, 1_000, "dispute")]
+    await send(client, make, tenant, "TRX-1", *lines)
+    payment = await world.pay(held, 985, end_to_end_id="TRX-1")
+    await world.match(tenant)
+    assert await items(world, tenant) == {"F-1": (0, 985, 0, 15), "F-2": (1_000, 0, 0, 0), "F-3": (1_000, 0, 0, 0)}
+    assert await refused(client, payment) == {1: "nothing is paid of the item: what is deducted of it in full is for a person to write off"}
+    (listed,) = (await client.get("/v1/expected-payments")).json()["items"]
+    assert (listed["status"], listed["missing"]) == ("received", [])
+    await world.holds()
+
+
+async def test_a_list_that_waits_for_an_item_grants_each_item_once(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    await limit(client, make, tenant, 20)
+    await send(
+        client, make, tenant, "TRX-1", ("F-1", 985, 15, "commission"), ("F-2", 485, 15, "commission"), ("F-2", 490, 10, "commission")
+    )
+    await world.pay(held, 1_960, end_to_end_id="TRX-1")
+    await world.match(tenant)
+    await world.feed(make.invoice(tenant, "F-2", 1_000))
+    assert await items(world, tenant) == {"F-1": (0, 985, 0, 15), "F-2": (10, 975, 0, 15)}
+    (payment,) = (await client.get("/v1/payments")).json()["items"]
+    assert list(await refused(client, payment["payment_id"])) == [2]
+    await world.holds()
+
+
+async def test_nothing_is_deducted_of_an_item_in_another_currency_and_that_is_said(world, tenant, make, client):
+    held = await world.account(tenant, "DE89370400440532013000", currency="USD")
+    await world.feed(make.invoice(tenant, "F-1", 1_000, discounts=TWO_PERCENT))
+    await limit(client, make, tenant, 1_000)
+    await send(client, make, tenant, "TRX-1", ("F-1", 1_050, 21, "discount"), rate="0.9333", rate_currency="EUR", currency="USD")
+    payment = await world.pay(held, 1_050, end_to_end_id="TRX-1", instructed=Amount(980, "EUR"))
+    await world.match(tenant)
+    assert await items(world, tenant) == {"F-1": (20, 980, 0, 0)}
+    assert await refused(client, payment) == {0: "the item is in another currency: what is deducted of it stays open"}
+    await world.holds()
