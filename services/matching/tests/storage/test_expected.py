@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 from contracts.dunning import PromiseBroken, PromiseMade
 from contracts.invoices import DiscountTerm
+from decided import replayed
 from matching.handlers import expected
 from matching.storage.parties import set_known_ibans
 from shared.jobs import JobContext
@@ -136,7 +137,14 @@ async def test_two_equal_lists_decide_nothing_and_a_wrong_one_is_refused_with_it
         await post(client, "/v1/remittances", remittance(make, tenant, 700, (number, 700, 0, None), reference="SAME-1"))
     await world.pay(held, 700, end_to_end_id="SAME-1")
     await world.match(tenant)
-    assert (await world.one(tenant, "SELECT status FROM payment"))[0] == "unapplied"
+    (waits,) = (await client.get("/v1/review-queue")).json()["items"]
+    assert (waits["reason"], waits["rule"]) == ("ambiguous", "none")
+    ids = sorted(one["expected_id"] for one in (await client.get("/v1/expected-payments")).json()["items"])
+    assert waits["evidence"]["expected_payments"] == {
+        "fit": ids,
+        "why": "several expected payments fit it equally well: none of them decides",
+    }
+    await replayed(world, tenant)
     wrong = remittance(make, tenant, 700, ("F-1", 600, 0, None))
     wrong["lines"][0]["gross_minor"] = 601
     answer = await post(client, "/v1/remittances", wrong)

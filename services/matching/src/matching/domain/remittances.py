@@ -97,13 +97,13 @@ def problem(lines: Sequence[RemittanceLine], total_minor: int) -> tuple[int | No
     return None
 
 
-def pick(found: Mapping[UUID, Fit]) -> UUID | None:
-    """The one expected payment of the payment's amount that it is: whose reference it says, or else the only one of its payer.
-
-    Two that fit equally well decide nothing.
-    """
+def fitting(found: Mapping[UUID, Fit]) -> list[UUID]:
+    """The expected payments of the payment's amount that it may be: those whose reference it says, or else those of its payer."""
     named = [key for key, each in found.items() if each.reference is not None and each.spoken.says(each.reference)]
-    if named:
-        return named[0] if len(named) == 1 else None
-    same = [key for key, each in found.items() if each.spoken.same_payer]
-    return same[0] if len(same) == 1 else None
+    return named or [key for key, each in found.items() if each.spoken.same_payer]
+
+
+def pick(found: Mapping[UUID, Fit]) -> UUID | None:
+    """The one expected payment that a payment is. Two that fit equally well decide nothing."""
+    fits = fitting(found)
+    return fits[0] if len(fits) == 1 else None

@@ -30,11 +30,12 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Item, Key, Payment
+from matching.domain.cascade import Proposal
 from matching.domain.deductions import Granted, Room, grant, reason_of
 from matching.domain.exchange import exchange
 from matching.domain.exchanged_lines import Rates, Share, shares
 from matching.domain.references import normalised, runs
-from matching.domain.remittances import RULES, Fit, RemittanceLine, pick
+from matching.domain.remittances import RULES, Fit, RemittanceLine, fitting, pick
 from matching.handlers.limits import BY_HAND
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.plans import expect
@@ -52,11 +53,15 @@ BY_PERSON = frozenset({"hand", "confirmed", "remittance", "announced", "settleme
 """Rules that a remittance list does not undo: a person's word, and the debtor's own."""
 ANNOUNCED = {"direct_debit", "cheque", "card", "transfer"}
 """Kinds that hold reminders back and are told of."""
+Ties = Mapping[Key, Sequence[UUID]]
+"""By payment the expected payments that fit it equally well."""
 _JSON = msgspec.json.Encoder().encode
 
 
-async def meet(conn: AsyncConnection, payments: Sequence[Key], now: datetime, causes: Mapping[Key, Envelope]) -> list[Key]:
-    """Settles those of the payments that were expected as the debtor said; returns the others, in their order."""
+async def meet(conn: AsyncConnection, payments: Sequence[Key], now: datetime, causes: Mapping[Key, Envelope]) -> tuple[list[Key], Ties]:
+    """Settles those of the payments that were expected as the debtor said; returns the others, in their order, and which of these several
+    expected payments fit equally well.
+    """
     left, locked = list(payments), set[Key]()
     while True:
         found = await stored.meeting(conn, left)
@@ -77,7 +82,15 @@ async def meet(conn: AsyncConnection, payments: Sequence[Key], now: datetime, ca
         done = await _settle(conn, pairs, now, causes) if pairs else set()
         left = [key for key in left if key not in done]
         if not done or not any(found[key][one].payment_plan_id for key, one in chosen.items() if key not in done):
-            return left
+            return left, {key: sorted(fits) for key in left if key in found and len(fits := fitting(found[key])) > 1}
+
+
+def tell_of_tie(proposal: Proposal, fits: Sequence[UUID]) -> None:
+    """Has a decision say that several expected payments fit equally well; where nothing else settles anything, that is why."""
+    why = "several expected payments fit it equally well: none of them decides"
+    proposal.evidence = {**(proposal.evidence or {}), "expected_payments": {"fit": list(fits), "why": why}}
+    if not proposal.targets and not proposal.shares:
+        proposal.reason = "ambiguous"
 
 
 async def _not_elsewhere(conn: AsyncConnection, chosen: Mapping[Key, UUID], found: Mapping[Key, Mapping[UUID, Fit]]) -> dict[Key, UUID]:

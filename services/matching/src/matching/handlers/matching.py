@@ -25,7 +25,7 @@ from matching.domain.books import Account, Books, Key, Payment
 from matching.domain.cascade import Proposal, direct, moved, settle, touched
 from matching.domain.replaying import outcome
 from matching.handlers.deciding import decide
-from matching.handlers.expected import meet
+from matching.handlers.expected import Ties, meet, tell_of_tie
 from matching.handlers.publishing import save_and_publish
 from matching.storage import candidates
 from matching.storage.account_balances import account_id
@@ -113,10 +113,13 @@ async def match(
     clear what becomes of them. `in_time`: the payments are due for another look, others were woken. `sure`: those that need the engine
     are left alone. A payment about which nothing new is found keeps its version.
     """
+    ties: Ties = {}
     if (await by_key(conn, (key[0] for key in payments))).payments_expected:  # the debtor's own word goes first
-        payments = await meet(conn, payments, now, causes)
+        payments, ties = await meet(conn, payments, now, causes)
     found = await candidates.direct(conn, payments)
     proposals = await _propose(conn, payments, found, sure=sure)
+    for key in ties.keys() & proposals.keys():
+        tell_of_tie(proposals[key], ties[key])
     if not proposals:
         return
     books = await _lock(conn, found, proposals, new=new)
