@@ -376,3 +376,37 @@ async def test_a_credit_note_that_is_cancelled_is_no_part_of_its_list_any_more(w
     assert (await post(client, f"/v1/payments/{payment}/unmatch", {"reason": "wrong"})).status_code == 200
     assert await items(world, tenant) == {"A-1": (0, 0, 0, 50), "F-1": (950, 0, 0, 50)}
     await world.holds()
+
+
+async def test_what_is_expected_for_an_entity_that_is_not_there_is_refused(world, tenant, make, client):
+    await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "G-1", 1_000, entity="without an account"))
+    nobody, invoiced = str(make.entity_id(tenant, "nobody")), str(make.entity_id(tenant, "without an account"))
+    listed = remittance(make, tenant, 1_000, ("F-1", 1_000, 0, None), reference="R-1")
+    announced = {
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "kind": "cheque",
+        "amount_minor": 1_000,
+        "currency": "EUR",
+        "expected_on": "2026-03-02",
+    }
+    line = {"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": 1_000}
+    settled = {
+        **{name: announced[name] for name in ("customer_id", "currency")},
+        "kind": "netting",
+        "value_date": "2026-03-02",
+        "proof": {"reference": "N-1"},
+        "lines": [line],
+    }
+    file = {"content": b"document_number;net\nF-1;10,00\n", "headers": {"content-type": "text/csv"}}
+    answers = [
+        await post(client, "/v1/remittances", {**listed, "entity_id": nobody}),
+        await post(client, "/v1/payment-announcements", {**announced, "entity_id": nobody}),
+        await client.post("/v1/remittances/file", params={"entity_id": nobody, "currency": "EUR"}, **file),
+        await post(client, "/v1/settlements", {**settled, "entity_id": nobody}),
+    ]
+    said = [(answer.status_code, answer.json()["code"], answer.json()["errors"][0]["pointer"]) for answer in answers]
+    assert said == [(422, "entity-unknown", "/entity_id")] * 3 + [(422, "item-elsewhere", "/lines/0")]
+    assert (await client.get("/v1/expected-payments")).json()["items"] == (await client.get("/v1/settlements")).json()["items"] == []
+    known = await post(client, "/v1/payment-announcements", {**announced, "entity_id": invoiced})
+    assert known.status_code == 201, known.text

@@ -321,6 +321,7 @@ async def _receive(request: Request, caller: Caller, held: Expected, said: str |
 
 
 async def _take(conn: AsyncConnection, request: Request, caller: Caller, held: Expected, said: str | None) -> Response:
+    await expected.known_entity(conn, caller.tenant_id, held.entity_id)
     await known_customer(
         conn, caller.tenant_id, held.payer_customer_id, "/payer_customer_id" if held.kind == "remittance" else "/customer_id"
     )

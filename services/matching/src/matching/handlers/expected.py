@@ -40,6 +40,7 @@ from matching.handlers.limits import BY_HAND
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.plans import expect
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.refusals import refused
 from matching.storage import expected as stored
 from matching.storage import plans as stored_plans
 from matching.storage.account_balances import account_id
@@ -107,6 +108,12 @@ async def _not_elsewhere(conn: AsyncConnection, chosen: Mapping[Key, UUID], foun
     ]
     named = await stored_plans.named(conn, said)
     return {key: one for key, one in chosen.items() if key not in asked or named.get(key, set()) <= asked[key].items}
+
+
+async def known_entity(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID) -> None:
+    """Raises a 422 Problem for an entity of which nothing is known: no money of it could ever come."""
+    if not await stored.entity_known(conn, tenant_id, entity_id):
+        raise refused(422, "entity-unknown", "There is no such entity here: it has neither a bank account nor an item", "/entity_id")
 
 
 async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | None, now: datetime) -> Expected:
