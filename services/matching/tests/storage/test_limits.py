@@ -137,6 +137,7 @@ async def test_what_was_cancelled_owes_nothing_whatever_was_given_up_of_it(world
         ("settlements", {"lines": [{"item_id": "F-1", "amount_minor": 10_001}]}, (409, "item-has-less", "/lines/0")),
         ("settlements", {"lines": [{"item_id": n, "amount_minor": 2**62} for n in ("F-1", "A-1")]}, (422, "amount-too-large", "/lines")),
         ("payment-announcements", {"holds_until": "2026-01-01"}, (422, "holds-too-short", "/holds_until")),
+        ("payment-announcements", {"holds_until": "2026-07-30"}, (422, "holds-too-long", "/holds_until")),
         ("payment-announcements", {"customer_id": "nobody"}, (404, "customer-unknown", "/customer_id")),
     ],
 )

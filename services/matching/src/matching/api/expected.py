@@ -41,8 +41,8 @@ Deduction = Literal[
 ]
 Status = Literal["waiting", "partly", "received", "expired", "cancelled", "failed"]
 _MEDIA = {"text/csv", remittance_files.XLSX_TYPE, "application/edifact", "application/edi-consent"}
-HOLD_DAYS = 5
-"""Days after the expected one that an announcement holds reminders, where it does not say: banks settle within these."""
+HOLD_DAYS, HOLD_DAYS_MAX = 5, 120
+"""Days after the expected one that an announcement holds reminders, where it does not say (banks settle within these), and at most."""
 
 
 class RemittanceLineCommand(Command):
@@ -303,13 +303,20 @@ def _remittance(  # who, whose, what, how much
 
 @ROUTER.post("/payment-announcements", status_code=201, response_model=ExpectedDetail, openapi_extra=KEYED)
 async def post_announcement(request: Request, caller: Writer, body: AnnouncementCommand) -> Response:
-    """Announces money: a direct debit handed in, a cheque in hand, a card payment pending, a transfer promised by its bank."""
+    """Announces money: a direct debit handed in, a cheque in hand, a card payment pending, a transfer promised by its bank.
+
+    The same again under the same reference (payer, kind, amount) changes nothing while it waits, nor once it has come for that day.
+    """
     lines = [RemittanceLine(None, line.item_id, line.amount_minor, 0, None, line.amount_minor) for line in body.lines]
     _checked(lines, body.amount_minor)
     until = body.holds_until or body.expected_on + timedelta(days=min(HOLD_DAYS, (date.max - body.expected_on).days))
     if until < body.expected_on:
         error = FieldError("/holds_until", "holds-too-short", "is before the day on which the money is expected")
         raise Problem(422, "holds-too-short", "It holds at least until the day on which the money is expected", errors=[error])
+    if (until - body.expected_on).days > HOLD_DAYS_MAX:
+        error = FieldError("/holds_until", "holds-too-long", f"is more than {HOLD_DAYS_MAX} days after that day")
+        title = f"It holds at most {HOLD_DAYS_MAX} days beyond the day on which the money is expected"
+        raise Problem(422, "holds-too-long", title, errors=[error])
     held = _remittance(request, caller, new_id(), body.entity_id, "debtor", body.customer_id, body.currency, body.amount_minor, lines)
     held.kind, held.form, held.reference = body.kind, None, _reference(body.reference)
     held.expected_on, held.holds_until = body.expected_on, until
@@ -321,10 +328,12 @@ async def _receive(request: Request, caller: Caller, held: Expected, said: str |
 
 
 async def _take(conn: AsyncConnection, request: Request, caller: Caller, held: Expected, said: str | None) -> Response:
-    await expected.known_entity(conn, caller.tenant_id, held.entity_id)
+    await expected.possible(conn, held)
     await known_customer(
         conn, caller.tenant_id, held.payer_customer_id, "/payer_customer_id" if held.kind == "remittance" else "/customer_id"
     )
+    if held.kind != "remittance" and held.reference is not None:
+        held.expected_id = await expected.announcement_id(conn, held)
     taken = await expected.receive(conn, held, said, request.app.state.runtime.clock.now())
     detail = {"kind": held.kind, "amount_minor": held.amount_minor, "status": taken.status}
     await audit.record(conn, caller.tenant_id, [(caller.subject, "expected_payment.receive", str(held.expected_id), detail)])

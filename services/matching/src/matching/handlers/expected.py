@@ -24,6 +24,7 @@ import msgspec
 from contracts.envelope import Envelope
 from contracts.payments import AnnouncedItem, PaymentAnnouncementChanged
 from shared.days import business_day
+from shared.ids import named_id
 from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
 from shared.web.problems import Problem
@@ -110,10 +111,33 @@ async def _not_elsewhere(conn: AsyncConnection, chosen: Mapping[Key, UUID], foun
     return {key: one for key, one in chosen.items() if key not in asked or named.get(key, set()) <= asked[key].items}
 
 
-async def known_entity(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID) -> None:
-    """Raises a 422 Problem for an entity of which nothing is known: no money of it could ever come."""
-    if not await stored.entity_known(conn, tenant_id, entity_id):
+async def possible(conn: AsyncConnection, held: Expected) -> None:
+    """Raises a 422 Problem for what could never come true: an entity of which nothing is known, or an item of another one. An item that is
+    not there yet may come: events have no order.
+    """
+    if not await stored.entity_known(conn, held.tenant_id, held.entity_id):
         raise refused(422, "entity-unknown", "There is no such entity here: it has neither a bank account nor an item", "/entity_id")
+    elsewhere = await stored.items_elsewhere(conn, held)
+    for at, line in enumerate(held.lines):
+        if line.item_id in elsewhere:
+            raise refused(422, "item-elsewhere", "The item is another entity's", f"/lines/{at}/item_id")
+
+
+async def announcement_id(conn: AsyncConnection, held: Expected) -> UUID:
+    """The id of an announcement that says its reference.
+
+    The same again (payer, kind, reference, amount) says nothing new while it waits, nor of the day for which it has come; after that, or
+    where it was taken back, it is another one: a debit of each month, a cheque presented again.
+    """
+    said = (held.entity_id, held.payer_customer_id, held.kind, held.reference, held.currency, held.amount_minor)
+    turn = 0
+    while True:
+        expected_id = named_id("announcement", held.tenant_id, *said, turn)
+        before = (await stored.load(conn, [(held.tenant_id, expected_id)], lock=False)).get((held.tenant_id, expected_id))
+        came = before is not None and before.status in {"partly", "received"}
+        if before is None or before.status == "waiting" or (came and before.expected_on == held.expected_on):
+            return expected_id
+        turn += 1
 
 
 async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | None, now: datetime) -> Expected:

@@ -102,6 +102,18 @@ async def entity_known(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID) 
     )
 
 
+async def items_elsewhere(conn: AsyncConnection, held: Expected) -> set[UUID]:
+    """The items that lines name by id and that are another entity's."""
+    rows = await fetch(
+        conn,
+        "SELECT item_id FROM open_item WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[])) AND entity_id <> :entity",
+        tenant=held.tenant_id,
+        items=[line.item_id for line in held.lines if line.item_id],
+        entity=held.entity_id,
+    )
+    return {row[0] for row in rows}
+
+
 async def insert(conn: AsyncConnection, held: Expected) -> bool:
     """Stores a new one; False where it is there."""
     return bool(
