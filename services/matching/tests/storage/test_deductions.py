@@ -1,13 +1,16 @@
 """What a debtor's list deducts beyond terms and limit stays open, and the decision says so; whichever comes first, however often."""
 
 import itertools
+import random
 from datetime import date
 
 import pytest
 from contracts.invoices import DiscountTerm
 from matching.domain.statements import Amount
+from shared.ids import new_id
 
 _KEYS = itertools.count()
+REASONS = ("discount", "commission", "bank_charges", "rounding", "withholding", "dispute")
 TWO_PERCENT = [DiscountTerm(until=date(2026, 3, 9), percent_bp=200)]
 
 
@@ -152,3 +155,48 @@ async def test_nothing_is_deducted_of_an_item_in_another_currency_and_that_is_sa
     assert await items(world, tenant) == {"F-1": (20, 980, 0, 0)}
     assert await refused(client, payment) == {0: "the item is in another currency: what is deducted of it stays open"}
     await world.holds()
+
+
+async def test_whatever_lists_and_people_do_no_item_is_forgiven_more_than_its_terms_and_the_limit(world, make, client_of):
+    forgiven = 0
+    for seed in range(10):
+        tenant, dice = new_id(), random.Random(seed)
+        client = await client_of(tenant)
+        held = await world.account(tenant)
+        percent, most = dice.choice([0, 200, 500]), dice.choice([0, 30, 150])
+        terms = [DiscountTerm(until=date(2026, 2, dice.choice([20, 27])), percent_bp=percent)] if percent else []
+        taken = percent / 10_000 if terms and terms[0].until.day > 20 else 0  # five days late, or twelve
+        await world.feed(*(make.invoice(tenant, f"F-{n}", 3_000, reference=f"REF00000{n}", discounts=terms) for n in (1, 2)))
+        await limit(client, make, tenant, most)
+        for n in range(8):
+            lines = [
+                (f"F-{dice.randint(1, 2)}", dice.randint(1, 900), dice.choice([0, 5, 18, 60, 400]), dice.choice(REASONS))
+                for _ in range(dice.randint(1, 3))
+            ]
+            total = sum(net for _, net, _, _ in lines)
+            for step in dice.sample(("list", "money"), 2):
+                if step == "list":
+                    await send(client, make, tenant, f"LIST-{n}", *lines)
+                else:
+                    said = {"end_to_end_id": f"LIST-{n}"} if dice.random() < 0.5 else {"remittance": [f"LIST-{n}"]}
+                    payment = await world.pay(held, total, dice.choice([None, lines[0][0].replace("F-", "REF00000")]), number=n, **said)
+                    if dice.random() < 0.7:
+                        await world.match(tenant)
+            if dice.random() < 0.3:
+                await client.post(
+                    f"/v1/payments/{payment}/unmatch", json={"reason": "wrong"}, headers={"idempotency-key": f"d{next(_KEYS)}"}
+                )
+            if dice.random() < 0.5:
+                body = {"item_id": str(make.invoice_id(tenant, lines[0][0])), "reason": "goodwill", "amount_minor": dice.randint(1, 60)}
+                await client.post("/v1/write-offs", json=body, headers={"idempotency-key": f"d{next(_KEYS)}"})
+        await world.match(tenant)
+        given = await world.rows(
+            tenant,
+            "SELECT item_id, sum(diff_minor), sum(CASE WHEN diff_reason = 'discount' THEN amount_minor + diff_minor ELSE 0 END), "
+            "count(*), (SELECT written_off_minor FROM open_item i WHERE i.item_id = a.item_id) FROM allocation a GROUP BY 1",
+        )
+        for _, differences, settled, times, written in given:
+            assert differences + written <= most + taken * int(settled) + (times / 2 if taken else 0), seed
+            forgiven += int(differences)
+        await world.holds()
+    assert forgiven
