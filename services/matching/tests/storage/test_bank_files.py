@@ -8,6 +8,7 @@ from uuid import UUID
 
 import bank_samples as samples
 import pytest
+from bankdays import FIRST, Bank, money
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matching.handlers import files, ingest
@@ -18,6 +19,11 @@ from shared.jobs import JobContext
 from shared.kafka import Offsets
 
 FORMATS = sorted(samples.ALL)
+
+
+@pytest.fixture
+async def bank(world, client, tenant, camtfile):
+    return Bank(world, client, await world.account(tenant), camtfile)
 
 
 async def put_account(client, make, tenant, iban, start="2026-03-01"):
@@ -157,9 +163,9 @@ async def test_a_long_statement_is_booked_slice_by_slice_and_goes_on_after_a_cra
     assert await amounts(world, tenant) == []
     real, slices = files.book_lines, []
 
-    async def dies_at_the_second(conn, held, kind, lines, now, **more):
+    async def dies_at_the_second(conn, held, origin, lines, now):
         slices.append(len(lines))
-        counts = await real(conn, held, kind, lines, now, **more)
+        counts = await real(conn, held, origin, lines, now)
         if len(slices) == 2:
             raise ConnectionError("the database went away")
         return counts
@@ -175,6 +181,22 @@ async def test_a_long_statement_is_booked_slice_by_slice_and_goes_on_after_a_cra
     assert (await world.one(tenant, "SELECT count(*) AS n FROM statement_slice")).n == 0
     (again,) = await book(client, long_statement(2_500))
     assert again["verdict"] == "duplicate"
+
+
+@pytest.mark.parametrize("apart", [1, 1_200])
+async def test_two_entries_of_one_statement_are_two_payments_however_far_apart(world, tenant, bank, apart):
+    """With the same EndToEndId, and the bank gave only one of them a reference: of another statement it would be the same payment."""
+    day = FIRST.isoformat()
+    between = [bank.entry(100, ref=f"L{number}", day=day) for number in range(apart)]
+    lines = [bank.entry(1_000, ref="B1", e2e="RENT", day=day), *between, bank.entry(1_000, e2e="RENT", day=day)]
+    data = bank.camtfile.statement(bank.held.iban, "0.00", money(2_000 + apart * 100), *lines, kind="053", day=day, number=1)
+    for _ in range(2):
+        await book(bank.client, data)
+        await files.import_slices(job(world), tenant)
+    assert sum(row[0] for row in await amounts(world, tenant)) == 2_000 + apart * 100
+    await bank.brings("053", "0.00", "10.00", bank.entry(1_000, e2e="RENT", day=day))  # one of them once more
+    assert len(await amounts(world, tenant)) == 2 + apart
+    await world.holds()
 
 
 async def test_a_full_outbox_holds_the_import_back(world, client, tenant, make, monkeypatch):

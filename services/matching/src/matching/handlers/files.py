@@ -33,7 +33,7 @@ from matching.bankfiles import read
 from matching.domain.engine.parties import compact
 from matching.domain.statements import CurrencyOf, Entry, Ordinals, Statement, Transaction, is_local_number
 from matching.handlers.apart import is_apart, on_its_own
-from matching.handlers.ingest import SLICE, Counts, Line, book_lines
+from matching.handlers.ingest import SLICE, Counts, Line, Origin, book_lines
 from matching.handlers.limits import second_person
 from matching.handlers.totals import details_after_all, resolve_totals
 from matching.storage import bank, statements
@@ -191,7 +191,8 @@ async def _book_slice(conn: AsyncConnection, tenant_id: UUID, kept: statements.K
     body = await statements.take_slice(conn, tenant_id, kept.statement_id)
     if body is not None:
         apart, lines = await is_apart(conn, held, kept.statement_id), _DECODER.decode(body)
-        await book_lines(conn, held, kept.kind, await on_its_own(conn, held, lines) if apart else lines, now, apart=apart)
+        origin = Origin(kept.statement_id, kept.kind, apart)
+        await book_lines(conn, held, origin, await on_its_own(conn, held, lines) if apart else lines, now)
         await details_after_all(conn, held, lines, now)
         return True
     await resolve_totals(conn, held, now)
@@ -313,7 +314,8 @@ async def _settle(
     if result.verdict == "booked":
         await bank.hold_account(conn, held.bank_account_id, alone=True)
         apart, lines = await is_apart(conn, held, statement_id), [*staged.payments, *staged.others]
-        counts = await book_lines(conn, held, statement.kind, await on_its_own(conn, held, lines) if apart else lines, now, apart=apart)
+        origin = Origin(statement_id, statement.kind, apart)
+        counts = await book_lines(conn, held, origin, await on_its_own(conn, held, lines) if apart else lines, now)
         await details_after_all(conn, held, lines, now)
         await resolve_totals(conn, held, now)
         _count(result, counts)

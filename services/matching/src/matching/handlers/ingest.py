@@ -3,7 +3,7 @@
 Rules:
 - one bank transaction is one payment, however often and in whatever file it arrives (the chain of identity is in
   `matching.domain.statements`); a notified payment is confirmed by the booked entry of the same identity;
-- a bank that uses a reference again on another booking day means another transaction;
+- a bank that uses a reference again on another booking day means another transaction, and so do two entries of one statement;
 - a notified payment says what its booked entry, or a later notification, says and it lacked; it counts on the day on which it was booked;
 - a report of the day (camt.052, MT942) and a pending entry notify; what the statements of the days after do not have is withdrawn;
 - a batch total waits for its details (`matching.handlers.totals`);
@@ -49,6 +49,14 @@ Line = tuple[str, Transaction]
 """A transaction and its key."""
 
 
+class Origin(NamedTuple):
+    """The statement, report or notification that tells of transactions; `apart`: balances prove that no other has any of them."""
+
+    statement_id: UUID
+    kind: str
+    apart: bool
+
+
 class Booked(NamedTuple):
     """The payments that notifications are about, in their order, and which of them are new."""
 
@@ -65,16 +73,13 @@ class Counts:
     returns: int = 0
 
 
-async def book_lines(
-    conn: AsyncConnection, held: BankAccount, kind: str, lines: Sequence[Line], now: datetime, *, apart: bool = False
-) -> Counts:
+async def book_lines(conn: AsyncConnection, held: BankAccount, origin: Origin, lines: Sequence[Line], now: datetime) -> Counts:
     """Books transactions of one statement, report or notification of an account that the caller holds.
 
-    `apart`: balances prove that no other statement has any of them (`handlers.apart`).
     Booked is only what a statement says is booked; anything else is notified, and only money that came in is.
     """
     result = Counts()
-    final = ROLES[kind] == "statement"
+    final = ROLES[origin.kind] == "statement"
     ours = [(key, one) for key, one in lines if one.day >= held.start_date]
     payments = [(key, one) for key, one in ours if one.kind == "payment"]
     _as_issued(held, [one for _, one in payments])
@@ -83,7 +88,7 @@ async def book_lines(
         for confirmation in ("booked", "notified"):
             rows = [(key, one) for key, one in part if (final and one.status == "booked") == (confirmation == "booked")]
             if rows:
-                await _book_payments(conn, held, rows, confirmation, kind.lower(), result, now, apart=apart)
+                await _book_payments(conn, held, origin, rows, confirmation, result, now)
     others = [(key, one) for key, one in ours if one.kind != "payment" and one.status == "booked"]
     if final and others:  # a notification of anything else waits for the statement
         await _book_others(conn, held, others, result, now)
@@ -100,14 +105,13 @@ def _as_issued(held: BankAccount, payments: Sequence[Transaction]) -> None:
 async def _book_payments(
     conn: AsyncConnection,
     held: BankAccount,
-    rows: Sequence[tuple[str, Transaction]],
+    origin: Origin,
+    rows: Sequence[Line],
     confirmation: str,
-    source: str,
     result: Counts,
     now: datetime,
-    *,
-    apart: bool,
 ) -> None:
+    source, statement = origin.kind.lower(), origin.statement_id
     known = await bank.known(conn, held.tenant_id, held.bank_account_id, [key for key, _ in rows])
     taken = {match.payment_id for match in known.values()}
     days = {  # the reference again on another day: another transaction
@@ -122,7 +126,7 @@ async def _book_payments(
     new, said, confirmed = [], [], {}
     for told, one in rows:
         key = days.get(told, told)
-        match = (again if told in days else known).get(key) or _told_before(before, one, taken, confirmation, apart=apart)
+        match = (again if told in days else known).get(key) or _told_before(before, one, taken, confirmation, origin)
         virtual_id = virtual.get(one.virtual_iban or "")
         if virtual_id is not None and one.counterparty_iban == one.virtual_iban:  # a file that names nobody but the creditor, who is us
             one.counterparty_name = one.counterparty_iban = None
@@ -132,32 +136,37 @@ async def _book_payments(
             said.append(Said(match.payment_id, one, virtual_id))
             if confirmation == "booked":
                 confirmed[match.payment_id] = one.day
-    stored = (
-        await bank.insert_payments(conn, held, new, confirmation=confirmation, source=source, at=machine_now(), now=now) if new else set()
-    )
+    stored: set[UUID] = set()
+    if new:
+        at = machine_now()
+        stored = await bank.insert_payments(
+            conn, held, new, confirmation=confirmation, source=source, at=at, now=now, statement_id=statement
+        )
     await publish(conn, [received(held, row, confirmation, source) for row in new if row[0] in stored])
     result.new_payments += len(stored)
     if confirmation == "booked":
         result.returns += await meet_waiting(conn, held, stored, now)
-    result.confirmed += await confirm_notified(conn, held, confirmed, now, said)
+    result.confirmed += await confirm_notified(conn, held, confirmed, now, said, statement)
 
 
-def _told_before(before: ToldBefore, one: Transaction, taken: set[UUID], confirmation: str, *, apart: bool) -> bank.Known | None:
+def _told_before(before: ToldBefore, one: Transaction, taken: set[UUID], confirmation: str, origin: Origin) -> bank.Known | None:
     """The same payment under another key: by its TxId or UETR, else by its EndToEndId; each is taken once.
 
     One of the two is booked and the other notified, a few days apart at most; or both are told in different ways on one day, and, where
-    both are booked, by statements that may have it both.
+    both are booked, by two statements that may have it both.
     """
     for by, match in before.of(one):
         told_apart = match.transaction_key.startswith("ref:") and one.bank_reference
-        if match.payment_id in taken or (told_apart and by == "end_to_end_id"):  # which payers use again
+        if match.payment_id in taken or match.statement_id == origin.statement_id:  # an earlier slice's entry is another one
+            continue
+        if told_apart and by == "end_to_end_id":  # which payers use again
             continue
         if (confirmation == "notified") != (match.confirmation == "notified"):
             same = abs(match.booking_date - one.day) <= SAME_PAYMENT
         else:
             # where neither has a reference of the bank's, the key has told them apart
             same = match.booking_date == one.day and (match.transaction_key.startswith("ref:") or one.bank_reference is not None)
-            same = same and not (apart and confirmation == "booked" and by == "end_to_end_id")
+            same = same and not (origin.apart and confirmation == "booked" and by == "end_to_end_id")
         if same:
             taken.add(match.payment_id)
             return match
@@ -190,12 +199,17 @@ def received(held: BankAccount, row: tuple[UUID, str, Transaction, UUID | None],
 
 
 async def confirm_notified(
-    conn: AsyncConnection, held: BankAccount, confirmed: Mapping[UUID, date], now: datetime, said: Sequence[Said] = ()
+    conn: AsyncConnection,
+    held: BankAccount,
+    confirmed: Mapping[UUID, date],
+    now: datetime,
+    said: Sequence[Said] = (),
+    statement_id: UUID | None = None,
 ) -> int:
     """Booked entries confirm payments that were notified (payment to day): their state is published again, by the event that fits it.
 
-    `said` is what the bank says of these, or says once more of others that are notified: what they lacked is filled in, and what
-    of them is unapplied is looked at anew. Returns how many were confirmed.
+    `said` is what the bank says, in that statement, of these, or says once more of others that are notified: what they lacked is filled
+    in, and what of them is unapplied is looked at anew. Returns how many were confirmed.
     """
     told = await lacking(conn, held.tenant_id, said) if said else set()
     payment_ids = [*dict.fromkeys([*confirmed, *(one.payment_id for one in said if one.payment_id in told)])]
@@ -224,7 +238,7 @@ async def confirm_notified(
             acts = {status: status for status in ("received", "matched", "returned", "refunded")}
             books.acts[key] = {acts.get(payment.status, "unapplied")}
     days = {key[1]: payment.booking_date for key, payment in books.payments.items() if key in books.acts}
-    await fill_in(conn, held.tenant_id, days, [one for one in said if one.payment_id in days])
+    await fill_in(conn, held.tenant_id, days, [one for one in said if one.payment_id in days], statement_id)
     await save_and_publish(conn, books, now, {}, keep_looks=True)
     await look_again(conn, looks)
     return count

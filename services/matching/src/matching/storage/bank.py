@@ -120,7 +120,7 @@ async def virtual_ibans(conn: AsyncConnection, tenant_id: UUID, bank_account_id:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A payment that a transaction may be: how far it is confirmed and when it was booked."""
+    """A payment that a transaction may be: how far it is confirmed, when it was booked, and the statement that told of it last."""
 
     payment_id: UUID
     transaction_key: str
@@ -128,9 +128,10 @@ class Known:
     booking_date: date
     entry_reference: str | None
     amount_minor: int
+    statement_id: UUID | None
 
 
-KNOWN = "payment_id, transaction_key, confirmation, booking_date, entry_reference, amount_minor"
+KNOWN = "payment_id, transaction_key, confirmation, booking_date, entry_reference, amount_minor, statement_id"
 """The columns of `Known`."""
 
 
@@ -165,10 +166,11 @@ _INSERT = (
     "WITH new AS (INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, transaction_key, currency, "  # noqa: S608 - our own names
     "amount_minor, unapplied_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, bank_reference, "
     "entry_reference, end_to_end_id, transaction_id, structured_reference, remittance, debtor_name, debtor_iban, received_at, "
-    "instructed_minor, instructed_currency) SELECT CAST(:tenant AS uuid), id, 1, CAST(:account AS uuid), CAST(:entity AS uuid), key, "
+    "instructed_minor, instructed_currency, statement_id) "
+    "SELECT CAST(:tenant AS uuid), id, 1, CAST(:account AS uuid), CAST(:entity AS uuid), key, "
     "currencies, amounts, amounts, bookings, values, CAST(:confirmation AS text), CAST(:source AS text), 'received', virtual, bank_refs, "
     "entry_refs, e2es, txs, structureds, string_to_array(coalesce(remittances, ''), chr(31)), debtor_names, debtor_ibans, "
-    "CAST(:at AS timestamptz), instructeds, instructed_ins "
+    "CAST(:at AS timestamptz), instructeds, instructed_ins, CAST(:statement AS uuid) "
     f"FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), CAST(:virtuals AS uuid[]), {_COLUMNS}) "
     f"AS t(id, key, virtual, {', '.join(_TOLD)}) ON CONFLICT DO NOTHING RETURNING payment_id, currency, amount_minor), "
     "entered AS (INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, at) "
@@ -186,10 +188,11 @@ async def insert_payments(
     source: str,
     at: datetime,
     now: datetime,
+    statement_id: UUID | None = None,
 ) -> set[UUID]:
     """Stores new payments (id, key, transaction, virtual IBAN) and their ledger entries; returns the ids of those that are new.
 
-    `at` is the machine's clock, `now` the business moment of the entries.
+    `at` is the machine's clock, `now` the business moment of the entries, `statement_id` what they are told by, if it is a statement.
     """
     told = [one for _, _, one, _ in rows]
     instructed = [_in_another_currency(one) for one in told]
@@ -203,6 +206,7 @@ async def insert_payments(
         source=source,
         at=at,
         now=now,
+        statement=statement_id,
         ids=[row[0] for row in rows],
         keys=[row[1] for row in rows],
         virtuals=[row[3] for row in rows],

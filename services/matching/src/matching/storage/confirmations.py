@@ -51,14 +51,14 @@ _FILL_IN = (
     "ELSE payment.remittance END " + by_keys(_ROWS, "ids", "payment", "payment_id")
 )
 _BOOKED_ON = (
-    "UPDATE payment SET booking_date = t.day "  # noqa: S608 - our own names
+    "UPDATE payment SET booking_date = t.day, statement_id = coalesce(CAST(:statement AS uuid), statement_id) "  # noqa: S608 - our own names
     + by_keys(
         "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(CAST(:days AS text) AS date[])) AS t(tenant, id, day)",
         "ids",
         "payment",
         "payment_id",
     )
-    + " AND booking_date <> t.day"
+    + " AND (booking_date <> t.day OR statement_id IS DISTINCT FROM coalesce(CAST(:statement AS uuid), statement_id))"
 )
 
 
@@ -67,10 +67,14 @@ async def lacking(conn: AsyncConnection, tenant_id: UUID, said: Sequence[Said]) 
     return {row[0] for row in await fetch(conn, _LACKING, **_told(tenant_id, said))}
 
 
-async def fill_in(conn: AsyncConnection, tenant_id: UUID, days: Mapping[UUID, date], said: Sequence[Said]) -> None:
-    """Notes the booking days of payments that the caller has locked, and what is said of them that they lacked."""
+async def fill_in(
+    conn: AsyncConnection, tenant_id: UUID, days: Mapping[UUID, date], said: Sequence[Said], statement_id: UUID | None
+) -> None:
+    """Notes the booking days of payments that the caller has locked, what is said of them that they lacked, and which statement says it."""
     if days:
-        await run(conn, _BOOKED_ON, tenants=[tenant_id] * len(days), ids=list(days), days=literal(list(days.values())))
+        await run(
+            conn, _BOOKED_ON, tenants=[tenant_id] * len(days), ids=list(days), days=literal(list(days.values())), statement=statement_id
+        )
     if said:
         await run(conn, _FILL_IN, **_told(tenant_id, said))
 

@@ -55,6 +55,7 @@ PAYMENT = Table(
     minor("withdrawn_minor"),
     Column("instructed_minor", BigInteger),
     Column("instructed_currency", Text),
+    Column("statement_id", UUID),  # that told of it last
     Index("payment_identity", "tenant_id", "bank_account_id", "transaction_key", unique=True),
     *(  # what returns, later news of a payment and batch totals name it by
         Index(f"payment_{name}", "tenant_id", "bank_account_id", column, postgresql_where=text(f"{column} IS NOT NULL"))
