@@ -219,6 +219,31 @@ async def test_an_order_that_is_written_wrong_is_found_though_nothing_is_looked_
     assert first["evidence"]["weakest_name"] == 1
 
 
+async def test_a_person_sees_every_item_that_ties_and_confirms_any(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(
+        identity(tenant, make, 1), *(make.invoice(tenant, f"FA2026-0000{n}", 1_000, customer="C1", due=DAY) for n in (1, 2, 3)),
+        make.invoice(tenant, "FA2026-00009", 5_000, customer="C1"),
+    )  # fmt: skip
+    payment = await world.pay(held, 1_000, debtor_iban=iban(1))
+    await world.match(tenant)
+    (waiting,) = (await client.get("/v1/review-queue")).json()["items"]
+    assert waiting["reason"] == "ambiguous"
+    assert [[line["invoice_number"] for line in one["lines"]] for one in waiting["candidates"]] == [
+        ["FA2026-00001"], ["FA2026-00002"], ["FA2026-00003"],
+    ]  # fmt: skip
+    assert [one["evidence"].get("lost") for one in waiting["candidates"]] == [
+        None, *["another item of the same amount would do as well"] * 2,
+    ]  # fmt: skip
+    assert waiting["evidence"]["runner_up"] == waiting["candidates"][1]["evidence"]["lost"]
+    body = {"candidate": 2, "version": waiting["version"]}
+    confirmed = await client.post(f"/v1/payments/{payment}/confirm", json=body, headers={"idempotency-key": "t1"})
+    assert confirmed.status_code == 200, confirmed.text
+    assert [row[:2] for row in (await ledger(world, tenant))[0] if not row[1]] == [("FA2026-00002", 0)]
+    await replayed(world, tenant)
+    await world.holds()
+
+
 async def test_an_erased_persons_decisions_say_that_they_cannot_be_replayed(world, tenant, make):
     held = await world.account(tenant)
     await world.feed(identity(tenant, make, 1), make.invoice(tenant, "FA2026-00001", 1_000, customer="C1"))

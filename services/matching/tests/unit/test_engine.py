@@ -63,6 +63,38 @@ def test_what_is_disputed_is_paid_only_where_it_is_named(text, refused):
     assert (never_automatic([exact]) == "what is disputed is paid only where it is named") == refused
 
 
+@pytest.mark.parametrize(
+    ("dues", "text", "shown", "lost"),
+    [
+        ((0, 0), "", [["1"], ["2"]], "another item of the same amount would do as well"),
+        ((0, 0, 0), "", [["1"], ["2"], ["3"]], "another item of the same amount would do as well"),
+        ((9, 4), "", [["2"], ["1"]], "an item of the same amount is due sooner"),
+        ((0,) * 9, "", [["1"], ["2"], ["3"], ["4"], ["5"]], "another item of the same amount would do as well"),
+    ],
+)
+def test_all_items_that_tie_are_shown_in_due_order_with_why_each_lost(dues, text, shown, lost):
+    every = found(clues(500_00, text), *(item(f"FA2024-0000{number}", 500_00, due) for number, due in enumerate(dues, 1)))
+    decision = decide(every, 1.0)
+    assert [[line.item.number[-1] for line in one.lines] for one in decision.ranked] == shown
+    assert [one.lost for one in decision.ranked] == [None, *[lost] * (len(shown) - 1)]
+
+
+def test_what_is_named_does_not_tie_and_is_shown_once():
+    ranked = decide(found(clues(500_00, "FA2024-00002"), item("FA2024-00001", 500_00), item("FA2024-00002", 500_00)), 1.0).ranked
+    assert sorted((one.rule, one.lines[0].item.number[-1]) for one in ranked) == [
+        ("document_number:exact", "2"),
+        ("exact_amount:exact", "1"),
+    ]
+
+
+def test_sets_that_tie_with_a_single_item_or_with_each_other_are_shown_as_well():
+    items = [item("FA2024-00001", 500_00), item("FA2024-00002", 200_00), item("FA2024-00003", 300_00), item("FA2024-00004", 300_00)]
+    ranked = decide(found(clues(500_00), *items), 1.0).ranked
+    sets = [{line.item.number[-1] for line in one.lines} for one in ranked]
+    assert sets in ([{"1"}, {"2", "3"}, {"2", "4"}], [{"2", "3"}, {"2", "4"}, {"1"}])
+    assert all(sum(line.cents for line in one.lines) == 500_00 for one in ranked)
+
+
 def test_what_is_named_wins_over_what_has_the_amount():
     hypotheses = found(clues(500, "FA2024-00001"), item("FA2024-00001", 900), item("FA2024-00002", 500))
     assert settled(hypotheses, "document_number:short") == [{"FA2024-00001": 500}]

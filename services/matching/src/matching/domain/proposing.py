@@ -114,8 +114,8 @@ def _reason(inputs: Inputs, decision: Decision, found: Found, party: UUID | None
 
 
 def _explained(decision: Decision, model: Model | None) -> dict[str, object]:
-    """A decision as it is shown: how sure, why not automatic, why the second lost, and the readings with their evidence, best first; with
-    the model also what moved its confidence.
+    """A decision as it is shown: how sure, why not automatic, why the second lost, and the readings with their evidence and why each lost,
+    best first; with the model also what moved its confidence.
     """
     return {
         "decision": decision.kind,
@@ -140,6 +140,8 @@ def _reading(one: Hypothesis, model: Model | None) -> dict[str, object]:
         ],
         "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
     }
+    if one.lost is not None:
+        shown["lost"] = one.lost
     if model is not None:
         shown["moved_by"] = {name: round(step, 2) for name, step in contributions(model.explained(one.features))}
     if set_offs:

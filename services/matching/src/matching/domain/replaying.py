@@ -70,10 +70,10 @@ def differences(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
 
 
 def _kept(value: Any) -> Any:
-    """A value without what moved the confidence: that follows from the evidence, and of what was automatic is not stored."""
+    """A value without what follows from the evidence and is not stored of every decision: what moved the confidence, why it lost."""
     if isinstance(value, list):
         return [_kept(one) for one in value]
-    return {name: one for name, one in value.items() if name != "moved_by"} if isinstance(value, dict) else value
+    return {name: one for name, one in value.items() if name not in {"moved_by", "lost"}} if isinstance(value, dict) else value
 
 
 def _direct(rule: str, evidence: Mapping[str, Any]) -> Proposal:

@@ -15,6 +15,7 @@ from matching.domain.engine.text import DIGITS, NEAR, SHORT
 
 SHOWN = 5
 """Candidates that are shown for a payment."""
+TIED = "another item of the same amount would do as well"
 WHOLE = ("exact", "charges_stated", "exchanged")
 SURE = 0.95
 """Least confidence of a learnt reading that is automatic, whatever is proven of all together."""
@@ -37,7 +38,9 @@ REVIEW_MIN = 0.02
 
 @dataclass(slots=True)
 class Decision:
-    """`auto`, `review` or `unmatched`, the readings by probability, and why the first is not automatic or the second lost."""
+    """`auto`, `review` or `unmatched`, the readings by probability (for a person with those that are alike), and why the first is not
+    automatic or the second lost.
+    """
 
     kind: str
     confidence: float
@@ -111,13 +114,41 @@ def decide(hypotheses: Sequence[Hypothesis], threshold: float) -> Decision:
     """Ranks judged readings and decides. `threshold` is the least confidence that is automatic; 1: nothing is."""
     ranked = sorted(hypotheses, key=lambda one: (-one.confidence, one.key()))
     if not ranked or ranked[0].confidence < REVIEW_MIN:
-        return Decision("unmatched", 0.0, ranked[:SHOWN])
+        return Decision("unmatched", 0.0, _shown(ranked))
     confidence = certainty(ranked)
     refused = never_automatic(ranked)
     kind = "auto" if refused is None and sure_enough(ranked, threshold) and threshold < 1 else "review"
     if kind == "review" and refused is None:
         refused = "not sure enough"
-    return Decision(kind, confidence, ranked[:SHOWN], refused if kind == "review" else None, _why_lost(ranked))
+    shown = _shown(ranked) if kind == "review" else _told(ranked[:SHOWN])
+    return Decision(kind, confidence, shown, refused if kind == "review" else None, shown[1].lost if len(shown) > 1 else None)
+
+
+def _shown(ranked: Sequence[Hypothesis]) -> list[Hypothesis]:
+    """What a person is to choose from: each reading, then those that are alike, which are as probable; SHOWN at most."""
+    found: list[Hypothesis] = []
+    seen = {one.key() for one in ranked}
+    for one in ranked[:SHOWN]:
+        found.append(one)
+        for other in one.alike:
+            if (key := other.key()) not in seen:
+                seen.add(key)
+                other.confidence, other.lost = one.confidence, _why_alike_lost(one, other)
+                found.append(other)
+    return _told(found[:SHOWN])
+
+
+def _told(shown: list[Hypothesis]) -> list[Hypothesis]:
+    """Says of each reading but the first why that goes before it."""
+    for one in shown[1:]:
+        one.lost = one.lost or _why_lost(shown[0], one)
+    return shown
+
+
+def _why_alike_lost(first: Hypothesis, other: Hypothesis) -> str:
+    """Why of two readings that settle items of the same amounts the first is the first."""
+    dues, others = (sorted(line.item.due_date for line in one.lines) for one in (first, other))
+    return "an item of the same amount is due sooner" if dues < others else TIED
 
 
 def sure_enough(ranked: Sequence[Hypothesis], threshold: float) -> bool:
@@ -185,7 +216,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
     if value["reference"] < 0 and not value["named_share"]:
         return "the reference is of none of these items"
     if not named and (best.tie or (value["equal_items"] and value["anything_named"])):
-        return "another item of the same amount would do as well"
+        return TIED
     if not named and value["advance"]:
         return "the payer calls it an advance"
     if not named and value["paid_same_days"] in TWICE_DAYS:
@@ -195,7 +226,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
     if not named and value["settled_named"] > 0:
         return "the payer names what is settled"
     if rule in COMPLETED and value["anything_named"] and best.tie:
-        return "another item of the same amount would do as well"
+        return TIED
     if rule in RUNS and value["chance"] > ODDS_MAX:
         return "other sets of withheld items come to the same sum"
     if value["equal_items"] and named and (value["tied_names"] or value["weakest_name"] < NEAR) and value["reference"] <= 0:
@@ -238,11 +269,9 @@ def contributions(model_steps: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(((name, step) for name, step in model_steps.items() if step), key=lambda pair: -abs(pair[1]))[:8]
 
 
-def _why_lost(ranked: Sequence[Hypothesis]) -> str | None:
-    """Where the first reading has more evidence than the second, in words."""
-    if len(ranked) < 2:  # noqa: PLR2004
-        return None
-    first, second = _values(ranked[0]), _values(ranked[1])
+def _why_lost(one: Hypothesis, other: Hypothesis) -> str:
+    """Where the first of two readings has more evidence than the second, in words."""
+    first, second = _values(one), _values(other)
     told = {
         "named_share": "names fewer of its items", "reference": "is not what the reference names", "money": "the amount agrees less",
         "own_iban": "is not known by this IBAN", "virtual_iban": "was not paid to its virtual IBAN", "name": "the name agrees less",
@@ -255,6 +284,8 @@ def _why_lost(ranked: Sequence[Hypothesis]) -> str | None:
         return "more likely to add up by accident"
     if second["named_left_out"] > first["named_left_out"]:
         return "leaves out what is named"
+    if one.confidence == other.confidence:
+        return "is as probable"
     return "is less probable in the history of such payments"
 
 

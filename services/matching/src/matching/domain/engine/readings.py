@@ -1,12 +1,12 @@
 """What a reading is, the sums that items may come to, what items cost, and how a reading is made of these."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from math import gcd
 
 from matching.domain.engine.habits import GRACE_DAYS, Learnt
-from matching.domain.engine.records import Clues, Line, OpenItem
+from matching.domain.engine.records import Clues, Id, Line, OpenItem
 
 CHARGES_MAX = 5_000
 CHARGES_PERCENT = 25
@@ -114,6 +114,32 @@ def add(found: dict[tuple[tuple[str, int], ...], Reading], reading: Reading) -> 
 
 def key_of(reading: Reading) -> tuple[tuple[str, int], ...]:
     return tuple(sorted((str(line.item.item_id), line.cents) for line in reading.lines))
+
+
+def alike(
+    reading: Reading, same: Mapping[tuple[str, int], Sequence[OpenItem]], named: Container[Id], day: date
+) -> Iterator[Reading]:  # fmt: skip
+    """The reading with another item instead of one that the payer does not name, as much of which is open and to be paid.
+
+    `same` are the customer's items by currency and open amount, in due order.
+    """
+    inside = {line.item.item_id for line in reading.lines}
+    for at, line in enumerate(reading.lines):
+        others = same[line.item.currency, line.item.open_minor]
+        if len(others) == 1 or line.item.item_id in named:
+            continue
+        for item in others:
+            if item.item_id not in inside and _takes(line, day) == _takes(replace(line, item=item), day):
+                yield replace(reading, lines=[*reading.lines[:at], replace(line, item=item), *reading.lines[at + 1 :]])
+
+
+def _takes(line: Line, day: date) -> tuple[int, int]:
+    """What a line depends on beside the open amount: what it leaves of its item in dispute, and the discount that it takes."""
+    item = line.item
+    return (
+        item.contested_minor if line.cents != item.open_minor else 0,
+        discount(item, day, GRACE_DAYS) if line.reason == "discount" else 0,
+    )
 
 
 def _lines(items: Sequence[OpenItem], prices: Sequence[int], places: Sequence[int], charges: int) -> list[Line]:

@@ -112,7 +112,8 @@ class Hypothesis:
 
     `tie`: another item of the same amount, due the same day, would do as well as one of the lines, or any of the amount as one that a list
     was completed with. `unread`: the text has a word that may be a part of a number. `doubt`: what speaks against it in what the seller's
-    earlier payments were for.
+    earlier payments were for. `alike`: the same with other items of the same amounts, for a person to choose from. `lost`: why another one
+    that is shown goes before it.
     """
 
     customer_id: Id
@@ -123,6 +124,8 @@ class Hypothesis:
     tie: bool = False
     unread: bool = False
     doubt: str | None = None
+    alike: list["Hypothesis"] = field(default_factory=list)
+    lost: str | None = None
 
     def key(self) -> tuple[tuple[str, int], ...]:
         """What it settles, to tell two readings apart."""

@@ -5,8 +5,9 @@ A `Source` finds candidates: the service by SQL, set-wise and by index; an evalu
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import islice
 from typing import Protocol
 
 from shared.references import is_valid
@@ -15,6 +16,7 @@ from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import readings
 from matching.domain.engine.parties import likeness
+from matching.domain.engine.readings import alike
 from matching.domain.engine.records import ADVANCE, COMPLETED, LEARNED, Clues, Customer, Hypothesis, Id, Line, OpenItem, Party
 from matching.domain.engine.text import (
     FULL,
@@ -42,6 +44,8 @@ OWNERS_MAX = 3
 """Customers who owe just what was paid, of more of whom the amount says nothing."""
 NAMED_MAX = 8
 """A number that more items carry says nothing of who pays: each customer's own may be counted from 1."""
+ALIKE_MAX = 4
+"""Other sets of items of the same amounts that are kept of a reading."""
 
 
 class Source(Protocol):
@@ -123,20 +127,23 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
         every = readings(clues, items, named, learnt, habit)
         # what the payer names and nobody can read may be any item of the amount, not only one that is due the same day
         kind = _price if named.loose else _kind
-        alike = Counter(kind(item) for item in items)
+        kinds = Counter(kind(item) for item in items)
+        same = _by_price(items)
+        read_surely = {hit.item.item_id for hit in named.hits if not hit.tied}
         not_a_word = not (named.hits or named.loose)  # then a run's odds count items of one amount as one
         for reading in every:
             taken = Counter(kind(line.item) for line in reading.lines)
-            tie = any(alike[one] > count for one, count in taken.items()) and not (reading.rule == "run_but_some" and not_a_word)
+            tie = any(kinds[one] > count for one, count in taken.items()) and not (reading.rule == "run_but_some" and not_a_word)
             if reading.rule in COMPLETED and named.hits:
                 tie = _as_well(reading.lines, items, named)
             too_late = any(line.reason == "discount" and not learnt.grants(line.item, clues.booking_date) for line in reading.lines)
-            found.hypotheses.append(
-                Hypothesis(
-                    party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie,
-                    unread=named.loose > 0, doubt="the discount was taken when it was over" if too_late else None,
-                )
+            one = Hypothesis(
+                party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie,
+                unread=named.loose > 0, doubt="the discount was taken when it was over" if too_late else None,
             )  # fmt: skip
+            others_alike = islice(alike(reading, same, read_surely, clues.booking_date), ALIKE_MAX)
+            one.alike = [replace(one, lines=other.lines, features=features(setting, other, every)) for other in others_alike]
+            found.hypotheses.append(one)
     if text.advance and not (documents or naming or _numbered(text, parties, source)):
         payer = _for_itself(clues, parties, learnt)
         if payer is not None:
@@ -176,6 +183,17 @@ def _kind(item: OpenItem) -> tuple[str, int, date]:
 
 def _price(item: OpenItem) -> tuple[str, int]:
     return item.currency, item.open_minor
+
+
+def _by_price(items: Sequence[OpenItem]) -> dict[tuple[str, int], list[OpenItem]]:
+    """Items by what is open of them, each price's in due order."""
+    same: dict[tuple[str, int], list[OpenItem]] = {}
+    for item in items:
+        same.setdefault(_price(item), []).append(item)
+    for held in same.values():
+        if len(held) > 1:
+            held.sort(key=lambda one: (one.due_date, one.number))
+    return same
 
 
 class _Known:
