@@ -1,5 +1,6 @@
 """What the cascade decides, on a real database."""
 
+import json
 from datetime import UTC, date, datetime
 
 import pytest
@@ -203,6 +204,28 @@ async def test_a_contested_item_is_matched_only_when_named(world, tenant, make):
     named = await world.pay(held, 777, REFERENCE)
     await world.match(tenant)
     assert (await outcome(world, tenant, named))[0] == "matched"
+
+
+@pytest.mark.parametrize("tied", [False, True])
+async def test_what_is_not_contested_is_matched_without_a_word_unless_something_ties_with_it(world, tenant, make, tied):
+    held = await world.account(tenant)
+    dispute = DisputeOpened(
+        version=1, dispute_id=new_id(), item_id=make.invoice_id(tenant, "F-1"), customer_id=make.customer_id(tenant, "C1"),
+        amount_minor=20_000, currency="EUR", reason="quality", status="open",
+    )  # fmt: skip
+    await world.feed(identity(tenant, make), message(tenant, dispute), make.invoice(tenant, "F-1", 101_327))
+    if tied:
+        await world.feed(make.invoice(tenant, "F-2", 81_327))
+    payment = await world.pay(held, 81_327, debtor_iban=PAYER)
+    await world.match(tenant)
+    if tied:
+        assert await outcome(world, tenant, payment) == ("unapplied", None, 81_327, "uncertain")
+        (evidence,) = await world.one(tenant, "SELECT CAST(evidence AS text) FROM decision")
+        shown = {line["item_id"]: line["amount_minor"] for one in json.loads(evidence)["candidates"] for line in one["lines"]}
+        assert shown == {str(make.invoice_id(tenant, number)): 81_327 for number in ("F-1", "F-2")}
+    else:
+        assert (await outcome(world, tenant, payment))[:2] == ("matched", "exact_amount")
+        assert tuple(await world.one(tenant, "SELECT open_minor, contested_minor FROM open_item")) == (20_000, 20_000)
 
 
 async def test_another_currency_is_never_matched(world, tenant, make):

@@ -79,6 +79,18 @@ def test_all_items_that_tie_are_shown_in_due_order_with_why_each_lost(dues, text
     assert [one.lost for one in decision.ranked] == [None, *[lost] * (len(shown) - 1)]
 
 
+def test_what_is_not_in_dispute_is_a_price_alone_and_in_a_set_and_what_is_is_none():
+    items = [
+        item("FA2024-00001", 900_00, contested_minor=100_00),
+        item("FA2024-00002", 50_00),
+        item("FA2024-00003", 70_00, contested_minor=70_00),
+    ]
+    assert settled(found(clues(800_00), *items), "exact_amount:exact") == [{"FA2024-00001": 800_00}]
+    assert settled(found(clues(850_00), *items), "run_of_items:exact") == [{"FA2024-00001": 800_00, "FA2024-00002": 50_00}]
+    assert settled(found(clues(800_00, "FA2024-00001"), *items), "document_number:exact") == [{"FA2024-00001": 800_00}]
+    assert settled(found(clues(100_00), *items), "exact_amount:exact") == []
+
+
 def test_what_is_named_does_not_tie_and_is_shown_once():
     ranked = decide(found(clues(500_00, "FA2024-00002"), item("FA2024-00001", 500_00), item("FA2024-00002", 500_00)), 1.0).ranked
     assert sorted((one.rule, one.lines[0].item.number[-1]) for one in ranked) == [

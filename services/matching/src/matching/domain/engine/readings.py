@@ -13,6 +13,8 @@ CHARGES_PERCENT = 25
 """Bank charges that nobody stated: a sum seen before, at most this much and this share of what was received."""
 SILENT = frozenset({"exact_amount", "run_of_items", "combination", "run_but_some"})
 """Rules that no word of the payer supports."""
+UNDISPUTED = "undisputed"
+"""How items are priced by one who pays what is not in dispute of them."""
 
 
 @dataclass(slots=True)
@@ -43,7 +45,7 @@ class Target:
 
 @dataclass(slots=True)
 class Pool:
-    """A customer's open items of one currency in due order, and what each costs with and without its discount."""
+    """A customer's open items of one currency in due order, and what each costs with and without its discount, or what is in dispute."""
 
     items: list[OpenItem]
     prices: list[tuple[str, list[int]]] = field(default_factory=list)
@@ -97,6 +99,9 @@ def pool(items: Sequence[OpenItem], currency: str, day: date) -> Pool:
         result.prices.append(("discount", strict))
     if loose != strict:
         result.prices.append(("discount", loose))
+    undisputed = [one.open_minor - one.contested_minor * (one.contested_minor < one.open_minor) for one in mine]
+    if undisputed != full:
+        result.prices.append((UNDISPUTED, undisputed))
     return result
 
 
@@ -142,12 +147,13 @@ def _takes(line: Line, day: date) -> tuple[int, int]:
     )
 
 
-def _lines(items: Sequence[OpenItem], prices: Sequence[int], places: Sequence[int], charges: int) -> list[Line]:
+def _lines(items: Sequence[OpenItem], prices: Sequence[int], places: Sequence[int], pricing: str, charges: int) -> list[Line]:
     lines = []
     for at in places:
         item = items[at]
-        off = item.open_minor - prices[at]
-        lines.append(Line(item, item.open_minor, off, "discount" if off else None))
+        taken = prices[at] if pricing == UNDISPUTED else item.open_minor
+        off = taken - prices[at]
+        lines.append(Line(item, taken, off, "discount" if off else None))
     if charges:
         for line in lines:
             if line.cents - line.diff_cents > charges:
@@ -161,9 +167,9 @@ def make(
     rule: str, items: Sequence[OpenItem], prices: Sequence[int], places: Sequence[int], pricing: str, target: Target, *,
     residual: int = 0, chance: float = 0.0, withheld: int = 0, equal: int = 0,
 ) -> Reading:  # fmt: skip
-    lines = _lines(items, prices, places, target.charges)
+    lines = _lines(items, prices, places, pricing, target.charges)
     money = target.money
-    taken = pricing != "full" and any(prices[at] != items[at].open_minor for at in places)
+    taken = pricing == "discount" and any(prices[at] != items[at].open_minor for at in places)
     if residual and taken and abs(residual) <= len(places):  # a discount rounded the other way
         line = next(line for line in lines if line.reason == "discount")
         line.diff_cents -= residual
