@@ -140,6 +140,13 @@ def _reading(one: Hypothesis, model: Model | None) -> dict[str, object]:
         ],
         "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
     }
+    if one.promise is not None:
+        shown["promise"] = {
+            "promise_id": one.promise.promise_id,
+            "amount_minor": one.promise.amount_minor,
+            "due_on": one.promise.due_on,
+            "waits_minor": one.promise.waits_minor,
+        }
     if one.lost is not None:
         shown["lost"] = one.lost
     if model is not None:

@@ -22,7 +22,7 @@ from matching.domain.engine.index import SAME_MAX, wanted_keys, written_keys
 from matching.domain.engine.inputs import Inputs, InputsError, stored
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.readings import term
-from matching.domain.engine.records import NAMED, Clues, Customer, Id, OpenItem
+from matching.domain.engine.records import NAMED, Clues, Customer, Id, OpenItem, Promise
 from matching.domain.engine.search import NAMED_MAX, OWNERS_MAX, SHARED_MAX
 from matching.domain.engine.text import ORDER_MIN, VALUE_MIN, Text, fold, read
 from matching.domain.proposing import propose
@@ -93,6 +93,14 @@ class _Gathered:
     """Items as the engine takes them, by which of `items`, what is taken of it and the day: payments of one customer share them."""
 
 
+@dataclass(slots=True)
+class _Before:
+    """What the payments before one in its batch do: what they take of items, and what waits of debtors' money, by currency."""
+
+    taken: dict[Key, int] = field(default_factory=dict)
+    waits: dict[tuple[Debtor, str], int] = field(default_factory=dict)
+
+
 async def decide(conn: AsyncConnection, payments: Sequence[Key], found: Direct, direct: Mapping[Key, Proposal]) -> dict[Key, Proposal]:
     """The engine's proposal for each payment of the batch that no direct hit decides; `payments` are in payment order, `direct` what the
     hits propose.
@@ -101,41 +109,45 @@ async def decide(conn: AsyncConnection, payments: Sequence[Key], found: Direct, 
     is not certain, the hit stands as it is.
     """
     proposals: dict[Key, Proposal] = {}
-    taken: dict[Key, int] = {}
+    before = _Before()
     for first in range(0, len(payments), SLICE):
         batch = payments[first : first + SLICE]
         inexact = {key for key in batch if key in direct and any(one.inexact for one in direct[key].targets)}
         asked = [found.waiting[key] for key in batch if key in found.waiting and (key not in direct or key in inexact)]
         gathered = await _gather(conn, asked) if asked else _Gathered([], {}, {}, Experience())
         if len(asked) > FEW:
-            proposals |= await asyncio.to_thread(_decide, batch, gathered, found, direct, taken)
+            proposals |= await asyncio.to_thread(_decide, batch, gathered, found, direct, before)
         else:  # the way to the thread and back is a fifth of what one takes
-            proposals |= _decide(batch, gathered, found, direct, taken)
+            proposals |= _decide(batch, gathered, found, direct, before)
     return proposals
 
 
 def _decide(
-    batch: Sequence[Key], gathered: _Gathered, found: Direct, direct: Mapping[Key, Proposal], taken: dict[Key, int]
+    batch: Sequence[Key], gathered: _Gathered, found: Direct, direct: Mapping[Key, Proposal], before: _Before
 ) -> dict[Key, Proposal]:
-    """The engine's proposals, in payment order; `taken` goes on with what each takes."""
+    """The engine's proposals, in payment order; `before` goes on with what each does."""
     proposals: dict[Key, Proposal] = {}
     cases = {(case.asked.tenant_id, case.asked.payment_id): case for case in gathered.cases}
     for key in batch:
         hit = direct.get(key)
         if key in cases:
-            proposal = _propose(cases[key], gathered, taken)
+            proposal = _propose(cases[key], gathered, before)
             if hit is None or {one.item_id for one in hit.targets} <= {share.item_id for share in proposal.shares}:
                 proposals[key] = proposal
-                _take(taken, key[0], proposal)
+                _take(before, cases[key].asked, proposal)
                 continue
         if hit is not None:
-            _take_direct(taken, key[0], hit, found.payments[key].unapplied_minor)
+            _take_direct(before.taken, key[0], hit, found.payments[key].unapplied_minor)
     return proposals
 
 
-def _take(taken: dict[Key, int], tenant: UUID, proposal: Proposal) -> None:
+def _take(before: _Before, asked: Waiting, proposal: Proposal) -> None:
     for share in proposal.shares:
-        taken[tenant, share.item_id] = taken.get((tenant, share.item_id), 0) + abs(share.minor)
+        key = (asked.tenant_id, share.item_id)
+        before.taken[key] = before.taken.get(key, 0) + abs(share.minor)
+    if not proposal.shares and proposal.party is not None:
+        place = ((asked.tenant_id, asked.entity_id, proposal.party), asked.currency)
+        before.waits[place] = before.waits.get(place, 0) + asked.unapplied_minor
 
 
 def _take_direct(taken: dict[Key, int], tenant: UUID, hit: Proposal, money: int) -> None:
@@ -245,7 +257,7 @@ def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, li
     case.people = chosen
 
 
-def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int]) -> tuple[Inputs, dict[Id, UUID]]:
+def _inputs(case: _Case, gathered: _Gathered, before: _Before) -> tuple[Inputs, dict[Id, UUID]]:
     asked = case.asked
     tenant = asked.tenant_id
     pointed, known = case.pointed, case.pointed.known
@@ -280,7 +292,7 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int]) -> tuple
         )
         owed = [one for one in gathered.items.get((tenant, asked.entity_id, customer), ()) if one.item_id not in pointed.dismissed]
         for one in owed:
-            gone = taken.get((tenant, one.item_id), 0) if taken else 0
+            gone = before.taken.get((tenant, one.item_id), 0) if before.taken else 0
             place = (id(one), gone, asked.booking_date)
             item = gathered.seen.get(place) or gathered.seen.setdefault(place, _open_item(one, gone, asked.booking_date))
             inputs.versions[one.item_id] = one.version
@@ -290,6 +302,12 @@ def _inputs(case: _Case, gathered: _Gathered, taken: Mapping[Key, int]) -> tuple
             inputs.left_out.append(f"items of customer {customer} due later")
         if rows := [row for row in gathered.history.get((tenant, customer), ()) if row.booked <= asked.booking_date]:
             inputs.history[customer] = rows
+        debtor = (tenant, asked.entity_id, customer)
+        if promised := gathered.experience.promises.get(debtor):
+            inputs.promises[customer] = [
+                Promise(*row, waits + before.waits.get((debtor, asked.currency), 0) * (row[1] == asked.currency))
+                for *row, waits in promised
+            ]
     return inputs, accounts
 
 
@@ -309,9 +327,9 @@ def _open_item(one: Seen, taken: int, day: date) -> OpenItem:
     )  # fmt: skip
 
 
-def _propose(case: _Case, gathered: _Gathered, taken: Mapping[Key, int]) -> Proposal:
-    """Decides on one payment; `taken` is what those before it in the batch take of items."""
-    inputs, accounts = _inputs(case, gathered, taken)
+def _propose(case: _Case, gathered: _Gathered, before: _Before) -> Proposal:
+    """Decides on one payment, as it is after those before it in the batch."""
+    inputs, accounts = _inputs(case, gathered, before)
     try:
         proposal = propose(inputs, case.model, accounts, case.text)
     except InputsError as error:  # a person decides then, and sees why

@@ -38,6 +38,8 @@ ITEMS_MAX = 400
 """Open items of one customer that are looked at, those due first."""
 SETTLED_MAX = 40
 """Items of one customer settled last that a text may name again."""
+PROMISES_MAX = 3
+"""Open promises of one customer that are looked at, those due first."""
 HISTORY_MAX = 24
 """Payments of one customer that tell of its habits."""
 CHARGES_MAX = 500
@@ -274,11 +276,13 @@ class Experience:
 
     `history`: customers' last settled payments, the oldest first, without those that are being decided on: amount, booking date,
     items, invoices, first and last due date, rule, whether a discount was taken, and offered. `charges`: which bank charges were
-    seen how often, per tenant, in a sample of CHARGES_MAX: payments' ids are random.
+    seen how often, per tenant, in a sample of CHARGES_MAX: payments' ids are random. `promises`: what debtors have promised: id, currency,
+    amount, day, items, and what has come from them since and waits, but for what is being decided on.
     """
 
     history: dict[Key, list[tuple[Any, ...]]] = field(default_factory=dict)
     charges: dict[UUID, dict[int, int]] = field(default_factory=dict)
+    promises: dict[Debtor, list[tuple[Any, ...]]] = field(default_factory=dict)
 
 
 _NOT_SEEN = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
@@ -313,7 +317,16 @@ _OWED = (
     f"SELECT 'charge', NULL, c.tenant_id, NULL, {_NOT_SEEN}, NULL, ROW(c.diff_minor, c.times) "
     "FROM (SELECT t.tenant_id, c.diff_minor, CAST(count(*) AS int) AS times "
     "FROM t CROSS JOIN LATERAL (SELECT diff_minor FROM allocation WHERE tenant_id = t.tenant_id AND diff_reason = 'bank_charges' "
-    f"ORDER BY payment_id LIMIT {CHARGES_MAX}) c GROUP BY 1, 2 ORDER BY 1, 2) c"
+    f"ORDER BY payment_id LIMIT {CHARGES_MAX}) c GROUP BY 1, 2 ORDER BY 1, 2) c UNION ALL "
+    f"SELECT 'promise', k.entity_id, k.tenant_id, k.customer_id, {_NOT_SEEN}, NULL, ROW(e.expected_id, e.currency, e.amount_minor, "
+    "e.expected_on, ARRAY(SELECT CAST(l ->> 'item_id' AS uuid) FROM jsonb_array_elements(e.lines) l), (SELECT CAST(coalesce("
+    "sum(unapplied_minor), 0) AS bigint) FROM payment p WHERE p.tenant_id = k.tenant_id AND p.payer_customer_id = k.customer_id "
+    "AND p.booking_date >= CAST(e.created_at AS date) AND p.status IN ('unapplied', 'partly_matched') AND p.entity_id = k.entity_id "
+    "AND p.currency = e.currency AND NOT p.payment_id = ANY(CAST(:payments AS uuid[])))) "
+    "FROM k CROSS JOIN LATERAL (SELECT * FROM expected_payment WHERE tenant_id = k.tenant_id AND payer_customer_id = k.customer_id "
+    f"AND kind = 'promise' AND status = 'waiting' AND entity_id = k.entity_id ORDER BY expected_on, expected_id LIMIT {PROMISES_MAX}) e "
+    "WHERE EXISTS (SELECT 1 FROM t CROSS JOIN LATERAL (SELECT 1 FROM expected_payment WHERE tenant_id = t.tenant_id "
+    "AND kind = 'promise' AND status = 'waiting' LIMIT 1) x)"
 )
 
 
@@ -341,6 +354,8 @@ async def owed(
             found.setdefault((tenant, entity, customer), {})[seen.item_id] = seen
         elif what == "history":
             told.history.setdefault((tenant, customer), []).append(more)
+        elif what == "promise":
+            told.promises.setdefault((tenant, entity, customer), []).append(more)
         else:
             told.charges.setdefault(tenant, {})[more[0]] = more[1]
     items = {key: sorted(held.values(), key=attrgetter("due_date", "number", "item_id")) for key, held in found.items()}

@@ -38,6 +38,12 @@ EXPECTED_PAYMENT = Table(
         "amount_minor",
         postgresql_where=text("status IN ('waiting', 'partly')"),
     ),
+    Index(
+        "expected_payment_promised",
+        "tenant_id",
+        "payer_customer_id",
+        postgresql_where=text("kind = 'promise' AND status = 'waiting'"),
+    ),
     CheckConstraint("amount_minor >= 0", name="expected_payment_not_negative"),
     CheckConstraint(
         "kind IN ('remittance', 'direct_debit', 'cheque', 'card', 'transfer', 'promise', 'plan_instalment')", name="expected_payment_kind"

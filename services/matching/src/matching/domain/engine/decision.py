@@ -189,7 +189,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the payer names an open item that this leaves out"
     if value["weakest_name"] <= 0 and value["reference"] <= 0 and any(_contested(line) for line in best.lines):
         return "what is disputed is paid only where it is named"
-    if rule in {"only_item", "instalment", "near_amount"}:
+    if rule in {"only_item", "instalment", "promised", "near_amount"}:
         return "a part of an item that nobody named is a guess"
     if (
         money in {"short", "over"}

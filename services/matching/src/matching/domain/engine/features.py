@@ -84,11 +84,12 @@ MONEY = {
 }  # fmt: skip
 STRUCTURE = {
     "document_number": 6.0, "exact_amount": 5.0, "run_of_items": 4.0, "document_numbers_in_part": 4.0, "named_run": 4.0,
-    "run_but_some": 3.0, "completed_list": 3.0, "combination": 2.0, "only_item": 1.0, "instalment": 1.0, "near_amount": 0.0,
+    "run_but_some": 3.0, "completed_list": 3.0, "combination": 2.0, "only_item": 1.0, "instalment": 1.0, "promised": 1.0,
+    "near_amount": 0.0,
 }  # fmt: skip
 _COST = {
     "document_number": 0, "exact_amount": 1, "run_of_items": 2, "document_numbers_in_part": 2, "named_run": 2, "completed_list": 3,
-    "run_but_some": 4, "combination": 3, "only_item": 6, "instalment": 6, "near_amount": 7,
+    "run_but_some": 4, "combination": 3, "only_item": 6, "instalment": 6, "promised": 6, "near_amount": 7,
 }  # fmt: skip
 _WHOLE = ("exact", "charges_stated", "exchanged", "rounding", "charges")
 

@@ -11,7 +11,7 @@ from matching.domain.engine import combinations
 from matching.domain.engine.habits import Habit, Learnt
 from matching.domain.engine.payment_runs import LONG_RUN, payment_runs
 from matching.domain.engine.readings import CHARGES_MAX, Pool, Reading, Target, add, grain_of, key_of, make, pool, targets
-from matching.domain.engine.records import Clues, Line, OpenItem
+from matching.domain.engine.records import Clues, Line, OpenItem, Promise
 from matching.domain.engine.text import LONG, Hit, Named
 
 LIST_MIN = 4
@@ -56,6 +56,38 @@ def readings(clues: Clues, items: Sequence[OpenItem], named: Named, learnt: Lear
             _short(found, clues, pools[target.currency].items, target, named)
     _exchanged(found, clues, items, named, learnt)
     return list(found.values())
+
+
+def add_promised(every: list[Reading], clues: Clues, items: Sequence[OpenItem], promises: Sequence[Promise]) -> None:
+    """Says of a reading that it is what was promised, or a part, and adds it where it is none yet: the promise's items, or
+    all where it names none, in due order, behind what came before and waits.
+    """
+    held = {key_of(one): one for one in every} if promises else {}
+    for promise in promises:
+        lines = _promised(promise, items, clues.amount_minor) if promise.currency == clues.currency else []
+        if lines and clues.amount_minor <= promise.amount_minor - promise.waits_minor:
+            residual = clues.amount_minor - sum(line.item.open_minor for line in lines)
+            reading = Reading("promised", "short", lines, residual=residual, target=clues.amount_minor)
+            known = held.setdefault(key_of(reading), reading)
+            known.promise = known.promise or promise
+            if known is reading:
+                every.append(reading)
+
+
+def _promised(promise: Promise, items: Sequence[OpenItem], amount: int) -> list[Line]:
+    """An amount that comes after what waits of a promise, spread over the items; none where they do not take all of it."""
+    mine = [item for item in items if item.open_minor > 0 and item.currency == promise.currency]
+    meant = [item for item in mine if item.item_id in promise.items] or mine
+    lines, before = [], promise.waits_minor
+    for item in sorted(meant, key=lambda one: (one.due_date, one.number)):
+        undisputed = max(item.open_minor - item.contested_minor, 0)
+        passed = min(undisputed, before)
+        share = min(undisputed - passed, amount)
+        before -= passed
+        amount -= share
+        if share:
+            lines.append(Line(item, share))
+    return lines if not amount else []
 
 
 def _named(  # noqa: C901, PLR0912 - a search, one paragraph per kind of set

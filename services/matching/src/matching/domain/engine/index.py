@@ -11,7 +11,7 @@ from datetime import date
 from matching.domain.engine.habits import GRACE_DAYS
 from matching.domain.engine.parties import PREFIX_MIN, compact, spellings, whole
 from matching.domain.engine.readings import discount
-from matching.domain.engine.records import Customer, Id, OpenItem
+from matching.domain.engine.records import Customer, Id, OpenItem, Promise
 from matching.domain.engine.text import VALUE_MIN, ending, ending_of, fold, whole_forms
 
 SETTLED_MAX = 60
@@ -62,6 +62,7 @@ class Index:
         self.unlisted: dict[str, list[OpenItem]] = {}
         """By how what finds them ends, items that `documents` does not hold yet: most payments ask for few of them, or none."""
         self.lately: dict[Id, deque[OpenItem]] = {}
+        self.promises: dict[Id, list[Promise]] = {}
         self.prices: dict[tuple[str, int], dict[Id, OpenItem]] = {}
         self.discounts: set[float] = set()
         for customer in customers:

@@ -15,12 +15,14 @@ from matching.domain.engine.decision import Decision, decide, judge
 from matching.domain.engine.features import name_of
 from matching.domain.engine.habits import Learnt, Settled
 from matching.domain.engine.index import Index
-from matching.domain.engine.records import Clues, Customer, Id, OpenItem
+from matching.domain.engine.records import Clues, Customer, Id, OpenItem, Promise
 from matching.domain.engine.search import Found, search
 from matching.domain.engine.text import Text
 
-FORM = 2
-"""The form of stored inputs: raised when a field is added or changes its meaning. Form 1, an item with all of its fields, is still read."""
+FORM = 3
+"""The form of stored inputs: raised when a field is added or changes its meaning. Still read are form 1, an item with all of its fields,
+and form 2, without promises.
+"""
 _PLAIN = ((), None, 0.0, None, 0)
 """What most items have of the fields that end a row: orders, reference, discount and its last day, what is in dispute."""
 _REST: tuple[Any, ...] = (None, None, *_PLAIN)
@@ -38,7 +40,8 @@ class Inputs:
     `items` are open, in due order, `settled` no more, oldest first. `ibans` and `names` say how often who paid from the payment's
     account or under its payer's name; `history` holds what customers' last payments tell of their habits, oldest first;
     `charges` how often which bank charge was seen, `rates` what an item's currency cost in the payment's: lowest, highest, how often
-    (minor units for one of the item's). `versions` are those of the items; `left_out` says what was too much to look at.
+    (minor units for one of the item's); `promises` are what customers have promised to pay. `versions` are those of the items;
+    `left_out` says what was too much to look at.
     """
 
     clues: Clues
@@ -54,6 +57,7 @@ class Inputs:
     rates: dict[str, tuple[float, float, int]] = field(default_factory=dict)
     versions: dict[Id, int] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    promises: dict[Id, list[Promise]] = field(default_factory=dict)
 
 
 def conclude(inputs: Inputs, model: Model, text: Text | None = None) -> tuple[Decision, Found]:
@@ -78,6 +82,7 @@ def readings(inputs: Inputs, text: Text | None = None) -> Found:
         index.add_item(item)
     for item in inputs.settled:
         index.add_settled(item)
+    index.promises = inputs.promises
     learnt = Learnt(charges=Counter(inputs.charges), rates={(inputs.clues.currency, other): seen for other, seen in inputs.rates.items()})
     if inputs.clues.debtor_iban and inputs.ibans:
         learnt.ibans[inputs.clues.debtor_iban] = Counter(inputs.ibans)
@@ -110,6 +115,7 @@ def stored(inputs: Inputs) -> dict[str, Any]:
         "charges": [[charge, times] for charge, times in inputs.charges.items()],
         "rates": [[other, *seen] for other, seen in inputs.rates.items()],
         "left_out": inputs.left_out,
+        "promises": [[customer, [_values(one) for one in held]] for customer, held in inputs.promises.items()],
     }  # fmt: skip
 
 
@@ -117,8 +123,8 @@ def from_stored(held: Mapping[str, Any] | None) -> Inputs:
     """Stored inputs as they were. Raises InputsError where they were erased, or are of another form."""
     if held is None:
         raise InputsError("the inputs were erased together with a person who is named in them, or there were none")
-    if held.get("form") not in {1, FORM}:
-        raise InputsError(f"the inputs are stored in form {held.get('form')}, this engine reads 1 and {FORM}")
+    if held.get("form") not in range(1, FORM + 1):
+        raise InputsError(f"the inputs are stored in form {held.get('form')}, this engine reads 1 to {FORM}")
     try:
         return _read(held)
     except (KeyError, TypeError, ValueError) as error:
@@ -128,7 +134,7 @@ def from_stored(held: Mapping[str, Any] | None) -> Inputs:
 def _read(held: Mapping[str, Any]) -> Inputs:
     (payment, booked, *rest) = held["clues"]
     clues = Clues(UUID(payment), _day(booked), *rest)
-    owners = [UUID(customer) for customer in held["owners"]] if held["form"] == FORM else None
+    owners = [UUID(customer) for customer in held["owners"]] if held["form"] > 1 else None
     rows = [[_whole_item(row) if owners is None else _item(row, owners, clues) for row in held[name]] for name in ("items", "settled")]
     items, settled = ([item for item, _ in some] for some in rows)
     return Inputs(
@@ -145,7 +151,12 @@ def _read(held: Mapping[str, Any]) -> Inputs:
         {other: (low, high, seen) for other, low, high, seen in held["rates"]},
         {item.item_id: version for some in rows for item, version in some},
         held["left_out"],
+        {UUID(customer): [_promise(*row) for row in promised] for customer, promised in held.get("promises", ())},
     )
+
+
+def _promise(promise_id: str, currency: str, amount: int, due_on: str, items: Sequence[str], waits: int) -> Promise:
+    return Promise(UUID(promise_id), currency, amount, _day(due_on), [UUID(item) for item in items], waits)
 
 
 def _customer(
@@ -154,8 +165,8 @@ def _customer(
     return Customer(UUID(customer_id), number, name, currency, ibans, account, UUID(parent) if parent else None)
 
 
-def _values(one: Settled) -> list[Any]:
-    return [getattr(one, name) for name in Settled.__slots__]
+def _values(one: Settled | Promise) -> list[Any]:
+    return [getattr(one, name) for name in one.__slots__]
 
 
 def _row(item: OpenItem, owners: Mapping[Id, int], inputs: Inputs) -> list[Any]:

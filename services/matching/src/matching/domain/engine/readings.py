@@ -6,7 +6,7 @@ from datetime import date
 from math import gcd
 
 from matching.domain.engine.habits import GRACE_DAYS, Learnt
-from matching.domain.engine.records import Clues, Id, Line, OpenItem
+from matching.domain.engine.records import Clues, Id, Line, OpenItem, Promise
 
 CHARGES_MAX = 5_000
 CHARGES_PERCENT = 25
@@ -31,6 +31,7 @@ class Reading:
     discounted: bool = False
     target: int = 0
     alike: tuple[tuple[int, int], ...] = ()
+    promise: Promise | None = None
 
 
 @dataclass(slots=True)

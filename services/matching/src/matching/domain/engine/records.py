@@ -49,6 +49,18 @@ class Customer:
     parent_id: Id | None = None
 
 
+@dataclass(slots=True, frozen=True)
+class Promise:
+    """What a customer has promised to pay, for `items` (any, where there are none). `waits_minor` came before and nobody has placed it."""
+
+    promise_id: Id
+    currency: str
+    amount_minor: int
+    due_on: date
+    items: Sequence[Id] = ()
+    waits_minor: int = 0
+
+
 @dataclass(slots=True)
 class Clues:
     """What came with a payment. `instructed_minor` is what the payer sent, before charges and exchange, if the bank says so."""
@@ -113,7 +125,7 @@ class Hypothesis:
     `tie`: another item of the same amount, due the same day, would do as well as one of the lines, or any of the amount as one that a list
     was completed with. `unread`: the text has a word that may be a part of a number. `doubt`: what speaks against it in what the seller's
     earlier payments were for. `alike`: the same with other items of the same amounts, for a person to choose from. `lost`: why another one
-    that is shown goes before it.
+    that is shown goes before it. `promise`: what its payer has promised, of which it is a part.
     """
 
     customer_id: Id
@@ -126,6 +138,7 @@ class Hypothesis:
     doubt: str | None = None
     alike: list["Hypothesis"] = field(default_factory=list)
     lost: str | None = None
+    promise: Promise | None = None
 
     def key(self) -> tuple[tuple[str, int], ...]:
         """What it settles, to tell two readings apart."""

@@ -14,10 +14,10 @@ from shared.references import is_valid
 
 from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
-from matching.domain.engine.hypotheses import readings
+from matching.domain.engine.hypotheses import add_promised, readings
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.readings import alike
-from matching.domain.engine.records import ADVANCE, COMPLETED, LEARNED, Clues, Customer, Hypothesis, Id, Line, OpenItem, Party
+from matching.domain.engine.records import ADVANCE, COMPLETED, LEARNED, Clues, Customer, Hypothesis, Id, Line, OpenItem, Party, Promise
 from matching.domain.engine.text import (
     FULL,
     LONG,
@@ -57,6 +57,7 @@ class Source(Protocol):
     by_virtual_iban: dict[str, Id]
     by_number: dict[str, Id]
     open: dict[Id, dict[Id, OpenItem]]
+    promises: dict[Id, list[Promise]]
 
     def named(self, value: str) -> list[OpenItem]:
         """The items, open or not, that carry a number, an order or a reference."""
@@ -125,6 +126,7 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
         reference = int(bool(clues.structured_reference))
         setting = Setting(clues, party, rival, items, named, others, reference, text.advance, habit, learnt)
         every = readings(clues, items, named, learnt, habit)
+        add_promised(every, clues, items, source.promises.get(party.customer_id, ()))
         # what the payer names and nobody can read may be any item of the amount, not only one that is due the same day
         kind = _price if named.loose else _kind
         kinds = Counter(kind(item) for item in items)
@@ -140,6 +142,7 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
             one = Hypothesis(
                 party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie,
                 unread=named.loose > 0, doubt="the discount was taken when it was over" if too_late else None,
+                promise=reading.promise,
             )  # fmt: skip
             others_alike = islice(alike(reading, same, read_surely, clues.booking_date), ALIKE_MAX)
             one.alike = [replace(one, lines=other.lines, features=features(setting, other, every)) for other in others_alike]
