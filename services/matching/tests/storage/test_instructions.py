@@ -3,7 +3,10 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+from decided import replayed
 from matching.handlers import accounts
+from matching.storage.parties import set_known_ibans
 from shared.ids import new_id
 from stdnum import iso11649
 from stdnum.iso7064 import mod_97_10
@@ -27,6 +30,15 @@ def question(held, number="F-1", customer="C1"):
 
 async def ask(client, held, *args):
     return await client.post("/v1/payment-instructions", json=question(held, *args))
+
+
+async def released(world, held, customer, now):
+    """One that was the customer's."""
+    async with world.database.transaction(held.tenant_id) as conn:
+        given = await accounts.assign(
+            conn, held.tenant_id, held.bank_account_id, customer_id=customer, invoice_id=None, holder_name="V", quarantine_days=400, now=now
+        )
+        return await accounts.release(conn, held.tenant_id, given.virtual_iban_id, now=now)
 
 
 async def test_the_same_question_has_the_same_answer_however_often_it_is_asked_at_once(world, tenant, client):
@@ -115,3 +127,37 @@ async def test_a_released_one_rests_before_another_party_gets_it(world, tenant, 
         await accounts.release(conn, tenant, first.virtual_iban_id, now=make.NOW)
     given = await assign(two, make.NOW + timedelta(days=400, seconds=1))
     assert (given.virtual_iban_id, given.customer_id) == (first.virtual_iban_id, two)
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_released_ones_former_holder_has_candidates_where_nothing_else_says_who_paid(world, tenant, make, client, known):
+    held = await world.account(tenant)
+    await pool(client, held, 1)
+    one, two = make.customer_id(tenant, "C1"), make.customer_id(tenant, "C2")
+    await world.feed(make.invoice(tenant, "F-1", 10_013, customer="C1"), make.invoice(tenant, "F-2", 10_013, customer="C2"))
+    given = await released(world, held, one, make.NOW)
+    async with world.database.transaction(tenant) as conn:
+        await set_known_ibans(conn, [(tenant, two)], [(tenant, two, iban(9))])
+    await world.pay(held, 10_013, virtual_iban=given.virtual_iban, **({"debtor_iban": iban(9)} if known else {}))
+    await world.match(tenant)
+    if known:
+        assert tuple(await world.one(tenant, "SELECT status, payer_customer_id FROM payment")) == ("matched", two)
+        return
+    (waiting,) = (await client.get("/v1/review-queue")).json()["items"]
+    assert (waiting["reason"], waiting["evidence"]["refused"]) == ("unknown_party", "nobody knows the payer")
+    shown = {one["lines"][0]["invoice_number"]: one["evidence"].get("former_holder", False) for one in waiting["candidates"]}
+    assert shown == {"F-1": True, "F-2": False}
+    assert await replayed(world, tenant)
+    await world.holds()
+
+
+async def test_a_former_holder_may_have_paid_though_nothing_has_the_amount(world, tenant, make, client):
+    held = await world.account(tenant)
+    await pool(client, held, 1)
+    await world.feed(make.invoice(tenant, "F-1", 10_013), make.invoice(tenant, "F-2", 20_026))
+    one = make.customer_id(tenant, "C1")
+    given = await released(world, held, one, make.NOW)
+    await world.pay(held, 777, virtual_iban=given.virtual_iban)
+    await world.match(tenant)
+    assert tuple(await world.one(tenant, "SELECT unapplied_reason, candidate_customer_ids FROM payment")) == ("unknown_party", [one])
+    await world.holds()

@@ -88,9 +88,9 @@ def _payer(parties: Sequence[Party]) -> UUID | None:
 
 
 def _candidates(decision: Decision, found: Found) -> list[UUID]:
-    """Who may have paid: those whose items are candidates, then those the payer's IBAN is known of."""
+    """Who may have paid: those whose items are candidates, then those the payer's IBAN is known of, or whose the virtual IBAN was."""
     ids = [one.customer_id for one in decision.ranked]
-    ids += [one.customer_id for one in found.parties if one.own_iban or one.learned_iban]
+    ids += [one.customer_id for one in found.parties if one.own_iban or one.learned_iban or one.former]
     return [UUID(str(one)) for one in dict.fromkeys(ids)][:CUSTOMERS_MAX]
 
 
@@ -140,6 +140,8 @@ def _reading(one: Hypothesis, model: Model | None) -> dict[str, object]:
         ],
         "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
     }
+    if one.former:
+        shown["former_holder"] = True
     if one.promise is not None:
         shown["promise"] = {
             "promise_id": one.promise.promise_id,

@@ -225,7 +225,8 @@ def _pointed(pointed: Pointed, *, names: bool = True) -> dict[UUID, None]:
     # what came from many customers' account points to none of them: to the engine it is nobody's
     signs += [customer for how in order if len(known.get(how, ())) <= SHARED_MAX for customer in known.get(how, ())]
     named = known.get(evidence.NAME, ()) if names else ()
-    return dict.fromkeys([*signs, *pointed.documents.values(), *named, *pointed.priced.values()])
+    last = [pointed.former] if pointed.former else []
+    return dict.fromkeys([*signs, *pointed.documents.values(), *named, *pointed.priced.values(), *last])
 
 
 def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, list[Person]]) -> None:
@@ -264,10 +265,11 @@ def _inputs(case: _Case, gathered: _Gathered, before: _Before) -> tuple[Inputs, 
     own = known.get(evidence.OWN, {})
     owner = pointed.owner or pointed.payer
     account = pointed.virtual_iban if pointed.owner else SAID if pointed.payer else None
+    former = pointed.virtual_iban if pointed.former and not account else None
     inputs = Inputs(
         Clues(
-            asked.payment_id, asked.booking_date, asked.unapplied_minor, asked.currency, account, asked.debtor_name, asked.debtor_iban,
-            None if asked.end_to_end_id == "NOTPROVIDED" else asked.end_to_end_id,
+            asked.payment_id, asked.booking_date, asked.unapplied_minor, asked.currency, account or former, asked.debtor_name,
+            asked.debtor_iban, None if asked.end_to_end_id == "NOTPROVIDED" else asked.end_to_end_id,
             fold(asked.structured_reference) if asked.structured_reference else None, list(asked.remittance),
             asked.instructed_minor, asked.instructed_currency if asked.instructed_minor else None,
         ),
@@ -287,9 +289,8 @@ def _inputs(case: _Case, gathered: _Gathered, before: _Before) -> tuple[Inputs, 
     for person in case.people:
         customer = person.customer_id
         ibans = [asked.debtor_iban] if asked.debtor_iban and len(own) == 1 and customer in own else []
-        inputs.customers.append(
-            Customer(customer, person.number, person.name, asked.currency, ibans, account if customer == owner else None, person.parent)
-        )
+        virtual, was = account if customer == owner else None, former if customer == pointed.former else None
+        inputs.customers.append(Customer(customer, person.number, person.name, asked.currency, ibans, virtual, person.parent, was))
         owed = [one for one in gathered.items.get((tenant, asked.entity_id, customer), ()) if one.item_id not in pointed.dismissed]
         for one in owed:
             gone = before.taken.get((tenant, one.item_id), 0) if before.taken else 0
@@ -305,8 +306,8 @@ def _inputs(case: _Case, gathered: _Gathered, before: _Before) -> tuple[Inputs, 
         debtor = (tenant, asked.entity_id, customer)
         if promised := gathered.experience.promises.get(debtor):
             inputs.promises[customer] = [
-                Promise(*row, waits + before.waits.get((debtor, asked.currency), 0) * (row[1] == asked.currency))
-                for *row, waits in promised
+                Promise(key, currency, amount, due_on, meant, waits + before.waits.get((debtor, currency), 0))
+                for key, currency, amount, due_on, meant, waits in promised
             ]
     return inputs, accounts
 

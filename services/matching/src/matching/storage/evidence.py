@@ -22,8 +22,8 @@ from matching.storage.candidates import Waiting
 from matching.storage.rows import columns, keys, literal, texts
 
 OWN, ALIAS_IBAN, ALIAS_NAME, PAST, NUMBER, NAME = "own", "alias_iban", "alias_name", "past", "number", "name"
-OWNER, SAID, DOCUMENT, PRICE, PERSON, POLICY, MODEL, DISMISSED = (
-    "owner", "said", "document", "price", "person", "policy", "model", "dismissed"
+OWNER, FORMER, SAID, DOCUMENT, PRICE, PERSON, POLICY, MODEL, DISMISSED = (
+    "owner", "former", "said", "document", "price", "person", "policy", "model", "dismissed"
 )  # fmt: skip
 PAST_MAX = 50
 """Payments from one IBAN, the last, by which it is known whose it is."""
@@ -65,11 +65,12 @@ _SAID = (
 )
 _OF_PLACE = "(CAST(:{} AS uuid[]))[place + 1]"
 _KNOWN = (
-    f"SELECT k.place, k.tenant_id, '{OWNER}' AS how, coalesce({survivor('k.tenant_id', 'v.customer_id')}, "  # noqa: S608 - our own text
+    f"SELECT k.place, k.tenant_id, CASE v.status WHEN 'assigned' THEN '{OWNER}' ELSE '{FORMER}' END AS how, "  # noqa: S608 - our own text
+    f"coalesce({survivor('k.tenant_id', 'v.customer_id')}, "
     "(SELECT n.customer_id FROM open_item n WHERE n.tenant_id = k.tenant_id AND n.item_id = v.invoice_id), (SELECT n.customer_id "
     "FROM payment_instruction n WHERE n.tenant_id = k.tenant_id AND n.virtual_iban_id = k.virtual_iban_id)) AS customer_id, v.iban "
     "FROM k CROSS JOIN LATERAL (SELECT * FROM virtual_iban WHERE tenant_id = k.tenant_id AND virtual_iban_id = k.virtual_iban_id "
-    f"AND status = 'assigned' OFFSET 0) v UNION ALL SELECT place, tenant_id, '{SAID}', {survivor('k.tenant_id', 'k.said')}, NULL FROM k "
+    f"AND status <> 'pool' OFFSET 0) v UNION ALL SELECT place, tenant_id, '{SAID}', {survivor('k.tenant_id', 'k.said')}, NULL FROM k "
     "WHERE said IS NOT NULL"
 )
 _UNKNOWN = "SELECT place, tenant_id, NULL AS how, said AS customer_id, NULL AS iban FROM k WHERE false"
@@ -115,7 +116,7 @@ _WHO = (
     "SELECT item_id, customer_id FROM open_item i WHERE i.tenant_id = k.tenant_id AND i.entity_id = k.entity_id "
     "AND i.open_minor = k.amount AND i.status = 'open' AND i.currency = k.currency AND i.kind <> 'credit_note' "
     f"LIMIT {PRICE_MAX}) i WHERE k.place NOT IN (SELECT place FROM found WHERE how = '{OWN}' "
-    "UNION ALL SELECT place FROM known WHERE customer_id IS NOT NULL)), "
+    f"UNION ALL SELECT place FROM known WHERE customer_id IS NOT NULL AND how <> '{FORMER}')), "
     "pointed AS (SELECT tenant_id, customer_id FROM known WHERE customer_id IS NOT NULL UNION SELECT tenant_id, customer_id FROM ("
     "SELECT tenant_id, how, customer_id, count(*) OVER (PARTITION BY place, how) AS alike "
     f"FROM found) a WHERE alike <= {SHARED_MAX} OR how = '{NAME}' UNION SELECT tenant_id, customer_id FROM documents "
@@ -142,13 +143,14 @@ _WHO = (
 class Pointed:
     """What one payment points to.
 
-    `owner` is whose virtual IBAN, `virtual_iban`, it was paid to, `payer` who it is said to be from. `known` says how customers are
-    known, and how often; `documents` are the items that carry one of its values, `found` these values, `open` whether one has something
-    open, and `priced` the open items of exactly its amount, where nothing says who paid; items each with its customer. `dismissed` are
-    items that a person has said it is not for.
+    `owner` is whose virtual IBAN, `virtual_iban`, it was paid to, `former` whose it was if it is nobody's now, `payer` who it is said to be
+    from. `known` says how customers are known, and how often; `documents` are the items that carry one of its values, `found` these
+    values, `open` whether one has something open, and `priced` the open items of exactly its amount, where nothing says who paid; items
+    each with its customer. `dismissed` are items that a person has said it is not for.
     """
 
     owner: UUID | None = None
+    former: UUID | None = None
     virtual_iban: str | None = None
     payer: UUID | None = None
     known: dict[str, dict[UUID, int]] = field(default_factory=dict)
@@ -157,6 +159,25 @@ class Pointed:
     found: set[str] = field(default_factory=set)
     priced: dict[UUID, UUID] = field(default_factory=dict)
     dismissed: set[UUID] = field(default_factory=set)
+
+    def note(self, how: str, customer: UUID, item: UUID, more: tuple[Any, ...]) -> None:
+        """Takes in one row of what points somewhere."""
+        if how == DOCUMENT:
+            self.documents[item] = customer
+            self.open |= more[0]
+            self.found.add(more[1])
+        elif how == PRICE:
+            self.priced[item] = customer
+        elif how == DISMISSED:
+            self.dismissed.add(item)
+        elif how == OWNER:
+            self.owner, self.virtual_iban = customer, more[0]
+        elif how == FORMER:
+            self.former, self.virtual_iban = customer, more[0]
+        elif how == SAID:
+            self.payer = customer
+        else:
+            self.known.setdefault(how, {})[customer] = more[0]
 
 
 @dataclass(slots=True)
@@ -210,20 +231,8 @@ async def who(
             found.thresholds[tenant] = more[0]
         elif how == MODEL:
             found.models[tenant] = more[0]
-        elif how == DOCUMENT:
-            found.pointed[place].documents[item] = customer
-            found.pointed[place].open |= more[0]
-            found.pointed[place].found.add(more[1])
-        elif how == PRICE:
-            found.pointed[place].priced[item] = customer
-        elif how == DISMISSED:
-            found.pointed[place].dismissed.add(item)
-        elif how == OWNER:
-            found.pointed[place].owner, found.pointed[place].virtual_iban = customer, more[0]
-        elif how == SAID:
-            found.pointed[place].payer = customer
         else:
-            found.pointed[place].known.setdefault(how, {})[customer] = more[0]
+            found.pointed[place].note(how, customer, item, more)
     return found
 
 

@@ -55,6 +55,7 @@ class Index:
         self.children: dict[Id, list[Id]] = {}
         self.by_iban: dict[str, Id] = {}
         self.by_virtual_iban: dict[str, Id] = {}
+        self.by_former_iban: dict[str, Id] = {}
         self.by_number: dict[str, Id] = {}
         self.by_name: dict[str, list[Id]] = {}
         self.open: dict[Id, dict[Id, OpenItem]] = {}
@@ -75,6 +76,8 @@ class Index:
         self.by_number[fold(customer.number)] = key
         if customer.virtual_iban:
             self.by_virtual_iban[customer.virtual_iban] = key
+        if customer.former_iban:
+            self.by_former_iban[customer.former_iban] = key
         for iban in customer.ibans:
             self.by_iban[iban] = key
         if customer.parent_id is not None:

@@ -21,7 +21,7 @@ from matching.domain.engine.text import Text
 
 FORM = 3
 """The form of stored inputs: raised when a field is added or changes its meaning. Still read are form 1, an item with all of its fields,
-and form 2, without promises.
+and form 2, without promises and former virtual IBANs.
 """
 _PLAIN = ((), None, 0.0, None, 0)
 """What most items have of the fields that end a row: orders, reference, discount and its last day, what is in dispute."""
@@ -160,9 +160,10 @@ def _promise(promise_id: str, currency: str, amount: int, due_on: str, items: Se
 
 
 def _customer(
-    customer_id: str, number: str, name: str, currency: str, ibans: list[str], account: str | None, parent: str | None
-) -> Customer:
-    return Customer(UUID(customer_id), number, name, currency, ibans, account, UUID(parent) if parent else None)
+    customer_id: str, number: str, name: str, currency: str, ibans: list[str], account: str | None, parent: str | None,
+    former: str | None = None,
+) -> Customer:  # fmt: skip
+    return Customer(UUID(customer_id), number, name, currency, ibans, account, UUID(parent) if parent else None, former)
 
 
 def _values(one: Settled | Promise) -> list[Any]:

@@ -38,7 +38,7 @@ class OpenItem:
 
 @dataclass(slots=True)
 class Customer:
-    """A debtor. `virtual_iban` is the account given to it alone; `parent_id` may pay for it."""
+    """A debtor. `virtual_iban` is the account given to it alone, `former_iban` one that was; `parent_id` may pay for it."""
 
     customer_id: Id
     number: str
@@ -47,6 +47,7 @@ class Customer:
     ibans: Sequence[str] = ()
     virtual_iban: str | None = None
     parent_id: Id | None = None
+    former_iban: str | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -91,7 +92,10 @@ class Line:
 
 @dataclass(slots=True)
 class Party:
-    """Why a customer may be the payer: each field is one kind of evidence, 0 where there is none."""
+    """Why a customer may be the payer: each field is one kind of evidence, 0 where there is none.
+
+    `former`: it was paid to a virtual IBAN that was its once, and nobody else is known well. By that no payer is known.
+    """
 
     customer_id: Id
     virtual_iban: float = 0.0
@@ -103,6 +107,7 @@ class Party:
     document: float = 0.0
     amount: float = 0.0
     via_parent: bool = False
+    former: bool = False
 
     def known(self) -> bool:
         """Whether its account or its name say that it pays. One that paid for it before may pay for anybody."""
@@ -125,7 +130,7 @@ class Hypothesis:
     `tie`: another item of the same amount, due the same day, would do as well as one of the lines, or any of the amount as one that a list
     was completed with. `unread`: the text has a word that may be a part of a number. `doubt`: what speaks against it in what the seller's
     earlier payments were for. `alike`: the same with other items of the same amounts, for a person to choose from. `lost`: why another one
-    that is shown goes before it. `promise`: what its payer has promised, of which it is a part.
+    that is shown goes before it. `promise`: what its payer has promised, of which it is a part. `former`: see Party.
     """
 
     customer_id: Id
@@ -139,6 +144,7 @@ class Hypothesis:
     alike: list["Hypothesis"] = field(default_factory=list)
     lost: str | None = None
     promise: Promise | None = None
+    former: bool = False
 
     def key(self) -> tuple[tuple[str, int], ...]:
         """What it settles, to tell two readings apart."""

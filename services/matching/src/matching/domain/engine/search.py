@@ -55,6 +55,7 @@ class Source(Protocol):
     children: dict[Id, list[Id]]
     by_iban: dict[str, Id]
     by_virtual_iban: dict[str, Id]
+    by_former_iban: dict[str, Id]
     by_number: dict[str, Id]
     open: dict[Id, dict[Id, OpenItem]]
     promises: dict[Id, list[Promise]]
@@ -142,7 +143,7 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
             one = Hypothesis(
                 party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie,
                 unread=named.loose > 0, doubt="the discount was taken when it was over" if too_late else None,
-                promise=reading.promise,
+                promise=reading.promise, former=party.former,
             )  # fmt: skip
             others_alike = islice(alike(reading, same, read_surely, clues.booking_date), ALIKE_MAX)
             one.alike = [replace(one, lines=other.lines, features=features(setting, other, every)) for other in others_alike]
@@ -271,6 +272,8 @@ def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
             party = of(hit.item.customer_id)
             party.document = max(party.document, 1.0 if hit.item.open_minor else 0.5)
     if all(party.weight() < 2 for party in found.values()):  # noqa: PLR2004 - nobody is known well
+        if clues.creditor_account and (owner := source.by_former_iban.get(clues.creditor_account)) is not None:
+            of(owner).former = True
         amount, currency = clues.amount_minor, clues.currency
         if clues.instructed_minor and clues.instructed_currency:
             amount, currency = clues.instructed_minor, clues.instructed_currency
