@@ -45,7 +45,8 @@ async def learn(runtime: Runtime, tenant_id: UUID) -> dict[str, Any]:
     from matching.evaluation.report import chosen  # noqa: PLC0415 - the same
 
     now = runtime.clock.now()
-    model, certificate = chosen(await own_cases(runtime.database, tenant_id, now), "own")
+    cases, past = await own_cases(runtime.database, tenant_id, now)
+    model, certificate = chosen(cases, past, "own")
     held = Certified(model, certificate.as_dict(), now)
     async with runtime.database.transaction(tenant_id) as conn:
         await put_in_force(conn, tenant_id, held)

@@ -7,7 +7,9 @@ import sys
 from datetime import date, timedelta
 
 import pytest
+from contracts.invoices import DiscountTerm
 from decided import iban, identity
+from handwork import limit
 from matching.domain.engine.confidence import Model
 from matching.domain.statements import Transaction
 from matching.handlers import allocations, ingest
@@ -79,6 +81,14 @@ async def decisions(world, tenant, payments):
     return dict(rows)
 
 
+async def replays(client, payments):
+    """Each rule's decision is the same, taken again."""
+    for payment in payments:
+        for decision in (await client.get(f"/v1/payments/{payment}")).json()["decisions"]:
+            again = await client.get(f"/v1/payments/{payment}/decisions/{decision['payment_version']}/replay")
+            assert (again.status_code, again.json().get("same")) == (200, True) or decision["rule"] == "hand", again.text
+
+
 async def test_of_few_payments_nothing_is_learnt(world, tenant, make):
     held = await world.account(tenant)
     await debtors(world, tenant, make, range(1, 6))
@@ -127,6 +137,63 @@ async def test_a_threshold_is_proven_on_the_tenants_own_payments_and_taken_back(
     await world.holds()
 
 
+@pytest.mark.timeout(120)
+async def test_late_discounts_that_people_granted_and_advances_that_were_none_are_learnt(world, tenant, make, client, now):
+    """A discount nine days over is granted where it was three times; twelve days over it was refused, and nobody knows of eleven."""
+    held = await world.account(tenant)
+    await debtors(world, tenant, make, range(1, 301))
+    await paid(world, held, tenant, range(1, 301))
+    await limit(client, tenant, make, 10_000)
+    customers = iter(range(400, 420))
+
+    async def late(days):
+        """One pays what an item costs with its discount, so many days too late; returns customer, payment and decision."""
+        number = next(customers)
+        terms = [DiscountTerm(until=DAY - timedelta(days), percent_bp=200)]
+        await world.feed(
+            identity(tenant, make, number),
+            make.invoice(tenant, f"FD2026-{number:05d}", 100_000, customer=f"C{number}", due=DAY + timedelta(20), discounts=terms),
+        )
+        payment = await world.pay(held, 98_000, number=number, debtor_iban=iban(number), remittance=[f"FD2026-{number:05d}"])
+        await world.match(tenant)
+        return number, payment, (await decisions(world, tenant, [payment]))[payment]
+
+    async def refused(number, payment, amount, kind="FD"):
+        line = allocations.Line(make.invoice_id(tenant, f"{kind}2026-{number:05d}"), amount)
+        async with world.database.transaction(tenant) as conn:
+            await allocations.allocate(conn, tenant, payment, [line], customer_id=None, by="office", now=now)
+
+    async def advance():
+        number = next(customers)
+        await world.feed(identity(tenant, make, number), make.invoice(tenant, f"FC2026-{number:05d}", 9_000, customer=f"C{number}"))
+        payment = await world.pay(held, 3_000, number=number, debtor_iban=iban(number), remittance=["ACOMPTE"])
+        await world.match(tenant)
+        return number, payment, (await decisions(world, tenant, [payment]))[payment]
+
+    for days in (9, 9, 10, 12):
+        number, payment, decision = await late(days)
+        assert decision == "review"
+        if days == 12:
+            await refused(number, payment, 98_000)
+            continue
+        body = {"candidate": 1, "version": 2}
+        confirmed = await client.post(f"/v1/payments/{payment}/confirm", json=body, headers={"idempotency-key": f"d{number}"})
+        assert confirmed.status_code == 200, confirmed.text
+    number, payment, decision = await advance()
+    assert decision == "auto"
+    await refused(number, payment, 3_000, "FC")
+    assert (await late(9))[2] == "review"  # nothing is learnt yet
+    status, learnt, complaint = await learn(world, tenant)
+    assert (status, complaint) == (0, "")
+    assert learnt["certificate"]["past"] == [[[9, 2], [10, 1]], [[12, 1]], 0, 1]
+    number, payment, decision = await late(9)
+    assert decision == "auto"
+    assert (await late(10))[2] == "review"  # granted so late but once
+    assert (await advance())[2] == "review"
+    await replays(client, [payment])
+    await world.holds()
+
+
 @pytest.mark.timeout(240)
 async def test_a_model_of_the_tenants_own_knows_what_the_shipped_one_cannot_know(world, tenant, make, client, now):
     """Nobody writes a word, and where the item is overdue every third payment is for something else than what it adds up to."""
@@ -151,10 +218,7 @@ async def test_a_model_of_the_tenants_own_knows_what_the_shipped_one_cannot_know
     kinds = await decisions(world, tenant, next_ones.values())
     assert {kinds[payment] for number, payment in next_ones.items() if number not in overdue} == {"auto"}
     assert [kinds[payment] for number, payment in next_ones.items() if number in overdue].count("review") >= 5  # of 6
-    for payment in (payments[1], payments[wrong[0]], next_ones[2_101], next_ones[2_105]):  # by the shipped model, and by the tenant's
-        for decision in (await client.get(f"/v1/payments/{payment}")).json()["decisions"]:
-            again = await client.get(f"/v1/payments/{payment}/decisions/{decision['payment_version']}/replay")
-            assert (again.status_code, again.json().get("same")) == (200, True) or decision["rule"] == "hand", again.text
+    await replays(client, (payments[1], payments[wrong[0]], next_ones[2_101], next_ones[2_105]))  # by the shipped model, and the tenant's
     await world.holds()
 
 

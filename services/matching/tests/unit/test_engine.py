@@ -14,7 +14,7 @@ from matching.domain.engine.combinations import few, runs
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import decide, judge, never_automatic
 from matching.domain.engine.features import NAMES
-from matching.domain.engine.habits import Learnt, Settled
+from matching.domain.engine.habits import Learnt, Past, Settled
 from matching.domain.engine.index import Index
 from matching.domain.engine.inputs import Inputs, InputsError, from_stored, stored
 from matching.domain.engine.parties import likeness
@@ -386,7 +386,7 @@ def test_stored_inputs_are_what_they_were():
         [OpenItem(UUID(int=9), CUSTOMER, "FA2023-00001", "USD", DAY, DAY, 700, 0)],
         {CUSTOMER: 2}, {CUSTOMER: 1}, {CUSTOMER: [Settled(500, DAY, 1, 1, DAY, DAY, silent=True)]}, {1500: 3}, {"USD": (0.9, 0.93, 4)},
         {ITEM: 7, OTHER: 1, CUSTOMER: 2, PAYMENT: 3, UUID(int=9): 4}, ["words of a long text"],
-        {CUSTOMER: [Promise(UUID(int=8), "EUR", 900, DAY, [ITEM], 100)]},
+        {CUSTOMER: [Promise(UUID(int=8), "EUR", 900, DAY, [ITEM], 100)]}, Past({7: 3, 12: 1}, {20: 2}, 40, 1),
     )  # fmt: skip
     assert from_stored(json.loads(json.dumps(stored(given_), default=str))) == given_
 

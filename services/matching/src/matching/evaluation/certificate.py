@@ -32,7 +32,8 @@ STEP = 0.001
 class Certificate:
     """A threshold and what is proven of it. `upper_limit` bounds the error rate with probability `confidence`.
 
-    `curve` says the same of other thresholds, each by itself: what was automatic, how much of it was wrong, and the limit.
+    `curve` says the same of other thresholds, each by itself: what was automatic, how much of it was wrong, and the limit. `past` is what
+    a tenant's own payments tell beside it (`Past.as_list`).
     """
 
     procedure: str
@@ -46,6 +47,7 @@ class Certificate:
     certified: bool
     tested: int
     curve: list[dict[str, float]] = field(default_factory=list)
+    past: list[Any] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """The certificate as JSON can hold it."""

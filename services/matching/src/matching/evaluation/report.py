@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import Decision, certainty, contributions, decide, judge, never_automatic, sure_enough
 from matching.domain.engine.features import NAMES
+from matching.domain.engine.habits import Past
 from matching.evaluation.certificate import CONFIDENCE, Certificate, certify
 from matching.evaluation.history import HistoryError, read_history
 from matching.evaluation.learning import cross_fitted, fit
@@ -73,9 +74,9 @@ def calibrated(train: list[Case], name: str) -> tuple[Model, Certificate]:
     return _learnt(train, name) if sum(not case.made for case in train) >= LEARNT_MIN else _shipped(train)
 
 
-def chosen(own: list[Case], name: str) -> tuple[Model, Certificate]:
+def chosen(own: list[Case], past: Past, name: str) -> tuple[Model, Certificate]:
     """Of the shipped model and, where they are enough, one of these cases: the one that settles more of them, each from the threshold on
-    that its scores on these prove. Raises HistoryError where they are too few to prove anything.
+    that its scores on these prove, with the `past` that they tell. Raises HistoryError where they are too few to prove anything.
 
     What either proves may err, so of two each is held to half of the error (Bonferroni): the better one is then proven at CONFIDENCE.
     """
@@ -87,6 +88,7 @@ def chosen(own: list[Case], name: str) -> tuple[Model, Certificate]:
         confidence = (1 + CONFIDENCE) / 2
         found = [_shipped(own, confidence), _learnt(own, name, confidence)]
     model, certificate = max(found, key=lambda one: one[1].automatic)
+    certificate.past = past.as_list()
     model.name = _named(model.name.partition("@")[0], model, certificate)
     return model, certificate
 

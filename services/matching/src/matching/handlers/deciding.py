@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Key
 from matching.domain.cascade import Proposal
 from matching.domain.engine.confidence import Model
-from matching.domain.engine.habits import Settled
+from matching.domain.engine.habits import Past, Settled
 from matching.domain.engine.index import SAME_MAX, wanted_keys, written_keys
 from matching.domain.engine.inputs import Inputs, InputsError, stored
 from matching.domain.engine.parties import likeness
@@ -56,6 +56,7 @@ class _Case:
     pointed: Pointed = field(default_factory=Pointed)
     people: list[Person] = field(default_factory=list)
     model: Model = field(default_factory=lambda: shipped().model)
+    past: Past = field(default_factory=Past)
     threshold: float | None = None
     left_out: list[str] = field(default_factory=list)
 
@@ -205,10 +206,12 @@ async def _who(conn: AsyncConnection, cases: Sequence[_Case]) -> None:
     names = [(at, key) for at, case in enumerate(cases) for key in sorted(written_keys(case.asked.debtor_name or ""))]
     values = [(at, value) for at, case in enumerate(cases) for value in case.written()]
     found = await evidence.who(conn, [case.asked for case in cases], numbers, names, values)
-    own = {tenant: (await model_or_shipped(conn, tenant, name)).model for tenant, name in found.models.items()}
+    own = {tenant: await model_or_shipped(conn, tenant, name) for tenant, name in found.models.items()}
     for case, pointed in zip(cases, found.pointed, strict=True):
         tenant = case.asked.tenant_id
-        case.pointed, case.threshold, case.model = pointed, found.thresholds.get(tenant), own.get(tenant, case.model)
+        case.pointed, case.threshold = pointed, found.thresholds.get(tenant)
+        if tenant in own:
+            case.model, case.past = own[tenant].model, own[tenant].past
     children: dict[Key, list[Person]] = {}
     for (tenant, _), person in found.people.items():
         if person.parent is not None:
@@ -278,6 +281,7 @@ def _inputs(case: _Case, gathered: _Gathered, before: _Before) -> tuple[Inputs, 
         charges=gathered.experience.charges.get(tenant, {}),
         rates=gathered.rates.get((tenant, asked.currency), {}),
         left_out=list(case.left_out),
+        past=case.past,
     )  # fmt: skip
     accounts: dict[Id, UUID] = {}
     shared = own if len(own) > 1 else {}  # an IBAN of several customers is nobody's own

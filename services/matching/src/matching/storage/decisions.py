@@ -87,3 +87,21 @@ FROM d JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = d.payment_id O
 async def of_the_engine(conn: AsyncConnection, tenant_id: UUID, *, after: UUID, until: datetime, limit: int) -> list[Settled]:
     """Payments behind `after` by id that the engine decided on until then: the first automatic decision, else the last one, of each."""
     return [Settled(*row) for row in await fetch(conn, _OF_THE_ENGINE, tenant=tenant_id, after=after, until=until, limit=limit)]
+
+
+async def advances(conn: AsyncConnection, tenant_id: UUID, *, until: datetime, limit: int) -> tuple[int, int]:
+    """Of payments that were kept as advances until then: how many are on their account or settled what was invoiced later, and how many
+    settled an item of before.
+    """
+    rows = await fetch(
+        conn,
+        "WITH d AS (SELECT DISTINCT payment_id FROM decision WHERE tenant_id = :tenant AND rule = 'advance' AND decided_at <= :until "
+        "LIMIT :limit) SELECT count(*) FILTER (WHERE NOT before), count(*) FILTER (WHERE before) FROM (SELECT EXISTS (SELECT 1 "
+        "FROM allocation a JOIN open_item i ON i.tenant_id = a.tenant_id AND i.item_id = a.item_id WHERE a.tenant_id = :tenant "
+        "AND a.payment_id = d.payment_id AND i.issue_date <= p.booking_date) AS before "
+        "FROM d JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = d.payment_id) k",
+        tenant=tenant_id,
+        until=until,
+        limit=limit,
+    )
+    return rows[0][0], rows[0][1]

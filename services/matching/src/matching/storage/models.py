@@ -17,6 +17,7 @@ from shared.logging import log
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.engine.confidence import Model, ModelError
+from matching.domain.engine.habits import Past
 from matching.storage.rows import fetch
 
 KEPT = 32
@@ -30,6 +31,11 @@ class Certified:
     model: Model
     certificate: dict[str, Any]
     learnt_at: datetime | None = None
+
+    @property
+    def past(self) -> Past:
+        """What a tenant's own past tells beside it."""
+        return Past.from_list(self.certificate.get("past", ()))
 
 
 @cache

@@ -1,9 +1,10 @@
 """What is learnt from payments that are settled right: who pays from which account and under which name, and how each payer pays."""
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 from matching.domain.engine.parties import compact
 from matching.domain.engine.records import Clues, Id, Line, OpenItem
@@ -73,6 +74,27 @@ class Habit:
         return float(middle), max(1.0, sorted(abs(one - middle) for one in ordered)[len(ordered) // 2])
 
 
+@dataclass(slots=True, frozen=True)
+class Past:
+    """What a seller's own past tells: how often discounts were `granted` and `refused` after their last day, by how many days after it, and
+    how often what was read as an advance was one (`kept`), or settled an item of before (`settled`).
+    """
+
+    granted: Mapping[int, int] = field(default_factory=dict)
+    refused: Mapping[int, int] = field(default_factory=dict)
+    kept: int = 0
+    settled: int = 0
+
+    def as_list(self) -> list[Any]:
+        """As JSON can hold it."""
+        return [sorted(self.granted.items()), sorted(self.refused.items()), self.kept, self.settled]
+
+    @classmethod
+    def from_list(cls, held: Sequence[Any]) -> "Past":
+        """As it was; nothing where there was nothing."""
+        return cls(dict(held[0]), dict(held[1]), *held[2:]) if held else cls()
+
+
 @dataclass(slots=True)
 class Learnt:
     """All that is learnt: aliases by IBAN and by name, habits by customer, charges that banks take, days between
@@ -127,7 +149,7 @@ class Learnt:
         for line in lines:
             if line.reason == "bank_charges":
                 self.charges[line.diff_cents] += 1
-            self._late_discount(line, clues.booking_date)
+            self.late_discount(line, clues.booking_date)
         currency = lines[0].item.currency
         if currency != clues.currency:
             total = sum(line.cents - line.diff_cents for line in lines)
@@ -151,7 +173,8 @@ class Learnt:
         """Whether what is read as an advance is one: "acompte" is also said of a part of an invoice."""
         return self.advances[True] <= ADVANCE_SHARE * self.advances.total()
 
-    def _late_discount(self, line: Line, day: date) -> None:
+    def late_discount(self, line: Line, day: date) -> None:
+        """Takes in whether a discount that was over was granted, or refused and left open."""
         item = line.item
         late = (day - item.discount_until).days if item.discount_until is not None else 0
         if late <= 0 or late > GRACE_DAYS or item.open_minor <= 0:

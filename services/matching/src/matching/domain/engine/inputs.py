@@ -13,7 +13,7 @@ from uuid import UUID
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import Decision, decide, judge
 from matching.domain.engine.features import name_of
-from matching.domain.engine.habits import Learnt, Settled
+from matching.domain.engine.habits import Learnt, Past, Settled
 from matching.domain.engine.index import Index
 from matching.domain.engine.records import Clues, Customer, Id, OpenItem, Promise
 from matching.domain.engine.search import Found, search
@@ -21,7 +21,7 @@ from matching.domain.engine.text import Text
 
 FORM = 3
 """The form of stored inputs: raised when a field is added or changes its meaning. Still read are form 1, an item with all of its fields,
-and form 2, without promises and former virtual IBANs.
+and form 2, without promises, former virtual IBANs and a past.
 """
 _PLAIN = ((), None, 0.0, None, 0)
 """What most items have of the fields that end a row: orders, reference, discount and its last day, what is in dispute."""
@@ -40,7 +40,8 @@ class Inputs:
     `items` are open, in due order, `settled` no more, oldest first. `ibans` and `names` say how often who paid from the payment's
     account or under its payer's name; `history` holds what customers' last payments tell of their habits, oldest first;
     `charges` how often which bank charge was seen, `rates` what an item's currency cost in the payment's: lowest, highest, how often
-    (minor units for one of the item's); `promises` are what customers have promised to pay. `versions` are those of the items;
+    (minor units for one of the item's); `promises` are what customers have promised to pay, `past` is what
+    the seller's own payments tell. `versions` are those of the items;
     `left_out` says what was too much to look at.
     """
 
@@ -58,6 +59,7 @@ class Inputs:
     versions: dict[Id, int] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     promises: dict[Id, list[Promise]] = field(default_factory=dict)
+    past: Past = field(default_factory=Past)
 
 
 def conclude(inputs: Inputs, model: Model, text: Text | None = None) -> tuple[Decision, Found]:
@@ -83,7 +85,13 @@ def readings(inputs: Inputs, text: Text | None = None) -> Found:
     for item in inputs.settled:
         index.add_settled(item)
     index.promises = inputs.promises
-    learnt = Learnt(charges=Counter(inputs.charges), rates={(inputs.clues.currency, other): seen for other, seen in inputs.rates.items()})
+    learnt = Learnt(
+        charges=Counter(inputs.charges),
+        rates={(inputs.clues.currency, other): seen for other, seen in inputs.rates.items()},
+        granted=Counter(inputs.past.granted),
+        refused=Counter(inputs.past.refused),
+        advances=Counter({False: inputs.past.kept, True: inputs.past.settled}),
+    )
     if inputs.clues.debtor_iban and inputs.ibans:
         learnt.ibans[inputs.clues.debtor_iban] = Counter(inputs.ibans)
     if inputs.clues.debtor_name and inputs.names:
@@ -116,6 +124,7 @@ def stored(inputs: Inputs) -> dict[str, Any]:
         "rates": [[other, *seen] for other, seen in inputs.rates.items()],
         "left_out": inputs.left_out,
         "promises": [[customer, [_values(one) for one in held]] for customer, held in inputs.promises.items()],
+        "past": inputs.past.as_list() if inputs.past != Past() else [],
     }  # fmt: skip
 
 
@@ -152,6 +161,7 @@ def _read(held: Mapping[str, Any]) -> Inputs:
         {item.item_id: version for some in rows for item, version in some},
         held["left_out"],
         {UUID(customer): [_promise(*row) for row in promised] for customer, promised in held.get("promises", ())},
+        Past.from_list(held.get("past", ())),
     )
 
 
