@@ -91,6 +91,23 @@ def test_what_is_not_in_dispute_is_a_price_alone_and_in_a_set_and_what_is_is_non
     assert settled(found(clues(100_00), *items), "exact_amount:exact") == []
 
 
+def test_of_items_that_are_near_the_amount_all_are_shown():
+    items = [item("FA2024-00001", 500_03), item("FA2024-00002", 499_98), item("FA2024-00003", 500_20)]
+    ranked = decide(found(clues(500_00), *items), 1.0).ranked
+    assert [(one.rule, one.lines[0].item.number[-1], one.lost) for one in ranked if one.rule == "exact_amount:rounding"] == [
+        ("exact_amount:rounding", "2", None), ("exact_amount:rounding", "1", "another item is about as near the amount")
+    ]  # fmt: skip
+
+
+def test_of_items_that_what_was_received_may_be_at_a_usual_rate_all_are_shown():
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    for number, amount in enumerate((1_000_00, 1_010_00, 2_000_00), 1):
+        index.add_item(item(f"FA2024-0000{number}", amount, currency="USD"))
+    every = search(clues(905_00), index, Learnt(rates={("EUR", "USD"): (0.89, 0.91, 5)})).hypotheses
+    ranked = decide(every, 1.0).ranked
+    assert [(one.rule, one.lines[0].item.number[-1]) for one in ranked] == [("exact_amount:rate", "1"), ("exact_amount:rate", "2")]
+
+
 def test_what_is_named_does_not_tie_and_is_shown_once():
     ranked = decide(found(clues(500_00, "FA2024-00002"), item("FA2024-00001", 500_00), item("FA2024-00002", 500_00)), 1.0).ranked
     assert sorted((one.rule, one.lines[0].item.number[-1]) for one in ranked) == [

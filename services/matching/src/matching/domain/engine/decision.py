@@ -146,7 +146,9 @@ def _told(shown: list[Hypothesis]) -> list[Hypothesis]:
 
 
 def _why_alike_lost(first: Hypothesis, other: Hypothesis) -> str:
-    """Why of two readings that settle items of the same amounts the first is the first."""
+    """Why of two readings that settle items of the same amounts, or nearly, the first is the first."""
+    if sorted(line.cents for line in first.lines) != sorted(line.cents for line in other.lines):
+        return "another item is about as near the amount"
     dues, others = (sorted(line.item.due_date for line in one.lines) for one in (first, other))
     return "an item of the same amount is due sooner" if dues < others else TIED
 

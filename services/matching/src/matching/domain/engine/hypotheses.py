@@ -10,7 +10,7 @@ from math import comb
 from matching.domain.engine import combinations
 from matching.domain.engine.habits import Habit, Learnt
 from matching.domain.engine.payment_runs import LONG_RUN, payment_runs
-from matching.domain.engine.readings import CHARGES_MAX, Pool, Reading, Target, add, grain_of, key_of, make, pool, targets
+from matching.domain.engine.readings import ALIKE_MAX, CHARGES_MAX, Pool, Reading, Target, add, grain_of, key_of, make, pool, targets
 from matching.domain.engine.records import Clues, Line, OpenItem, Promise
 from matching.domain.engine.text import LONG, Hit, Named
 
@@ -187,22 +187,14 @@ def _single(
     elif target.money == "exact":
         near = [at for at, price in enumerate(prices) if abs(price - target.amount) <= ROUNDING_MAX and price > 100]  # noqa: PLR2004
         near.sort(key=lambda at: abs(prices[at] - target.amount) - (prices[at] != items[at].open_minor))
-        if near:
-            at = near[0]
-            add(
-                found,
-                make(
-                    "exact_amount",
-                    items,
-                    prices,
-                    [at],
-                    pricing,
-                    target,
-                    residual=target.amount - prices[at],
-                    equal=len(near) - 1,
-                    chance=len(items) * 11 / spread,
-                ),
-            )
+        equal, chance = len(near) - 1, len(items) * 11 / spread
+        rounded = [
+            make("exact_amount", items, prices, [at], pricing, target, residual=target.amount - prices[at], equal=equal, chance=chance)
+            for at in near[: 1 + ALIKE_MAX]
+        ]
+        if rounded:
+            rounded[0].instead = rounded[1:]
+            add(found, rounded[0])
 
 
 def _unnamed(
@@ -318,9 +310,9 @@ def _exchanged(  # noqa: C901 - a search
                     add(found, reading)
             near = [at for at, price in enumerate(prices) if low <= price <= high]
             if near and not hits:
-                reading = make("exact_amount", one.items, prices, near[:1], pricing, target, equal=len(near) - 1, chance=float(len(near)))
-                reading.residual = int(prices[near[0]] - target.amount)
-                add(found, reading)
+                first, *others = (_at_rate(one.items, prices, at, pricing, target, len(near)) for at in near[: 1 + ALIKE_MAX])
+                first.instead = others
+                add(found, first)
         if not hits:
             continue
         for hit in (_strong(hits) or hits)[:1]:
@@ -330,6 +322,13 @@ def _exchanged(  # noqa: C901 - a search
                     found,
                     Reading("document_number", "rate_short", [Line(hit.item, cents)], residual=cents - hit.item.open_minor, target=cents),
                 )
+
+
+def _at_rate(items: list[OpenItem], prices: list[int], at: int, pricing: str, target: Target, count: int) -> Reading:
+    """One of so many items that cost about the target."""
+    reading = make("exact_amount", items, prices, [at], pricing, target, equal=count - 1, chance=float(count))
+    reading.residual = int(prices[at] - target.amount)
+    return reading
 
 
 def _strong(hits: Sequence[Hit]) -> list[Hit]:

@@ -13,13 +13,18 @@ CHARGES_PERCENT = 25
 """Bank charges that nobody stated: a sum seen before, at most this much and this share of what was received."""
 SILENT = frozenset({"exact_amount", "run_of_items", "combination", "run_but_some"})
 """Rules that no word of the payer supports."""
+ALIKE_MAX = 4
+"""Other sets of items of the same amounts, or nearly, that are kept of a reading."""
 UNDISPUTED = "undisputed"
 """How items are priced by one who pays what is not in dispute of them."""
 
 
 @dataclass(slots=True)
 class Reading:
-    """A reading before it is judged. `money` says how the amounts agree; `chance` how many such sets would fit by accident."""
+    """A reading before it is judged. `money` says how the amounts agree; `chance` how many such sets would fit by accident.
+
+    `instead` are others that are about as near the amount, where it is not quite theirs.
+    """
 
     rule: str
     money: str
@@ -32,6 +37,7 @@ class Reading:
     target: int = 0
     alike: tuple[tuple[int, int], ...] = ()
     promise: Promise | None = None
+    instead: Sequence["Reading"] = ()
 
 
 @dataclass(slots=True)
@@ -125,10 +131,11 @@ def key_of(reading: Reading) -> tuple[tuple[str, int], ...]:
 def alike(
     reading: Reading, same: Mapping[tuple[str, int], Sequence[OpenItem]], named: Container[Id], day: date
 ) -> Iterator[Reading]:  # fmt: skip
-    """The reading with another item instead of one that the payer does not name, as much of which is open and to be paid.
+    """Those about as near, then the reading with another item instead of one that the payer does not name: as much is open of both.
 
     `same` are the customer's items by currency and open amount, in due order.
     """
+    yield from reading.instead
     inside = {line.item.item_id for line in reading.lines}
     for at, line in enumerate(reading.lines):
         others = same[line.item.currency, line.item.open_minor]

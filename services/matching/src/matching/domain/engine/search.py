@@ -16,7 +16,7 @@ from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import add_promised, readings
 from matching.domain.engine.parties import likeness
-from matching.domain.engine.readings import alike
+from matching.domain.engine.readings import ALIKE_MAX, alike
 from matching.domain.engine.records import ADVANCE, COMPLETED, LEARNED, Clues, Customer, Hypothesis, Id, Line, OpenItem, Party, Promise
 from matching.domain.engine.text import (
     FULL,
@@ -44,8 +44,6 @@ OWNERS_MAX = 3
 """Customers who owe just what was paid, of more of whom the amount says nothing."""
 NAMED_MAX = 8
 """A number that more items carry says nothing of who pays: each customer's own may be counted from 1."""
-ALIKE_MAX = 4
-"""Other sets of items of the same amounts that are kept of a reading."""
 
 
 class Source(Protocol):
