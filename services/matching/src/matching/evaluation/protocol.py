@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter, process_time
 
 from matching.domain.engine.habits import Learnt
@@ -18,6 +18,7 @@ Items = Mapping[Id, OpenItem]
 class Case:
     """One payment as it was seen: its readings, which of them are right, how long the search took and how long it had a core.
 
+    `right_alike` are right ones of those that are shown beside a reading because they are alike.
     `made` is one of the train part with its text taken away: more to learn from how payers pay without a word, not to certify by.
     """
 
@@ -29,6 +30,7 @@ class Case:
     train: bool
     made: bool = False
     worked: float = 0.0
+    right_alike: list[Hypothesis] = field(default_factory=list)
 
 
 def cases(history: History) -> Iterator[Case]:
@@ -55,6 +57,7 @@ def cases(history: History) -> Iterator[Case]:
             seconds,
             str(clues.payment_id) in history.train,
             worked=worked,
+            right_alike=[other for one in found.hypotheses for other in one.alike if is_right(other, truth, true)],
         )
         if str(clues.payment_id) in history.train and not truth.no_reference and (clues.remittance or clues.structured_reference):
             yield _silent(clues, truth, index, learnt, items)

@@ -42,7 +42,9 @@ class Tally:
 
     def add(self, case: Case, decision: Decision) -> None:
         """Counts one payment."""
-        rights = {id(one) for one, right in zip(case.found.hypotheses, case.right, strict=True) if right}
+        rights = {id(one) for one, right in zip(case.found.hypotheses, case.right, strict=True) if right} | {
+            id(one) for one in case.right_alike
+        }
         ranks = [id(one) in rights for one in decision.ranked]
         self._count("payments", case)
         self._count(decision.kind, case)
