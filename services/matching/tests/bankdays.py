@@ -4,6 +4,7 @@ from datetime import date, timedelta
 
 from matching.handlers import ingest
 from shared.clock import machine_now
+from shared.days import business_day
 from shared.db import run
 from shared.jobs import JobContext
 from shared.kafka import Offsets
@@ -13,6 +14,11 @@ FIRST = date(2026, 3, 1)
 
 def job(world) -> JobContext:
     return JobContext(world.database, machine_now(), Offsets("127.0.0.1:1"), "", "test")
+
+
+def ahead(days: int) -> str:
+    """The business day so many days from today, as a body says it."""
+    return (business_day(machine_now()) + timedelta(days=days)).isoformat()
 
 
 def money(minor: int) -> str:

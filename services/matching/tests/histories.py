@@ -8,7 +8,7 @@ import itertools
 from datetime import UTC, date, datetime
 
 from bank_histories import PAYERS, BankSteps
-from bankdays import Bank, job
+from bankdays import Bank, ahead, job
 from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged, CustomerMerged, CustomerUnmerged
 from contracts.dunning import PaymentPlanAgreed, PaymentPlanCancelled, PlanInstalment, PlanItem
 from contracts.invoices import InvoiceIssued
@@ -280,7 +280,7 @@ class History(BankSteps):
 
     async def refunds_sent(self):
         bank = self.dollar if self.a % 3 == 0 else self.euro
-        return await self.post("/v1/refund-files", {"bank_account_id": str(bank.held.bank_account_id), "execution_date": "2026-03-04"})
+        return await self.post("/v1/refund-files", {"bank_account_id": str(bank.held.bank_account_id), "execution_date": ahead(1)})
 
     async def refund_booked(self):
         one = await self.pick(

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from bankdays import Bank
+from bankdays import Bank, ahead
 from handwork import item, limit
 
 _KEYS = itertools.count()
@@ -33,7 +33,7 @@ async def refunded(world, client, tenant, make, bank):
     given = await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "twice"})
     assert given.json()["status"] == "approved", given.text
     await bank.books((1_000, {"ref": "B1"}))
-    order = {"bank_account_id": str(bank.held.bank_account_id), "execution_date": "2026-03-04"}
+    order = {"bank_account_id": str(bank.held.bank_account_id), "execution_date": ahead(1)}
     assert (await post(client, "/v1/refund-files", order)).status_code == 201
     return (await world.one(tenant, "SELECT end_to_end_id FROM refund"))[0]
 

@@ -4,6 +4,7 @@ from datetime import date
 from uuid import UUID
 
 import asyncpg
+from bankdays import ahead
 from contracts.customers import Address, CustomerErased, CustomerIdentityChanged
 from matching.handlers import files
 from shared.ids import new_id
@@ -101,7 +102,7 @@ async def test_what_waits_was_answered_or_is_on_its_way_forgets_her_too(world, m
     refund = (await client.post("/v1/refunds", json=body, headers={"idempotency-key": "r1"})).json()
     came = camtfile.statement(held.iban, "99.00", "106.00", camtfile.entry("7.00", ref="B7"), day="2026-03-03", number=2)
     assert (await client.post("/v1/bank-files", content=came, headers={"content-type": "application/xml"})).status_code == 201
-    file = {"bank_account_id": str(held.bank_account_id), "execution_date": "2026-03-03"}
+    file = {"bank_account_id": str(held.bank_account_id), "execution_date": ahead(1)}
     assert (await client.post("/v1/refund-files", json=file, headers={"idempotency-key": "f1"})).status_code == 201
     noted = {"item_ids": [str(make.invoice_id(tenant, "F1"))], "reason": "not what Yvonne Le Gall meant"}
     await client.post(f"/v1/payments/{payment}/dismiss", json=noted, headers={"idempotency-key": "d1"})

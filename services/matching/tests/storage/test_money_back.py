@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from bankdays import Bank
+from bankdays import Bank, ahead
 from camtfile import camt056
 from handwork import item, limit
 from lxml import etree
@@ -31,7 +31,7 @@ async def test_a_refund_is_asked_for_approved_sent_and_closed_by_the_booked_debi
     assert (await post(client, f"/v1/refunds/{asked['refund_id']}/decision", {"approve": True})).status_code == 403
     assert (await post(second, f"/v1/refunds/{asked['refund_id']}/decision", {"approve": True})).json()["status"] == "approved"
     assert tuple(await world.one(tenant, "SELECT unapplied_minor, refunded_minor, refund_pending_minor FROM payment")) == (400, 600, 600)
-    order = {"bank_account_id": str(held.bank_account_id), "execution_date": "2026-03-04"}
+    order = {"bank_account_id": str(held.bank_account_id), "execution_date": ahead(1)}
     too_early = await post(client, "/v1/refund-files", order)  # the bank has only told of the money
     assert (too_early.status_code, too_early.json()["code"]) == (409, "nothing-to-send")
     await bank.books((1_000, {"ref": "B1"}))
@@ -51,6 +51,21 @@ async def test_a_refund_is_asked_for_approved_sent_and_closed_by_the_booked_debi
     await world.holds()
 
 
+async def test_a_refund_file_is_for_a_day_on_which_a_bank_executes_it(world, tenant, make, client, camtfile):
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 10_000)
+    payment = await world.pay(held, 1_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000", number=1)
+    await world.match(tenant)
+    await Bank(world, client, held, camtfile).books((1_000, {"ref": "B1"}))
+    await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "paid twice"})
+    body = {"bank_account_id": str(held.bank_account_id)}
+    for day in (ahead(-1), "0001-01-01", ahead(361), "9999-12-31"):
+        answer = await post(client, "/v1/refund-files", {**body, "execution_date": day})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/execution_date"), day
+    assert await world.one(tenant, "SELECT status FROM refund") == ("approved",)  # nothing is sent
+    assert (await post(client, "/v1/refund-files", {**body, "execution_date": ahead(0)})).status_code == 201
+
+
 async def test_what_the_bank_took_back_is_not_refunded_as_well(world, tenant, make, client, camtfile):
     held = await world.account(tenant)
     bank = Bank(world, client, held, camtfile)
@@ -63,7 +78,7 @@ async def test_what_the_bank_took_back_is_not_refunded_as_well(world, tenant, ma
     assert refund["status"] == "approved"
     await bank.books((-1_000, {"ref": "R1", "e2e": "E-1", "reason": "AC04"}))
     assert (await client.get("/v1/unexplained-movements")).json()["items"] == []
-    order = {"bank_account_id": str(held.bank_account_id), "execution_date": "2026-03-04"}
+    order = {"bank_account_id": str(held.bank_account_id), "execution_date": ahead(1)}
     assert (await post(client, "/v1/refund-files", order)).json()["code"] == "nothing-to-send"
     assert await world.one(tenant, "SELECT status FROM refund") == ("cancelled",)
     assert tuple(await world.one(tenant, "SELECT status, returned_minor, refunded_minor FROM payment")) == ("returned", 1_000, 0)
@@ -81,7 +96,7 @@ async def test_while_a_return_waits_to_be_explained_nothing_that_it_may_be_about
     await post(client, "/v1/refunds", {"payment_id": str(payments[0]), "reason": "paid twice"})
     await bank.books((-1_000, {"ref": "R1", "e2e": "E-1", "reason": "AC04"}))  # of one of the two
     (waiting,) = (await client.get("/v1/unexplained-movements")).json()["items"]
-    order = {"bank_account_id": str(held.bank_account_id), "execution_date": "2026-03-04"}
+    order = {"bank_account_id": str(held.bank_account_id), "execution_date": ahead(1)}
     assert (await post(client, "/v1/refund-files", order)).json()["code"] == "nothing-to-send"
     body = {"payment_id": str(payments[1]), "reason": "returned", "return_reason": "AC04"}
     assert (await post(client, f"/v1/unexplained-movements/{waiting['movement_id']}/explanation", body)).status_code == 200

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from bankdays import Bank
+from bankdays import Bank, ahead
 from handwork import limit
 from shared.ids import new_id
 
@@ -42,7 +42,7 @@ async def test_an_approved_refund_of_it_is_taken_back_before_it_is_sent(world, t
     assert (last.returned_minor, last.refunded_minor, last.refund_pending_minor) == (10_000, 0, 0)
     await bank.books((10_000, {"ref": "B1"}))
     assert tuple(await world.one(tenant, query)) == (10_000, 0, 0, 0, "booked")
-    order = {"bank_account_id": str(bank.held.bank_account_id), "execution_date": "2026-03-04"}
+    order = {"bank_account_id": str(bank.held.bank_account_id), "execution_date": ahead(1)}
     assert (await client.post("/v1/refund-files", json=order, headers={"idempotency-key": "f"})).status_code == 409
     await world.holds()
 

@@ -79,7 +79,7 @@ class RefundList(BaseModel):
 
 
 class RefundFileCommand(Command):
-    """Write a file with all approved refunds of an account, to be executed on a day."""
+    """Write a file with all approved refunds of an account, to be executed on a day: today or later, at most 360 days ahead."""
 
     bank_account_id: Id
     execution_date: Date

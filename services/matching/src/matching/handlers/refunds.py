@@ -8,10 +8,11 @@ Rows are locked after their payment's.
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from shared.clock import machine_now
+from shared.days import business_day
 from shared.ids import new_id
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,6 +34,8 @@ from matching.storage.refunds import Refund
 
 FILE_MAX = 10_000
 """Refunds in one file."""
+AHEAD = timedelta(days=360)
+"""How far ahead a file may be executed: banks keep an order for a year at most, several for 360 days."""
 
 
 async def request(
@@ -132,8 +135,13 @@ async def write_file(
     """Puts all approved refunds of an account into one pain.001 file, at most FILE_MAX; returns its id and what is in it.
 
     What the bank has only told of is not given back yet: it may not come. Nor is that of which a return waits to be explained: the bank
-    may have given it back already, and whoever looks at the return cancels the refund.
+    may have given it back already, and whoever looks at the return cancels the refund. Raises Problem where no bank would execute the
+    file on that day: it refuses the file, or moves the day, and every refund in it would stand as sent.
     """
+    today = business_day(now)
+    if not today <= execution <= today + AHEAD:
+        title = f"A file is executed today ({today}) at the earliest, and at most {AHEAD.days} days ahead"
+        raise refused(422, "execution-date-unfit", title, "/execution_date")
     account = await bank.account_by_id(conn, tenant_id, bank_account_id)
     if account is None:
         raise Problem(404, "account-unknown", "There is no such bank account")
