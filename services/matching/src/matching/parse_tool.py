@@ -80,12 +80,14 @@ class _Summary:
         self.sums: dict[str, list[int]] = {}
         self.schemes: Counter[str] = Counter()
         self.wrong: list[dict[str, object]] = []
+        self.remarks: list[str] = []
         self.statements: list[dict[str, object]] = []
 
     def add(self, entry: Entry) -> None:
         """Counts an entry and its transactions."""
         counts = self.counts
         counts["entries"] += 1
+        self._remark(f"entry {counts['entries']}", entry.remarks)
         counts["batches"] += entry.batch
         counts["reversals"] += any(one.reversal for one in entry.transactions)
         for one in entry.transactions:
@@ -102,6 +104,7 @@ class _Summary:
         counts["with_balances"] += statement.balanced is not None
         counts["balanced"] += statement.balanced is True
         verdict = statement.verdict()
+        self._remark(f"statement {statement.number}", statement.remarks)
         said: dict[str, object] = {
             "number": statement.number,
             "account": statement.account,
@@ -115,6 +118,9 @@ class _Summary:
         if verdict:
             self.wrong.append({"statement": statement.number, "account": statement.account, "reason": verdict[0], "detail": verdict[1]})
         self.statements.append(said)
+
+    def _remark(self, where: str, remarks: list[str]) -> None:
+        self.remarks += [f"{where}: {one}" for one in remarks][: MAX_FINDINGS - len(self.remarks)]
 
     def as_json(self, verdict: str, findings: list[dict[str, object]]) -> dict[str, object]:
         """The summary line. Sums over several currencies are of minor units as they are; `sums` has each currency apart."""
@@ -136,6 +142,7 @@ class _Summary:
             "balance_check": f"{counts['balanced']}/{counts['with_balances']} statements balance" if counts["with_balances"] else None,
             "verdict": verdict,
             "findings": [*findings, *self.wrong][:MAX_FINDINGS],
+            "remarks": self.remarks,
             "statement_list": self.statements[:MAX_FINDINGS],
         }
 

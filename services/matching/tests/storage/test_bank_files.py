@@ -89,6 +89,17 @@ async def test_an_mt940_without_a_currency_is_in_that_of_its_account(world, clie
     assert (wrong["verdict"], wrong["reason"]) == ("rejected", "balance_differs")
 
 
+async def test_a_statement_of_a_day_that_no_bank_books_on_is_kept_and_nothing_of_it_is_booked(world, client, client_of, tenant, make):
+    await put_account(client, make, tenant, samples.ACCOUNTS["camt"])
+    absurd = samples.camt().replace("<BookgDt><Dt>2026-03-02", "<BookgDt><Dt>9999-12-31", 1)
+    (found,) = await book(client, absurd)
+    assert (found["verdict"], found["reason"], "9999-12-31" in found["detail"]) == ("rejected", "day_absurd", True), found
+    assert await amounts(world, tenant) == []
+    assert (await accept(await client_of(tenant, subject="second"), found["statement_id"])).status_code == 409
+    assert (await book(client, samples.camt()))[0]["new_payments"] == 2  # the bank's good one
+    await world.holds()
+
+
 async def test_the_same_file_brought_twice_at_once_is_booked_once(world, client, tenant, make):
     await put_account(client, make, tenant, samples.ACCOUNTS["camt"])
     answers = await asyncio.gather(

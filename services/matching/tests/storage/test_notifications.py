@@ -5,6 +5,7 @@ import json
 
 import asyncpg
 import pytest
+from bankdays import ahead
 from matching.handlers.notifications import SETTLED
 from matching.storage.bank import hold_account
 from shared.clock import machine_now
@@ -101,6 +102,31 @@ async def test_where_many_come_at_once_taking_them_in_goes_first(world, tenant, 
     assert {status for _, status, _ in await statuses(world, tenant)} == {"received"}
     await world.match(tenant)
     assert [reference for reference, status, _ in await statuses(world, tenant) if status == "matched"] == ["B7"]
+
+
+@pytest.mark.parametrize(
+    ("days", "where", "code"),
+    [
+        ({"booking_date": "9999-12-31"}, "/booking_date", "booking-ahead"),
+        ({"booking_date": ahead(11), "value_date": ahead(11)}, "/booking_date", "booking-ahead"),
+        ({"booking_date": "0001-01-01"}, "/booking_date", "before-start"),
+        ({"value_date": "9999-12-31"}, "/value_date", "value-date-apart"),
+        ({"value_date": "2025-02-28"}, "/value_date", "value-date-apart"),
+        ({"value_date": "0001-01-01"}, "/value_date", "value-date-apart"),
+        ({"booking_date": ahead(10), "value_date": ahead(12)}, None, None),
+        ({"value_date": "2025-03-01"}, None, None),
+    ],
+)
+async def test_days_that_no_bank_writes_are_refused(world, tenant, notify, days, where, code):
+    await world.account(tenant)
+    for before, payments in (("", [told("R1", **days)]), ("/payments/1", [told("R1"), told("R2", **days)])):
+        answer = await notify(*payments)
+        if code is None:
+            assert answer.status_code == 202, answer.text
+        else:
+            problem = answer.json()
+            assert (answer.status_code, problem["code"], problem["errors"][0]["pointer"]) == (422, code, before + where)
+    assert bool(await world.rows(tenant, "SELECT 1 FROM payment")) == (code is None)
 
 
 async def test_what_is_left_of_a_payment_gets_its_looks(world, tenant, make, notify):

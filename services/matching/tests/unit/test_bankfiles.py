@@ -228,6 +228,26 @@ def test_one_credit_is_read_however_mt940_writes_it(line):
     assert (one.signed_minor, one.bank_reference, one.end_to_end_id) == (123_456, None, None)
 
 
+@pytest.mark.parametrize("day", ["0001-01-01", "1969-12-31", "2100-01-01", "9999-12-31"])
+@pytest.mark.parametrize("where", ["BookgDt", "Bal"])
+def test_a_day_that_no_bank_books_on_makes_a_statement_wrong(day, where):
+    before, after = samples.camt().rsplit("<Dt><Dt>2026-03-02" if where == "Bal" else "<BookgDt><Dt>2026-03-02", 1)
+    (statement,), found = everything(f"{before}<{'Dt' if where == 'Bal' else 'BookgDt'}><Dt>{day}{after}".encode())
+    reason, detail = statement.verdict()
+    assert (reason, day in detail, len(found)) == ("day_absurd", True, 3)
+
+
+@pytest.mark.parametrize(("day", "read"), [("9999-12-31", None), ("0001-01-01", None), ("2025-03-01", "2025-03-01"), ("2025-02-28", None)])
+def test_a_value_date_that_no_bank_gives_is_left_out_and_told(day, read, tmp_path, capsys):
+    dated = f"<BookgDt><Dt>2026-03-02</Dt></BookgDt><ValDt><Dt>{day}</Dt></ValDt>"
+    (tmp_path / "a.xml").write_text(samples.camt().replace("<BookgDt><Dt>2026-03-02</Dt></BookgDt>", dated, 1))
+    _, lines = run(capsys, tmp_path / "a.xml")
+    assert [line["value_date"] for line in lines[:-1]] == [read, None, None]
+    summary = lines[-1]["summary"]
+    assert (summary["verdict"], len(summary["remarks"])) == ("ok", read is None)
+    assert all(day in one for one in summary["remarks"])
+
+
 @pytest.mark.parametrize("amount", ["1.234.56", "1,234.56", "1.23,4,56", "12.34,56", "1234,567"])
 def test_an_amount_of_mt940_that_may_mean_several_things_is_refused(amount):
     (statement,), found = everything(mt940_of(f":61:2603020302C{amount}NTRFNONREF"))

@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 ROLES = {
     "camt.053": "statement",
@@ -30,6 +30,11 @@ MUST_BALANCE = frozenset({"camt.053", "MT940", "CODA", "CFONB120", "AEB43"})
 """Formats whose statements always have both balances; BAI2 may leave them out, OFX has only the closing one."""
 
 STATUSES = ("booked", "pending", "information")
+
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2099, 12, 31)
+"""What a bank may book on: before, nobody sent files; years of two digits end in 2079, and what is beyond is a blank of some program."""
+VALUE_APART = timedelta(days=366)
+"""How far a value date may be from the booking day: banks correct what is months old, not years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +195,10 @@ class Statement:
         for one in entry.transactions:
             self.last_entry_day = max(one.day, self.last_entry_day or one.day)
             self.first_entry_day = min(one.day, self.first_entry_day or one.day)
+            if one.value_date is not None and one.value_date != one.day and abs(one.value_date - one.day) > VALUE_APART:
+                # the money is there and proved by the balances: it counts from its booking day, as where no value date is given
+                entry.remarks.append(f"the value date {one.value_date} is more than a year from the booking day: left out")
+                one.value_date = None
         return entry
 
     def settle_days(self) -> None:
@@ -215,7 +224,14 @@ class Statement:
             return "unreadable", self.problem
         if self.wrong:
             return self.wrong
-        return self._counts() or self._balances()
+        return self._days() or self._counts() or self._balances()
+
+    def _days(self) -> tuple[str, str] | None:
+        said = (("an entry is of", self.first_entry_day), ("an entry is of", self.last_entry_day))
+        for what, day in (*said, ("it begins on", self.first_day), ("it ends on", self.last_day)):
+            if day is not None and not FIRST_DAY <= day <= LAST_DAY:
+                return "day_absurd", f"{what} {day}: no bank books before {FIRST_DAY} or after {LAST_DAY}"
+        return None
 
     def _counts(self) -> tuple[str, str] | None:
         if self.stated_entries is not None and self.stated_entries != self.entries:

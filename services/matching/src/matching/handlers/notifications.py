@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from contextvars import Context
 from dataclasses import dataclass
+from datetime import date
 from typing import NamedTuple
 from uuid import UUID
 
@@ -18,13 +19,14 @@ import structlog
 from prometheus_client import Counter
 from shared import failures
 from shared.clock import BusinessClock
+from shared.days import business_day
 from shared.db import Database
 from shared.telemetry import links, traceparent, tracer
 from shared.web.problems import FieldError, Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.statements import Transaction
-from matching.handlers.ingest import book_notifications
+from matching.domain.statements import VALUE_APART, Transaction
+from matching.handlers.ingest import SAME_PAYMENT, book_notifications
 from matching.handlers.matching import match_told
 from matching.storage import bank
 
@@ -120,6 +122,7 @@ class Desk:
         if not group:
             return
         tenant_id, now = group[0].tenant_id, self._clock.now()
+        today = business_day(now)
         located: dict[tuple[str, str | None], tuple[bank.BankAccount, UUID | None]] = {}
         fitting: list[_Asked] = []
         rows: list[tuple[bank.BankAccount, Transaction, UUID | None]] = []
@@ -128,7 +131,7 @@ class Desk:
         async with self._database.transaction(tenant_id) as conn:
             for asked in group:
                 try:
-                    rows += await _placed(conn, asked, located)
+                    rows += await _placed(conn, asked, located, today)
                     fitting.append(asked)
                 except Problem as problem:
                     _refuse(asked, problem)
@@ -166,7 +169,7 @@ def _refuse(asked: _Asked, error: Exception | None) -> None:
 
 
 async def _placed(
-    conn: AsyncConnection, asked: _Asked, located: dict[tuple[str, str | None], tuple[bank.BankAccount, UUID | None]]
+    conn: AsyncConnection, asked: _Asked, located: dict[tuple[str, str | None], tuple[bank.BankAccount, UUID | None]], today: date
 ) -> list[tuple[bank.BankAccount, Transaction, UUID | None]]:
     """Each payment with its account and the virtual IBAN credited. `located`: what is known already, added to."""
     found = []
@@ -175,7 +178,7 @@ async def _placed(
         if place not in located:
             located[place] = await _located(conn, asked.tenant_id, one)
         held, virtual_id = located[place]
-        _fits(one.transaction, held, at if len(asked.told) > 1 else None)
+        _fits(one.transaction, held, at if len(asked.told) > 1 else None, today)
         found.append((held, one.transaction, virtual_id))
     return found
 
@@ -194,7 +197,7 @@ async def _located(conn: AsyncConnection, tenant_id: UUID, told: Told) -> tuple[
     return held, virtual_id
 
 
-def _fits(one: Transaction, held: bank.BankAccount, at: int | None) -> None:
+def _fits(one: Transaction, held: bank.BankAccount, at: int | None, today: date) -> None:
     """Raises a 422 Problem where a payment cannot be one of the account; `at` is its number in a batch."""
     where = "" if at is None else f"/payments/{at}"
     if held.currency != one.currency:
@@ -204,3 +207,9 @@ def _fits(one: Transaction, held: bank.BankAccount, at: int | None) -> None:
     if one.day < held.start_date:
         errors = [FieldError(f"{where}/booking_date", "before-start", "is before the account's start", "body")]
         raise Problem(422, "before-start", "The payment is from before the account's start date", errors=errors)
+    if one.day > today + SAME_PAYMENT:
+        errors = [FieldError(f"{where}/booking_date", "booking-ahead", f"is more than {SAME_PAYMENT.days} days ahead", "body")]
+        raise Problem(422, "booking-ahead", "The payment is of a day on which no entry can be it", f"today is {today}", errors=errors)
+    if one.value_date is not None and abs(one.value_date - one.day) > VALUE_APART:
+        errors = [FieldError(f"{where}/value_date", "value-date-apart", "is more than a year from the booking date", "body")]
+        raise Problem(422, "value-date-apart", "No bank gives a payment such a value date", errors=errors)
