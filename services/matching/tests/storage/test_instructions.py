@@ -68,6 +68,22 @@ async def test_an_account_of_ours_is_no_virtual_iban(world, tenant, client):
     assert (await client.post(path, json={"ibans": [iban(1)]})).json() == {"added": 1}
 
 
+async def test_a_virtual_iban_is_no_account_of_ours(world, tenant, make, client):
+    held = await world.account(tenant)
+    await pool(client, held, 1)
+    body = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "holder_name": "Vendeur SA", "start_date": "2026-01-01"}
+    answer = await client.put(f"/v1/bank-accounts/{iban(0)}", json=body)
+    assert (answer.status_code, answer.json()["code"], answer.json()["detail"]) == (409, "iban-is-virtual", f"IBAN {iban(0)}")
+    assert (await client.put(f"/v1/bank-accounts/{held.iban}", json=body)).status_code == 200  # as ever
+    # both at once: one of the two
+    path = f"/v1/bank-accounts/{held.iban}/virtual-ibans/pool"
+    for number in range(1, 21):
+        both = await asyncio.gather(
+            client.post(path, json={"ibans": [iban(number)]}), client.put(f"/v1/bank-accounts/{iban(number)}", json=body)
+        )
+        assert sorted(one.status_code for one in both) == [200, 409]
+
+
 async def test_a_statement_that_names_nobody_but_the_virtual_iban_credited_knows_its_party(world, tenant, make, client, camtfile):
     held = await world.account(tenant)
     await pool(client, held, 1)

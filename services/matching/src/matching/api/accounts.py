@@ -256,8 +256,6 @@ async def add_to_pool(request: Request, caller: Writer, iban: Annotated[str, Pat
     """Adds virtual IBANs to an account's pool; those that are there stay as they are."""
     number = path_iban(iban)
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        if ours := sorted({one.iban for one in await bank.accounts(conn, caller.tenant_id) if one.iban} & set(command.ibans)):
-            raise Problem(409, "iban-of-an-account", "An IBAN of a bank account is no virtual one", f"IBAN {ours[0]}")
         added = await handlers.add_to_pool(conn, caller.tenant_id, number, command.ibans)
         if added is None:
             raise Problem(404, "account-unknown", "There is no such bank account")

@@ -10,6 +10,7 @@ from contracts.accounts import CollectionAccountChanged, VirtualIbanAssigned, Vi
 from shared.ids import named_id
 from shared.outbox import Outgoing, publish
 from shared.web.idempotency import erase_answers
+from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
@@ -31,7 +32,8 @@ async def put_account(
 ) -> BankAccount | None:
     """The account as it is after the command; unchanged ones publish nothing. None where entity, currency or bank would change.
 
-    `number` is its IBAN; with a `bank_id`, that bank's own number.
+    `number` is its IBAN; with a `bank_id`, that bank's own number. Raises a 409 Problem for a virtual IBAN: whose money on it is would be
+    unclear. The tenant is held, as by `add_to_pool`: neither is done beside the other.
     """
     iban = number if bank_id is None else None
     wanted = BankAccount(
@@ -47,6 +49,7 @@ async def put_account(
         number,
         bank_id,
     )
+    await bank.hold_account(conn, tenant_id, alone=True)
     await bank.hold_account(conn, wanted.bank_account_id, alone=True)
     held = await bank.account(conn, tenant_id, number, lock=True)
     if held is not None:
@@ -55,6 +58,8 @@ async def put_account(
         if replace(wanted, version=held.version) == held:
             return held
         wanted = replace(wanted, version=held.version + 1)
+    elif iban is not None and await bank.account_of_virtual(conn, tenant_id, iban):
+        raise Problem(409, "iban-is-virtual", "A virtual IBAN is no bank account's own: it is in an account's pool", f"IBAN {iban}")
     await bank.put_account(conn, wanted)
     event = CollectionAccountChanged(
         version=wanted.version,
@@ -72,7 +77,13 @@ async def put_account(
 
 
 async def add_to_pool(conn: AsyncConnection, tenant_id: UUID, iban: str, ibans: Sequence[str]) -> int | None:
-    """Adds virtual IBANs to an account's pool; returns how many were new, None for an unknown account."""
+    """Adds virtual IBANs to an account's pool; returns how many were new, None for an unknown account.
+
+    Raises a 409 Problem for the IBAN of a bank account of ours.
+    """
+    await bank.hold_account(conn, tenant_id, alone=True)
+    if ours := sorted({one.iban for one in await bank.accounts(conn, tenant_id) if one.iban} & set(ibans)):
+        raise Problem(409, "iban-of-an-account", "An IBAN of a bank account is no virtual one", f"IBAN {ours[0]}")
     held = await bank.account(conn, tenant_id, iban)
     if held is None:
         return None
