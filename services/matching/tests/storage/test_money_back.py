@@ -16,6 +16,11 @@ async def post(client, path, body, key=None):
     return await client.post(path, json=body, headers={"idempotency-key": key or f"b{next(_KEYS)}"})
 
 
+async def waiting(client):
+    """Amounts of what a person has to look at."""
+    return sorted(one["amount_minor"] for one in (await client.get("/v1/unexplained-movements")).json()["items"])
+
+
 async def recall(client, body):
     return await client.post("/v1/recalls", content=body, headers={"content-type": "application/xml"})
 
@@ -236,6 +241,99 @@ async def test_a_recall_takes_the_money_out_until_it_is_decided(world, tenant, m
         assert (await post(client, path, {"accept": False})).status_code == 409
     else:
         assert tuple(await item(world, tenant, "F-1")) == paid
+    await world.holds()
+
+
+RECALLED = "SELECT unapplied_minor, returned_minor FROM payment"
+
+
+@pytest.fixture
+async def recalled(world, tenant, make, client, camtfile):
+    """A bank, and an item of 10.00 that was paid, of which it asks something back."""
+    bank = Bank(world, client, await world.account(tenant), camtfile)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await world.pay(bank.held, 1_000, "REF000001", end_to_end_id="E2E-1", number=1)
+    await world.match(tenant)
+    await bank.books((1_000, {"ref": "B1", "e2e": "E2E-1"}))
+
+    async def of(*amounts):
+        for amount in amounts:
+            assert (await recall(client, camt056("E2E-1", amount, case=amount))).json()["taken"][0]["settled_minor"] is None
+        return bank
+
+    return of
+
+
+async def settled_at(client):
+    """Of each recall how much was asked and how much taken, the largest first."""
+    found = [(one["amount_minor"], one["settled_minor"]) for one in (await client.get("/v1/recalls")).json()["items"]]
+    return sorted(found, reverse=True)
+
+
+def back(amount, number=1, **more):
+    return -amount, {"ref": f"R{number}", "e2e": "E2E-1", "reason": "FRAD", **more}
+
+
+async def test_what_a_bank_did_not_take_of_a_recall_is_the_payments_again(world, tenant, client, recalled):
+    bank = await recalled("10.00")
+    await bank.books(back(400))
+    await bank.again()
+    assert tuple(await world.one(tenant, RECALLED)) == (600, 400)
+    assert (await settled_at(client), await waiting(client)) == ([(1_000, 400)], [])
+    assert (await item(world, tenant, "F-1")).open_minor == 1_000
+    assert (await world.one(tenant, "SELECT next_look_at <= now(), unapplied_reason FROM payment")) == (True, "partly_returned")
+    told = [m.data for m in await world.events("PaymentUnapplied") if m.tenant_id == tenant][-1]
+    assert (told.unapplied_minor, told.returned_minor) == (600, 400)
+    await bank.books(back(600, 2))  # the rest, late: a return
+    assert tuple(await world.one(tenant, RECALLED)) == (0, 1_000)
+    await bank.books(back(600, 3))  # twice: a person looks at it
+    assert (tuple(await world.one(tenant, RECALLED)), await waiting(client)) == ((0, 1_000), [-600])
+    await world.holds()
+
+
+@pytest.mark.parametrize(
+    ("asked", "debits", "money", "settled", "left"),
+    [
+        (["6.00"], [1_000], (0, 1_000), [(600, 600)], []),  # and what the bank took beyond goes back
+        (["6.00"], [800], (200, 800), [(600, 600)], []),
+        (["6.00"], [1_013], (0, 1_000), [(600, 600)], []),  # its fee
+        (["10.00"], [600, 400], (0, 1_000), [(1_000, 600)], []),  # in two parts
+        (["10.00"], [600, 600], (400, 600), [(1_000, 600)], [-600]),  # twice
+        (["6.00"], [600, 600], (400, 600), [(600, 600)], [-600]),
+        (["6.00", "4.00"], [1_000], (0, 1_000), [(600, 600), (400, 400)], []),
+        (["6.00", "4.00"], [400], (0, 1_000), [(600, None), (400, 400)], []),  # which is exactly the one
+        (["6.00", "3.00"], [700], (300, 700), [(600, 600), (300, 100)], []),
+    ],
+)
+async def test_a_debit_of_another_amount_settles_the_recalls_of_what_it_names(
+    world, tenant, client, recalled, asked, debits, money, settled, left
+):
+    bank = await recalled(*asked)
+    await bank.books(*(back(amount, number) for number, amount in enumerate(debits)))
+    await bank.again()
+    assert (tuple(await world.one(tenant, RECALLED)), await settled_at(client), await waiting(client)) == (money, settled, left)
+    await world.holds()
+
+
+async def test_a_debit_that_may_be_of_another_payment_settles_no_recall(world, tenant, client, recalled):
+    bank = await recalled("10.00")
+    await world.pay(bank.held, 400, end_to_end_id="E2E-1", number=2)  # payers use it again
+    await world.match(tenant)
+    await bank.books((400, {"ref": "B2", "e2e": "E2E-1"}))
+    await bank.books(back(400))
+    rows = await world.rows(tenant, RECALLED + " ORDER BY amount_minor")
+    assert [tuple(row) for row in rows] == [(0, 400), (0, 1_000)]
+    assert await settled_at(client) == [(1_000, None)]
+    await world.holds()
+
+
+async def test_a_bank_that_takes_less_although_the_recall_was_refused_makes_a_return(world, tenant, client, recalled):
+    bank = await recalled("10.00")
+    (one,) = (await client.get("/v1/recalls")).json()["items"]
+    await post(client, f"/v1/recalls/{one['recall_id']}/decision", {"accept": False})
+    assert (await item(world, tenant, "F-1")).status == "paid"
+    await bank.books(back(400))
+    assert (tuple(await world.one(tenant, RECALLED)), await settled_at(client)) == ((600, 400), [(1_000, None)])
     await world.holds()
 
 

@@ -95,13 +95,14 @@ class RefundFileView(BaseModel):
 
 
 class RecallView(BaseModel):
-    """A recall as it stands."""
+    """A recall as it stands. `settled_minor`: how much of it, or all, the bank took, once it has."""
 
     recall_id: UUID
     payment_id: UUID
     entity_id: UUID
     currency: str
     amount_minor: int
+    settled_minor: int | None
     reason: str
     cancellation_id: str
     status: RecallStatus

@@ -6,10 +6,12 @@ Rules:
 - a person accepts (the bank takes it, and its booked debit settles the recall), above the entity's limit with another person, as
   with a refund; or anybody refuses: then the money is the payment's again, and what was undone is allocated again as far as it is
   still open;
+- the bank's debit settles a recall whatever its amount: what of less it did not take is the payment's again, and looked at anew as after
+  a return in part; what it took beyond goes back like a return;
 - the same request again, by its own id, changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -17,11 +19,12 @@ from typing import Any
 from uuid import UUID
 
 from shared.clock import machine_now
+from shared.failures import UnavailableError
 from shared.ids import named_id
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Allocation, Books, Exchange, Payment
+from matching.domain.books import Allocation, Books, Exchange, Key, Payment
 from matching.domain.returns import reason_code
 from matching.domain.statements import Transaction
 from matching.handlers.limits import second_person
@@ -30,10 +33,11 @@ from matching.handlers.publishing import save_and_publish
 from matching.recalls import Recall
 from matching.storage import recalls as stored
 from matching.storage.bank import BankAccount
-from matching.storage.books import lock
+from matching.storage.books import lock, look_again
 from matching.storage.expected import note_set_offs
 from matching.storage.limits import given_back_alone, limit_of
-from matching.storage.recalls import Held
+from matching.storage.movements import originals
+from matching.storage.recalls import Held, Waiting
 
 SET_OFF = "set_off"
 
@@ -160,32 +164,65 @@ def _restore(books: Books, payment: Payment, held: Held) -> list[tuple[UUID, UUI
     return set_off
 
 
-async def settle(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction], now: datetime) -> list[bool]:
-    """Booked debits of an account that a recall has asked for settle it; says which of them did."""
-    settled = [False] * len(returns)
+async def settle(conn: AsyncConnection, held: BankAccount, debits: Sequence[Transaction], now: datetime) -> list[tuple[UUID, int] | None]:
+    """Booked debits of an account settle the recalls that asked for them: the payment of each, and how much more than that it took.
+
+    One of a recall's amount settles that. Any other settles the recalls of the only payment that it names, the oldest first; one that
+    gets less is settled at that, and the rest is the payment's again, and looked at anew.
+    """
+    outcomes: list[tuple[UUID, int] | None] = [None] * len(debits)
     waiting = await stored.waiting(conn, held.tenant_id, held.bank_account_id)
-    if not waiting:
-        return settled
-    hits: dict[UUID, tuple[UUID, int]] = {}
-    for at, one in enumerate(returns):
-        for asked in waiting:
-            same = (
-                (one.end_to_end_id and one.end_to_end_id == asked.end_to_end_id)
-                or (one.transaction_id and one.transaction_id == asked.transaction_id)
-                or (one.bank_reference and one.bank_reference == asked.bank_reference)
-            )
-            if same and asked.amount_minor == one.amount_minor and not one.credit and asked.recall_id not in hits:
-                hits[asked.recall_id] = (asked.payment_id, asked.amount_minor)
-                settled[at] = True
-                break
-    if not hits:
-        return settled
-    books = await lock_with_items(conn, sorted({(held.tenant_id, payment_id) for payment_id, _ in hits.values()}, key=str))
-    for payment_id, amount in hits.values():
-        books.clear(books.payments[held.tenant_id, payment_id], amount, "recalled")
-    await stored.settle(conn, held.tenant_id, list(hits), now)
+    took: dict[UUID, int] = {}
+    for at, one in enumerate(debits) if waiting else ():
+        exact = [asked for asked in _named(one, waiting, took) if asked.amount_minor == one.amount_minor]
+        if exact:
+            took[exact[0].recall_id] = one.amount_minor
+            outcomes[at] = (exact[0].payment_id, 0)
+    left = [at for at, one in enumerate(debits) if outcomes[at] is None and _named(one, waiting, took)]
+    for at, others in zip(left, await originals(conn, held, [debits[at] for at in left]) if left else [], strict=True):
+        asked_for, rest = _named(debits[at], waiting, took), debits[at].amount_minor
+        if asked_for and len({asked.payment_id for asked in asked_for} | {payment_id for payment_id, _ in others}) == 1:
+            for asked in asked_for if rest else ():
+                took[asked.recall_id] = min(rest, asked.amount_minor)
+                rest -= took[asked.recall_id]
+                if not rest:
+                    break
+            outcomes[at] = (asked_for[0].payment_id, rest)
+    if took:
+        await _settled(conn, held.tenant_id, [asked for asked in waiting if asked.recall_id in took], took, now)
+    return outcomes
+
+
+def _named(debit: Transaction, waiting: Sequence[Waiting], took: Container[UUID]) -> list[Waiting]:
+    """The recalls that a debit may be the answer to: those of payments that it names, unless another debit is."""
+    if debit.credit:
+        return []
+    return [
+        asked
+        for asked in waiting
+        if asked.recall_id not in took
+        and (
+            (debit.end_to_end_id and debit.end_to_end_id == asked.end_to_end_id)
+            or (debit.transaction_id and debit.transaction_id == asked.transaction_id)
+            or (debit.bank_reference and debit.bank_reference == asked.bank_reference)
+        )
+    ]
+
+
+async def _settled(conn: AsyncConnection, tenant_id: UUID, recalls: Sequence[Waiting], took: Mapping[UUID, int], now: datetime) -> None:
+    books = await lock_with_items(conn, sorted({(tenant_id, asked.payment_id) for asked in recalls}, key=str))
+    looks: dict[Key, tuple[int, datetime | None]] = {}
+    for asked in recalls:
+        payment = books.payments[tenant_id, asked.payment_id]
+        books.clear(payment, took[asked.recall_id], "recalled")
+        if kept := asked.amount_minor - took[asked.recall_id]:
+            books.keep_recalled(payment, kept)
+            books.decided(payment, "partly_returned")
+            looks[tenant_id, asked.payment_id] = (payment.looks, machine_now())
+    if not await stored.settle(conn, tenant_id, took, now):
+        raise UnavailableError("a recall was decided at the same moment")
     await save_and_publish(conn, books, now, {}, keep_looks=True)
-    return settled
+    await look_again(conn, looks)
 
 
 async def _known(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, lock: bool = False) -> Held:

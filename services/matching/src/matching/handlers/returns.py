@@ -2,7 +2,7 @@
 
 Rules:
 - a debit with a refund's EndToEndId closes the refund, a credit with it (the creditor's bank sends it back) undoes it; one that
-  a recall has asked for settles the recall;
+  a recall has asked for settles the recall, and what it took beyond goes back like a return, as far as the payment has it;
 - a return takes back the one payment that it names: of its amount, or else (a partial return) one that has as much left, or
   (the bank adds its fee to what it takes) one that is smaller; one that names none or several waits for a person; of two in one
   statement that name one payment, the second takes what the first has left, if that is enough;
@@ -43,11 +43,17 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
     for at, outcome in zip(back, await _reversed(conn, held, [moved[at] for at in back], now), strict=True):
         outcomes[at] = outcome
     left = [at for at, one in enumerate(moved) if one.kind == "return" and not outcomes[at]]
+    taken: dict[UUID, dict[str, int]] = {}
     for at, settled in zip(left, await recalls.settle(conn, held, [moved[at] for at in left], now), strict=True):
-        outcomes[at] = settled
+        outcomes[at] = settled is not None
+        if settled is not None:
+            payment_id, beyond = settled
+            reasons = taken.setdefault(payment_id, {})
+            known = await movements.left_and_returned(conn, held, payment_id) if beyond else None
+            if known and known[0]:
+                reasons[_reason(moved[at])] = min(beyond, known[0])
     left = [at for at in left if not outcomes[at]]
     found = await movements.originals(conn, held, [moved[at] for at in left]) if left else []
-    taken: dict[UUID, dict[str, int]] = {}
     count = 0
     for at, payments in zip(left, found, strict=True):
         amount = moved[at].amount_minor
@@ -55,7 +61,7 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
         if not free:  # parts of one payment that go back in one statement
             free = [one for one in payments if one[1] - sum(taken[one[0]].values()) >= amount]
         if len(free) == 1:
-            (payment_id, least), reason = free[0], moved[at].return_reason or ("reversal" if moved[at].reversal else "unknown")
+            (payment_id, least), reason = free[0], _reason(moved[at])
             reasons = taken.setdefault(payment_id, {})
             reasons[reason] = reasons.get(reason, 0) + min(amount, least)
             outcomes[at] = True
@@ -64,6 +70,10 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
         first = {key: next(iter(reasons)) for key, reasons in taken.items() if reasons}
         await give_back(conn, held.tenant_id, {key: (reason, taken[key].pop(reason)) for key, reason in first.items()}, now)
     return [one.kind in NOT_OURS if outcome is None else outcome for one, outcome in zip(moved, outcomes, strict=True)], count
+
+
+def _reason(moved: Transaction) -> str:
+    return moved.return_reason or ("reversal" if moved.reversal else "unknown")
 
 
 async def meet_waiting(conn: AsyncConnection, held: BankAccount, booked: Collection[UUID], now: datetime) -> int:

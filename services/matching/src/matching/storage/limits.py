@@ -99,7 +99,8 @@ async def given_back_alone(conn: AsyncConnection, tenant_id: UUID, payment_id: U
     rows = await fetch(
         conn,
         "SELECT coalesce(sum(amount_minor), 0) FROM (SELECT amount_minor FROM refund WHERE tenant_id = :tenant AND payment_id = :payment "
-        "AND status IN ('approved', 'sent', 'paid') AND decided_by = requested_by UNION ALL SELECT amount_minor FROM recall "
+        "AND status IN ('approved', 'sent', 'paid') AND decided_by = requested_by "
+        "UNION ALL SELECT coalesce(settled_minor, amount_minor) FROM recall "
         "WHERE tenant_id = :tenant AND payment_id = :payment AND status IN ('accepted', 'settled') AND decided_by = requested_by) AS given",
         tenant=tenant_id,
         payment=payment_id,

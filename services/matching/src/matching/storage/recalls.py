@@ -1,7 +1,7 @@
 """Recalls as they stand, and the payments that they may be about."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -17,7 +17,8 @@ from matching.storage.rows import fetch, found
 class Held:
     """A recall as it stands. `allocations`: (item, amount, difference, its reason, rule) that were undone because of it.
 
-    A set-off that was undone has the rule `set_off`, and its credit note where an allocation has the reason.
+    A set-off that was undone has the rule `set_off`, and its credit note where an allocation has the reason. `settled_minor`: how much
+    the bank took, once it has.
     """
 
     recall_id: UUID
@@ -34,6 +35,7 @@ class Held:
     decided_by: str | None
     received_at: datetime
     decided_at: datetime | None
+    settled_minor: int | None = None
 
 
 class Waiting(NamedTuple):
@@ -50,7 +52,7 @@ class Waiting(NamedTuple):
 LISTED = "SELECT recall_id AS at, * FROM recall WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status)"
 _COLUMNS = (
     "recall_id, payment_id, entity_id, bank_account_id, currency, amount_minor, reason, cancellation_id, allocations, status, "
-    "requested_by, decided_by, received_at, decided_at"
+    "requested_by, decided_by, received_at, decided_at, settled_minor"
 )
 
 
@@ -96,7 +98,7 @@ async def insert(conn: AsyncConnection, tenant_id: UUID, held: Held) -> None:
     await run(
         conn,
         f"INSERT INTO recall (tenant_id, {_COLUMNS}) VALUES (:tenant, :id, :payment, :entity, :account, :currency, :amount, :reason, "  # noqa: S608 - ours
-        ":cancellation, CAST(:allocations AS jsonb), :status, NULL, NULL, :now, NULL)",
+        ":cancellation, CAST(:allocations AS jsonb), :status, NULL, NULL, :now, NULL, NULL)",
         tenant=tenant_id,
         id=held.recall_id,
         payment=held.payment_id,
@@ -128,24 +130,28 @@ async def save(conn: AsyncConnection, tenant_id: UUID, held: Held) -> None:
 
 
 async def waiting(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID) -> list[Waiting]:
-    """An account's recalls that its bank has not settled."""
+    """An account's recalls that its bank has not settled, the oldest first."""
     rows = await fetch(
         conn,
         "SELECT r.recall_id, r.payment_id, r.amount_minor, p.end_to_end_id, p.transaction_id, p.bank_reference FROM recall r "
         "JOIN payment p USING (tenant_id, payment_id) WHERE r.tenant_id = :tenant AND r.bank_account_id = :account "
-        "AND r.status IN ('open', 'requested', 'accepted') ORDER BY r.recall_id",
+        "AND r.status IN ('open', 'requested', 'accepted') ORDER BY r.received_at, r.recall_id",
         tenant=tenant_id,
         account=bank_account_id,
     )
     return [Waiting(*row) for row in rows]
 
 
-async def settle(conn: AsyncConnection, tenant_id: UUID, recalls: Collection[UUID], now: datetime) -> None:
-    """The bank has taken the money of these."""
-    await run(
+async def settle(conn: AsyncConnection, tenant_id: UUID, took: Mapping[UUID, int], now: datetime) -> bool:
+    """The bank has taken so much for each of these; False where one of them waits no more. Their payments are locked."""
+    settled = await run(
         conn,
-        "UPDATE recall SET status = 'settled', decided_at = :now WHERE tenant_id = :tenant AND recall_id = ANY(CAST(:ids AS uuid[]))",
+        "UPDATE recall SET status = 'settled', decided_at = :now, settled_minor = t.took "
+        "FROM unnest(CAST(:ids AS uuid[]), CAST(:took AS bigint[])) AS t(id, took) "
+        "WHERE tenant_id = :tenant AND recall_id = t.id AND status IN ('open', 'requested', 'accepted')",
         tenant=tenant_id,
-        ids=list(recalls),
+        ids=list(took),
+        took=list(took.values()),
         now=now,
     )
+    return settled == len(took)

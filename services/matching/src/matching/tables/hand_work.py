@@ -109,12 +109,14 @@ RECALL = Table(
     need("received_at", DateTime(timezone=True)),
     Column("decided_at", DateTime(timezone=True)),
     Column("requested_by", Text),
+    Column("settled_minor", BigInteger),
     Index("recall_payment", "tenant_id", "payment_id"),
     CheckConstraint("amount_minor > 0", name="recall_above_zero"),
     CheckConstraint("status IN ('open', 'requested', 'accepted', 'refused', 'settled')", name="recall_status"),
 )
 """A bank's request for money back (camt.056). `allocations`: what was undone because of it, to be restored when it is refused.
 `requested`: one person (`requested_by`) would let the bank have it, and another has to say so too.
+`settled_minor`: how much the bank took, once it has.
 """
 
 SETTLEMENT = Table(
