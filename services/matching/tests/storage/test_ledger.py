@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from contracts.customers import CustomerChanged
+from matching.domain.ledger import letters
 from matching.storage.ledger import Rate, set_rates
 from shared.clock import machine_now
 from shared.days import business_day
@@ -150,6 +151,55 @@ async def test_an_entry_is_of_the_business_day_on_which_it_was_made(world, tenan
     ):
         text = (await exported(client, make, tenant, **period)).content.decode()
         assert {row["date"] for row in csv.DictReader(io.StringIO(text))} == days
+
+
+async def test_what_is_settled_is_lettered_as_of_the_end_of_the_period(world, tenant, make, client):
+    """Article A. 47 A-1: EcritureLet and DateLet; lines that share a letter, with the ERP's invoice, sum to nothing."""
+    held = await world.account(tenant)
+    await world.feed(
+        make.invoice(tenant, "F-1", 1_000, reference="REF000001"),
+        make.invoice(tenant, "F-2", 500, reference="REF000002"),
+        make.invoice(tenant, "F-3", 300, reference="REF000003"),
+        make.invoice(tenant, "A-3", 300, cls=make.Credit, credited_invoice_id=make.invoice_id(tenant, "F-3")),
+    )
+    for number, (amount, reference) in enumerate(((600, "REF000001"), (400, "REF000001"), (200, "REF000002"))):
+        await world.pay(held, amount, reference, number=number)
+    received = [m for m in await world.events("PaymentReceived") if m.tenant_id == tenant]
+    first, *rest = sorted(received, key=lambda m: -m.data.amount_minor)
+    await world.handled(tenant, by=make.match, given=([first], context(datetime(2026, 4, 1, 9, tzinfo=UTC))))
+    await world.handled(tenant, by=make.match, given=(rest, context(datetime(2026, 4, 8, 9, tzinfo=UTC))))
+
+    async def lettered(last):
+        answer = await exported(client, make, tenant, format="fec", last=last)
+        rows = list(csv.DictReader(io.StringIO(answer.content.decode()), delimiter="\t"))
+        assert all(bool(row["EcritureLet"]) == bool(row["DateLet"]) for row in rows)
+        found = {}
+        for row in rows:
+            signed = Decimal(row["Debit"].replace(",", ".")) - Decimal(row["Credit"].replace(",", "."))
+            if row["EcritureLet"]:
+                found.setdefault((row["CompteNum"], row["EcritureLet"]), []).append((row["PieceRef"], signed, row["DateLet"]))
+        return {key[0] + " " + lines[0][0]: lines for key, lines in found.items()}, rows
+
+    found, rows = await lettered("2026-12-31")
+    assert found == {
+        "411000 F-1": [("F-1", -6, "20260408"), ("F-1", -4, "20260408")],  # and the invoice's 10.00
+        "411000 F-3": [("F-3", -3, "20260302")],
+        "411000 A-3": [("A-3", 3, "20260302")],
+        "471000 B0": [("B0", -6, "20260401"), ("F-1", 6, "20260401")],
+        "471000 B1": [("B1", -4, "20260408"), ("F-1", 4, "20260408")],
+        "471000 B2": [("B2", -2, "20260408"), ("F-2", 2, "20260408")],
+    }
+    assert {(row["EcritureDate"], row["PieceDate"]) for row in rows if row["CompteNum"] == "512000"} == {("20260302", "20260302")}
+    at_its_end, _ = await lettered("2026-04-07")
+    assert set(at_its_end) == {"411000 F-3", "411000 A-3", "471000 B0"}
+    # an allocation that is undone ends it, in the periods after that
+    assert (await post(client, f"/v1/payments/{first.data.payment_id}/unmatch", {"reason": "wrong_item"})).status_code == 200
+    assert set((await lettered("2036-12-31"))[0]) == {"411000 F-3", "411000 A-3", "471000 B1", "471000 B2"}
+    assert (await lettered("2026-04-30"))[0] == found
+
+
+def test_letters_go_on_after_z():
+    assert [letters(number) for number in (1, 26, 27, 52, 53, 702, 703)] == ["A", "Z", "AA", "AZ", "BA", "ZZ", "AAA"]
 
 
 async def test_an_entity_has_numbers_of_its_own_and_what_has_none_is_refused(world, tenant, make, client):

@@ -77,6 +77,8 @@ class ChartError(ValueError):
 class Posting:
     """An entry with what an accountant wants to see of its item, payment and customer. `amount_minor` is above zero.
 
+    `item_letter` is its item's once that is settled, `payment_letter` its payment's once nothing of it is unapplied, each with the day.
+
     `rate` is what a unit of its currency was worth in euro that day, where the accountant has said so. The payer is another than the
     customer where one pays for the other: what is unapplied was the payer's, what is owed is the customer's.
     """
@@ -94,6 +96,10 @@ class Posting:
     rate: Decimal | None = None
     payer_number: str | None = None
     payer_name: str | None = None
+    item_letter: int | None = None
+    item_lettered: date | None = None
+    payment_letter: int | None = None
+    payment_lettered: date | None = None
 
     @property
     def in_euro(self) -> int:
@@ -107,7 +113,7 @@ class Posting:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One side of an entry."""
+    """One side of an entry. `letter`: what it shares with those that it sums to nothing with, and since when it does."""
 
     ledger: str
     number: str
@@ -116,6 +122,8 @@ class Line:
     customer_name: str
     debit_minor: int
     credit_minor: int
+    letter: str
+    lettered: date | None
 
 
 def journal(posting: Posting) -> tuple[str, str]:
@@ -138,4 +146,23 @@ def lines(posting: Posting, chart: Mapping[str, tuple[str, str]], amount_minor: 
         number, label = chart[ledger]
         whose = (posting.payer_number, posting.payer_name) if ledger == "unapplied" else (posting.customer_number, posting.customer_name)
         customer, name = whose if ledger in CUSTOMERS and whose[0] else ("", "")
-        yield Line(ledger, number, label, customer or "", name or "", debit, credit)
+        letter, lettered = _letter(posting, ledger)
+        yield Line(ledger, number, label, customer or "", name or "", debit, credit, letter, lettered)
+
+
+def _letter(posting: Posting, ledger: str) -> tuple[str, date | None]:
+    """An invoice's lines share one with its invoice (which the ERP posts), a payment's with what became of it."""
+    if ledger in {"receivables", "credit_notes"} and posting.item_letter is not None:
+        return letters(posting.item_letter), posting.item_lettered
+    if ledger == "unapplied" and posting.payment_letter is not None:
+        return letters(posting.payment_letter), posting.payment_lettered
+    return "", None
+
+
+def letters(number: int) -> str:
+    """A number from 1 on as accountants letter: A to Z, AA to ZZ, AAA."""
+    found = ""
+    while number:
+        number, letter = divmod(number - 1, 26)
+        found = chr(ord("A") + letter) + found
+    return found

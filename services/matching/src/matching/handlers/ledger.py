@@ -5,6 +5,11 @@ comma, in euro; EcritureNum counts from 1 without a gap in chronological order, 
 another currency is valued at the accountant's rate of its day, once for both of its lines, and its own amount and currency stand in
 Montantdevise and Idevise. A rate holds from its day until the next one, for RATE_DAYS at most
 (`storage.ledger`): nothing is valued at one that is older.
+
+EcritureDate is the day on which an entry was made in these books ("date de comptabilisation", as the administration reads it: the day
+on which it was put to the account's debit or credit), whenever the bank booked the money; that day, or the invoice's, is PieceDate.
+Lettering (EcritureLet, DateLet) is as of the period's end, so that a file stays as it was: the lines of an item that is settled share
+a letter, and the lines of a payment of which nothing is unapplied.
 """
 
 import csv
@@ -76,7 +81,7 @@ async def export(database: Database, period: Period, *, fec: bool) -> AsyncItera
         chart = await chart_of(conn, period.tenant_id, period.entity_id)
         yield _encoded([FEC if fec else CSV], fec=fec)
         number = 0
-        async for part in stored.entries(conn, period, SLICE):
+        async for part in stored.entries(conn, period, SLICE, lettered=fec):
             rows: list[tuple[object, ...]] = []
             for posting in part:
                 number += 1
@@ -105,8 +110,8 @@ def _fec(posting: Posting, number: int, chart: Mapping[str, tuple[str, str]]) ->
             text(posting),
             _decimal(line.debit_minor, EURO),
             _decimal(line.credit_minor, EURO),
-            "",
-            "",
+            line.letter,
+            f"{line.lettered:%Y%m%d}" if line.lettered else "",
             day,
             *own,
         )

@@ -22,18 +22,44 @@ _RATE = (
     "(SELECT rate FROM ledger_rate r WHERE r.tenant_id = l.tenant_id AND r.entity_id = l.entity_id AND r.currency = l.currency "  # noqa: S608 - ours
     f"AND r.first_day BETWEEN {_DAY} - {RATE_DAYS - 1} AND {_DAY} ORDER BY r.first_day DESC LIMIT 1)"
 )
-_ENTRIES = (
-    f"SELECT l.entry_id, {_DAY} AS day, l.debit, l.credit, l.amount_minor, l.currency, c.customer_number, "  # noqa: S608 - ours
-    "n.name, coalesce(i.invoice_number, p.bank_reference, CAST(p.payment_id AS text)), coalesce(i.issue_date, p.booking_date), "
-    f"CASE WHEN l.currency <> '{EURO}' THEN {_RATE} END, pc.customer_number, pn.name "
-    f"FROM (SELECT * FROM ledger_entry WHERE {_PERIOD}) l "
-    "LEFT JOIN open_item i ON i.tenant_id = l.tenant_id AND i.item_id = l.item_id "
-    "LEFT JOIN payment p ON p.tenant_id = l.tenant_id AND p.payment_id = l.payment_id "
-    "LEFT JOIN customer c ON c.tenant_id = l.tenant_id AND c.customer_id = coalesce(i.customer_id, p.payer_customer_id) "
-    "LEFT JOIN customer_identity n ON n.tenant_id = l.tenant_id AND n.customer_id = c.customer_id "
-    "LEFT JOIN customer pc ON pc.tenant_id = l.tenant_id AND pc.customer_id = p.payer_customer_id "
-    "LEFT JOIN customer_identity pn ON pn.tenant_id = l.tenant_id AND pn.customer_id = pc.customer_id ORDER BY l.at, l.entry_id"
+
+
+def _side(ledgers: str) -> str:
+    return f"CASE WHEN debit IN ({ledgers}) THEN amount_minor WHEN credit IN ({ledgers}) THEN -amount_minor ELSE 0 END"
+
+
+_OWED, _FREE = _side("'receivables', 'credit_notes'"), _side("'unapplied'")
+_LETTERED = (
+    "SELECT *, CASE WHEN sum(owed) OVER i = 0 THEN min(entry_id) OVER i END AS item_letter, "  # noqa: S608 - ours
+    "max(at) FILTER (WHERE owed <> 0) OVER i AS settled, "
+    "CASE WHEN sum(free) OVER p = 0 THEN min(entry_id) OVER p END AS payment_letter, max(at) FILTER (WHERE free <> 0) OVER p AS used "
+    f"FROM (SELECT *, {_OWED} AS owed, {_FREE} AS free "
+    "FROM ledger_entry WHERE tenant_id = :tenant AND entity_id = :entity AND at < :after) until_then "
+    "WINDOW i AS (PARTITION BY item_id, currency), p AS (PARTITION BY payment_id, currency)"
 )
+"""SQL: an entity's entries until the end of a period. An item that is settled by then, and a payment of which nothing is unapplied, has a
+letter: the number of its first entry, which no other has and which never changes. By windows: a join of sums has no key to go by.
+"""
+
+
+def _entries(*, lettered: bool) -> str:
+    letters = ", ".join(
+        f"l.{letter}, CASE WHEN l.{letter} IS NOT NULL THEN CAST(l.{at} AT TIME ZONE '{BUSINESS_ZONE}' AS date) END"
+        for letter, at in (("item_letter", "settled"), ("payment_letter", "used"))
+    )
+    of, more = (f"({_LETTERED})", f", {letters}") if lettered else ("ledger_entry", "")
+    return (
+        f"SELECT l.entry_id, {_DAY} AS day, l.debit, l.credit, l.amount_minor, l.currency, c.customer_number, "  # noqa: S608 - ours
+        "n.name, coalesce(i.invoice_number, p.bank_reference, CAST(p.payment_id AS text)), coalesce(i.issue_date, p.booking_date), "
+        f"CASE WHEN l.currency <> '{EURO}' THEN {_RATE} END, pc.customer_number, pn.name{more} "
+        f"FROM (SELECT * FROM {of} l WHERE {_PERIOD}) l "
+        "LEFT JOIN open_item i ON i.tenant_id = l.tenant_id AND i.item_id = l.item_id "
+        "LEFT JOIN payment p ON p.tenant_id = l.tenant_id AND p.payment_id = l.payment_id "
+        "LEFT JOIN customer c ON c.tenant_id = l.tenant_id AND c.customer_id = coalesce(i.customer_id, p.payer_customer_id) "
+        "LEFT JOIN customer_identity n ON n.tenant_id = l.tenant_id AND n.customer_id = c.customer_id "
+        "LEFT JOIN customer pc ON pc.tenant_id = l.tenant_id AND pc.customer_id = p.payer_customer_id "
+        "LEFT JOIN customer_identity pn ON pn.tenant_id = l.tenant_id AND pn.customer_id = pc.customer_id ORDER BY l.at, l.entry_id"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +169,8 @@ async def without_rate(conn: AsyncConnection, period: Period) -> list[tuple[str,
     return [(row[0], row[1]) for row in rows]
 
 
-async def entries(conn: AsyncConnection, period: Period, slice_: int) -> AsyncIterator[list[Posting]]:
-    """A period's entries in the order of their booking, some at a time, read by a cursor of the server."""
-    result = await conn.stream(sql(_ENTRIES), period.bound())
+async def entries(conn: AsyncConnection, period: Period, slice_: int, *, lettered: bool) -> AsyncIterator[list[Posting]]:
+    """A period's entries in the order of their booking, some at a time, read by a cursor of the server; with letters where asked."""
+    result = await conn.stream(sql(_entries(lettered=lettered)), period.bound())
     async for part in result.partitions(slice_):
         yield [Posting(*row) for row in part]
