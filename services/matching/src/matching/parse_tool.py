@@ -61,7 +61,7 @@ def _report(path: Path, file: BinaryIO) -> dict[str, object]:
                 continue
             for one in entry.transactions:
                 _print(_line(statement, entry, one, ordinals.key(one)))
-            summary.add(entry)
+            summary.add(statement, entry)
     except NotAStatementError as error:
         summary.format = error.kind
         return summary.as_json("not_a_statement", [{"reason": "not_a_statement", "detail": str(error)}])
@@ -80,12 +80,15 @@ class _Summary:
         self.sums: dict[str, list[int]] = {}
         self.schemes: Counter[str] = Counter()
         self.wrong: list[dict[str, object]] = []
+        self.unread: list[dict[str, object]] = []
         self.remarks: list[str] = []
         self.statements: list[dict[str, object]] = []
 
-    def add(self, entry: Entry) -> None:
-        """Counts an entry and its transactions."""
+    def add(self, statement: Statement, entry: Entry) -> None:
+        """Counts an entry and its transactions; one that could not be read is a finding, for nothing else is printed of it."""
         counts = self.counts
+        if entry.problem and len(self.unread) < MAX_FINDINGS:
+            self.unread.append(_finding(statement, "entry_differs", f"entry {statement.entries}: {entry.problem}"))
         counts["entries"] += 1
         self._remark(f"entry {counts['entries']}", entry.remarks)
         counts["batches"] += entry.batch
@@ -116,7 +119,7 @@ class _Summary:
             "verdict": verdict[0] if verdict else "ok",
         }
         if verdict:
-            self.wrong.append({"statement": statement.number, "account": statement.account, "reason": verdict[0], "detail": verdict[1]})
+            self.wrong.append(_finding(statement, *verdict))
         self.statements.append(said)
 
     def _remark(self, where: str, remarks: list[str]) -> None:
@@ -141,10 +144,14 @@ class _Summary:
             "structured_references": dict(self.schemes),
             "balance_check": f"{counts['balanced']}/{counts['with_balances']} statements balance" if counts["with_balances"] else None,
             "verdict": verdict,
-            "findings": [*findings, *self.wrong][:MAX_FINDINGS],
+            "findings": [*findings, *self.wrong, *(one for one in self.unread if one not in self.wrong)][:MAX_FINDINGS],
             "remarks": self.remarks,
             "statement_list": self.statements[:MAX_FINDINGS],
         }
+
+
+def _finding(statement: Statement, reason: str, detail: str) -> dict[str, object]:
+    return {"statement": statement.number, "account": statement.account, "reason": reason, "detail": detail}
 
 
 def _line(statement: Statement, entry: Entry, one: Transaction, key: str) -> dict[str, object]:

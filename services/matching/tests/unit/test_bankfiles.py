@@ -205,6 +205,21 @@ def test_the_command_line_gives_a_verdict_on_whatever_it_is_handed(tmp_path, cap
     assert (status, lines[0]["summary"]["verdict"]) == (2, "unreadable")
 
 
+def test_the_command_line_tells_of_each_entry_that_it_cannot_read(tmp_path, capsys):
+    (tmp_path / "a.sta").write_text(samples.mt940().replace("EUR", ""))
+    (tmp_path / "b.xml").write_text(samples.camt().replace('<Ntry><Amt Ccy="EUR">100.00</Amt>', "<Ntry>"))
+    status, lines = run(capsys, tmp_path / "a.sta", tmp_path / "b.xml")
+    without, other = (line["summary"] for line in lines if "summary" in line)
+    assert (status, without["verdict"], without["entries"], without["transactions"]) == (0, "rejected", 3, 0)
+    first, *each = [one["detail"] for one in without["findings"]]
+    assert first.startswith("a balance without a currency, on an account of which none is known")
+    said = ":61:2603020302CR100,NTRFE2E-1//BANK-1"
+    assert each[0] == f"entry 1: nothing says which currency the statement is in: {said[4:]!r}"
+    assert [one.partition(":")[0] for one in each] == ["entry 1", "entry 2", "entry 3"]
+    assert [one["detail"] for one in other["findings"]] == ["entry 1: BkToCstmrStmt/Stmt/Ntry: no amount"]  # once
+    assert other["transactions"] == 2
+
+
 def mt940_of(line: str, notes: str = "") -> bytes:
     return (
         f":20:A\r\n:25:DE89370400440532013000\r\n:28C:1\r\n:60F:C260301EUR0,\r\n{line}\r\n{notes}:62F:C260302EUR1234,56\r\n-\r\n".encode()

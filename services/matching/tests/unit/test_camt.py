@@ -2,7 +2,9 @@
 
 import io
 
+import bank_samples as samples
 import pytest
+from bank_samples import everything
 from matching.bankfiles import BankFileError, read
 from matching.domain.statements import numbered
 
@@ -207,3 +209,14 @@ def test_names_in_windows_1252_are_read_under_whatever_declaration(declaration):
 def test_what_stands_around_the_message_is_passed_over(before, behind):
     ((statement, entries),) = parse(before + b'<?xml version="1.0"?>' + document(entry()) + behind)
     assert (statement.verdict(), len(entries)) == (None, 1)
+
+
+def test_an_account_in_no_currency_is_in_that_of_its_entries():
+    """ISO 4217: XXX says that no currency is involved."""
+    text = samples.camt().replace("<Ccy>EUR</Ccy>", "<Ccy>XXX</Ccy>")
+    (statement,), found = everything(text.encode())
+    assert (statement.currency, statement.verdict(), len(found)) == ("EUR", None, 3)
+    (statement,), _ = everything(text.replace('Ccy="EUR">50.50', 'Ccy="USD">50.50').encode())
+    assert statement.verdict()[0] == "currency_differs"
+    (statement,), found = everything(text.replace("EUR", "XXX").encode())
+    assert (statement.verdict(), found) == (("unreadable", "BkToCstmrStmt/Stmt/Bal/Amt: XXX has no minor unit"), [])

@@ -3,6 +3,7 @@
 import bank_samples as samples
 import pytest
 from bank_samples import everything
+from matching.bankfiles import BankFileError, NotAStatementError
 
 
 def test_an_amount_of_ofx_in_a_currency_of_its_own_is_in_that():
@@ -47,3 +48,17 @@ def test_a_check_without_a_number_is_none():
     text = samples.ofx().replace("<FITID>BANK-1", "<FITID>BANK-1<CHECKNUM>0").replace("<FITID>BANK-2", "<FITID>BANK-2<CHECKNUM>1007")
     _, found = everything(text.encode())
     assert (found[0].remittance, found[1].remittance) == (["Facture F-1001"], ["Facture F-1002", "check 1007"])
+
+
+INVESTED = (
+    "<INVSTMTMSGSRSV1><INVSTMTTRNRS><INVSTMTRS><DTASOF>20260302<CURDEF>EUR<INVTRANLIST><INVBANKTRAN><STMTTRN><TRNTYPE>CREDIT"
+    "<DTPOSTED>20260302<TRNAMT>10.00<FITID>I-1</STMTTRN></INVBANKTRAN></INVTRANLIST></INVSTMTRS></INVSTMTTRNRS></INVSTMTMSGSRSV1>"
+)
+
+
+def test_what_is_reported_of_securities_or_a_loan_is_refused_by_its_name():
+    for report in (INVESTED, INVESTED.replace("INVSTMTRS", "LOANSTMTRS")):
+        with pytest.raises(NotAStatementError, match=r"OFX is an investment or loan report \((INV|LOAN)STMTRS\)"):
+            everything(f"OFXHEADER:100\n\n<OFX>{report}</OFX>".encode())
+        with pytest.raises(BankFileError, match="beside the statement of a bank account"):  # it was left out without a word
+            everything(samples.ofx().replace("</OFX>", f"{report}</OFX>").encode())

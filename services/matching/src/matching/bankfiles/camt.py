@@ -30,6 +30,8 @@ KINDS = {
     }.items()
     for version in ("", "V01")  # version 01 has its number in the name
 }
+_NO_CURRENCY = "XXX"
+"""ISO 4217: no currency is involved. So some banks call an account of several; what its balances and entries are in, they say."""
 _TOP = ["{*}Stmt", "{*}Ntfctn", "{*}Rpt"]
 
 
@@ -228,7 +230,8 @@ def _header(found: etree._Element, statement: Statement) -> date | None:
     statement.sequence = int(number) if number and number.isascii() and number.isdecimal() and len(number) < 18 else None  # noqa: PLR2004 - fits bigint
     account = top.text("Acct/Id/IBAN") or top.text("Acct/Id/Othr/Id") or top.text("Acct/Id/PrtryAcct/Id") or top.text("Acct/Id/BBAN")
     statement.account = (account or "").replace(" ", "").upper()
-    statement.currency = top.text("Acct/Ccy") or statement.currency
+    currency = top.text("Acct/Ccy")
+    statement.currency = (currency if currency != _NO_CURRENCY else None) or statement.currency
     balances = _balances(top, statement)
     interim = balances.get("ITBD", [])
     opening = next(iter(balances.get("OPBD") or balances.get("PRCD") or interim), None)

@@ -225,7 +225,7 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
     mark = mark.upper()
     currency = statement.currency
     if not currency:
-        raise BankFileError("nothing says which currency the statement is in")
+        raise BankFileError(f"nothing says which currency the statement is in: {line[:40]!r}")
     minor = minor_of(_ungrouped(amount), currency)
     value = day_of(value_text)
     if value is None:

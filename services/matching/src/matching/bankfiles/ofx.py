@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from matching.bankfiles import texts
 from matching.bankfiles.amounts import day_of, minor_of
-from matching.bankfiles.errors import BankFileError
+from matching.bankfiles.errors import BankFileError, NotAStatementError
 from matching.domain.statements import Amount, Entry, Item, Statement, Transaction
 
 _TAG = re.compile(r"<(/?)([A-Za-z0-9.]+)(?:\s[^<>]*?)?(/?)>([^<]*)", re.ASCII)
@@ -31,6 +31,7 @@ def read(file: BinaryIO) -> Iterator[Item]:
     path: list[str] = []
     values: dict[str, str] = {}
     heads: dict[str, str] = {}
+    found = False
     for closing, name, text in _tags(file):
         if not closing and text:
             (values if "STMTTRN" in path else heads)["/".join([*path[-1:], name])] = text
@@ -41,6 +42,9 @@ def read(file: BinaryIO) -> Iterator[Item]:
             path.append(name)
             if name in _STATEMENTS:
                 statement, heads = Statement(kind="OFX"), {}
+                found = True
+            elif name.endswith("STMTRS"):  # its transactions are none of a bank account's
+                raise _refused(name, beside=found)
             elif name == "STMTTRN":
                 values = {}
                 if statement is not None:
@@ -60,6 +64,12 @@ def read(file: BinaryIO) -> Iterator[Item]:
         _head(statement, heads)
         statement.problem = statement.problem or "the file ends inside a statement"
         yield from _end(statement, heads)
+
+
+def _refused(name: str, *, beside: bool) -> BankFileError:
+    """A report of securities (INVSTMTRS) or of a loan is refused. Beside a bank account's statement all of the file is: nothing is left out."""
+    what = f"an investment or loan report ({name})"
+    return BankFileError(f"{what} beside the statement of a bank account") if beside else NotAStatementError("OFX", what)
 
 
 def _tags(file: BinaryIO) -> Iterator[tuple[bool, str, str]]:
