@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from matching.bankfiles import texts
 from matching.bankfiles.amounts import day_of, minor_of
+from matching.bankfiles.codepages import code_page
 from matching.bankfiles.errors import BankFileError
 from matching.bankfiles.mt940_details import BARE_ACCOUNT, BIC, describe, is_iban
 from matching.domain.statements import CurrencyOf, Entry, Item, Statement, Transaction
@@ -110,7 +111,7 @@ def _fields(file: BinaryIO) -> Iterator[tuple[str, list[str]]]:
 
 def _lines(file: BinaryIO) -> Iterator[str]:
     """Lines, whose ends are @@ where the file comes out of an old home banking message (HBCI, BTX)."""
-    for line in texts.lines(file):
+    for line in texts.lines(file, code_page(file)):
         yield from line.split("@@") if "@@:" in line else (line,)
 
 

@@ -67,7 +67,7 @@ def read(file: BinaryIO) -> Iterator[Item]:
 
 
 def _refused(name: str, *, beside: bool) -> BankFileError:
-    """A report of securities (INVSTMTRS) or of a loan is refused. Beside a bank account's statement all of the file is: nothing is left out."""
+    """A report of securities (INVSTMTRS) or of a loan is refused; beside a bank account's statement all of the file is."""
     what = f"an investment or loan report ({name})"
     return BankFileError(f"{what} beside the statement of a bank account") if beside else NotAStatementError("OFX", what)
 

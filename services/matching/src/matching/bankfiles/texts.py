@@ -15,8 +15,8 @@ _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)")
 _SIGNATURES = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
-def lines(file: BinaryIO) -> Iterator[str]:
-    """The lines from the start of the file, without their ends. Each line is UTF-8 where it can be, else Windows-1252.
+def lines(file: BinaryIO, page: str | None = None) -> Iterator[str]:
+    """The lines from the start of the file, without their ends. Each line is UTF-8 where it can be, else Windows-1252; or all of `page`.
 
     A line of more than 60 kB comes in pieces.
     """
@@ -31,10 +31,10 @@ def lines(file: BinaryIO) -> Iterator[str]:
     if len(head) > 1 and (head[0] == 0) != (head[1] == 0):  # UTF-16 without a mark
         yield from _wide(file, "utf-16-be" if head[0] == 0 else "utf-16-le")
         return
-    yield from _narrow(file)
+    yield from _narrow(file, page)
 
 
-def _narrow(file: BinaryIO) -> Iterator[str]:
+def _narrow(file: BinaryIO, page: str | None = None) -> Iterator[str]:
     left = b""
     while piece := file.readline(PIECE):
         whole, left = left + piece, b""
@@ -42,9 +42,9 @@ def _narrow(file: BinaryIO) -> Iterator[str]:
             whole, _, left = whole.rpartition(b"\r")
             if len(left) > PIECE:
                 raise BankFileError("a line of the file never ends")
-        yield from decoded(whole).removesuffix("\n").removesuffix("\r").split("\r")
+        yield from decoded(whole, page).removesuffix("\n").removesuffix("\r").split("\r")
     if left:
-        yield decoded(left)
+        yield decoded(left, page)
 
 
 def _wide(file: BinaryIO, encoding: str) -> Iterator[str]:
@@ -58,9 +58,12 @@ def _wide(file: BinaryIO, encoding: str) -> Iterator[str]:
     yield left + decoder.decode(b"", final=True)
 
 
-def decoded(piece: bytes) -> str:
-    """Bytes as text, control characters as spaces; what Windows-1252 does not know either is read as ISO 8859-1, which knows every byte."""
-    for encoding in ("utf-8", "cp1252"):
+def decoded(piece: bytes, page: str | None = None) -> str:
+    """Bytes as text, control characters as spaces; what Windows-1252 does not know either is read as ISO 8859-1, which knows every byte.
+
+    `page`: the code page, where that is sure.
+    """
+    for encoding in (page,) if page else ("utf-8", "cp1252"):
         try:
             return piece.decode(encoding).translate(_CONTROLS)
         except UnicodeDecodeError:
