@@ -24,6 +24,32 @@ def transaction(line, *notes, **more):
 CREDIT = ":61:2603020302C1234,56"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "2026030212 facturen 104711 en 104712 van maart en april",  # a column is full within a number, the line within a word
+        "Facturen 104711 en 104712 zijn nu voldaan",
+        "Facturen 10471 en 104712",  # with the word that fills it: the space is the next column's
+        "Facturen 1047 en 104712",  # the space ends it
+    ],
+)
+def test_what_fills_a_column_of_a_labelled_text_goes_on_in_the_next(said):
+    """ABN AMRO writes these texts in columns of 32 characters, two in a line."""
+    texts = ("SEPA IDEAL", f"IBAN: {THEIRS}", "BIC: INGBNL2A", "NAAM: NS GROEP INZAKE NSR IDEA"), (f"OMSCHRIJVING: {said}",)
+    texts = (*texts, ("MACHTIGING: M-1", "KENMERK: 02-03-2026 18:14 0030000735822580"))
+    notes = []
+    for of in texts:
+        cells = [text[at : at + 32] for text in of for at in range(0, len(text), 32)]
+        notes += [f"{cells[at]:<33}{(*cells, '')[at + 1]}" for at in range(0, len(cells), 2)]
+    one = transaction(f"{CREDIT}N944NONREF", f":86:{notes[0]}", *notes[1:])
+    assert (one.remittance, one.end_to_end_id, one.mandate_id) == ([said], "02-03-2026 18:14 0030000735822580", "M-1")
+    assert (one.counterparty_name, one.counterparty_iban) == ("NS GROEP INZAKE NSR IDEA", THEIRS)
+    bare = [note.rstrip() for note in notes]
+    assert transaction(f"{CREDIT}N944NONREF", f":86:{bare[0]}", *bare[1:]).end_to_end_id == one.end_to_end_id
+    free = "SEPA PAYMENT BY ACME TRADING LTD FOR INVOICE 4711"  # a word that ends there by chance, in a text of no columns
+    assert transaction(f"{CREDIT}NTRFNONREF", f":86:{free}").remittance == [free]
+
+
 def test_labelled_parts_of_a_dutch_text_are_told_apart_also_where_a_full_line_ends_before_one():
     one = transaction(
         f"{CREDIT}N654NONREF",

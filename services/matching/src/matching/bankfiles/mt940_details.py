@@ -5,7 +5,7 @@
   SEPA keywords EREF+, KREF+, MREF+, SVWZ+ and so on.
   Source: Deutsche Kreditwirtschaft, DFUe agreement, annex 3, chapter on MT940.
 - Dutch, Swiss, Nordic: /KEY/value/KEY/value: /EREF/ /REMI/ /NAME/ /IBAN/ /CNTP/account/bic/name/, /BENM//NAME/, /ORDP//NAME/, /RTRN/.
-- labelled text: `IBAN: ... NAAM: ...` (ABN AMRO), `REK: .../NAAM: ...` (Knab).
+- labelled text: `IBAN: ... NAAM: ...` (ABN AMRO, in columns of 32 characters), `REK: .../NAAM: ...` (Knab).
 - plain text.
 """
 
@@ -27,6 +27,8 @@ LONGEST = 70
 """Characters that no wrapped line has: a longer one was never cut, and its end is the end of a line."""
 CHUNK = 60
 """The same where a bank cuts a coded text in pieces: some count the tag in (61 are left for the first line), some are a little short."""
+COLUMN = 32
+"""Characters of a column of ABN AMRO's labelled texts (two in a line, a space between): what fills one goes on in the next."""
 FIELD = 27
 """Characters of a full German text or name field: a shorter one lost the space it ended with, or ends a line."""
 _CODED = re.compile(r"\s*([0-9]{3}|[A-Z]{3}(?=\+00))?([?>~^@|*$%#&!<\\]|\+(?=00))(?=(?:00|10|2[0-9]|3[0-9]|6[0-9]))", re.ASCII)
@@ -158,6 +160,21 @@ def join(notes: Sequence[str], full: int = WRAP) -> str:
             text = f"{text.rstrip()} "
         text += line.rstrip() + ("" if full <= len(line) <= LONGEST and line == line.rstrip() else " ")
     return text.strip()
+
+
+def _columns(notes: Sequence[str]) -> str | None:
+    """A text of SEPA that stands in columns, one of which is an IBAN, its pieces put together; None for any other."""
+    lines = [line.rstrip() for line in notes]
+    if not lines or not lines[0].startswith("SEPA ") or any(len(line) > WRAP or line[COLUMN : COLUMN + 1].strip() for line in lines):
+        return None
+    pieces = [piece for line in lines for at in (0, COLUMN + 1) if (piece := line[at : at + COLUMN]).strip()]
+    if not any(piece.startswith("IBAN: ") for piece in pieces):
+        return None
+    text = pieces[0].rstrip()
+    for before, piece in pairwise(pieces):
+        goes_on = len(before.rstrip()) == COLUMN and not _LABELS.match(piece)
+        text += piece.rstrip() if goes_on else f" {piece.rstrip()}"
+    return text
 
 
 def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str | None:
@@ -337,7 +354,7 @@ def _clean(text: str | None) -> str | None:
 
 def _plain(one: Transaction, notes: Sequence[str], own: str) -> None:
     """Free text, perhaps with labels. Lines stay lines: they are words of their own more often than not."""
-    joined = join(notes)
+    joined = _columns(notes) or join(notes)
     one.remittance = [joined] if joined else []
     head, *parts = _LABELS.split(joined)
     labelled = dict(zip(parts[::2], parts[1::2], strict=True))
