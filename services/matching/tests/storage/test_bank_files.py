@@ -89,11 +89,14 @@ async def test_an_mt940_without_a_currency_is_in_that_of_its_account(world, clie
     assert (wrong["verdict"], wrong["reason"]) == ("rejected", "balance_differs")
 
 
-async def test_a_statement_of_a_day_that_no_bank_books_on_is_kept_and_nothing_of_it_is_booked(world, client, client_of, tenant, make):
+@pytest.mark.parametrize("day", ["9999-12-31", "ahead"])
+async def test_a_statement_of_a_day_that_no_bank_books_on_is_kept_and_nothing_of_it_is_booked(world, client, client_of, tenant, make, day):
+    if day == "ahead":
+        day = (world.runtime.clock.now().date() + timedelta(days=12)).isoformat()
     await put_account(client, make, tenant, samples.ACCOUNTS["camt"])
-    absurd = samples.camt().replace("<BookgDt><Dt>2026-03-02", "<BookgDt><Dt>9999-12-31", 1)
+    absurd = samples.camt().replace("<BookgDt><Dt>2026-03-02", f"<BookgDt><Dt>{day}", 1)
     (found,) = await book(client, absurd)
-    assert (found["verdict"], found["reason"], "9999-12-31" in found["detail"]) == ("rejected", "day_absurd", True), found
+    assert (found["verdict"], found["reason"], day in found["detail"]) == ("rejected", "day_absurd", True), found
     assert await amounts(world, tenant) == []
     assert (await accept(await client_of(tenant, subject="second"), found["statement_id"])).status_code == 409
     assert (await book(client, samples.camt()))[0]["new_payments"] == 2  # the bank's good one
@@ -260,10 +263,10 @@ async def test_what_could_not_be_read_or_was_replaced_is_not_accepted(world, cli
 
 
 async def test_a_number_that_the_bank_uses_again_next_year_replaces_nothing(world, client, client_of, tenant, make):
-    await put_account(client, make, tenant, samples.ACCOUNTS["mt940"])
-    (wrong,) = await book(client, samples.mt940().replace("1145,50", "1145,51"))
-    next_year = samples.mt940().replace("F:C2603", "F:C2703").replace(":61:2603", ":61:2703").replace("BANK-", "BANK-7")
-    (good,) = await book(client, next_year)
+    await put_account(client, make, tenant, samples.ACCOUNTS["mt940"], start="2025-03-01")
+    a_year_before = samples.mt940().replace("F:C2603", "F:C2503").replace(":61:2603", ":61:2503").replace("BANK-", "BANK-5")
+    (wrong,) = await book(client, a_year_before.replace("1145,50", "1145,51"))
+    (good,) = await book(client, samples.mt940())
     assert (good["verdict"], good["new_payments"]) == ("booked", 2)
     await settle_reconciliation(world, tenant)
     assert await world.rows(tenant, "SELECT 1 FROM reconciliation WHERE matched_through IS NOT NULL") == []  # it still waits

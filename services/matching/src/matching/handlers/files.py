@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Container, Generator, Iterable, Sequ
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import BinaryIO
 from uuid import UUID
 
@@ -22,6 +22,7 @@ import msgspec
 from contracts.payments import StatementRejected
 from shared import outbox
 from shared.clock import machine_now, monotonic
+from shared.days import business_day
 from shared.ids import named_id
 from shared.jobs import JobContext
 from shared.money import MAX_MINOR
@@ -33,7 +34,7 @@ from matching.bankfiles import read
 from matching.domain.engine.parties import compact
 from matching.domain.statements import CurrencyOf, Entry, Ordinals, Statement, Transaction, is_local_number
 from matching.handlers.apart import is_apart, on_its_own
-from matching.handlers.ingest import SLICE, Counts, Line, Origin, book_lines
+from matching.handlers.ingest import SAME_PAYMENT, SLICE, Counts, Line, Origin, book_lines
 from matching.handlers.limits import second_person
 from matching.handlers.totals import details_after_all, resolve_totals
 from matching.storage import bank, statements
@@ -281,6 +282,8 @@ async def _settle(
         )
         return result
     wrong = statement.verdict()
+    if wrong is None and (day := _ahead(statement, business_day(now))) is not None:
+        wrong = ("day_absurd", f"it is of {day}: more than {SAME_PAYMENT.days} days ahead")
     if wrong is None and statement.currency not in {None, held.currency}:
         wrong = ("currency_differs", f"the statement is in {statement.currency}, the account in {held.currency}")
     if abs(statement.booked_minor) > MAX_MINOR:
@@ -324,6 +327,12 @@ async def _settle(
     if wrong:
         await publish(conn, [Outgoing(tenant_id, _rejected(held, statement, result, digest), held.entity_id)])
     return result
+
+
+def _ahead(statement: Statement, today: date) -> date | None:
+    """A day that no bank can have booked on yet; None where there is none. It would say that all until then has been booked."""
+    last = max((day for day in (statement.last_day, statement.last_entry_day) if day), default=today)
+    return last if last > today + SAME_PAYMENT else None
 
 
 def _tidy(text: str) -> str:
