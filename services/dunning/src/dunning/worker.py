@@ -24,6 +24,12 @@ from shared.jobs import Job, JobContext
 from dunning.handlers import customers, dispatches, gate, plans, promises, reminders, replicas, statuses
 from dunning.settings import Settings
 from dunning.smtp import Smtp
+from dunning.storage import dispatches as dispatch_storage
+from dunning.storage import gate as gates
+from dunning.storage import plans as plan_storage
+from dunning.storage import promises as promise_storage
+from dunning.storage import reminders as reminder_storage
+from dunning.storage import statuses as status_storage
 
 ROUTES: Routes = {
     CustomerChanged: replicas.keep_customers,
@@ -71,10 +77,10 @@ async def _send_planned(context: JobContext, tenant_id: UUID) -> None:
 
 
 JOBS = (
-    Job("open_gates", 0.5, gate.open_gates),
-    Job("run_day", 0.5, reminders.run_day),
-    Job("send_planned", 0.25, _send_planned),
-    Job("judge_promises", 1.0, promises.judge_promises),
-    Job("judge_plans", 1.0, plans.judge_plans),
-    Job("settle_statuses", 1.0, statuses.settle_waiting),
+    Job("open_gates", 0.5, gate.open_gates, gates.DUE),
+    Job("run_day", 0.5, reminders.run_day, reminder_storage.DUE),
+    Job("send_planned", 0.25, _send_planned, dispatch_storage.DUE),
+    Job("judge_promises", 1.0, promises.judge_promises, promise_storage.DUE),
+    Job("judge_plans", 1.0, plans.judge_plans, plan_storage.DUE),
+    Job("settle_statuses", 1.0, statuses.settle_waiting, status_storage.DUE),
 )

@@ -15,6 +15,7 @@ from invoicing.drops import Drop, load, watch
 from invoicing.handlers import imports, kept, statuses
 from invoicing.settings import InvoicingSettings
 from invoicing.sftp import fetch
+from invoicing.storage.imports import DUE
 
 ROUTES: Routes = {
     OpenItemChanged: kept.keep_balances,
@@ -55,4 +56,4 @@ async def watch_drops(runtime: Runtime) -> None:
     await watch(load(settings.drops_file), runtime.database, settings.documents_dir, runtime.clock, runtime.stopping)
 
 
-JOBS: tuple[Job, ...] = (Job("imports", 0.2, _advance_imports), Job("fetch_drops", 30.0, _fetch_drops))
+JOBS: tuple[Job, ...] = (Job("imports", 0.2, _advance_imports, DUE), Job("fetch_drops", 30.0, _fetch_drops))

@@ -36,6 +36,12 @@ from matching.handlers.pulls import pull
 from matching.handlers.reconciliation import advance
 from matching.pulling import Source, load
 from matching.settings import MatchingSettings
+from matching.storage import reconciliation
+from matching.storage.books import LOOK_DUE
+from matching.storage.expected import OVERDUE
+from matching.storage.items import LATE_DUE
+from matching.storage.parties import MERGED
+from matching.storage.statements import IMPORT_DUE
 
 ROUTES: Routes = {
     PaymentReceived: match_payments,  # what a notification names for sure is settled already (ADR 16)
@@ -73,12 +79,12 @@ async def _pull(context: JobContext, tenant_id: UUID) -> None:
 
 JOBS: tuple[Job, ...] = (
     Job("pull_files", 30.0, _pull),
-    Job("look_again", 0.5, look_at_due),
-    Job("move_merged", 1.0, move_merged),
-    Job("meet_late", 5.0, meet_late),
-    Job("expire_announcements", 5.0, expire),
-    Job("import_statements", 0.5, import_slices),
-    Job("reconcile", 0.5, advance),
+    Job("look_again", 0.5, look_at_due, LOOK_DUE),
+    Job("move_merged", 1.0, move_merged, MERGED),
+    Job("meet_late", 5.0, meet_late, LATE_DUE),
+    Job("expire_announcements", 5.0, expire, OVERDUE),
+    Job("import_statements", 0.5, import_slices, IMPORT_DUE),
+    Job("reconcile", 0.5, advance, reconciliation.DUE),
     Job("withdraw", 60.0, withdraw),
     Job("impute", 60.0, impute_waiting),
     Job("late_money", 60.0, allocate_late_money),

@@ -194,10 +194,3 @@ async def test_every_order_and_repetition_of_invoices_and_merges_ends_alike(hist
             end = into[end]
         assert (stands, named) == (end, None if end == newest[number] else newest[number])
     await world.holds()
-
-
-async def test_where_nobody_was_merged_the_job_asks_for_nothing_else(world, make, tenant):
-    await world.feed(make.invoice(tenant, "F-1", 1_000, customer="A"))
-    before = world.database.statements
-    await job(world, tenant, make.NOW)
-    assert world.database.statements - before == 2  # scope, and whether anybody ever was

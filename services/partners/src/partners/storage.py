@@ -13,6 +13,14 @@ from shared.db import fetch, run
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+POSITIONS_DUE = (
+    "EXISTS (SELECT 1 FROM event_log WHERE tenant_id = t.tenant_id AND position IS NULL) OR EXISTS (SELECT 1 FROM subscription s "
+    "JOIN log_head h ON h.tenant_id = s.tenant_id WHERE s.tenant_id = t.tenant_id AND s.status = 'active' AND s.position < h.position)"
+)
+"""For `Job.due`: an entry has no position yet, or a subscription is behind the log."""
+DELIVERY_DUE = "EXISTS (SELECT 1 FROM delivery WHERE tenant_id = t.tenant_id AND status = 'pending' AND next_attempt_at <= :machine)"
+"""A condition of `tenants_due`."""
+
 
 async def append(conn: AsyncConnection, entries: Sequence[tuple[UUID, str, UUID, str]], *, now: datetime) -> None:
     """Adds (tenant, event, event id, CloudEvent as JSON) to the log, each once."""

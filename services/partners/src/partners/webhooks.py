@@ -19,6 +19,7 @@ from uuid import UUID
 import httpx
 from shared.clock import machine_now
 from shared.db import Database
+from shared.jobs import tenants_due
 from shared.logging import log
 from shared.service import Runtime
 from standardwebhooks.webhooks import Webhook
@@ -175,7 +176,7 @@ async def send_until_stopped(runtime: Runtime) -> None:
         while not runtime.stopping.is_set():
             sent = 0
             try:
-                for tenant_id in await runtime.database.tenants():
+                for tenant_id in await tenants_due(runtime.database, storage.DELIVERY_DUE, runtime.clock.now()):
                     sent += await send_due(runtime.database, client, tenant_id, allow_loopback=settings.allow_loopback_webhooks)
             except Exception as error:  # noqa: BLE001 - leases end by themselves: whatever failed is sent again
                 log.warning("webhooks_wait", why=type(error).__name__)

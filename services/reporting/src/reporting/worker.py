@@ -6,6 +6,7 @@ from shared.jobs import Job
 
 from reporting.handlers import KEPT, keep, keep_erasures, keep_merges
 from reporting.measures import measure_days
+from reporting.storage.days import DUE
 
 ROUTES: Routes = {
     **dict.fromkeys(KEPT, keep),
@@ -13,4 +14,4 @@ ROUTES: Routes = {
     CustomerUnmerged: keep_merges,
     CustomerErased: keep_erasures,
 }
-JOBS = (Job("measure_days", 0.5, measure_days),)
+JOBS = (Job("measure_days", 0.5, measure_days, DUE),)

@@ -24,7 +24,7 @@ from shared.jobs import Job, JobContext
 from shared.outbox import depth
 
 from scoring.handlers import credit, history
-from scoring.storage.credit import claim, policy_of
+from scoring.storage.credit import DUE, claim, policy_of
 
 SLICE = 500
 OUTBOX_MOST = 20_000
@@ -72,4 +72,4 @@ async def review_due(context: JobContext, tenant_id: UUID) -> None:
             return
 
 
-JOBS = (Job("review", 1.0, review_due),)
+JOBS = (Job("review", 1.0, review_due, DUE),)

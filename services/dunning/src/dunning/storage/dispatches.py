@@ -13,12 +13,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 Rows = Sequence[Row[Any]]
 
 
+_PLANNED = "state = 'planned' AND attempt_at <= {machine}"
+DUE = (
+    f"EXISTS (SELECT 1 FROM dispatch WHERE tenant_id = t.tenant_id AND {_PLANNED.format(machine=':machine')}) "  # noqa: S608 - our own text
+    "OR EXISTS (SELECT 1 FROM dispatch WHERE tenant_id = t.tenant_id AND state = 'sending')"
+)
+"""For `Job.due`: a mail may leave, or is leaving, and its sender may never come back."""
+
+
 async def waiting(conn: AsyncConnection, tenant_id: UUID, machine_now: datetime) -> bool:
     """Whether there is a planned mail whose time has come."""
     return bool(
         await fetch(
             conn,
-            "SELECT 1 FROM dispatch WHERE tenant_id = :tenant AND state = 'planned' AND attempt_at <= :now LIMIT 1",
+            f"SELECT 1 FROM dispatch WHERE tenant_id = :tenant AND {_PLANNED.format(machine=':now')} LIMIT 1",  # noqa: S608 - our own text
             tenant=tenant_id,
             now=machine_now,
         )

@@ -39,11 +39,16 @@ async def mark(conn: AsyncConnection, rows: Iterable[tuple[UUID, UUID, int, date
     )
 
 
+_SHUT = "opened_at IS NULL"
+DUE = f"EXISTS (SELECT 1 FROM gate_mark WHERE tenant_id = t.tenant_id AND {_SHUT})"  # noqa: S608 - our own text
+"""For `Job.due`."""
+
+
 async def shut_marks(conn: AsyncConnection, tenant_id: UUID) -> Sequence[Row[Any]]:
     """Marks of a tenant that have not opened, oldest first, locked."""
     return await fetch(
         conn,
-        "SELECT bank_account_id, version, ends FROM gate_mark WHERE tenant_id = :tenant AND opened_at IS NULL "
+        f"SELECT bank_account_id, version, ends FROM gate_mark WHERE tenant_id = :tenant AND {_SHUT} "  # noqa: S608 - our own text
         "ORDER BY bank_account_id, version LIMIT 1000 FOR UPDATE SKIP LOCKED",
         tenant=tenant_id,
     )

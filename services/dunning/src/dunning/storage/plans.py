@@ -56,11 +56,16 @@ async def living(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUI
     )
 
 
+_TO_JUDGE = "status = 'active' AND (recheck OR next_on < :today)"
+DUE = f"EXISTS (SELECT 1 FROM payment_plan WHERE tenant_id = t.tenant_id AND {_TO_JUDGE})"  # noqa: S608 - our own text
+"""For `Job.due`."""
+
+
 async def to_judge(conn: AsyncConnection, tenant_id: UUID, today: date, after: UUID | None, limit: int) -> Rows:
     """Living plans whose items changed, or an instalment's last day has passed, by id; locked, so that each is judged once."""
     return await fetch(
         conn,
-        f"SELECT {COLUMNS} FROM payment_plan p WHERE tenant_id = :tenant AND status = 'active' AND (recheck OR next_on < :today) "  # noqa: S608 - as above
+        f"SELECT {COLUMNS} FROM payment_plan p WHERE tenant_id = :tenant AND {_TO_JUDGE} "  # noqa: S608 - as above
         "AND (CAST(:after AS uuid) IS NULL OR payment_plan_id > :after) ORDER BY payment_plan_id LIMIT :limit FOR UPDATE OF p SKIP LOCKED",
         tenant=tenant_id,
         today=today,

@@ -10,6 +10,11 @@ from shared.db import fetch, run
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+ACTIVE = (
+    "coalesce((SELECT enabled AND enabled_from <= :today FROM policy WHERE tenant_id = t.tenant_id ORDER BY version DESC LIMIT 1), false)"
+)
+"""A condition of `Job.due`: reminders are sent today."""
+
 
 async def current(conn: AsyncConnection, tenant_id: UUID) -> Row[Any] | None:
     """The newest version of a tenant's policy, None where nobody ever set one."""

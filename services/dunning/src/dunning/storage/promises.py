@@ -79,11 +79,16 @@ async def get(conn: AsyncConnection, tenant_id: UUID, promise_id: UUID) -> Row[A
     return rows[0] if rows else None
 
 
+_TO_JUDGE = "status = 'open' AND (recheck OR due_on < :today)"
+DUE = f"EXISTS (SELECT 1 FROM promise WHERE tenant_id = t.tenant_id AND {_TO_JUDGE})"  # noqa: S608 - our own text
+"""For `Job.due`."""
+
+
 async def to_judge(conn: AsyncConnection, tenant_id: UUID, today: date, after: UUID | None, limit: int) -> Rows:
     """Open promises whose items changed, or whose day has passed, by id; locked, so that each is judged once."""
     return await fetch(
         conn,
-        f"SELECT {COLUMNS} FROM promise WHERE tenant_id = :tenant AND status = 'open' AND (recheck OR due_on < :today) "  # noqa: S608 - as above
+        f"SELECT {COLUMNS} FROM promise WHERE tenant_id = :tenant AND {_TO_JUDGE} "  # noqa: S608 - as above
         "AND (CAST(:after AS uuid) IS NULL OR promise_id > :after) ORDER BY promise_id LIMIT :limit FOR UPDATE SKIP LOCKED",
         tenant=tenant_id,
         today=today,

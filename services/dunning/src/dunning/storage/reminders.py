@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dunning.storage.disputes import standing
 from dunning.storage.plans import living
+from dunning.storage.policies import ACTIVE
 
 Rows = Sequence[Row[Any]]
 DUNNED_KINDS = ("invoice", "deposit")
@@ -45,6 +46,13 @@ async def candidates(conn: AsyncConnection, tenant_id: UUID, due: tuple[date, da
         kinds=list(DUNNED_KINDS),
         entity=entity_id,
     )
+
+
+DUE = (
+    f"{ACTIVE} AND EXISTS (SELECT 1 FROM bank_account a WHERE a.tenant_id = t.tenant_id AND a.status = 'active' AND NOT EXISTS ("  # noqa: S608 - ours
+    "SELECT 1 FROM run r WHERE r.tenant_id = a.tenant_id AND r.entity_id = a.entity_id AND r.day = :today))"
+)
+"""For `Job.due`: an entity's run of the day is not done. Whether its gate is open is asked then."""
 
 
 async def entities(conn: AsyncConnection, tenant_id: UUID) -> list[UUID]:

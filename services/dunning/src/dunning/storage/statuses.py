@@ -32,12 +32,19 @@ def _keys(keys: Iterable[Key]) -> dict[str, list[Any]]:
     return arrays(sorted(keys), ["tenant", "invoice"])
 
 
+_WAITING = (
+    "FROM invoice_status s JOIN item i ON (i.tenant_id, i.item_id) = (s.tenant_id, s.invoice_id) "
+    "WHERE s.tenant_id = {tenant} AND s.settled_version < s.version"
+)
+DUE = f"EXISTS (SELECT 1 {_WAITING.format(tenant='t.tenant_id')})"
+"""For `Job.due`."""
+
+
 async def waiting(conn: AsyncConnection, tenant_id: UUID, limit: int) -> list[Key]:
     """Statuses that were not acted on when they came, and whose item is known by now."""
     rows = await fetch(
         conn,
-        "SELECT s.tenant_id, s.invoice_id FROM invoice_status s JOIN item i ON (i.tenant_id, i.item_id) = (s.tenant_id, s.invoice_id) "
-        "WHERE s.tenant_id = :tenant AND s.settled_version < s.version ORDER BY s.invoice_id LIMIT :limit",
+        f"SELECT s.tenant_id, s.invoice_id {_WAITING.format(tenant=':tenant')} ORDER BY s.invoice_id LIMIT :limit",
         tenant=tenant_id,
         limit=limit,
     )

@@ -155,11 +155,16 @@ async def runs(conn: AsyncConnection, tenant_id: UUID, *, state: str | None, bef
     )
 
 
+_WAITING = "state IN ('waiting', 'running')"
+DUE = f"EXISTS (SELECT 1 FROM import_run WHERE tenant_id = t.tenant_id AND {_WAITING})"  # noqa: S608 - our own text
+"""For `Job.due`."""
+
+
 async def next_run(conn: AsyncConnection, tenant_id: UUID) -> Row[Any] | None:
     """The oldest import of a tenant that is not finished, not locked."""
     rows = await fetch(
         conn,
-        f"SELECT {_RUN} FROM import_run WHERE tenant_id = :tenant AND state IN ('waiting', 'running') "  # noqa: S608 - column names are ours
+        f"SELECT {_RUN} FROM import_run WHERE tenant_id = :tenant AND {_WAITING} "  # noqa: S608 - column names are ours
         "ORDER BY import_id LIMIT 1",
         tenant=tenant_id,
     )

@@ -35,6 +35,8 @@ LOCK_PAYMENTS = LOCK.format(columns=PAYMENT, table="payment", id="payment_id")
 LOCK_ITEMS = LOCK.format(columns=ITEM, table="open_item", id="item_id")
 DUE = "SELECT tenant_id, payment_id FROM payment WHERE tenant_id = :tenant AND next_look_at <= :now ORDER BY next_look_at LIMIT 1000"
 """Payments that are to be looked at again by now. To be asked after `by_key`."""
+LOOK_DUE = "EXISTS (SELECT 1 FROM payment WHERE tenant_id = t.tenant_id AND next_look_at <= :machine)"
+"""For `Job.due`."""
 
 
 AS_IT_WAS: Literal["-infinity"] = "-infinity"

@@ -330,11 +330,16 @@ async def waiting_for(conn: AsyncConnection, numbers: Iterable[tuple[UUID, str]]
     return [(row[0], row[1]) for row in rows]
 
 
+_OVERDUE = "status = 'waiting' AND holds_until < :today"
+OVERDUE = f"EXISTS (SELECT 1 FROM expected_payment WHERE tenant_id = t.tenant_id AND {_OVERDUE})"  # noqa: S608 - ours
+"""For `Job.due`."""
+
+
 async def overdue(conn: AsyncConnection, tenant_id: UUID, today: date) -> list[Key]:
     """Announcements whose money did not come until the day they hold."""
     rows = await fetch(
         conn,
-        "SELECT tenant_id, expected_id FROM expected_payment WHERE tenant_id = :tenant AND status = 'waiting' AND holds_until < :today "
+        f"SELECT tenant_id, expected_id FROM expected_payment WHERE tenant_id = :tenant AND {_OVERDUE} "  # noqa: S608 - ours
         "ORDER BY expected_id LIMIT 1000",
         tenant=tenant_id,
         today=today,

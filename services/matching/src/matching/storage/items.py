@@ -302,6 +302,14 @@ async def owed_of(
     return [(row[0], row[1], row[2]) for row in rows]
 
 
+_OPEN_CREDITS = "kind = 'credit_note' AND status = 'open' AND credited_item_id IS NOT NULL"
+LATE_DUE = (
+    "EXISTS (SELECT 1 FROM dispute WHERE tenant_id = t.tenant_id) "  # noqa: S608 - ours
+    f"OR EXISTS (SELECT 1 FROM open_item WHERE tenant_id = t.tenant_id AND {_OPEN_CREDITS})"
+)
+"""For `Job.due`: there is something that may have missed its item (`wrongly_contested`, `open_credit_notes`)."""
+
+
 async def wrongly_contested(conn: AsyncConnection, tenant_id: UUID, limit: int) -> list[Key]:
     """Items whose disputes say another amount than what is contested of them."""
     rows = await fetch(
@@ -320,8 +328,7 @@ async def open_credit_notes(conn: AsyncConnection, tenant_id: UUID, limit: int) 
     """Credit notes with something left that say which invoice they credit."""
     rows = await fetch(
         conn,
-        "SELECT tenant_id, item_id FROM open_item WHERE tenant_id = :tenant AND kind = 'credit_note' AND status = 'open' "
-        "AND credited_item_id IS NOT NULL ORDER BY item_id LIMIT :limit",
+        f"SELECT tenant_id, item_id FROM open_item WHERE tenant_id = :tenant AND {_OPEN_CREDITS} ORDER BY item_id LIMIT :limit",  # noqa: S608 - ours
         tenant=tenant_id,
         limit=limit,
     )

@@ -105,13 +105,15 @@ _MISPLACED_PAYMENTS = (
 )
 
 
+MERGED = "EXISTS (SELECT 1 FROM alias WHERE tenant_id = t.tenant_id)"
+"""For `Job.due`: somebody was ever merged. `misplaced` reads more than that to find nothing."""
+
+
 async def misplaced(conn: AsyncConnection, tenant_id: UUID, limit: int) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]]]:
     """Items and payments, unlocked, that are not with whom the merges as they are now have stand for the customer they name.
 
     Columns: id, account_id, customer_id (where it is), named_id, entity_id, currency, wanted_id (where it belongs).
     """
-    if not await fetch(conn, "SELECT 1 FROM alias WHERE tenant_id = :tenant LIMIT 1", tenant=tenant_id):
-        return [], []  # nobody was ever merged: the statements below read more than that to find nothing
     values = {"tenant": tenant_id, "limit": limit}
     return await fetch(conn, _MISPLACED_ITEMS, **values), await fetch(conn, _MISPLACED_PAYMENTS, **values)
 

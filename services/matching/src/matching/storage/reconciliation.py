@@ -32,6 +32,18 @@ AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.tenant_id = a.tenant_id AND 
 """  # noqa: S608 - our own text
 
 
+_NEW = (
+    "FROM bank_account a LEFT JOIN reconciliation r USING (tenant_id, bank_account_id) CROSS JOIN LATERAL (SELECT count(*) AS n "
+    "FROM statement s WHERE s.tenant_id = a.tenant_id AND s.bank_account_id = a.bank_account_id AND s.verdict = 'booked' "
+    "AND s.role = 'statement') s WHERE a.tenant_id = {tenant} AND s.n <> coalesce(r.statements, 0)"
+)
+DUE = (
+    f"EXISTS (SELECT 1 {_NEW.format(tenant='t.tenant_id')}) "  # noqa: S608 - our own text
+    "OR EXISTS (SELECT 1 FROM reconciliation WHERE tenant_id = t.tenant_id AND next_booked_through IS NOT NULL)"
+)
+"""For `Job.due`: a statement has come in that no word takes account of, or a word waits to be told."""
+
+
 class Due(NamedTuple):
     """A quiet account with statements (`statements` of them now) that no word takes account of yet; `matched_through`: the last word."""
 
@@ -45,10 +57,8 @@ async def due(conn: AsyncConnection, tenant_id: UUID, events: Sequence[str]) -> 
     """Accounts whose word is to be drawn up. Dead letters of `events` hold an account back."""
     rows = await fetch(
         conn,
-        "SELECT a.bank_account_id, a.start_date, s.n, r.matched_through FROM bank_account a "  # noqa: S608 - our own text
-        "LEFT JOIN reconciliation r USING (tenant_id, bank_account_id) CROSS JOIN LATERAL (SELECT count(*) AS n FROM statement s "
-        "WHERE s.tenant_id = a.tenant_id AND s.bank_account_id = a.bank_account_id AND s.verdict = 'booked' AND s.role = 'statement') s "
-        f"WHERE a.tenant_id = :tenant AND s.n <> coalesce(r.statements, 0) AND {_QUIET} ORDER BY a.bank_account_id",
+        f"SELECT a.bank_account_id, a.start_date, s.n, r.matched_through {_NEW.format(tenant=':tenant')} "
+        f"AND {_QUIET} ORDER BY a.bank_account_id",
         tenant=tenant_id,
         events=list(events),
     )

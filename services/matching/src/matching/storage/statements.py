@@ -52,6 +52,10 @@ days, it is a matter of a month.
 """
 
 
+IMPORT_DUE = "EXISTS (SELECT 1 FROM statement WHERE tenant_id = t.tenant_id AND verdict = 'importing')"
+"""For `Job.due`."""
+
+
 async def kept(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, *, lock: bool = False) -> Kept | None:
     """A statement; locked where it is about to change."""
     rows = await fetch(conn, _FROM + "AND statement_id = :id" + (" FOR UPDATE OF s" if lock else ""), tenant=tenant_id, id=statement_id)

@@ -19,15 +19,24 @@ from reporting.tables.measured import MEASURED_DAY
 WAITING_MAX = 1_000
 
 
+_TO_NOTE = (
+    "FROM (SELECT a.entity_id, min(r.matched_through) AS day FROM collection_account a LEFT JOIN reconciliation r "
+    "ON r.tenant_id = a.tenant_id AND r.bank_account_id = a.bank_account_id WHERE a.tenant_id = {tenant} AND a.status = 'active' "
+    "GROUP BY a.entity_id HAVING bool_and(r.matched_through IS NOT NULL)) AS word WHERE NOT EXISTS (SELECT 1 FROM measured_day m "
+    "WHERE m.tenant_id = {tenant} AND m.entity_id = word.entity_id AND m.day >= word.day)"
+)
+DUE = (
+    "EXISTS (SELECT 1 FROM measured_day WHERE tenant_id = t.tenant_id AND taken_at IS NULL) "  # noqa: S608 - our own text
+    f"OR EXISTS (SELECT 1 {_TO_NOTE.format(tenant='t.tenant_id')})"
+)
+"""For `Job.due`: a day is to be noted, or measured."""
+
+
 async def days_to_note(conn: AsyncConnection, tenant_id: UUID) -> Sequence[Row[Any]]:
     """(entity_id, day) up to which the bank's word about every active account of an entity is in, where no such day is noted."""
     return await fetch(
         conn,
-        "WITH word AS (SELECT a.entity_id, min(r.matched_through) AS day FROM collection_account a LEFT JOIN reconciliation r "
-        "ON r.tenant_id = a.tenant_id AND r.bank_account_id = a.bank_account_id WHERE a.tenant_id = :tenant AND a.status = 'active' "
-        "GROUP BY a.entity_id HAVING bool_and(r.matched_through IS NOT NULL)) "
-        "SELECT entity_id, day FROM word WHERE NOT EXISTS (SELECT 1 FROM measured_day m WHERE m.tenant_id = :tenant "
-        "AND m.entity_id = word.entity_id AND m.day >= word.day) ORDER BY entity_id",
+        f"SELECT entity_id, day {_TO_NOTE.format(tenant=':tenant')} ORDER BY entity_id",
         tenant=tenant_id,
     )
 

@@ -17,6 +17,7 @@ import httpx
 from shared.clock import monotonic
 from shared.db import Database
 from shared.failures import is_unavailable
+from shared.jobs import tenants_due
 from shared.logging import log
 from shared.service import Runtime
 from sqlalchemy import Row
@@ -180,13 +181,12 @@ async def watch(runtime: Runtime) -> None:
         polled = monotonic()
         while not runtime.stopping.is_set():
             try:
-                tenants = await runtime.database.tenants()
-                for tenant in tenants:
+                for tenant in await tenants_due(runtime.database, storage.DUE, runtime.clock.now()):
                     if runtime.stopping.is_set():
                         return
                     await desk.pull(tenant, runtime.clock.now())
                 if monotonic() - polled >= NOTIFICATIONS_EVERY:
-                    await desk.poll(tenants, runtime.clock.now())
+                    await desk.poll(await runtime.database.tenants(), runtime.clock.now())
                     polled = monotonic()
             except Exception as error:  # an outage of the database is waited for like anywhere else
                 if not is_unavailable(error):

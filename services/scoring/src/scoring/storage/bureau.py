@@ -41,11 +41,16 @@ async def put_down(conn: AsyncConnection, subjects: Collection[tuple[UUID, UUID,
         )
 
 
+_DUE = "next_attempt_at <= :now"
+DUE = f"EXISTS (SELECT 1 FROM bureau_subject WHERE tenant_id = t.tenant_id AND {_DUE})"  # noqa: S608 - our own text
+"""A condition of `tenants_due`."""
+
+
 async def lease(conn: AsyncConnection, tenant_id: UUID, *, now: datetime, until: datetime, limit: int) -> Sequence[Row[Any]]:
     """Subjects that are due to be asked about, taken until a moment: customer_id, searched, reference, failures, name."""
     return await fetch(
         conn,
-        "WITH due AS (SELECT customer_id FROM bureau_subject WHERE tenant_id = :tenant AND next_attempt_at <= :now "
+        f"WITH due AS (SELECT customer_id FROM bureau_subject WHERE tenant_id = :tenant AND {_DUE} "  # noqa: S608 - our own text
         " ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED), "
         "taken AS (UPDATE bureau_subject s SET next_attempt_at = :until FROM due "
         " WHERE s.tenant_id = :tenant AND s.customer_id = due.customer_id "

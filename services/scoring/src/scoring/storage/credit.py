@@ -40,6 +40,13 @@ class Case:
     state: Row[Any]
 
 
+DUE = (
+    "EXISTS (SELECT 1 FROM standing WHERE tenant_id = t.tenant_id AND review_on <= :today) OR EXISTS (SELECT 1 FROM standing "
+    "WHERE tenant_id = t.tenant_id AND policy_version < (SELECT max(version) FROM credit_policy WHERE tenant_id = t.tenant_id))"
+)
+"""For `Job.due`: a customer's day has come, or a policy is newer."""
+
+
 async def claim(conn: AsyncConnection, tenant_id: UUID, today: date, policy_version: int, limit: int) -> list[UUID]:
     """Locks customers that are due for review, by their day or by a newer policy, skipping those that somebody else has.
 
