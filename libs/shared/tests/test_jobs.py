@@ -121,3 +121,50 @@ async def test_a_job_that_fails_and_a_lock_that_breaks_are_survived(urls: Urls) 
     for conn in (owner, killer):
         await conn.close()
     await database.close()
+
+
+async def test_what_fails_for_one_tenant_is_done_for_the_others(urls: Urls) -> None:
+    """The first one's failure used to end the round, and the next round began with it again."""
+    database = Database(urls.app, application_name="jobs-poison", pool_max=4)
+    await _served(database)
+    poisoned, *others = sorted(TENANTS)
+    done: set[UUID] = set()
+
+    async def run(context: JobContext, tenant: UUID) -> None:
+        del context
+        if tenant == poisoned:
+            raise ValueError("always")
+        done.add(tenant)
+
+    scheduler = _scheduler(database, Job("job", 0.05, run))
+    task = asyncio.create_task(scheduler.run())
+
+    async def all_others() -> bool:
+        return done == set(others)
+
+    await eventually(all_others)
+    scheduler.stop()
+    await task
+    await database.close()
+
+
+async def test_of_a_job_that_says_so_only_tenants_with_something_to_do_are_gone_through(urls: Urls) -> None:
+    database = Database(urls.app, application_name="jobs-due", pool_max=4)
+    await _served(database)
+    (mine, *_), done = sorted(TENANTS), list[UUID]()
+
+    async def run(context: JobContext, tenant: UUID) -> None:
+        del context
+        done.append(tenant)
+
+    scheduler = _scheduler(database, Job("job", 0.02, run, f"t.tenant_id = '{mine}' AND :today > DATE '2000-01-01'"))
+    task = asyncio.create_task(scheduler.run())
+
+    async def often() -> bool:
+        return len(done) > 3
+
+    await eventually(often)
+    scheduler.stop()
+    await task
+    assert set(done) == {mine}
+    await database.close()

@@ -4,8 +4,9 @@ What is looked for several times a second is asked for all tenants in one statem
 whom hardly any has something to do, would do nothing else.
 
 Invariants: the process that runs the jobs holds an advisory lock on a connection of its own and stops them when that
-breaks; a round that fails is logged, counted and tried again; a job is told `now` (the business clock) and commits through
-Database.transaction only. A job tolerates a second runner for a moment (a lost connection): its own row locks decide.
+breaks; what fails of a round is logged, counted and tried again, and the other tenants' is done; a job is told `now` (the
+business clock) and commits through Database.transaction only. A job tolerates a second runner for a moment (a lost
+connection): its own row locks decide.
 """
 
 import asyncio
@@ -26,15 +27,9 @@ from shared.logging import log
 
 STOP_SECONDS = 20.0
 _LOCK = 0x6A6F6273  # "jobs": one scheduler per database
-_BY_INDEX = "; ".join(
-    f"SET LOCAL {name} = {value}"
-    for name, value in {
-        "enable_seqscan": "off",
-        "enable_bitmapscan": "off",
-        "enable_hashjoin": "off",
-        "enable_mergejoin": "off",
-        "plan_cache_mode": "force_generic_plan",
-    }.items()
+_BY_INDEX = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; "
+    "SET LOCAL plan_cache_mode = force_generic_plan"
 )
 """A plan that was made while the tables were small would read them whole, and is kept."""
 
@@ -134,11 +129,7 @@ class Scheduler:
             try:
                 await self._round(job)
             except Exception as error:  # noqa: BLE001 - a job that fails is told of and tried again; it takes nothing down
-                metrics.JOB_FAILURES.labels(job.name).inc()
-                if is_unavailable(error):
-                    log.warning("job_waits", job=job.name, why=type(error).__name__, detail=str(error)[:200])
-                else:
-                    log.error("job_failed", job=job.name, exc_info=error)
+                _tell(job, error)
             metrics.JOB_SECONDS.labels(job.name).observe(monotonic() - started)
             await self._sleep(job.every_seconds)
 
@@ -148,10 +139,24 @@ class Scheduler:
             if self._stop.is_set():
                 return
             context = JobContext(self._database, self._clock.now(), self._offsets, self._prefix, self._prefix + self._service)
-            await job.run(context, tenant)
+            try:
+                await job.run(context, tenant)
+            except Exception as error:
+                if is_unavailable(error):  # so it is for the next tenant: the round waits
+                    raise
+                _tell(job, error, tenant)
 
     async def _sleep(self, seconds: float) -> None:
         try:
             await asyncio.wait_for(self._stop.wait(), seconds)
         except TimeoutError:
             return
+
+
+def _tell(job: Job, error: Exception, tenant: UUID | None = None) -> None:
+    metrics.JOB_FAILURES.labels(job.name).inc()
+    whose = {} if tenant is None else {"tenant": str(tenant)}
+    if is_unavailable(error):
+        log.warning("job_waits", job=job.name, why=type(error).__name__, detail=str(error)[:200], **whose)
+    else:
+        log.error("job_failed", job=job.name, exc_info=error, **whose)
