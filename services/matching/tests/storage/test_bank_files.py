@@ -8,7 +8,7 @@ from uuid import UUID
 
 import bank_samples as samples
 import pytest
-from bankdays import FIRST, Bank, money
+from bankdays import FIRST, Bank, ahead, money
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matching.handlers import files, ingest
@@ -100,6 +100,20 @@ async def test_a_statement_of_a_day_that_no_bank_books_on_is_kept_and_nothing_of
     assert await amounts(world, tenant) == []
     assert (await accept(await client_of(tenant, subject="second"), found["statement_id"])).status_code == 409
     assert (await book(client, samples.camt()))[0]["new_payments"] == 2  # the bank's good one
+    await world.holds()
+
+
+@pytest.mark.parametrize(("kind", "status"), [("053", "FUTR"), ("053", "PDNG"), ("054", "PDNG")])
+async def test_what_is_due_far_ahead_and_pending_holds_no_statement_back(world, tenant, bank, kind, status):
+    due = bank.entry(500, ref="B2", day=ahead(30), status=status)
+    for _ in range(2):
+        (found,) = await bank.brings(kind, "0.00", "10.00", bank.entry(1_000, ref="B1", day=FIRST.isoformat()), due)
+        assert found["verdict"] == "booked", found
+    booked = "booked" if kind == "053" else "notified"
+    assert await amounts(world, tenant) == [(500, "notified", "received"), (1_000, booked, "received")]
+    far = bank.entry(500, ref="B3", day=ahead(30))
+    (wrong,) = await book(bank.client, bank.camtfile.statement(bank.held.iban, "0.00", "5.00", far, kind=kind))
+    assert (wrong["verdict"], wrong["reason"]) == ("rejected", "day_absurd")
     await world.holds()
 
 

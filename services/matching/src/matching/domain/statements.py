@@ -172,6 +172,7 @@ class Statement:
     wrong: tuple[str, str] | None = None
     first_entry_day: date | None = None
     last_entry_day: date | None = None
+    last_booked_day: date | None = None
 
     @property
     def role(self) -> str:
@@ -194,6 +195,8 @@ class Statement:
                 self.wrong = ("currency_differs", f"entry {self.entries} is in {entry.currency}, the account in {self.currency}")
         for one in entry.transactions:
             self.last_entry_day = max(one.day, self.last_entry_day or one.day)
+            if entry.status == "booked":
+                self.last_booked_day = max(one.day, self.last_booked_day or one.day)
             self.first_entry_day = min(one.day, self.first_entry_day or one.day)
             if one.value_date is not None and one.value_date != one.day and abs(one.value_date - one.day) > VALUE_APART:
                 # the money is there and proved by the balances: it counts from its booking day, as where no value date is given

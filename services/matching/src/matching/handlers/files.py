@@ -330,8 +330,12 @@ async def _settle(
 
 
 def _ahead(statement: Statement, today: date) -> date | None:
-    """A day that no bank can have booked on yet; None where there is none. It would say that all until then has been booked."""
-    last = max((day for day in (statement.last_day, statement.last_entry_day) if day), default=today)
+    """A day that no bank can have booked on yet, nor said that it has booked until then; None where there is none.
+
+    What is pending may be of any day: banks tell of what is due, too.
+    """
+    until = statement.last_day if statement.role == "statement" else None
+    last = max((day for day in (until, statement.last_booked_day) if day), default=today)
     return last if last > today + SAME_PAYMENT else None
 
 
