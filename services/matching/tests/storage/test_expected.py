@@ -4,6 +4,7 @@ import itertools
 from datetime import UTC, date, datetime
 
 import pytest
+from contracts.customers import CustomerMerged
 from contracts.dunning import PromiseBroken, PromiseMade
 from contracts.invoices import DiscountTerm
 from decided import replayed
@@ -27,6 +28,11 @@ def remittance(make, tenant, total, *lines, **more):
         for number, net, cut, reason in lines
     ]
     return {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "total_minor": total, "lines": rows, **more}
+
+
+def into(make, tenant, one, other):
+    ids = {"customer_id": make.customer_id(tenant, one), "into_customer_id": make.customer_id(tenant, other)}
+    return message(tenant, CustomerMerged(version=2, source_system="erp", customer_number=one, status="merged", **ids))
 
 
 async def items(world, tenant):
@@ -316,9 +322,11 @@ async def test_a_promise_is_met_by_its_payer_and_amount_and_ends_with_dunnings_w
     await world.holds()
 
 
-@pytest.mark.parametrize("together", [False, True])
-async def test_both_parts_of_a_promise_have_its_items_as_candidates_and_a_person_confirms_them(world, tenant, make, client, together):
-    """The second goes on where the first, which waits, would end."""
+@pytest.mark.parametrize(("together", "merged"), [(False, False), (True, False), (True, True)])
+async def test_both_parts_of_a_promise_have_its_items_as_candidates_and_a_person_confirms_them(
+    world, tenant, make, client, together, merged
+):
+    """The second goes on where the first, which waits, would end; whoever the promise's customer is by now."""
     held = await world.account(tenant)
     await world.feed(*(make.invoice(tenant, f"F-{n}", minor) for n, minor in ((1, 10_000), (2, 7_013), (3, 4_007))))
     async with world.database.transaction(tenant) as conn:
@@ -328,6 +336,8 @@ async def test_both_parts_of_a_promise_have_its_items_as_candidates_and_a_person
         item_ids=[make.invoice_id(tenant, f"F-{n}") for n in (3, 2)], currency="EUR", due_on=date(2026, 3, 31), status="open",
     )  # fmt: skip
     await world.feed(message(tenant, promise))
+    if merged:
+        await world.feed(into(make, tenant, "C1", "C2"))
     parts = []
     for number, amount in enumerate((5_000, 6_020)):
         parts.append(await world.pay(held, amount, debtor_iban=IBAN_OF_C1, number=number))
