@@ -4,6 +4,7 @@ import itertools
 from datetime import UTC, date, datetime
 
 import pytest
+from bankdays import Bank
 from contracts.customers import CustomerMerged
 from contracts.dunning import PromiseBroken, PromiseMade
 from contracts.invoices import DiscountTerm
@@ -494,6 +495,36 @@ async def test_the_same_cheque_announced_twice_is_one_until_it_is_over(world, te
     assert (await client.get(f"/v1/expected-payments/{second}")).json()["status"] == "received"
     assert await announced() == second
     assert await announced(expected_on="2026-04-02") not in {first, second, *others}
+    await world.holds()
+
+
+@pytest.mark.parametrize("kind", ["list", "announcement"])
+async def test_what_is_said_after_its_money_went_back_waits_for_that_which_comes_again(world, tenant, make, client, camtfile, kind):
+    bank = Bank(world, client, await world.account(tenant), camtfile)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    await world.pay(bank.held, 1_000, end_to_end_id="CHQ-0001", number=1)
+    await world.match(tenant)
+    await bank.books((1_000, {"ref": "B1", "e2e": "CHQ-0001"}))
+    await bank.books((-1_000, {"ref": "R1", "e2e": "CHQ-0001", "reason": "AM04"}))
+    item = str(make.invoice_id(tenant, "F-1"))
+    announced = {
+        "entity_id": str(make.entity_id(tenant)),
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "kind": "cheque",
+        "amount_minor": 1_000,
+        "currency": "EUR",
+        "expected_on": "2026-03-20",
+        "reference": "CHQ-0001",
+        "lines": [{"item_id": item, "amount_minor": 1_000}],
+    }
+    listed = remittance(make, tenant, 1_000, ("F-1", 1_000, 0, None), reference="CHQ-0001")
+    path, body = ("/v1/remittances", listed) if kind == "list" else ("/v1/payment-announcements", announced)
+    said = (await post(client, path, body)).json()
+    assert (said["status"], said["payment_id"]) == ("waiting", None)
+    again = await world.pay(bank.held, 1_000, end_to_end_id="CHQ-0001", number=2)
+    await world.match(tenant)
+    shown = (await client.get(f"/v1/expected-payments/{said['expected_id']}")).json()
+    assert (shown["status"], shown["payment_id"], await items(world, tenant)) == ("received", str(again), {"F-1": (0, 1_000, 0, 0)})
     await world.holds()
 
 

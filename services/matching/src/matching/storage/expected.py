@@ -215,8 +215,9 @@ async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, d
 
 async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UUID], end_to_end_id: str | None) -> list[Key]:
     """Payments of the amount that have come already and may be the one: unapplied ones, those with the reference as their
-    EndToEndId, those that rules have put on the items, and, of the last EARLY_DAYS, those of the payer and of the items' customers:
-    rules may have put them on other items, though they say the reference.
+    EndToEndId (but for those that went back whole: what says it again is still to come), those that rules have put on the items, and,
+    of the last EARLY_DAYS, those of the payer and of the items' customers: rules may have put them on other items, though they say the
+    reference.
     """
     rows = await fetch(
         conn,
@@ -227,9 +228,10 @@ async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UU
         "AND p.currency = :currency UNION "
         "SELECT p.payment_id FROM bank_account b JOIN payment p ON p.tenant_id = b.tenant_id AND p.bank_account_id = b.bank_account_id "
         "AND p.end_to_end_id = :e2e WHERE b.tenant_id = :tenant AND b.entity_id = :entity AND p.amount_minor = :amount "
-        "AND p.currency = :currency UNION SELECT a.payment_id FROM allocation a JOIN payment p ON p.tenant_id = a.tenant_id "
-        "AND p.payment_id = a.payment_id WHERE a.tenant_id = :tenant AND a.item_id = ANY(CAST(:items AS uuid[])) "
-        "AND p.amount_minor = :amount AND p.currency = :currency UNION "
+        "AND p.currency = :currency AND p.returned_minor + p.refunded_minor < p.amount_minor UNION "
+        "SELECT a.payment_id FROM allocation a JOIN payment p ON p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id "
+        "WHERE a.tenant_id = :tenant AND a.item_id = ANY(CAST(:items AS uuid[])) AND p.amount_minor = :amount "
+        "AND p.currency = :currency UNION "
         "SELECT payment_id FROM payment WHERE tenant_id = :tenant AND entity_id = :entity AND instructed_minor = :amount "
         "AND instructed_currency = :currency AND returned_minor + refunded_minor = 0 UNION "
         "SELECT p.payment_id FROM (SELECT CAST(:payer AS uuid) AS customer_id UNION SELECT customer_id FROM open_item "
