@@ -5,6 +5,7 @@ import itertools
 
 import httpx
 import pytest
+from bankdays import ahead
 from contracts.dunning import DisputeOpened
 from shared.ids import new_id
 from shared.service import api
@@ -138,6 +139,8 @@ async def test_what_was_cancelled_owes_nothing_whatever_was_given_up_of_it(world
         ("settlements", {"lines": [{"item_id": n, "amount_minor": 2**62} for n in ("F-1", "A-1")]}, (422, "amount-too-large", "/lines")),
         ("payment-announcements", {"holds_until": "2026-01-01"}, (422, "holds-too-short", "/holds_until")),
         ("payment-announcements", {"holds_until": "2026-07-30"}, (422, "holds-too-long", "/holds_until")),
+        ("payment-announcements", {"expected_on": ahead(367)}, (422, "expected-ahead", "/expected_on")),
+        ("payment-announcements", {"expected_on": "9999-12-31"}, (422, "expected-ahead", "/expected_on")),
         ("payment-announcements", {"customer_id": "nobody"}, (404, "customer-unknown", "/customer_id")),
     ],
 )
@@ -173,8 +176,8 @@ async def test_the_last_day_of_the_calendar_is_a_day_like_any_other(tenant, make
     await world.feed(make.invoice(tenant, "F-1", 10_000))
     await world.pay(held, 10_000, number=1)
     us = {"entity_id": str(make.entity_id(tenant)), "customer_id": str(make.customer_id(tenant, "C1")), "currency": "EUR"}
-    for day in ("0001-01-01", "9999-12-31"):
-        announced = await post(client, "/v1/payment-announcements", {**us, "kind": "cheque", "amount_minor": 5, "expected_on": day})
+    for day, far in (("0001-01-01", "0001-01-01"), ("9999-12-31", ahead(366))):  # nothing holds reminders for ever
+        announced = await post(client, "/v1/payment-announcements", {**us, "kind": "cheque", "amount_minor": 5, "expected_on": far})
         assert announced.status_code == 201, announced.text
         period = {"entity_id": us["entity_id"], "first": day, "last": "9999-12-31"}
         assert (await client.get("/v1/ledger-export", params=period)).status_code == 200

@@ -12,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field, field_validator
 from shared import audit
+from shared.days import business_day
 from shared.ids import named_id, new_id
 from shared.web.auth import Caller, requires
 from shared.web.idempotency import KEYED
@@ -43,6 +44,8 @@ Status = Literal["waiting", "partly", "received", "expired", "cancelled", "faile
 _MEDIA = {"text/csv", remittance_files.XLSX_TYPE, "application/edifact", "application/edi-consent"}
 HOLD_DAYS, HOLD_DAYS_MAX = 5, 120
 """Days after the expected one that an announcement holds reminders, where it does not say (banks settle within these), and at most."""
+AHEAD_DAYS_MAX = 366
+"""Days ahead that money may be announced for: it holds reminders all that time."""
 
 
 class RemittanceLineCommand(Command):
@@ -309,7 +312,10 @@ async def post_announcement(request: Request, caller: Writer, body: Announcement
     """
     lines = [RemittanceLine(None, line.item_id, line.amount_minor, 0, None, line.amount_minor) for line in body.lines]
     _checked(lines, body.amount_minor)
-    until = body.holds_until or body.expected_on + timedelta(days=min(HOLD_DAYS, (date.max - body.expected_on).days))
+    if body.expected_on > business_day(request.app.state.runtime.clock.now()) + timedelta(days=AHEAD_DAYS_MAX):
+        error = FieldError("/expected_on", "expected-ahead", f"is more than {AHEAD_DAYS_MAX} days ahead")
+        raise Problem(422, "expected-ahead", f"Money is announced for at most {AHEAD_DAYS_MAX} days ahead", errors=[error])
+    until = body.holds_until or body.expected_on + timedelta(days=HOLD_DAYS)
     if until < body.expected_on:
         error = FieldError("/holds_until", "holds-too-short", "is before the day on which the money is expected")
         raise Problem(422, "holds-too-short", "It holds at least until the day on which the money is expected", errors=[error])
