@@ -4,7 +4,7 @@ import itertools
 from datetime import UTC, date, datetime
 
 import pytest
-from bankdays import Bank
+from bankdays import Bank, ahead
 from contracts.customers import CustomerMerged
 from contracts.dunning import PromiseBroken, PromiseMade
 from contracts.invoices import DiscountTerm
@@ -525,6 +525,26 @@ async def test_what_is_said_after_its_money_went_back_waits_for_that_which_comes
     await world.match(tenant)
     shown = (await client.get(f"/v1/expected-payments/{said['expected_id']}")).json()
     assert (shown["status"], shown["payment_id"], await items(world, tenant)) == ("received", str(again), {"F-1": (0, 1_000, 0, 0)})
+    await world.holds()
+
+
+async def test_a_list_of_a_payer_who_was_merged_means_what_the_survivor_owes_and_has_paid(world, tenant, make, client):
+    """Of two items of one number it means his own; what rules have put on another item of his it undoes."""
+    held = await world.account(tenant)
+    other = make.invoice(tenant, "G-1", 700, customer="C3", invoice_number="F-1")
+    await world.feed(make.invoice(tenant, "F-1", 700), other, make.invoice(tenant, "F-2", 1_000, reference="REF000002"))
+    await world.feed(make.invoice(tenant, "F-3", 1_000, customer="C3"), into(make, tenant, "C1", "C2"))
+    payer = {"payer_customer_id": str(make.customer_id(tenant, "C1"))}
+    await post(client, "/v1/remittances", remittance(make, tenant, 700, ("F-1", 700, 0, None), reference="TRX-1111", **payer))
+    await world.pay(held, 700, end_to_end_id="TRX-1111", number=1)
+    late = await world.pay(held, 1_000, "REF000002", remittance=["AVIS TRX-2222"], number=2, day=date.fromisoformat(ahead(0)))
+    await world.match(tenant)
+    rows = await world.rows(tenant, "SELECT item_id FROM open_item WHERE open_minor = 0")
+    assert {row[0] for row in rows} == {make.invoice_id(tenant, "F-1"), make.invoice_id(tenant, "F-2")}
+    body = remittance(make, tenant, 1_000, ("F-3", 1_000, 0, None), reference="TRX-2222", **payer)
+    said = (await post(client, "/v1/remittances", body)).json()
+    assert (said["status"], said["payment_id"]) == ("received", str(late))
+    assert (await items(world, tenant))["F-3"][0] == 0
     await world.holds()
 
 

@@ -21,6 +21,9 @@ from matching.storage.rows import fetch, keys
 EARLY_DAYS = 120
 """How long before a list its payment may have come, where rules have settled other items with it."""
 
+_PAYER = survivor(":tenant", "CAST(:payer AS uuid)")
+"""SQL: the customer that stands for the payer."""
+
 
 @dataclass(slots=True)
 class Expected:
@@ -221,7 +224,7 @@ async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UU
     """
     rows = await fetch(
         conn,
-        "SELECT payment_id FROM payment WHERE tenant_id = :tenant AND entity_id = :entity AND currency = :currency "
+        "SELECT payment_id FROM payment WHERE tenant_id = :tenant AND entity_id = :entity AND currency = :currency "  # noqa: S608 - ours
         "AND amount_minor = :amount AND status IN ('unapplied', 'partly_matched') UNION "
         "SELECT p.payment_id FROM bank_account b JOIN payment p ON p.tenant_id = b.tenant_id AND p.bank_account_id = b.bank_account_id "
         "AND p.status = 'received' WHERE b.tenant_id = :tenant AND b.entity_id = :entity AND p.amount_minor = :amount "
@@ -234,7 +237,7 @@ async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UU
         "AND p.currency = :currency UNION "
         "SELECT payment_id FROM payment WHERE tenant_id = :tenant AND entity_id = :entity AND instructed_minor = :amount "
         "AND instructed_currency = :currency AND returned_minor + refunded_minor = 0 UNION "
-        "SELECT p.payment_id FROM (SELECT CAST(:payer AS uuid) AS customer_id UNION SELECT customer_id FROM open_item "
+        f"SELECT p.payment_id FROM (SELECT {_PAYER} AS customer_id UNION SELECT customer_id FROM open_item "
         "WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[]))) c JOIN payment p ON p.tenant_id = :tenant "
         "AND p.payer_customer_id = c.customer_id AND p.booking_date >= :since AND p.entity_id = :entity AND p.currency = :currency "
         "AND p.amount_minor = :amount AND p.returned_minor + p.refunded_minor = 0 ORDER BY 1",
@@ -264,24 +267,27 @@ async def spoken(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, Sp
 async def resolve(conn: AsyncConnection, held: Expected) -> dict[int, UUID]:
     """The items of lines, by the line's number from 0: named by id, or by a number that one item alone carries.
 
-    Where several carry a number, those in the list's own currency are meant, then the payer's own. Credit notes are looked for among
-    those of the same customers.
+    Where several carry a number, those in the list's own currency are meant, then the payer's own (of the one that stands for him).
+    Credit notes are looked for among those of the same customers.
     """
     numbers = {normalised(line.document_number or "") for line in held.lines} - {""}
     rows = await fetch(
         conn,
-        "SELECT r.value, i.item_id, i.customer_id, i.currency FROM item_reference r JOIN open_item i ON i.tenant_id = r.tenant_id "
-        "AND i.item_id = r.item_id WHERE r.tenant_id = :tenant AND r.entity_id = :entity AND r.value = ANY(CAST(:values AS text[])) "
-        "AND r.kind <> 'folded' UNION SELECT '', item_id, customer_id, currency FROM open_item WHERE tenant_id = :tenant "
+        f"SELECT r.value, i.item_id, i.customer_id, i.currency, {_PAYER} AS payer FROM item_reference r JOIN open_item i "  # noqa: S608 - ours
+        "ON i.tenant_id = r.tenant_id AND i.item_id = r.item_id WHERE r.tenant_id = :tenant AND r.entity_id = :entity "
+        "AND r.value = ANY(CAST(:values AS text[])) AND r.kind <> 'folded' UNION "
+        f"SELECT '', item_id, customer_id, currency, {_PAYER} FROM open_item WHERE tenant_id = :tenant "
         "AND item_id = ANY(CAST(:items AS uuid[])) AND entity_id = :entity",
         tenant=held.tenant_id,
         entity=held.entity_id,
         values=sorted(numbers),
         items=[line.item_id for line in held.lines if line.item_id],
+        payer=held.payer_customer_id,
     )
+    payer = rows[0].payer if rows else held.payer_customer_id
     by_number: dict[str, dict[UUID, UUID]] = {}
     own_currency = {(row[0], row[3] == held.currency) for row in rows}
-    for value, item_id, customer, currency in rows:
+    for value, item_id, customer, currency, _ in rows:
         if not value or currency == held.currency or (value, True) not in own_currency:
             by_number.setdefault(value, {})[item_id] = customer
     found: dict[int, UUID] = {}
@@ -291,13 +297,13 @@ async def resolve(conn: AsyncConnection, held: Expected) -> dict[int, UUID]:
                 found[at] = line.item_id
             continue
         named = by_number.get(normalised(line.document_number or ""), {})
-        own = [item for item, customer in named.items() if customer == held.payer_customer_id]
+        own = [item for item, customer in named.items() if customer == payer]
         choice = list(named) if len(named) == 1 else own
         if len(choice) == 1 and line.gross_minor > 0:
             found[at] = choice[0]
     credits_ = [at for at, line in enumerate(held.lines) if at not in found and line.gross_minor < 0]
     if credits_:
-        customers = {customer for named in by_number.values() for customer in named.values()} | {held.payer_customer_id}
+        customers = {customer for named in by_number.values() for customer in named.values()} | {payer}
         found |= await _credit_notes(conn, held, credits_, [one for one in customers if one is not None])
     return found
 
