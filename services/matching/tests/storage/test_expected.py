@@ -388,6 +388,23 @@ async def test_an_announcement_without_items_says_who_pays_and_the_rules_go_on(w
     await world.holds()
 
 
+async def test_what_a_person_has_undone_of_a_list_that_waits_for_an_item_stays_undone(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    body = remittance(make, tenant, 1_500, ("F-1", 1_000, 0, None), ("F-2", 500, 0, None), reference="TRX 4711")
+    listed = (await post(client, "/v1/remittances", body)).json()
+    payment = await world.pay(held, 1_500, remittance=["TRX4711"])
+    await world.match(tenant)
+    assert (await post(client, f"/v1/payments/{payment}/unmatch", {"reason": "wrong"})).status_code == 200
+    await world.feed(make.invoice(tenant, "F-2", 500))
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 1_000, "F-2": 0}
+    shown = (await client.get(f"/v1/payments/{payment}")).json()
+    assert (shown["unapplied_minor"], shown["unapplied_reason"]) == (1_000, "remittance_differs")
+    assert shown["decisions"][-1]["evidence"]["refused"] == [{"line": 0, "why": "a person has undone that"}]
+    assert (await client.get(f"/v1/expected-payments/{listed['expected_id']}")).json()["status"] == "received"
+    await world.holds()
+
+
 async def test_a_list_that_misses_something_is_looked_at_again_beside_others(world, tenant, make, client):
     """Another look that finds nothing has no decision of its own: its version would be the next one's."""
     held = await world.account(tenant)

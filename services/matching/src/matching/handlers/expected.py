@@ -50,6 +50,7 @@ from matching.storage.evidence import rates
 from matching.storage.exchanges import instructed
 from matching.storage.expected import Expected
 from matching.storage.limits import rooms
+from matching.storage.payments import dismissed
 
 BY_PERSON = frozenset({"hand", "confirmed", "remittance", "announced", "settlement"})
 """Rules that a remittance list does not undo: a person's word, and the debtor's own."""
@@ -218,7 +219,7 @@ async def announce(conn: AsyncConnection, held: Expected) -> None:
 class _Pair:
     """A payment and the list that it meets. `items` by the line's number from 0, and `kept_open`: why what it deducts is not granted.
 
-    `rooms` are those of all items of a batch.
+    `rooms` are those of all items of a batch; `undone` are items that a person has taken off the payment.
     """
 
     payment: Payment
@@ -228,6 +229,7 @@ class _Pair:
     rooms: Mapping[Key, Room]
     shares: list[Share] = field(default_factory=list)
     kept_open: dict[int, str] = field(default_factory=dict)
+    undone: set[UUID] = field(default_factory=set)
     set_off: list[tuple[UUID, UUID, int]] = field(default_factory=list)
 
     @property
@@ -248,6 +250,7 @@ async def _settle(
     locked = await stored.load(conn, pairs.values())
     lists = {key: (locked[one], items[one]) for key, one in pairs.items()}
     rates, forgivable = await _rates(conn, books, lists), await _rooms(conn, lists)
+    undone = set() if redo else await dismissed(conn, pairs)  # the list that comes after that is the newer word
     done: set[Key] = set()
     decisions: list[Decided] = []
     made: dict[Key, list[tuple[UUID, UUID, int]]] = {}
@@ -256,6 +259,7 @@ async def _settle(
         if held.status not in {"waiting", "partly"}:
             continue
         pair = _Pair(payment, held, items[expected_key], rates[key], forgivable)
+        pair.undone = {item for item in pair.items.values() if (*key, item) in undone}
         if redo and payment.allocations and not await _redo(conn, books, pair):
             continue
         if held.status == "waiting" and payment.unapplied_minor != payment.amount_minor and not redo:
@@ -267,7 +271,7 @@ async def _settle(
             done.add(key)
             rule = RULES.get(held.kind, "announced")
             payment.rule = rule
-            abroad = any(share.refused for share in pair.shares)
+            abroad = any(share.refused for share in pair.shares if share.item_id not in pair.undone)
             reason = "remittance_misses_items" if held.missing else "currency" if abroad else "remittance_differs"
             if pair.kept_open and before[0] == "waiting":  # told, though the money may stay where it was
                 books.touch_payment(payment)
@@ -327,6 +331,7 @@ def _carry_out(books: Books, pair: _Pair) -> None:
         others = [share for share in pair.shares if share.item_id == item_id]
         if credits_ and others:
             _move(credits_[0], others[0], amount)
+    _leave_undone(pair)
     for share in pair.shares:
         if share.owed_minor < 0 and not share.refused:
             _deduct_credit(books, pair, share)
@@ -337,6 +342,13 @@ def _carry_out(books: Books, pair: _Pair) -> None:
             _give(books, pair, item, [share for share in pair.shares if share.item_id == item_id and not share.refused])
     held.missing = [_name(line) for at, line in enumerate(held.lines) if at not in pair.items]
     held.status, held.payment_id = ("partly" if held.missing and payment.unapplied_minor else "received"), payment.payment_id
+
+
+def _leave_undone(pair: _Pair) -> None:
+    """What a person has undone a list does not do again."""
+    for share in pair.shares:
+        if share.item_id in pair.undone:
+            share.refused = "a person has undone that"
 
 
 def _name(line: RemittanceLine) -> str:

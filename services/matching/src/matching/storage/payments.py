@@ -113,6 +113,17 @@ async def dismiss(conn: AsyncConnection, payment: Key, items: Sequence[UUID], re
     )
 
 
+async def dismissed(conn: AsyncConnection, payments: Iterable[Key]) -> set[tuple[UUID, UUID, UUID]]:
+    """The pairs that a person has undone: tenant, payment and item."""
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, payment_id, item_id FROM dismissed_pair WHERE (tenant_id, payment_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+        **keys(payments),
+    )
+    return {(row[0], row[1], row[2]) for row in rows}
+
+
 async def undismiss(conn: AsyncConnection, payment: Key, items: Sequence[UUID]) -> None:
     """A person allocates after all what was dismissed."""
     await run(
