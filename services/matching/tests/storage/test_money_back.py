@@ -387,6 +387,26 @@ async def test_a_refused_recall_restores_what_may_still_meet(world, tenant, make
     await world.holds()
 
 
+@pytest.mark.parametrize(("meanwhile", "forgiven"), [(0, 50), (40, 40)])
+async def test_a_refused_recall_restores_no_deduction_that_would_pass_the_limit_by_now(world, tenant, make, client, meanwhile, forgiven):
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 50)
+    await world.feed(make.invoice(tenant, "F-1", 5_000))
+    line = {"document_number": "F-1", "gross_minor": 1_000, "deduction_minor": 50, "deduction_reason": "commission", "net_minor": 950}
+    listed = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "total_minor": 950, "reference": "LIST-9", "lines": [line]}
+    assert (await post(client, "/v1/remittances", listed)).status_code == 201
+    await world.pay(held, 950, end_to_end_id="LIST-9")
+    await world.match(tenant)
+    given = (await recall(client, camt056("LIST-9", "9.50"))).json()["taken"][0]
+    if meanwhile:
+        body = {"item_id": str(make.invoice_id(tenant, "F-1")), "reason": "goodwill", "amount_minor": meanwhile}
+        assert (await post(client, "/v1/write-offs", body)).json()["status"] == "booked"
+    assert (await post(client, f"/v1/recalls/{given['recall_id']}/decision", {"accept": False})).status_code == 200
+    found = await item(world, tenant, "F-1")
+    assert (found.cash_minor, found.charges_minor + found.written_off_minor) == (950, forgiven)
+    await world.holds()
+
+
 @pytest.mark.parametrize(
     "body",
     [

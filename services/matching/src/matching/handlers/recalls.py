@@ -25,9 +25,11 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Allocation, Books, Exchange, Key, Payment
+from matching.domain.deductions import Room, by_terms
+from matching.domain.remittances import RULES
 from matching.domain.returns import reason_code
 from matching.domain.statements import Transaction
-from matching.handlers.limits import second_person
+from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
 from matching.recalls import Recall
@@ -35,11 +37,13 @@ from matching.storage import recalls as stored
 from matching.storage.bank import BankAccount
 from matching.storage.books import lock, look_again
 from matching.storage.expected import note_set_offs
-from matching.storage.limits import given_back_alone, limit_of
+from matching.storage.limits import given_back_alone, limit_of, rooms
 from matching.storage.movements import originals
 from matching.storage.recalls import Held, Waiting
 
 SET_OFF = "set_off"
+_COUNTED = BY_HAND | {RULES["remittance"]}
+"""Rules of allocations whose differences one person's limit is for."""
 
 
 async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now: datetime) -> Held | None:
@@ -122,7 +126,8 @@ async def refuse(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by:
     held = await _open(conn, tenant_id, recall_id)
     payment = books.payments[key]
     books.keep_recalled(payment, held.amount_minor)
-    await note_set_offs(conn, {key: _restore(books, payment, held)})
+    forgiven = sorted({(tenant_id, UUID(one[0])) for one in held.allocations if one[2] and one[4] in _COUNTED}, key=str)
+    await note_set_offs(conn, {key: _restore(books, payment, held, await rooms(conn, forgiven, BY_HAND) if forgiven else {})})
     books.decided(payment, "recall_refused")
     await _set(conn, tenant_id, held, "refused", by=by, now=now)
     await save_and_publish(conn, books, now, {}, looks={key: machine_now() if payment.unapplied_minor else None})
@@ -135,8 +140,11 @@ def _told(books: Books, payment: Payment, one: Allocation) -> dict[str, object] 
     return {**asdict(one.exchange), "rate": str(one.exchange.rate), "currency": books.items[payment.tenant_id, one.item_id].currency}
 
 
-def _restore(books: Books, payment: Payment, held: Held) -> list[tuple[UUID, UUID, int]]:
-    """Does again what was undone, as far as both sides have it and may still meet; returns the set-offs among it."""
+def _restore(books: Books, payment: Payment, held: Held, forgivable: Mapping[Key, Room]) -> list[tuple[UUID, UUID, int]]:
+    """Does again what was undone, as far as both sides have it and may still meet; returns the set-offs among it.
+
+    What was forgiven is not forgiven again where one person has forgiven the item so much meanwhile that the limit is passed.
+    """
     set_off = []
     for item_id, amount, difference, reason, rule, *exchanged in held.allocations:
         item = books.items.get((payment.tenant_id, UUID(item_id)))
@@ -160,6 +168,10 @@ def _restore(books: Books, payment: Payment, held: Held) -> list[tuple[UUID, UUI
                 books.allocate_across(payment, item, rule, amount, traded)
             continue
         whole = item.open_minor >= amount + difference and (there is None or there.diff_reason in {None, reason})
+        room = forgivable.get((payment.tenant_id, item.item_id)) if rule in _COUNTED else None
+        if room is not None and room.alone_minor:
+            within = by_terms(room.terms, payment.value_date, amount, difference) if reason == "discount" and rule not in BY_HAND else 0
+            whole = whole and room.alone_minor + difference - within <= room.limit_minor
         books.allocate(payment, item, rule, amount=amount, diff=difference if whole else 0, reason=reason if whole and difference else None)
     return set_off
 
