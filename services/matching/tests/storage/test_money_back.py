@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from bankdays import Bank, ahead
+from bankdays import FIRST, Bank, ahead, money
 from camtfile import camt056
 from handwork import item, limit
 from lxml import etree
@@ -200,6 +200,7 @@ async def test_a_return_with_the_banks_fee_takes_the_whole_and_one_that_names_tw
     for number in (2, 3):
         await world.pay(held, 500, end_to_end_id="TWICE", number=number)
     await world.match(tenant)
+    await limit(client, tenant, make, 300)
     fee = camtfile.entry("13.00", ref="R1", e2e="E2E-1", credit=False, reason="MD06")
     both = camtfile.entry("5.00", ref="R2", e2e="TWICE", credit=False, reason="AC04")
     sent = camtfile.statement(held.iban, "20.00", "2.00", fee, both)
@@ -297,6 +298,7 @@ async def test_what_a_bank_did_not_take_of_a_recall_is_the_payments_again(world,
         (["6.00"], [1_000], (0, 1_000), [(600, 600)], []),  # and what the bank took beyond goes back
         (["6.00"], [800], (200, 800), [(600, 600)], []),
         (["6.00"], [1_013], (0, 1_000), [(600, 600)], []),  # its fee
+        (["6.00"], [1_014], (400, 600), [(600, None)], [-1_014]),  # more than a fee, within one person's limit
         (["10.00"], [600, 400], (0, 1_000), [(1_000, 600)], []),  # in two parts
         (["10.00"], [600, 600], (400, 600), [(1_000, 600)], [-600]),  # twice
         (["6.00"], [600, 600], (400, 600), [(600, 600)], [-600]),
@@ -306,9 +308,10 @@ async def test_what_a_bank_did_not_take_of_a_recall_is_the_payments_again(world,
     ],
 )
 async def test_a_debit_of_another_amount_settles_the_recalls_of_what_it_names(
-    world, tenant, client, recalled, asked, debits, money, settled, left
+    world, tenant, make, client, recalled, asked, debits, money, settled, left
 ):
     bank = await recalled(*asked)
+    await limit(client, tenant, make, 13)
     await bank.books(*(back(amount, number) for number, amount in enumerate(debits)))
     await bank.again()
     assert (tuple(await world.one(tenant, RECALLED)), await settled_at(client), await waiting(client)) == (money, settled, left)
@@ -334,6 +337,36 @@ async def test_a_bank_that_takes_less_although_the_recall_was_refused_makes_a_re
     assert (await item(world, tenant, "F-1")).status == "paid"
     await bank.books(back(400))
     assert (tuple(await world.one(tenant, RECALLED)), await settled_at(client)) == ((600, 400), [(1_000, None)])
+    await world.holds()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "taken", "charges", "waiting"),
+    [
+        (0, "1000.00", None, [-100_000]),  # whose other 990.00?
+        (299, "13.00", None, [-1_300]),
+        (300, "13.00", None, []),
+        (0, "13.00", "3.00", []),  # the bank says so
+        (0, "13.00", "2.99", [-1_300]),
+    ],
+)
+async def test_what_a_return_takes_beyond_its_payment_and_a_fee_is_not_closed_in_silence(
+    world, tenant, make, client, camtfile, allowed, taken, charges, waiting
+):
+    bank = Bank(world, client, await world.account(tenant), camtfile)
+    await limit(client, tenant, make, allowed)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await world.pay(bank.held, 1_000, "REF000001", end_to_end_id="E2E-1", number=1)
+    await world.match(tenant)
+    minor = int(taken.replace(".", ""))
+    line = camtfile.entry(taken, ref="R1", e2e="E2E-1", credit=False, reason="MD06", day=FIRST.isoformat())
+    if charges:
+        said = f'<Chrgs><Rcrd><Amt Ccy="EUR">{charges}</Amt><CdtDbtInd>DBIT</CdtDbtInd></Rcrd></Chrgs>'
+        line = line.replace("<RtrInf>", said + "<RtrInf>") if "<RtrInf>" in line else line
+        assert said in line
+    await bank.brings("053", "5000.00", money(500_000 - minor), line)
+    assert [row[0] for row in await world.rows(tenant, "SELECT amount_minor FROM movement WHERE NOT resolved")] == waiting
+    assert (await world.one(tenant, "SELECT returned_minor FROM payment"))[0] == (0 if waiting else 1_000)
     await world.holds()
 
 

@@ -7,6 +7,8 @@ A code that is not listed says nothing, and nothing is made up for it.
 
 from typing import Literal
 
+from matching.domain.statements import Transaction
+
 ReturnClass = Literal["hard", "soft", "refund", "duplicate", "cancellation", "regulatory"]
 
 # Ours: `cash_given_back`, a settlement in cash that was taken back; `replaced_by_details`, a batch total that was booked by hand.
@@ -29,3 +31,15 @@ def reason_code(reason: str) -> str:
 def return_class(reason: str | None) -> ReturnClass | None:
     """What a reason code means; None where the code is not known or there is none."""
     return CLASSES.get(reason or "")
+
+
+def is_fee(one: Transaction, left: int, limit_minor: int) -> bool:
+    """Whether what a bank takes beyond what a payment has left is a fee of the bank's, which it adds to a return.
+
+    The file says so (its charges, or the original amount), or it is no more than one person may give away alone. A larger debit is about
+    something else as well, and closed as a return that would be nobody's.
+    """
+    beyond = one.amount_minor - left
+    stated = sum(charge.minor for charge in one.charges if charge.currency == one.currency)
+    original = one.instructed is not None and (one.instructed.minor, one.instructed.currency) == (left, one.currency)
+    return original or beyond <= max(limit_minor, stated)

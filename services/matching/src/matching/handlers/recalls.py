@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Allocation, Books, Exchange, Key, Payment
 from matching.domain.deductions import Room, by_terms
 from matching.domain.remittances import RULES
-from matching.domain.returns import reason_code
+from matching.domain.returns import is_fee, reason_code
 from matching.domain.statements import Transaction
 from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_with_items, take_off
@@ -176,11 +176,14 @@ def _restore(books: Books, payment: Payment, held: Held, forgivable: Mapping[Key
     return set_off
 
 
-async def settle(conn: AsyncConnection, held: BankAccount, debits: Sequence[Transaction], now: datetime) -> list[tuple[UUID, int] | None]:
+async def settle(
+    conn: AsyncConnection, held: BankAccount, debits: Sequence[Transaction], limit_minor: int, now: datetime
+) -> list[tuple[UUID, int] | None]:
     """Booked debits of an account settle the recalls that asked for them: the payment of each, and how much more than that it took.
 
     One of a recall's amount settles that. Any other settles the recalls of the only payment that it names, the oldest first; one that
-    gets less is settled at that, and the rest is the payment's again, and looked at anew.
+    gets less is settled at that, and the rest is the payment's again, and looked at anew. One that takes more than the payment has left
+    and a fee (`is_fee`, with the limit of one person) settles none.
     """
     outcomes: list[tuple[UUID, int] | None] = [None] * len(debits)
     waiting = await stored.waiting(conn, held.tenant_id, held.bank_account_id)
@@ -194,6 +197,10 @@ async def settle(conn: AsyncConnection, held: BankAccount, debits: Sequence[Tran
     for at, others in zip(left, await originals(conn, held, [debits[at] for at in left]) if left else [], strict=True):
         asked_for, rest = _named(debits[at], waiting, took), debits[at].amount_minor
         if asked_for and len({asked.payment_id for asked in asked_for} | {payment_id for payment_id, _ in others}) == 1:
+            if not is_fee(
+                debits[at], sum(asked.amount_minor for asked in asked_for) + sum(left_minor for _, left_minor in others), limit_minor
+            ):
+                continue
             for asked in asked_for if rest else ():
                 took[asked.recall_id] = min(rest, asked.amount_minor)
                 rest -= took[asked.recall_id]

@@ -4,8 +4,8 @@ Rules:
 - a debit with a refund's EndToEndId closes the refund, a credit with it (the creditor's bank sends it back) undoes it; one that
   a recall has asked for settles the recall, and what it took beyond goes back like a return, as far as the payment has it;
 - a return takes back the one payment that it names: of its amount, or else (a partial return) one that has as much left, or
-  (the bank adds its fee to what it takes) one that is smaller; one that names none or several waits for a person; of two in one
-  statement that name one payment, the second takes what the first has left, if that is enough;
+  (the bank adds its fee to what it takes, `is_fee`) one that is smaller; one that takes more, or names none or several, waits for a
+  person; of two in one statement that name one payment, the second takes what the first has left, if that is enough;
 - a return that comes before its payment waits, and takes it back once that is booked;
 - a reversed return (a credit that says so) gives the one payment that it names its money again, as far as it was really returned;
 - what was notified and has not come is withdrawn, unless it was booked meanwhile, and no refund of it is sent;
@@ -22,13 +22,14 @@ from shared.clock import machine_now
 from shared.failures import UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.returns import reason_code
+from matching.domain.returns import is_fee, reason_code
 from matching.domain.statements import Transaction
 from matching.handlers import recalls, refunds
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
 from matching.storage import movements
 from matching.storage.bank import BankAccount
+from matching.storage.limits import limit_of
 
 NOT_OURS = frozenset({"other", "fee", "refund"})
 """Kinds of movements that are nobody's payment, unless they name one of ours, or a refund."""
@@ -44,7 +45,8 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
         outcomes[at] = outcome
     left = [at for at, one in enumerate(moved) if one.kind == "return" and not outcomes[at]]
     taken: dict[UUID, dict[str, int]] = {}
-    for at, settled in zip(left, await recalls.settle(conn, held, [moved[at] for at in left], now), strict=True):
+    limit = await limit_of(conn, held.tenant_id, held.entity_id, held.currency) if left else 0
+    for at, settled in zip(left, await recalls.settle(conn, held, [moved[at] for at in left], limit, now), strict=True):
         outcomes[at] = settled is not None
         if settled is not None:
             payment_id, beyond = settled
@@ -57,9 +59,9 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
     count = 0
     for at, payments in zip(left, found, strict=True):
         amount = moved[at].amount_minor
-        free = [one for one in payments if one[0] not in taken]
+        free = [one for one in payments if one[0] not in taken and is_fee(moved[at], one[1], limit)]
         if not free:  # parts of one payment that go back in one statement
-            free = [one for one in payments if one[1] - sum(taken[one[0]].values()) >= amount]
+            free = [one for one in payments if one[0] in taken and one[1] - sum(taken[one[0]].values()) >= amount]
         if len(free) == 1:
             (payment_id, least), reason = free[0], _reason(moved[at])
             reasons = taken.setdefault(payment_id, {})
