@@ -21,9 +21,9 @@ from contracts.payments import PaymentReceived
 from shared.batches import Routes
 from shared.jobs import Job, JobContext
 
+from matching.handlers.announcements import expire
 from matching.handlers.customers import keep_customers, keep_erasures, keep_identities, keep_merges, move_merged
 from matching.handlers.disputes import keep_disputes, meet_late
-from matching.handlers.expected import expire
 from matching.handlers.files import import_slices
 from matching.handlers.imputation import impute_waiting
 from matching.handlers.ingest import withdraw

@@ -6,6 +6,7 @@ from datetime import date
 
 import pytest
 from contracts.invoices import DiscountTerm
+from handwork import limit
 from matching.domain.statements import Amount
 from shared.ids import new_id
 
@@ -25,11 +26,6 @@ async def send(client, make, tenant, reference, *lines, **more):
     answer = await client.post("/v1/remittances", json=body, headers={"idempotency-key": f"d{next(_KEYS)}"})
     assert answer.status_code == 201, answer.text
     return answer.json()
-
-
-async def limit(client, make, tenant, minor, currency="EUR"):
-    path = f"/v1/hand-work-limits/{make.entity_id(tenant)}/{currency}"
-    assert (await client.put(path, json={"limit_minor": minor})).status_code == 200
 
 
 async def items(world, tenant):
@@ -70,14 +66,14 @@ async def test_a_cent_does_not_close_an_invoice_by_calling_the_rest_a_discount(w
 async def test_a_commission_needs_the_limit_of_the_items_currency(world, tenant, make, client, form):
     held = await world.account(tenant)
     await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000, discounts=TWO_PERCENT) for n in (1, 2)))
-    await limit(client, make, tenant, 500, "USD")
+    await limit(client, tenant, make, 500, "USD")
     await send(client, make, tenant, "PAYOUT-1", ("F-1", 985, 15, "commission"), form=form)
     one = await world.pay(held, 985, end_to_end_id="PAYOUT-1", number=1)
     await world.match(tenant)
     assert await refused(client, one) == {
         0: "15 of 15 minor units are beyond the item's terms and above what one person may give away alone: they stay open"
     }
-    await limit(client, make, tenant, 15)
+    await limit(client, tenant, make, 15)
     await send(client, make, tenant, "PAYOUT-2", ("F-2", 985, 15, "commission"), form=form)
     two = await world.pay(held, 985, end_to_end_id="PAYOUT-2", number=2)
     await world.match(tenant)
@@ -89,7 +85,7 @@ async def test_a_commission_needs_the_limit_of_the_items_currency(world, tenant,
 async def test_the_limit_is_for_all_lists_of_an_item_and_for_what_people_forgive_of_it(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 10_000, discounts=TWO_PERCENT), make.invoice(tenant, "F-2", 10_000))
-    await limit(client, make, tenant, 100)
+    await limit(client, tenant, make, 100)
     written = {"item_id": str(make.invoice_id(tenant, "F-1")), "reason": "goodwill", "amount_minor": 20}
     assert (await write_off(client, written)) == "booked"
     cuts = [("A", 60, "discount"), ("B", 40, "commission"), ("C", 20, "withholding"), ("D", 41, "rounding")]
@@ -117,7 +113,7 @@ async def write_off(client, body):
 async def test_what_is_deducted_in_full_is_granted_with_the_items_money_or_named(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000) for n in (1, 2, 3)))
-    await limit(client, make, tenant, 1_000)
+    await limit(client, tenant, make, 1_000)
     lines = [("F-1", 985, 0, None), ("F-2", 0, 1_000, "discount"), ("F-1", 0, 15, "bank_charges"), ("F-3", 0, 1_000, "dispute")]
     await send(client, make, tenant, "TRX-1", *lines)
     payment = await world.pay(held, 985, end_to_end_id="TRX-1")
@@ -132,7 +128,7 @@ async def test_what_is_deducted_in_full_is_granted_with_the_items_money_or_named
 async def test_a_list_that_waits_for_an_item_grants_each_item_once(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000))
-    await limit(client, make, tenant, 20)
+    await limit(client, tenant, make, 20)
     await send(
         client, make, tenant, "TRX-1", ("F-1", 985, 15, "commission"), ("F-2", 485, 15, "commission"), ("F-2", 490, 10, "commission")
     )
@@ -148,7 +144,7 @@ async def test_a_list_that_waits_for_an_item_grants_each_item_once(world, tenant
 async def test_nothing_is_deducted_of_an_item_in_another_currency_and_that_is_said(world, tenant, make, client):
     held = await world.account(tenant, "DE89370400440532013000", currency="USD")
     await world.feed(make.invoice(tenant, "F-1", 1_000, discounts=TWO_PERCENT))
-    await limit(client, make, tenant, 1_000)
+    await limit(client, tenant, make, 1_000)
     await send(client, make, tenant, "TRX-1", ("F-1", 1_050, 21, "discount"), rate="0.9333", rate_currency="EUR", currency="USD")
     payment = await world.pay(held, 1_050, end_to_end_id="TRX-1", instructed=Amount(980, "EUR"))
     await world.match(tenant)
@@ -167,7 +163,7 @@ async def test_whatever_lists_and_people_do_no_item_is_forgiven_more_than_its_te
         terms = [DiscountTerm(until=date(2026, 2, dice.choice([20, 27])), percent_bp=percent)] if percent else []
         taken = percent / 10_000 if terms and terms[0].until.day > 20 else 0  # five days late, or twelve
         await world.feed(*(make.invoice(tenant, f"F-{n}", 3_000, reference=f"REF00000{n}", discounts=terms) for n in (1, 2)))
-        await limit(client, make, tenant, most)
+        await limit(client, tenant, make, most)
         for n in range(8):
             lines = [
                 (f"F-{dice.randint(1, 2)}", dice.randint(1, 900), dice.choice([0, 5, 18, 60, 400]), dice.choice(REASONS))

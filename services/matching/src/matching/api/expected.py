@@ -29,7 +29,7 @@ from matching.api.pages import page
 from matching.domain.exchange import rate_of
 from matching.domain.references import normalised
 from matching.domain.remittances import DEDUCTIONS, RemittanceLine, problem
-from matching.handlers import expected
+from matching.handlers import announcements, expected
 from matching.handlers.allocations import known_customer
 from matching.storage.expected import LISTED, Expected, lines_json, load
 
@@ -339,7 +339,7 @@ async def _take(conn: AsyncConnection, request: Request, caller: Caller, held: E
         conn, caller.tenant_id, held.payer_customer_id, "/payer_customer_id" if held.kind == "remittance" else "/customer_id"
     )
     if held.kind != "remittance" and held.reference is not None:
-        held.expected_id = await expected.announcement_id(conn, held)
+        held.expected_id = await announcements.announcement_id(conn, held)
     taken = await expected.receive(conn, held, said, request.app.state.runtime.clock.now())
     detail = {"kind": held.kind, "amount_minor": held.amount_minor, "status": taken.status}
     await audit.record(conn, caller.tenant_id, [(caller.subject, "expected_payment.receive", str(held.expected_id), detail)])
@@ -357,7 +357,7 @@ async def post_end(request: Request, caller: Writer, expected_id: Annotated[Id, 
     """Says that a list or an announcement will not come true; what it held back is free again."""
 
     async def produce(conn: AsyncConnection) -> Response:
-        held = await expected.end(conn, caller.tenant_id, expected_id, body.status)
+        held = await announcements.end(conn, caller.tenant_id, expected_id, body.status)
         detail = {"reason": body.reason}
         await audit.record(conn, caller.tenant_id, [(caller.subject, f"expected_payment.{body.status}", str(expected_id), detail)])
         return JSONResponse(_detail(held).model_dump(mode="json"))

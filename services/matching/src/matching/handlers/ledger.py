@@ -6,8 +6,9 @@ another currency is valued at the accountant's rate of its day, once for both of
 Montantdevise and Idevise. A rate holds from its day until the next one, for RATE_DAYS at most
 (`storage.ledger`): nothing is valued at one that is older.
 
-EcritureDate is the day on which an entry was made in these books ("date de comptabilisation", as the administration reads it: the day
-on which it was put to the account's debit or credit), whenever the bank booked the money; that day, or the invoice's, is PieceDate.
+EcritureDate is the day on which an entry was made in these books ("date de comptabilisation": the day on which it was put to the
+account's debit or credit, as the administration reads it; told by lemondeduchiffre.fr, "FEC : du format informatique au contenu
+comptable"), whenever the bank booked the money; that day, or the invoice's, is PieceDate.
 Lettering (EcritureLet, DateLet) is as of the period's end, so that a file stays as it was: the lines of an item that is settled share
 a letter, and the lines of a payment of which nothing is unapplied.
 """

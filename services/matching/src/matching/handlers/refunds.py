@@ -35,7 +35,9 @@ from matching.storage.refunds import Refund
 FILE_MAX = 10_000
 """Refunds in one file."""
 AHEAD = timedelta(days=360)
-"""How far ahead a file may be executed: banks keep an order for a year at most, several for 360 days."""
+"""How far ahead a file may be executed: as far as a bank that says so takes SEPA files (Ulster Bank, Bankline help, "What is the Requested
+Execution Date?"); others normally take 365 days (AMC Banking, "Payment date").
+"""
 
 
 async def request(

@@ -1,0 +1,80 @@
+"""Announced money holds reminders back until it comes, its day passes or somebody takes it back: each is told."""
+
+from uuid import UUID
+
+from contracts.payments import AnnouncedItem, PaymentAnnouncementChanged
+from shared.days import business_day
+from shared.ids import named_id
+from shared.jobs import JobContext
+from shared.outbox import Outgoing, publish
+from shared.web.problems import Problem
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.storage import expected as stored
+from matching.storage.expected import Expected
+
+ANNOUNCED = {"direct_debit", "cheque", "card", "transfer"}
+"""Kinds that hold reminders back and are told of."""
+
+
+async def announcement_id(conn: AsyncConnection, held: Expected) -> UUID:
+    """The id of an announcement that says its reference.
+
+    The same again (payer, kind, reference, amount) says nothing new while it waits, nor of the day for which it has come; after that, or
+    where it was taken back, it is another one: a debit of each month, a cheque presented again.
+    """
+    said = (held.entity_id, held.payer_customer_id, held.kind, held.reference, held.currency, held.amount_minor)
+    turn = 0
+    while True:
+        expected_id = named_id("announcement", held.tenant_id, *said, turn)
+        before = (await stored.load(conn, [(held.tenant_id, expected_id)], lock=False)).get((held.tenant_id, expected_id))
+        came = before is not None and before.status in {"partly", "received"}
+        if before is None or before.status == "waiting" or (came and before.expected_on == held.expected_on):
+            return expected_id
+        turn += 1
+
+
+async def end(conn: AsyncConnection, tenant_id: UUID, expected_id: UUID, status: str) -> Expected:
+    """An expected payment will not come: `cancelled` by us, or `failed` at the bank. Raises Problem: 404, or 409 where it came."""
+    key = (tenant_id, expected_id)
+    held = (await stored.load(conn, [key])).get(key)
+    if held is None:
+        raise Problem(404, "expected-payment-unknown", "There is no such expected payment")
+    if held.status not in {"waiting", "expired"}:
+        raise Problem(409, "expected-payment-over", "It has come, or was taken back already")
+    held.status = status
+    await stored.save(conn, held)
+    await announce(conn, held)
+    return held
+
+
+async def expire(context: JobContext, tenant_id: UUID) -> None:
+    """Job: announcements whose money did not come in time hold nobody back any more."""
+    async with context.database.transaction(tenant_id) as conn:
+        late = await stored.overdue(conn, tenant_id, business_day(context.now))
+        for held in (await stored.load(conn, late)).values() if late else ():
+            if held.status == "waiting":
+                held.status = "expired"
+                await stored.save(conn, held)
+                await announce(conn, held)
+
+
+async def announce(conn: AsyncConnection, held: Expected) -> None:
+    """Tells of an announcement as it is now; of kinds that hold nobody back nothing is told."""
+    if held.kind not in ANNOUNCED or held.payer_customer_id is None or held.expected_on is None or held.holds_until is None:
+        return
+    status = {"waiting": "announced", "partly": "received"}.get(held.status, held.status)
+    event = PaymentAnnouncementChanged(
+        version=held.version,
+        announcement_id=held.expected_id,
+        customer_id=held.payer_customer_id,
+        kind=held.kind,  # type: ignore[arg-type] # one of ANNOUNCED
+        amount_minor=held.amount_minor,
+        currency=held.currency,
+        expected_on=held.expected_on,
+        holds_until=held.holds_until,
+        items=[AnnouncedItem(item_id=line.item_id, amount_minor=line.net_minor) for line in held.lines if line.item_id],
+        status=status,  # type: ignore[arg-type] # the table's CHECK has the same values
+        payment_id=held.payment_id,
+    )
+    await publish(conn, [Outgoing(held.tenant_id, event, held.entity_id)])
