@@ -9,7 +9,7 @@ from contracts.customers import CustomerMerged
 from contracts.dunning import PromiseBroken, PromiseMade
 from contracts.invoices import DiscountTerm
 from decided import replayed
-from matching.handlers import expected
+from matching.handlers import announcements
 from matching.storage.parties import set_known_ibans
 from shared.jobs import JobContext
 from shared.testing.events import context, message
@@ -235,7 +235,7 @@ async def test_announced_money_is_told_met_and_expires(world, tenant, make, clie
     second = (await post(client, "/v1/payment-announcements", cheque)).json()
     for day, status in ((7, "waiting"), (8, "expired")):
         ctx = context(datetime(2026, 3, day, 9, tzinfo=UTC))
-        await expected.expire(JobContext(world.database, ctx.now, ctx.offsets, ctx.topic_prefix, ctx.consumer), tenant)
+        await announcements.expire(JobContext(world.database, ctx.now, ctx.offsets, ctx.topic_prefix, ctx.consumer), tenant)
         assert (await client.get(f"/v1/expected-payments/{second['expected_id']}")).json()["status"] == status
     told = [m.data for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant]
     assert [(t.kind, t.status, t.payment_id) for t in told] == [
