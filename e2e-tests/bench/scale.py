@@ -201,8 +201,8 @@ async def measure(rig: Rig, *, few: int = FEW, many: int = MANY, rounds: int = 4
                 else:  # the first warms plans, pages and the pool
                     backends[at.prefix] = await _backends(at)
         singles: dict[str, list[tuple[float, float]]] = {at.prefix: [] for at, _ in sizes}
-        for one in range(count, count + SINGLES):
-            for at, _ in sizes:
+        for at, _ in sizes:  # one after the other: a service has one database
+            for one in range(count, count + SINGLES):
                 singles[at.prefix].append(await timed(at, keys[at.prefix][one : one + 1], backends[at.prefix]))
         matched = {at.prefix: await _matched(at) for at, _ in sizes}
         if abs(matched[small.prefix] - matched[large.prefix]) > UNLIKE_MAX * (count + SINGLES):  # amounts meet oftener among more items
