@@ -29,9 +29,9 @@ STOP_SECONDS = 20.0
 _LOCK = 0x6A6F6273  # "jobs": one scheduler per database
 _BY_INDEX = (
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; "
-    "SET LOCAL plan_cache_mode = force_generic_plan"
+    "SET LOCAL plan_cache_mode = force_custom_plan"
 )
-"""A plan that was made while the tables were small would read them whole, and is kept."""
+"""A plan that is kept was made while the tables were small, when any index was as good as the right one: it would read all of them."""
 
 
 @dataclass(frozen=True, slots=True)
