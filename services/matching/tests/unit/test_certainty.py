@@ -125,6 +125,27 @@ def test_what_is_called_an_advance_is_one_where_it_mostly_was(kept, settled, ref
     assert (never_automatic([advance]) == "what was called an advance has settled items before") == refused
 
 
+def test_no_item_completes_what_is_partly_called_an_advance():
+    """500.00 of the 1,000.00 are a security, and as much is open of another item."""
+    every = found(clues(1_000_00, "FA2024-00001 + KAUTION 500,00"), item("FA2024-00001", 500_00, 5), item("FA2024-00002", 500_00))
+    completed = [one for one in every if one.rule in {"completed_list:exact", "run_of_items:exact"}]
+    assert completed
+    assert {never_automatic([one]) for one in completed} == {"the payer calls it, or a part of it, an advance"}
+
+
+@pytest.mark.parametrize(("credit", "refused"), [(-20_00, True), (-60_00, False)])
+def test_a_rate_is_doubted_where_a_credit_note_makes_it_more_like_those_seen(credit, refused):
+    """900.00 for 1,020.00 are a rate of 0.882; 0.89 to 0.91 were seen. For 1,000.00 it is 0.9, for 960.00 0.9375."""
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    index.add_item(item("FA2024-00001", 1_020_00, currency="USD"))
+    index.add_item(item("CN2024-00001", credit, currency="USD"))
+    hypotheses = search(clues(900_00, "FA2024-00001"), index, Learnt(rates={("EUR", "USD"): (0.89, 0.91, 5)})).hypotheses
+    named = next(one for one in hypotheses if one.rule == "document_number:rate")
+    others = [one for one in hypotheses if one is not named]
+    reason = "with an open credit note the exchange rate would be more like those seen"
+    assert (never_automatic([named, *others]) == reason) == refused
+
+
 def _read(confidence: float, rule: str = "exact_amount:exact") -> Hypothesis:
     one = Hypothesis("C1", rule, [], [])
     one.confidence = confidence

@@ -191,6 +191,17 @@ def test_an_advance_from_an_account_that_mostly_paid_for_others_may_be_theirs(ow
     assert [one.rule for one in search(payment, index, learnt).hypotheses] == ["advance:on_account"] * kept
 
 
+def test_whom_an_agent_pays_an_advance_for_its_virtual_iban_says():
+    """The account of a payment service has paid for many, and never for this customer."""
+    payment = clues(9_000_00, "PREPAYMENT 3669380", creditor_account="FR76V")
+    learnt = Learnt()
+    for number in range(5):
+        learnt.learn(payment, f"X{number}", [], silent=True, older_left=0)
+    customers = [Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76B"], virtual_iban="FR76V")]
+    assert [(one.customer_id, one.rule) for one in search(payment, Index(customers), learnt).hypotheses] == [("C1", "advance:on_account")]
+    assert not search(replace(payment, creditor_account=None), Index(customers), learnt).hypotheses
+
+
 @pytest.mark.parametrize(
     ("text", "refused"),
     [

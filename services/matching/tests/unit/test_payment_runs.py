@@ -1,6 +1,7 @@
 """Payment runs: what a large debtor pays at once, and what it withholds."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import combinations
 from math import expm1
@@ -8,6 +9,7 @@ from math import expm1
 from enginecases import DAY, clues, found, item
 from hypothesis import given
 from hypothesis import strategies as st
+from matching.domain.engine.decision import never_automatic
 from matching.domain.engine.features import NAMES
 from matching.domain.engine.habits import Habit, Learnt
 from matching.domain.engine.index import Index
@@ -122,3 +124,27 @@ def test_twins_of_one_day_do_not_matter_to_a_payment_run_that_names_nothing():
         runs_found = [one for one in found(clues(total, text), *items) if one.rule == "run_but_some:exact"]
         best = min(runs_found, key=lambda one: one.features[NAMES.index("chance")])
         assert best.tie == refused
+
+
+def test_a_run_that_leaves_some_out_is_doubted_where_all_that_is_due_comes_to_the_sum():
+    """Two credit notes are younger than a run's proposal, and as large as one invoice: with all three, or without, it is the same sum."""
+    items = run_of()
+    (held,) = [one for one in items if one.number == "FA2024-00017"]
+    day = DAY - timedelta(2)
+    young = [replace(item(f"GS2024-{n}", -share, -2), issue_date=day) for n, share in enumerate((4_000, held.open_minor - 4_000))]
+    paid = sum(one.open_minor for one in items if one.due_date <= DAY) - held.open_minor
+    every = found(clues(paid), *items, *young)
+    run = next(one for one in every if one.rule == "run_but_some:exact")
+    assert held.number not in {line.item.number for line in run.lines}
+    assert never_automatic([run, *(one for one in every if one is not run)]) == "all that is due comes to the sum, too"
+
+
+def test_a_run_that_is_found_without_the_numbers_that_are_there_is_doubted():
+    items = run_of()
+    left_out = {"FA2024-00017", "FA2024-00041"}
+    paid = sum(one.open_minor for one in items if one.due_date <= DAY and one.number not in left_out)
+    every = found(clues(paid, "FA2024-00040/041/042"), *items)
+    run = next(
+        one for one in every if one.rule == "run_but_some:exact" and not left_out.intersection(line.item.number for line in one.lines)
+    )
+    assert never_automatic([run]) == "the payer names items, and this is found without them"

@@ -10,7 +10,7 @@ from math import expm1, log1p
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.features import NAMES, TWICE_DAYS
 from matching.domain.engine.payment_runs import LONG_RUN
-from matching.domain.engine.records import ADVANCE, COMPLETED, LEARNED, NAMED, Hypothesis, Line
+from matching.domain.engine.records import ADVANCE, COMPLETED, LEARNED, NAMED, RUNS, Hypothesis, Line
 from matching.domain.engine.text import DIGITS, NEAR, SHORT
 
 SHOWN = 5
@@ -25,7 +25,6 @@ DESIGNATED = 0.98
 """Confidence of what the payer names in full, at least."""
 KNOWN = 0.85
 """Evidence by which a payer is known: an IBAN, or a name that is the customer's or the beginning of it."""
-RUNS = ("run_but_some", "named_run")
 ODDS_MAX = log1p(1e6 * ODDS_SURE)
 """Most odds against a set of withheld items."""
 LEAST_DOUBT = 1e-9
@@ -203,6 +202,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the amount is not that of the item, and the payer is not its customer: the number may be written wrong"
     if _short(best) and any(_with_credit(best, other) for other in ranked):
         return "an open credit note makes up for what is missing"
+    if money == "rate" and any(_with_credit(best, other) for other in ranked):
+        return "with an open credit note the exchange rate would be more like those seen"
     if money == "over" and value["weakly_named_left_out"]:
         return "the payer names an open item that this leaves out"
     if ((value["unread"] and money == "rate") or (best.unread and money in {"short", "over"})) and value["reference"] <= 0:
@@ -219,8 +220,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the reference is of none of these items"
     if not named and (best.tie or (value["equal_items"] and value["anything_named"])):
         return TIED
-    if not named and value["advance"]:
-        return "the payer calls it an advance"
+    if value["advance"] and (not named or value["not_named"]):
+        return "the payer calls it, or a part of it, an advance"
     if not named and value["paid_same_days"] in TWICE_DAYS:
         return "the same amount was paid just before: it may be paid twice"
     if not named and value["others_named"] > 0:
@@ -229,6 +230,10 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the payer names what is settled"
     if rule in COMPLETED and value["anything_named"] and best.tie:
         return TIED
+    if rule == "run_but_some" and value["anything_named"]:
+        return "the payer names items, and this is found without them"
+    if rule in RUNS and any(_is_all_of_run(other, best) for other in ranked[1:]):
+        return "all that is due comes to the sum, too"
     if rule in RUNS and value["chance"] > ODDS_MAX:
         return "other sets of withheld items come to the same sum"
     if value["equal_items"] and named and (value["tied_names"] or value["weakest_name"] < NEAR) and value["reference"] <= 0:
@@ -242,13 +247,21 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
 
 
 def _with_credit(part: Hypothesis, other: Hypothesis) -> bool:
-    """Whether the other reading settles the item that this one settles in part, and but for that only credit notes, to the cent."""
+    """Whether the other reading settles what this one settles, in part or at a rate, and but for that only credit notes, to the cent or at
+    a rate, too.
+    """
     items = {line.item.item_id for line in part.lines}
     rest = [line for line in other.lines if line.item.item_id not in items]
     return bool(
-        other.customer_id == part.customer_id and other.rule.split(":")[-1] in WHOLE and len(rest) < len(other.lines) and rest
+        other.customer_id == part.customer_id and other.rule.split(":")[-1] in (*WHOLE, "rate") and len(rest) < len(other.lines) and rest
         and all(line.cents < 0 for line in rest)
     )  # fmt: skip
+
+
+def _is_all_of_run(other: Hypothesis, run: Hypothesis) -> bool:
+    """Whether the other reading settles what lies between in due order, to the cent, where a payment run leaves some out."""
+    rule, money = other.rule.split(":")
+    return rule == "run_of_items" and money in WHOLE and len(other.lines) > len(run.lines)
 
 
 def _is_discount(line: Line, lines: Sequence[Line]) -> bool:

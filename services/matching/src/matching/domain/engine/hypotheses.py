@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from math import comb
 
 from matching.domain.engine import combinations
+from matching.domain.engine.days import Days
 from matching.domain.engine.habits import Habit, Learnt
 from matching.domain.engine.payment_runs import LONG_RUN, payment_runs
 from matching.domain.engine.readings import ALIKE_MAX, CHARGES_MAX, Pool, Reading, Target, add, grain_of, key_of, make, pool, targets
@@ -48,9 +49,9 @@ def readings(clues: Clues, items: Sequence[OpenItem], named: Named, learnt: Lear
         for pricing, prices in one.prices:
             _named(found, clues, one.items, prices, pricing, target, named, habit, learnt.gaps)
             if target.money != "charges":
-                _unnamed(found, clues, one.items, prices, pricing, target, habit, learnt.gaps, silent=not (named.hits or named.loose))
+                _unnamed(found, clues, one.items, prices, pricing, target, named, habit, learnt.gaps)
             else:
-                _single(found, one.items, prices, pricing, target)
+                _single(found, clues, one.items, prices, pricing, target, named.days)
     for target in sums[:2]:
         if target.currency in pools and target.money != "charges":
             _short(found, clues, pools[target.currency].items, target, named)
@@ -174,12 +175,14 @@ def _completed(
 
 
 def _single(
-    found: dict[tuple[tuple[str, int], ...], Reading], items: list[OpenItem], prices: list[int], pricing: str, target: Target
-) -> None:
+    found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], prices: list[int], pricing: str, target: Target,
+    said: Days,
+) -> None:  # fmt: skip
+    """The first that is due of those of the amount, but rather one of the day or month that the payer says."""
     grain, spread = grain_of(prices)
     exact = [at for at, price in enumerate(prices) if price == target.amount and (pricing == "full" or price != items[at].open_minor)]
     if exact:
-        exact.sort(key=lambda at: items[at].contested_minor > 0)
+        exact.sort(key=lambda at: (items[at].contested_minor > 0, said and -said.of(items[at], clues.booking_date)))
         add(
             found,
             make("exact_amount", items, prices, exact[:1], pricing, target, chance=len(items) * grain / spread, equal=len(exact) - 1),
@@ -199,10 +202,10 @@ def _single(
 
 def _unnamed(
     found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], prices: list[int], pricing: str,
-    target: Target, habit: Habit, gaps: Mapping[int, int], *, silent: bool,
+    target: Target, named: Named, habit: Habit, gaps: Mapping[int, int],
 ) -> None:  # fmt: skip
     """What adds up without a word: one item, a run in due order, a run but for a few, any few of the oldest."""
-    _single(found, items, prices, pricing, target)
+    _single(found, clues, items, prices, pricing, target, named.days)
     count = len(items)
     if count < 2:  # noqa: PLR2004
         return
@@ -226,7 +229,7 @@ def _unnamed(
                 tried = comb(len(part), len(places))
                 add(found, make("combination", items, prices, places, pricing, target, chance=tried * grain / spread))
     if pricing == "full":
-        _runs(found, clues, items, prices, target, habit, gaps, silent=silent)
+        _runs(found, clues, items, prices, target, habit, gaps, silent=not (named.hits or named.loose))
 
 
 def _runs(
@@ -305,9 +308,14 @@ def _exchanged(  # noqa: C901 - a search
                 places = sorted({place[hit.item.item_id] for hit in wanted})
                 total = sum(prices[at] for at in places)
                 if places and low <= total <= high:
-                    reading = make("document_number", one.items, prices, places, pricing, target)
-                    reading.residual = int(total - target.amount)
-                    add(found, reading)
+                    _add_at_rate(found, "document_number", one.items, prices, places, pricing, target)
+                    notes = [
+                        at
+                        for at, price in enumerate(prices)
+                        if price < 0 and abs(total + price - target.amount) < abs(total - target.amount)
+                    ]
+                    for at in notes[:1]:  # with a credit note the rate is more like those seen
+                        _add_at_rate(found, "completed_list", one.items, prices, sorted({*places, at}), pricing, target)
             near = [at for at, price in enumerate(prices) if low <= price <= high]
             if near and not hits:
                 first, *others = (_at_rate(one.items, prices, at, pricing, target, len(near)) for at in near[: 1 + ALIKE_MAX])
@@ -322,6 +330,16 @@ def _exchanged(  # noqa: C901 - a search
                     found,
                     Reading("document_number", "rate_short", [Line(hit.item, cents)], residual=cents - hit.item.open_minor, target=cents),
                 )
+
+
+def _add_at_rate(
+    found: dict[tuple[tuple[str, int], ...], Reading], rule: str, items: list[OpenItem], prices: list[int], places: Sequence[int],
+    pricing: str, target: Target,
+) -> None:  # fmt: skip
+    """Items that cost about the target together."""
+    reading = make(rule, items, prices, places, pricing, target)
+    reading.residual = int(sum(prices[at] for at in places) - target.amount)
+    add(found, reading)
 
 
 def _at_rate(items: list[OpenItem], prices: list[int], at: int, pricing: str, target: Target, count: int) -> Reading:

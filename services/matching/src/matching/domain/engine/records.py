@@ -10,6 +10,8 @@ ADVANCE = "advance:on_account"
 """The rule of a payment that its payer calls an advance, for what is not invoiced yet."""
 COMPLETED = frozenset({"completed_list", "run_of_items"})
 """Rules that add to what is named what makes up the sum."""
+RUNS = frozenset({"run_but_some", "named_run"})
+"""Rules of a large debtor's payment run."""
 LEARNED, NAMED = 0.6, 0.85
 """Share of what came from an IBAN, or under a name, by which it is a customer's; likeness of names by which they are one."""
 

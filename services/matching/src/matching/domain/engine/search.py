@@ -4,7 +4,7 @@ A `Source` finds candidates: the service by SQL, set-wise and by index; an evalu
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
@@ -12,12 +12,26 @@ from typing import Protocol
 
 from shared.references import is_valid
 
+from matching.domain.engine.days import OF_DAY, OF_MONTH, Days
 from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import add_promised, readings
 from matching.domain.engine.parties import likeness
-from matching.domain.engine.readings import ALIKE_MAX, alike
-from matching.domain.engine.records import ADVANCE, COMPLETED, LEARNED, Clues, Customer, Hypothesis, Id, Line, OpenItem, Party, Promise
+from matching.domain.engine.readings import ALIKE_MAX, Reading, alike
+from matching.domain.engine.records import (
+    ADVANCE,
+    COMPLETED,
+    LEARNED,
+    RUNS,
+    Clues,
+    Customer,
+    Hypothesis,
+    Id,
+    Line,
+    OpenItem,
+    Party,
+    Promise,
+)
 from matching.domain.engine.text import (
     FULL,
     LONG,
@@ -137,31 +151,42 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
             tie = any(kinds[one] > count for one, count in taken.items()) and not (reading.rule == "run_but_some" and not_a_word)
             if reading.rule in COMPLETED and named.hits:
                 tie = _as_well(reading.lines, items, named)
-            too_late = any(line.reason == "discount" and not learnt.grants(line.item, clues.booking_date) for line in reading.lines)
             one = Hypothesis(
                 party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie,
-                unread=named.loose > 0, doubt="the discount was taken when it was over" if too_late else None,
-                promise=reading.promise, former=party.former,
+                unread=named.loose > 0, doubt=_doubt(clues, reading, same, read_surely, text.days, learnt), promise=reading.promise,
+                former=party.former,
             )  # fmt: skip
             others_alike = islice(alike(reading, same, read_surely, clues.booking_date), ALIKE_MAX)
             one.alike = [replace(one, lines=other.lines, features=features(setting, other, every)) for other in others_alike]
             found.hypotheses.append(one)
-    if text.advance and not (documents or naming or _numbered(text, parties, source)):
-        payer = _for_itself(clues, parties, learnt)
-        if payer is not None:
-            doubt = None if learnt.keeps_advances() else "what was called an advance has settled items before"
-            found.hypotheses.append(Hypothesis(payer.customer_id, ADVANCE, [], of_party(payer), doubt=doubt))
+    if text.advance and not (documents or naming):
+        found.hypotheses += _advance(clues, text, parties, source, learnt)
     return found
 
 
+def _advance(clues: Clues, text: Text, parties: Sequence[Party], source: Source, learnt: Learnt) -> list[Hypothesis]:
+    """What the payer calls one, unless it says, however shortly, of which item it is: then it is a part of that."""
+    items = [item for party in parties for item in source.open.get(party.customer_id, {}).values()]
+    words = {fold(word) for word in text.words}
+    if any(fold(item.number) in words or (text.days and text.days.of(item, clues.booking_date) == OF_DAY) for item in items):
+        return []
+    payer = _for_itself(clues, parties, learnt)
+    if payer is None:
+        return []
+    doubt = None if learnt.keeps_advances() else "what was called an advance has settled items before"
+    return [Hypothesis(payer.customer_id, ADVANCE, [], of_party(payer), doubt=doubt)]
+
+
 def _for_itself(clues: Clues, parties: Sequence[Party], learnt: Learnt) -> Party | None:
-    """The one known payer, unless its account mostly paid for others."""
+    """The one known payer, unless its account mostly paid for others; whom an agent pays for, its virtual IBAN says."""
     payers = [one for one in parties if one.known()]
     payers = [one for one in payers if 1 in (one.virtual_iban, one.own_iban)] or payers  # beside its account's a like name is none
     if len(payers) != 1:
         return None
+    payer = payers[0]
     paid_before = bool(clues.debtor_iban and learnt.ibans.get(clues.debtor_iban))
-    return payers[0] if not paid_before or payers[0].learned_iban >= LEARNED else None
+    by_agent = payer.virtual_iban == 1 and not payer.own_iban
+    return payer if by_agent or not paid_before or payer.learned_iban >= LEARNED else None
 
 
 def _as_well(lines: Sequence[Line], items: Sequence[OpenItem], named: Named) -> bool:
@@ -172,10 +197,33 @@ def _as_well(lines: Sequence[Line], items: Sequence[OpenItem], named: Named) -> 
     return any(item.item_id not in inside and _price(item) in guessed for item in items)
 
 
-def _numbered(text: Text, parties: Sequence[Party], source: Source) -> bool:
-    """Whether a word is the number of an item of somebody who may have paid, however short: then it is that item's, and no advance."""
-    words = {fold(word) for word in text.words}
-    return any(fold(item.number) in words for party in parties for item in source.open.get(party.customer_id, {}).values())
+def _doubt(
+    clues: Clues, reading: Reading, same: Mapping[tuple[str, int], Sequence[OpenItem]], named: Container[Id], said: Days, learnt: Learnt
+) -> str | None:  # fmt: skip
+    """What the seller's past has against a reading, or what the payer says of when: of a payment run that is the run's own day."""
+    if any(line.reason == "discount" and not learnt.grants(line.item, clues.booking_date) for line in reading.lines):
+        return "the discount was taken when it was over"
+    if said and reading.rule not in RUNS and _of_another_day(reading.lines, same, named, said, clues.booking_date):
+        return "the payer says of which day or month, and another item of the amount is of that"
+    return None
+
+
+def _of_another_day(
+    lines: Sequence[Line], same: Mapping[tuple[str, int], Sequence[OpenItem]], named: Container[Id], said: Days, booked: date
+) -> bool:
+    """Whether what the payer says of when is as true of an item that a line may as well be for.
+
+    Only one very day of issue is enough to choose an item by; by a month or a week none is chosen before an older one. `same` are the
+    items by what is open of them, `named` those that the payer names.
+    """
+    inside = {line.item.item_id for line in lines}
+    for line in lines:
+        mine = said.of(line.item, booked)
+        for one in same[_price(line.item)] if line.item.item_id not in named else ():
+            other = said.of(one, booked) if one.item_id not in inside else -1
+            if other > mine or other == mine == OF_DAY or (mine == OF_MONTH and other >= 0 and one.due_date < line.item.due_date):
+                return True
+    return False
 
 
 def _kind(item: OpenItem) -> tuple[str, int, date]:

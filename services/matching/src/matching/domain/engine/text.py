@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
+from matching.domain.engine.days import Days, named_days
 from matching.domain.engine.records import OpenItem
+from matching.domain.engine.words import ADVANCE, OTHER
 
 RUN_MAX = 6
 """Most words that one number is written in."""
@@ -40,26 +42,6 @@ _HEAD = re.compile(r"[A-Z]+|[0-9]+", re.ASCII)
 _GLUED = re.compile(r"(?<=[A-Z]{4})(?=[0-9])|(?<=[0-9])(?=[A-Z]{4})", re.ASCII)
 """Where a word of four letters or more and a number are written as one; a number's own prefix is put together again."""
 _RANGE = {"A", "BIS", "TO", "AU", "THRU", "TILL", "JUSQUA", "TOT", "HASTA", "AL"}
-_OTHER = frozenset(
-    (
-        "TEL", "TELEFON", "PHONE", "FAX", "DU", "VOM", "DATE", "DATED", "DATUM", "DEL", "KDNR", "KUNDE", "KUNDENNR", "CUST",
-        "CUSTOMER", "CLIENT", "KLANT", "CLIENTE", "TOTAL", "EUR", "GBP", "USD", "CHF", "MONTANT", "BETRAG", "AMOUNT", "RUN",
-        "AVIS", "AVISO", "CREDIT", "ORDER", "PO", "BC", "COMMANDE", "BESTELLUNG", "BON", "PREPAYMENT", "ACOMPTE", "SIRET", "TVA",
-        "VAT", "UST", "USTID", "USTIDNR", "BTW", "PIVA", "NIP", "KVK", "SIREN", "STNR", "STEUERNR", "STEUERNUMMER",
-        "KUNDENNUMMER", "KUNDNR", "KLANTNR", "KLANTNUMMER", "KLIENT", "DEBNR", "DEBITEURNR", "DEBITOR", "DEBITORNR",
-        "VERTRAG", "VERTRAGSNR", "CONTRAT", "CONTRACT", "CONTRATTO", "CONTRATO", "UMOWA", "MANDAT", "AKTENZEICHEN",
-        "PROJEKT", "PROJECT", "PROJET", "KOSTENSTELLE", "LIEFERSCHEIN", "BEDRAG", "KWOTA", "IMPORTE", "IMPORTO", "DNIA", "DTD",
-    )
-)  # fmt: skip
-"""Words after which a number is something else: a telephone, a day, a customer, an order, a contract, a tax number, an amount."""
-_ADVANCE = frozenset(
-    (
-        "ACOMPTE", "ANZAHLUNG", "VORAUSZAHLUNG", "PREPAYMENT", "ADVANCE", "DOWNPAYMENT", "DEPOSIT", "AVANCE", "ACCONTO",
-        "ANTICIPO", "ANTICIPATION", "VOORUITBETALING", "AANBETALING", "VOORSCHOT", "VORKASSE", "VORAUSKASSE", "VORSCHUSS", "ARRHES",
-        "CAPARRA", "ZALICZKA", "PRZEDPLATA", "ZALOHA", "FORSKUD", "FORSKUDD", "FORSKOTT", "ENNAKKOMAKSU",
-    )
-)  # fmt: skip
-"""Words that say that a payment is for what is not invoiced yet."""
 
 
 def fold(value: str) -> str:
@@ -91,6 +73,7 @@ class Text:
     parts: list[tuple[int, int]]
     readings: int = 1
     advance: bool = False
+    days: Days = field(default_factory=Days)
 
 
 def read(lines: Sequence[str], others: Iterable[str | None] = ()) -> Text:
@@ -107,7 +90,7 @@ def read(lines: Sequence[str], others: Iterable[str | None] = ()) -> Text:
         _runs(_WORDS.findall(_GLUED.sub(" ", value.upper())), words, runs)
         parts.append((start, len(words)))
         words.append("|")
-    return Text(words, runs, parts, len(joined), advance=any(word in _ADVANCE for word in words))
+    return Text(words, runs, parts, len(joined), advance=any(word in ADVANCE for word in words), days=named_days(lines))
 
 
 def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> None:
@@ -117,7 +100,7 @@ def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> No
         if not any(map(str.isdecimal, word)) and len(word) > 4:  # noqa: PLR2004 - a prefix is short; a long word is prose
             continue
         other = start > 0 and (
-            found[start - 1] in _OTHER or (found[start - 1] in {"NR", "NO", "N"} and start > 1 and found[start - 2] in _OTHER)
+            found[start - 1] in OTHER or (found[start - 1] in {"NR", "NO", "N"} and start > 1 and found[start - 2] in OTHER)
         )
         value = ""
         for end in range(start, min(start + RUN_MAX, len(found))):
@@ -209,13 +192,14 @@ class Hit:
 @dataclass(slots=True)
 class Named:
     """What of a customer's items a text names. `ranged` are those between the two ends of a range, `unread` how many
-    words look like numbers and are none of them, `loose` how many may be a part of one that nobody knows.
+    words look like numbers and are none of them, `loose` how many may be a part of one that nobody knows, `days` what it says of when.
     """
 
     hits: list[Hit] = field(default_factory=list)
     ranged: list[OpenItem] = field(default_factory=list)
     unread: int = 0
     loose: int = 0
+    days: Days = field(default_factory=Days)
 
 
 def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = ()) -> Named:  # noqa: C901, PLR0912 - a search
@@ -226,7 +210,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     runs = text.runs
     by_span: dict[tuple[int, int], list[Hit]] = {}
     if not runs:
-        return Named()
+        return Named(days=text.days)
     known = list(items)
     endings = {ending(value) for value in runs}
     for item in known:
@@ -245,7 +229,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
                 by_span.setdefault((span.start, span.end), []).append(Hit(item, FULL, span))
     _misspelt(runs, known, by_span)
     if not by_span:
-        return Named([], [], *_unread(text, set(), ignored))
+        return Named([], [], *_unread(text, set(), ignored), text.days)
     chosen: list[Hit] = []
     taken: set[int] = set()
     seen: set[object] = set()
@@ -263,7 +247,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
             seen.add(top.item.item_id)
             chosen.append(top)
     chosen.sort(key=lambda hit: hit.span.start)
-    return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored))
+    return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored), text.days)
 
 
 def _may_name(endings: Container[str], number: str) -> bool:
@@ -362,7 +346,7 @@ def _unread(text: Text, taken: set[int], ignored: Container[str]) -> tuple[int, 
         for at in range(start, end):
             word = text.words[at]
             digits = sum(map(str.isdecimal, word))
-            if at in taken or not digits or word.translate(_FOLD) in ignored or (at > start and text.words[at - 1] in _OTHER):
+            if at in taken or not digits or word.translate(_FOLD) in ignored or (at > start and text.words[at - 1] in OTHER):
                 continue
             if digits < ENDING_MIN:
                 short += digits == len(word) and not any(
