@@ -76,6 +76,13 @@ def test_of_items_of_an_amount_that_of_the_day_is_paid_and_by_a_month_none_is_pa
     assert (best.lines[0].item.number[-1], never_automatic([best])) == (number, refused)
 
 
+@pytest.mark.parametrize(("text", "doubted"), [("RE VOM 08.02.2026", True), ("RE VOM 09.02.2026", False), ("LICENCE FEVRIER", False)])
+def test_the_day_of_an_item_of_another_amount_may_mean_a_part_of_that(text, doubted):
+    every = found(clues(500_00, text), item("FA2024-00001", 500_00, JANUARY), item("FA2024-00002", 700_00, FEBRUARY))
+    (best,) = [one for one in every if one.rule == "exact_amount:exact"]
+    assert (never_automatic([best]) == "the payer says of which day, and an item of another amount is of that") == doubted
+
+
 def test_two_items_of_the_day_and_amount_are_a_tie():
     items = item("FA2024-00001", 500_00, FEBRUARY), item("FA2024-00002", 500_00, FEBRUARY)
     items[1].due_date += timedelta(14)

@@ -205,6 +205,10 @@ def _doubt(
         return "the discount was taken when it was over"
     if said and reading.rule not in RUNS and _of_another_day(reading.lines, same, named, said, clues.booking_date):
         return "the payer says of which day or month, and another item of the amount is of that"
+    if said.days and reading.rule == "exact_amount" and reading.lines[0].item.item_id not in named:
+        of_day = {one.item_id for held in same.values() for one in held if said.of(one, clues.booking_date) == OF_DAY}
+        if of_day and reading.lines[0].item.item_id not in of_day:
+            return "the payer says of which day, and an item of another amount is of that"
     return None
 
 
