@@ -1,6 +1,7 @@
 """BAI2: amounts, currencies, texts that were cut."""
 
 import bank_samples as samples
+import pytest
 from bank_samples import everything
 
 
@@ -20,3 +21,26 @@ def test_no_transaction_of_bai2_is_in_a_currency_that_is_none():
 def test_a_number_of_bai2_that_no_column_holds_is_refused():
     statements, _ = everything(samples.bai2().replace("010,100000", "010," + "9" * 30).encode())
     assert statements[0].verdict()[0] == "unreadable"
+
+
+def test_tags_of_a_transaction_of_bai2_name_the_other():
+    text = samples.bai2().replace(
+        "16,142,5050,0,BANK-2,E2E-2,Facture/\n88,F-1002\n",
+        "16,142,5050,0,BANK-2,,ACH Credit Receipt,From: Dupont SA\n88,REMI: Facture F-1002\n88,EREF: E2E-9\n88,CRNM: Vendeur SA\n"
+        "88,DBNM: Dupont SA\n88,DACT: 5234567\n",
+    )
+    assert text != samples.bai2()
+    _, found = everything(text.encode())
+    paid = found[1]
+    assert (paid.counterparty_name, paid.counterparty_iban, paid.end_to_end_id) == ("Dupont SA", "5234567", "E2E-9")
+    assert "Facture F-1002" in paid.remittance[0]
+
+
+@pytest.mark.parametrize(("said", "name"), [("Return To: Dupont SA", "Dupont SA"), ("Return From: Vendeur SA", "Vendeur SA"), ("-", None)])
+def test_what_went_back_in_bai2_says_why_and_whose_it_was_where_text_and_tag_agree(said, name):
+    text = samples.bai2().replace(
+        "16,142,5050,0,BANK-2,E2E-2,Facture/\n88,F-1002\n",
+        f'16,557,5050,0,BANK-2,E2E-2,ACH Return,{said}, Reason: "R02", GS ID: X\n88,CRNM: Dupont SA\n88,DBNM: Vendeur SA\n',
+    )
+    _, found = everything(text.encode())
+    assert (found[1].kind, found[1].return_reason, found[1].counterparty_name) == ("return", "R02", name)

@@ -3,6 +3,8 @@
 Records: 01 file, 02 group, 03 account with its balances and totals, 16 transaction, 88 continuation of any, 49, 98, 99 trailers with
 control totals and counts of records. A transaction code from 100 to 399 is money in, from 400 to 699 money out; others say neither.
 The sums of an account (100, 400) cover what the bank chose not to list, so only the control totals and the balances must agree.
+Goldman Sachs says in continuations of a transaction, a tag each, who paid (DBNM, account DACT), who was paid (CRNM, CACT) and the
+end-to-end reference (EREF), and in its text why something went back (Goldman Sachs, Transaction Banking, "BAI File Guide").
 """
 
 import re
@@ -37,6 +39,9 @@ MAX_DIGITS = 18
 CONTINUED, GOING_ON = "\x1e", "\x1f"
 """Marks of a continuation, the second behind a full record: its text was cut, perhaps within a word."""
 _MARK = re.compile(f"([{CONTINUED}{GOING_ON}])")
+_TAGGED = re.compile(f"[{CONTINUED}{GOING_ON}](DBNM|DACT|CRNM|CACT|EREF): *([^{CONTINUED}{GOING_ON}]*)")
+_WHY = re.compile(r'Reason: "([A-Z]{1,2}[0-9]{2})"', re.ASCII)
+"""A return reason of Nacha or ISO 20022."""
 FULL = 80
 """Characters of a record that was cut because it was full."""
 
@@ -217,6 +222,7 @@ def _entry(now: _File, account: _Account, body: str) -> Entry | None:
         if kind not in _CREDIT and kind not in _DEBIT:
             raise BankFileError(f"type {code[:10]!r} says neither credit nor debit")
         one = _transaction(code, minor, currency, fields, now.day)
+        _tagged(one, {tag: said.strip(" /") for tag, said in _TAGGED.findall(body)})
     except (BankFileError, ValueError) as error:
         problem = str(error) if isinstance(error, BankFileError) else "a transaction without its fields"
         return Entry(signed_minor=0, currency=currency, status="booked", transactions=[], problem=problem)
@@ -257,6 +263,21 @@ def _transaction(code: str, minor: int, currency: str, fields: list[str], as_of:
     else:
         one.kind = "return" if one.return_reason else "fee" if code in _FEES else "other"
     return one
+
+
+def _tagged(one: Transaction, said: dict[str, str]) -> None:
+    """What tags say. Of what went back they name the parties of the payment or of its return: the other is whom the text names too."""
+    one.end_to_end_id = one.end_to_end_id or said.get("EREF") or None
+    text = " ".join(one.remittance)
+    sides = [("DBNM", "DACT"), ("CRNM", "CACT")]
+    if one.return_reason:
+        if found := _WHY.search(text):
+            one.return_reason = found[1]
+        sides = [side for side in sides if said.get(side[0]) and re.search(rf"Return (?:From|To): {re.escape(said[side[0]])}", text)]
+    elif not one.credit:
+        sides.reverse()
+    for name, account in sides[:1]:
+        one.counterparty_name, one.counterparty_iban = said.get(name) or None, said.get(account) or None
 
 
 def _end_account(now: _File, body: str) -> Statement | None:
