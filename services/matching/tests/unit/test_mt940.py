@@ -262,3 +262,44 @@ def test_a_long_file_with_the_line_ends_of_old_macs_is_read_whole():
 )
 def test_an_account_however_mt940_writes_it(written, account):
     assert parsed(f"{CREDIT}NTRFNONREF", account=written)[0].account == account
+
+
+@pytest.mark.parametrize(
+    ("way", "notes", "account", "name"),
+    [
+        (
+            "C",
+            ["Z RACH.: ", "27114020040000300201355387; OD: FIRMA SP. Z O.O. UL. DLUGA 1"],
+            "PL27114020040000300201355387",
+            "FIRMA SP. Z O.O. UL. DLUGA 1",
+        ),
+        ("D", ["NA RACH.: NO9386011117947; DLA: NORDIC AS; REF. KLIENTA: R15"], "NO9386011117947", "NORDIC AS"),
+        ("C", ["OD: JAN NOWAK; Z RACH.: ", "00000000000000000000000000"], None, "JAN NOWAK"),
+    ],
+)
+def test_the_labels_of_mbank_name_the_other_what_he_says_and_the_number_of_the_transaction(way, notes, account, name):
+    first, *more = notes
+    one = transaction(
+        f":61:2603020302{way}N1234,56NTRFNONREF//EL1",
+        f":86:770 PRZELEW KRAJOWY; ID IPH: XX14; {first}",
+        *more[:1],
+        "; TYT.: FV 7/2026; 8/2026; RODZAJ SK\u0141ADKI: S; TNR: ",
+        "154961063737599.110001",
+        account="PL61109010140000071219812874",
+        closing=f":62F:{way}260302EUR1234,56",
+    )
+    assert (one.counterparty_iban, one.counterparty_name, one.remittance[0]) == (account, name, "FV 7/2026; 8/2026")
+    assert (one.transaction_id, one.bank_reference) == ("154961063737599.110001", "EL1")
+    assert "ID IPH: XX14" in one.remittance[1]
+
+
+def test_a_text_with_semicolons_and_no_number_of_a_transaction_stays_as_it_is():
+    text = "770 RENT; OD: MARCH; PAID"
+    assert transaction(f"{CREDIT}NTRFNONREF", f":86:{text}").remittance == [text]
+
+
+@pytest.mark.parametrize("written", ["/PL61109010140000071219812874", "PL61 1090 1014 0000 0712 1981 2874"])
+def test_a_slash_before_an_account_is_no_part_of_it(written):
+    """Nordea and others in Poland put one there."""
+    statement, one = parsed(f"{CREDIT}NTRFNONREF", ":86:230^00PRZELEW^20FV 7^38/PL27114020040000300201355387^32FIRMA", account=written)
+    assert (statement.account, one.counterparty_iban) == ("PL61109010140000071219812874", "PL27114020040000300201355387")

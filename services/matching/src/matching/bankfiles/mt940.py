@@ -142,8 +142,8 @@ def _field(message: _Message, tag: str, text: str) -> None:
 
 
 def _account(value: str, currency: str | None) -> tuple[str, str | None]:
-    """`BIC/NUMBER`, `BLZ/NUMBER`, an IBAN with spaces, a number with its currency behind it (`NUMBEREUR`, `NUMBER/EUR`)."""
-    text = value.replace(" ", "").upper()
+    """`BIC/NUMBER`, `BLZ/NUMBER`, an IBAN with spaces or a slash before it, a number and its currency (`NUMBEREUR`, `NUMBER/EUR`)."""
+    text = value.replace(" ", "").upper().lstrip("/")
     if len(text) > 10 and text[-3:].isalpha() and text[-4:-3].isdecimal():  # noqa: PLR2004 - too short to carry a currency
         text, currency = text[:-3], currency or text[-3:]
     head, slash, tail = text.partition("/")

@@ -5,7 +5,8 @@
   SEPA keywords EREF+, KREF+, MREF+, SVWZ+ and so on.
   Source: Deutsche Kreditwirtschaft, DFUe agreement, annex 3, chapter on MT940.
 - Dutch, Swiss, Nordic: /KEY/value/KEY/value: /EREF/ /REMI/ /NAME/ /IBAN/ /CNTP/account/bic/name/, /BENM//NAME/, /ORDP//NAME/, /RTRN/.
-- labelled text: `IBAN: ... NAAM: ...` (ABN AMRO, in columns of 32 characters), `REK: .../NAAM: ...` (Knab).
+- labelled text: `IBAN: ... NAAM: ...` (ABN AMRO, in columns of 32 characters), `REK: .../NAAM: ...` (Knab), `Z RACH.: ...; OD: ...`
+  (mBank, module `polish`).
 - plain text.
 """
 
@@ -13,10 +14,9 @@ import re
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from stdnum import iban as iban_numbers
 from stdnum import numdb
 
-from matching.bankfiles import schemes
+from matching.bankfiles import polish, schemes
 from matching.bankfiles.amounts import minor_of
 from matching.bankfiles.errors import BankFileError
 from matching.domain.statements import Amount, Transaction
@@ -55,8 +55,6 @@ BARE_ACCOUNT = re.compile(r"[P0-9][0-9]{8,9}", re.ASCII)
 _REFERENCES = frozenset({"EREF", "KREF", "MREF", "CRED", "DEBT", "RREF", "BREF"})
 REFERENCE_MAX = 35
 """Characters of a SEPA reference: a field that comes after so many belongs to no reference any more."""
-NRB = 26
-"""Digits of a Polish account number: an IBAN without its country. Polish banks give the whole in ?38, its end in ?31."""
 ACCOUNT_MIN = 8
 """Digits of an account number that is not like another by chance."""
 _IBAN = re.compile(r"([A-Z]{2})[0-9]{2}[A-Z0-9]{11,30}", re.ASCII)
@@ -191,7 +189,7 @@ def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str |
     if "29" in fields:  # all ten are full: the text goes on
         purpose, more = [*purpose, *more], []
     one.counterparty_name = " ".join("".join(_spaced([fields.get("32", ""), fields.get("33", "")])).split()) or None
-    account, whole = _account(fields.get("31", "")), _account(fields.get("38", ""))
+    account, whole = polish.account(fields.get("31", "")), polish.account(fields.get("38", ""))
     if len(account) >= ACCOUNT_MIN and own.endswith(account):  # Triodos has our own account there, and the other's in the text
         account = ""
         if len(purpose) > 1 and BIC.fullmatch(purpose[0].strip()) and _IBAN.fullmatch(purpose[1].strip()):
@@ -224,12 +222,6 @@ def _commerzbank(one: Transaction, lines: Sequence[str]) -> None:
             one.end_to_end_id = value
         elif line.endswith("MANDATSREF.:"):
             one.mandate_id = value
-
-
-def _account(text: str) -> str:
-    """An account number without spaces; a Polish one as the IBAN that it is."""
-    number = "".join(text.split()).upper()
-    return f"PL{number}" if len(number) == NRB and iban_numbers.is_valid(f"PL{number}") else number
 
 
 def _spaced(fields: Sequence[str]) -> list[str]:
@@ -355,6 +347,8 @@ def _clean(text: str | None) -> str | None:
 def _plain(one: Transaction, notes: Sequence[str], own: str) -> None:
     """Free text, perhaps with labels. Lines stay lines: they are words of their own more often than not."""
     joined = _columns(notes) or join(notes)
+    if polish.labelled(one, joined):
+        return
     one.remittance = [joined] if joined else []
     head, *parts = _LABELS.split(joined)
     labelled = dict(zip(parts[::2], parts[1::2], strict=True))
