@@ -75,3 +75,32 @@ def test_a_customer_reference_of_zeros_is_none():
     further = f"{'2200010000' + ' ' * 53 + '0000000':<125}0 0\n"
     _, (one,) = everything("".join([*day[:2], coda_record(0, "0", 5_000, "A"), further, *day[-2:]]).encode())
     assert one.end_to_end_id is None
+
+
+def test_free_information_of_coda_is_text_and_goes_on_where_a_record_is_full():
+    head, opening, first, *rest = samples.coda().splitlines(keepends=True)
+    number = first[2:6]
+    told = "Facture F-1001 et F-1002 du 2 mars, voir aussi notre lettre du 27 fevrier 20"[:73]
+    assert len(told) == 73
+
+    def information(kind, text, flag="0"):
+        head = "BANK-1".ljust(21) + f"00150000{flag}" if kind == "31" else ""
+        return f"{kind}{number}0001{head}{text}".ljust(128) + "\n"
+
+    at = next(place for place, line in enumerate(rest) if line.startswith("21"))
+    name = information("31", "001Dupont SA", flag="1") + information("32", "Rue Haute 1, 4000 Liege")
+    free = information("31", told) + information("32", "26, merci") + information("31", "CONTRAT NO 7")
+    text = "".join([head, opening, first, *rest[:at], name, free, *rest[at:]])
+    (statement,), found = everything(text.encode())
+    assert statement.verdict() is None
+    assert found[0].remittance[-1] == f"{told}26, merci CONTRAT NO 7"
+    assert not any("Rue Haute" in line for line in found[0].remittance)
+
+
+def test_information_behind_the_parts_of_an_amount_is_that_of_the_movement():
+    head, opening, *_, closing, last = samples.coda().splitlines(keepends=True)
+    whole, base = coda_record(0, "3", 150_500, "WHOLE"), coda_record(1, "8", 150_500, "BASE")
+    told = ("3100010002" + "WHOLE".ljust(21) + "301500000Facture F-9").ljust(128) + "\n"
+    last = last[:22] + f"{0:015d}" + last[37:]
+    _, (one,) = everything("".join([head, opening, whole, base, told, closing.replace("1145500", "1150500"), last]).encode())
+    assert "Facture F-9" in one.remittance

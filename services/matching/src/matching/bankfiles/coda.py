@@ -1,6 +1,7 @@
 """Reads CODA, the Belgian coded statement: records of 128 characters.
 
-Source: Febelfin, "Standard CODA" 2.6. A movement is record 2.1 with its continuations 2.2, 2.3 and information 3.1 to 3.3.
+Source: Febelfin, "Standard CODA" 2.6. A movement is record 2.1 with its continuations 2.2, 2.3 and information 3.1 to 3.3, which is
+free text where it is not structured (type 001: the name of the other).
 Detail number 0000 is what the balance sees; further records of the same sequence number are its details: of a collective booking
 (detail types 5, 6, 7, 9) each is a transaction; of a simple amount (type 8: base, tax, costs) they only explain it.
 Amounts have three decimals, whatever the currency.
@@ -22,7 +23,7 @@ WIDTH = 128
 DECIMALS = 3
 CURRENCY = 3
 MAX_TEXT = 10_000
-"""Characters of a communication, and records of information behind it: the standard has room for 149 and 3."""
+"""Characters of a communication and of information, and records of structured information: the standard has room for 149, 268 and 1."""
 _COSTS = "37"
 """Operation "costs" of every family; family 35 is the closing of the account, 80 costs."""
 _FEE_FAMILIES = frozenset({"35", "80"})
@@ -50,7 +51,9 @@ class _Record:
     purpose: str = ""
     name: str = ""
     account: str = ""
-    information: list[str] = field(default_factory=list)
+    information: str = ""
+    """Free text of records 3.1 to 3.3: one that is full goes on in the next."""
+    free: bool = True
     structured_information: list[str] = field(default_factory=list)
 
 
@@ -137,7 +140,7 @@ def _balance(statement: Statement, sign: str, digits: str) -> int | None:
 
 def _continue(record: _Record, line: str) -> None:
     kind = line[:2]
-    if len(record.communication) > MAX_TEXT or len(record.information) > MAX_TEXT:
+    if len(record.communication) > MAX_TEXT or len(record.information) > MAX_TEXT or len(record.structured_information) > MAX_TEXT:
         raise BankFileError(f"record {record.number}: a movement with more text than any has")
     if kind == "22":
         record.communication += line[10:63]
@@ -152,12 +155,13 @@ def _continue(record: _Record, line: str) -> None:
             record.name = " ".join((behind[CURRENCY:] + line[47:82]).split())
         record.communication += line[82:125]
     elif kind == "31":
-        if line[39] == "1":
-            record.structured_information.append(line[40:113])
+        record.free = line[39] != "1"
+        if record.free:
+            record.information += line[40:113]
         else:
-            record.information.append(line[40:113])
-    elif kind in {"32", "33"}:
-        record.information.append(line[10:115] if kind == "32" else line[10:100])
+            record.structured_information.append(line[40:113])
+    elif kind in {"32", "33"} and record.free:  # else an address
+        record.information += line[10:115] if kind == "32" else line[10:100]
 
 
 def _flush(now: _Open) -> Iterator[Item]:
@@ -185,9 +189,15 @@ def _entry(movement: list[_Record], statement: Statement) -> Entry:
         _split(entry, [_transaction(part, currency) for part in deepest], total)
     shown = set(map(id, parts))
     for one in details:
-        if id(one) not in shown and (text := " ".join(one.line[62:115].split())) and not text.isdecimal():
-            total.remittance.append(text)
+        if id(one) not in shown:
+            said = "" if (text := one.line[62:115]).strip().isdecimal() else text
+            total.remittance += _texts([said, one.information], total.remittance)
     return entry
+
+
+def _texts(texts: list[str], said: list[str]) -> list[str]:
+    """The texts without the blanks of their records; not those that are said already."""
+    return [text for one in texts if (text := " ".join(one.split())) not in {"", *said}]
 
 
 def _without_subtotals(parts: list[_Record], currency: str) -> list[_Record]:
@@ -260,6 +270,7 @@ def _transaction(record: _Record, currency: str) -> Transaction:
     for information in record.structured_information:
         if information.startswith("001") and not one.counterparty_name:
             one.counterparty_name = " ".join(information[3:].split()) or None
+    one.remittance += _texts([record.information], one.remittance)
     if not one.references and (belgian := schemes.ogm_in(" ".join(one.remittance))):
         one.references.append(belgian)
     _classify(one, record, code)
