@@ -22,3 +22,11 @@ def test_the_end_of_norma_43_may_count_one_record_more_or_less(stated, read):
     else:
         with pytest.raises(BankFileError, match="the end record states"):
             everything(changed)
+
+
+def test_words_in_the_place_of_references_of_norma_43_are_text():
+    document = f"{'BIZUM':<12}{'BANK-1':<16}"
+    record = next(line for line in samples.aeb43().splitlines() if "BANK-1" in line)
+    changed = samples.aeb43().replace(record, record[:52] + document)
+    _, found = everything(changed.encode())
+    assert (found[0].end_to_end_id, found[0].bank_reference, found[0].remittance[0]) == (None, "BANK-1", "BIZUM")

@@ -1,7 +1,8 @@
 """Reads Norma 43 (AEB/CSB), the Spanish account statement: records of 80 characters.
 
 Source: AEB, "Cuaderno 43". Record 11 account and old balance, 22 movement, 23 what it was for (up to five), 24 the amount in another
-currency, 33 totals and new balance, 88 end of the file. Amounts have the decimals of the currency, two in euro.
+currency, 33 totals and new balance, 88 end of the file. Amounts have the decimals of the currency, two in euro. The two references are
+free: words without a digit (BIZUM, TRANSFERENCI) are text and identify nothing.
 """
 
 from collections.abc import Iterator
@@ -114,7 +115,8 @@ def _movement(statement: Statement, line: str, number: int) -> Entry:
     except BankFileError as error:
         entry.problem = f"record {number}: {error}"
         return entry
-    document, first, second = (line[a:b].strip() for a, b in ((42, 52), (52, 64), (64, 80)))
+    document, *free = (line[a:b].strip() for a, b in ((42, 52), (52, 64), (64, 80)))
+    first, second = (reference if any(map(str.isdecimal, reference)) else "" for reference in free)
     concept = line[22:24]
     one = Transaction(
         kind="other",
@@ -129,6 +131,7 @@ def _movement(statement: Statement, line: str, number: int) -> Entry:
         end_to_end_id=first if first.strip("0") else None,
         transaction_id=document if document.strip("0") else None,
         transaction_code=f"{concept}-{line[24:27]}".strip("- ") or None,
+        remittance=[words] if (words := " ".join(text for text in free if text not in {first, second, ""})) else [],
     )
     if concept in _RETURNED:
         one.return_reason = "unknown"
