@@ -62,3 +62,26 @@ def test_what_is_reported_of_securities_or_a_loan_is_refused_by_its_name():
             everything(f"OFXHEADER:100\n\n<OFX>{report}</OFX>".encode())
         with pytest.raises(BankFileError, match="beside the statement of a bank account"):  # it was left out without a word
             everything(samples.ofx().replace("</OFX>", f"{report}</OFX>").encode())
+
+
+def test_the_payee_of_ofx_is_the_other_and_what_else_is_called_a_name_is_text():
+    text = samples.ofx().replace("<NAME>Dupont", "<NAME>TRANSFER<PAYEE><NAME>Dupont  SA<CITY>Liege</PAYEE>")
+    assert text != samples.ofx()
+    _, found = everything(text.encode())
+    named = next(one for one in found if one.counterparty_name == "Dupont SA")
+    assert "TRANSFER" in named.remittance
+    whole = samples.ofx().replace("<NAME>Dupont", "<NAME>Dupont<EXTDNAME>Dupont et Fils SARL")
+    assert any(one.counterparty_name == "Dupont et Fils SARL" for one in everything(whole.encode())[1])
+
+
+@pytest.mark.parametrize(
+    ("correction", "read"),
+    [
+        ("<CORRECTFITID>BANK-1<CORRECTACTION>REPLACE", True),  # itself: so some banks mark what is new
+        ("<CORRECTFITID>BANK-0<CORRECTACTION>REPLACE", False),
+        ("<CORRECTFITID>BANK-1<CORRECTACTION>DELETE", False),
+    ],
+)
+def test_what_corrects_a_transaction_of_an_earlier_ofx_file_is_never_booked_beside_it(correction, read):
+    (statement,), found = everything(samples.ofx().replace("<FITID>BANK-1", f"<FITID>BANK-1{correction}").encode())
+    assert (statement.verdict() is None, len(found)) == (read, 3 if read else 2)

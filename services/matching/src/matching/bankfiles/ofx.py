@@ -133,6 +133,7 @@ def _entry(statement: Statement, values: dict[str, str]) -> Entry:
     try:
         if not currency:
             raise BankFileError("the statement names no currency")
+        _new(values)
         signed = _amount(values.get("TRNAMT", ""), currency)
         booking = _day(values.get("DTPOSTED"))
         value = _day(values.get("DTAVAIL")) or _day(values.get("DTUSER"))
@@ -143,7 +144,8 @@ def _entry(statement: Statement, values: dict[str, str]) -> Entry:
         return Entry(signed_minor=0, currency=currency, status="booked", transactions=[], problem=str(error))
     statement.currency = statement.currency or currency
     kind = values.get("TRNTYPE", "").upper()
-    name = values.get("NAME") or values.get("PAYEE/NAME")
+    name, *more = _names(values)
+    memo = " ".join((values.get("MEMO") or "").split())
     check = values.get("CHECKNUM") or values.get("CHKNUM") or ""
     one = Transaction(
         kind="other",
@@ -159,7 +161,7 @@ def _entry(statement: Statement, values: dict[str, str]) -> Entry:
         transaction_code=kind or None,
         counterparty_name=name,
         counterparty_iban="".join((values.get("BANKACCTTO/ACCTID") or "").split()).upper() or None,
-        remittance=[text for text in (" ".join((values.get("MEMO") or "").split()), f"check {check}" if check.strip("0") else "") if text],
+        remittance=[text for text in (memo, *more, f"check {check}" if check.strip("0") else "") if text],
     )
     rate_currency = values.get("ORIGCURRENCY/CURSYM")
     if rate_currency and rate_currency != currency:
@@ -170,6 +172,26 @@ def _entry(statement: Statement, values: dict[str, str]) -> Entry:
     if one.amount_minor:
         one.kind = "payment" if one.credit else "fee" if kind in _FEE else "other"
     return Entry(signed_minor=signed, currency=currency, status="booked", transactions=[one])
+
+
+def _new(values: dict[str, str]) -> None:
+    """Raises BankFileError for what corrects a transaction of an earlier file: what was booked of that, this file cannot take back.
+
+    Some banks name the transaction itself as the one that it replaces: that one is new.
+    """
+    corrected, action = values.get("CORRECTFITID"), values.get("CORRECTACTION", "").upper()
+    if action == "DELETE" or (corrected and corrected != values.get("FITID")):
+        raise BankFileError(f"it corrects transaction {corrected!r} of an earlier file ({action or 'no action'})")
+
+
+def _names(values: dict[str, str]) -> list[str | None]:
+    """Who the other is, then what else is called a name: PAYEE names him, NAME may be what it was for and is cut at 32 characters."""
+    found: list[str | None] = []
+    for key in ("PAYEE/NAME", "EXTDNAME", "NAME"):
+        name = " ".join((values.get(key) or "").split())
+        if name and not any(name in (one or "") for one in found):
+            found.append(name)
+    return found or [None]
 
 
 def _amount(text: str, currency: str) -> int:
