@@ -127,6 +127,31 @@ def test_returns_and_reversals_are_not_payments():
 
 
 @pytest.mark.parametrize(
+    ("family", "code"),
+    [("RCDT", "RRTN"), ("ICHQ", "UPCQ"), ("MCRD", "UPCT"), ("RCHQ", "CQRV"), ("RCDT", "AREV"), ("DRFT", "UDFT")],
+)
+def test_what_a_code_says_went_back_names_the_parties_as_its_payment_did(family, code):
+    parties = "".join(f"<{role}><Nm>{name}</Nm></{role}>" for role, name in (("Dbtr", "Dupont SA"), ("Cdtr", "Vendeur SA")))
+    details = f"<NtryDtls><TxDtls><Refs/><RltdPties>{parties}</RltdPties></TxDtls></NtryDtls>"
+    more = f"<BkTxCd><Domn><Cd>PMNT</Cd><Fmly><Cd>{family}</Cd><SubFmlyCd>{code}</SubFmlyCd></Fmly></Domn></BkTxCd>"
+    ((_, entries),) = parse(document(entry(details=details, more=more, indicator="DBIT")))
+    (one,) = entries[0].transactions
+    assert (one.kind, one.counterparty_name) == ("return", "Dupont SA")
+    theirs = details.replace("</RltdPties>", "<CdtrAcct><Id><IBAN>FR7630006000011234567890189</IBAN></Id></CdtrAcct></RltdPties>")
+    ((_, entries),) = parse(document(entry(details=theirs, more=more)))
+    (one,) = entries[0].transactions
+    assert (one.kind, one.counterparty_name, one.virtual_iban) == ("other", "Vendeur SA", None)
+
+
+def test_the_number_of_a_check_and_what_a_bank_says_of_a_return_are_text():
+    said = "".join(f"<AddtlInf>{text}</AddtlInf>" for text in ("Compte clos", "Merci  de", "Facture F-7"))
+    text = "<RmtInf><Ustrd>Facture F-7</Ustrd></RmtInf>"
+    back = f"<NtryDtls><TxDtls><Refs><ChqNb>102145</ChqNb></Refs>{text}<RtrInf>{said}</RtrInf></TxDtls></NtryDtls>"
+    ((_, entries),) = parse(document(entry(details=back, indicator="DBIT")))
+    assert entries[0].transactions[0].remittance == ["Facture F-7", "check 102145", "Compte clos", "Merci de"]
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"",

@@ -13,9 +13,9 @@ from matching.domain.statements import Amount, Entry, Reference, Statement, Tran
 
 _STATUS = {"BOOK": "booked", "PDNG": "pending", "FUTR": "pending", "INFO": "information"}
 _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOTAVAILABLE", "NONREF", "NOREF", "NOT PROVIDED", "NOT AVAILABLE"})
-_RETURNED = frozenset({"UPDD", "PRDD", "RRTN", "RPCR", "ARET"})
+_RETURNED = frozenset({"UPDD", "PRDD", "RRTN", "RPCR", "ARET", "AREV", "CQRV", "UPCQ", "UPCT", "UDFT"})
 _FEES = frozenset({"CHRG", "COMM", "FEES", "COME", "COMI", "COMT"})
-"""Sub-families of the ISO 20022 bank transaction codes: what went back, and charges and commissions."""
+"""Sub-families of the ISO 20022 bank transaction codes: what went back (cheques, card payments, drafts too), charges and commissions."""
 _OWN, _ELSEWHERE = ("Amt", "AmtDtls/TxAmt/Amt"), ("Amt", "AmtDtls/TxAmt/Amt", "AmtDtls/CntrValAmt/Amt", "AmtDtls/InstdAmt/Amt")
 """Where a detail's amount stands; elsewhere only where all of them make up the entry's."""
 _PARTIES = {
@@ -176,11 +176,14 @@ class _Common:
         )
         found.charges = found.charges or (_charges(self.entry) if single else [])
         reason = _reason(detail) if detail is not None else None
+        went_back = found.reversal or reason is not None or _sub_family(found.transaction_code or "") in _RETURNED
         if detail is not None:
-            self._describe(found, detail, went_back=found.reversal or reason is not None)
+            self._describe(found, detail, went_back=went_back)
         if not found.remittance and not found.references:
             more = (detail.text("AddtlTxInf") if detail is not None else None) or self.entry.text("AddtlNtryInf")
             found.remittance = [" ".join(more.split())] if more else []
+        if detail is not None:
+            found.remittance += [text for text in _beside(detail) if text not in found.remittance]
         purpose = detail.text("Purp/Cd") if detail is not None else None
         _classify(found, reason, purpose)
         return found
@@ -246,6 +249,12 @@ def _reason(detail: Node) -> str | None:
     if "RtrInf" not in detail.values:
         return None
     return detail.text("RtrInf/Rsn/Cd") or detail.text("RtrInf/Rsn/Prtry") or detail.text("RtrInf/Rsn") or "unknown"
+
+
+def _beside(detail: Node) -> list[str]:
+    """What a person looks for beside the payer's text: the number of a check, and what the bank says of a return."""
+    cheque = detail.text("Refs/ChqNb") or ""
+    return [f"check {cheque}"] * bool(cheque.strip("0")) + [" ".join(text.split()) for text in detail.texts("RtrInf/AddtlInf")]
 
 
 def _remittance(detail: Node) -> tuple[list[Reference], list[str]]:

@@ -14,7 +14,7 @@ from lxml import etree
 
 APART = frozenset({"Ntry", "TxDtls", "Stmt", "Rpt", "Ntfctn"})
 """Elements of which a parent has many, each read by itself."""
-MANY = frozenset({"Bal", "Btch", "Ustrd", "Strd", "CdtrRefInf", "Nb", "AddtlRmtInf", "Chrgs", "Rcrd"})
+MANY = frozenset({"Bal", "Btch", "Ustrd", "Strd", "CdtrRefInf", "Nb", "AddtlRmtInf", "AddtlInf", "Chrgs", "Rcrd"})
 """Elements of which every one is asked for."""
 _TAGS = re.compile("<([^>]*)>")  # libxml2 writes both signs as entities wherever else they stand
 _NAME = re.compile(r"(?:[^\s/:]*:)?([^\s/]+)")
