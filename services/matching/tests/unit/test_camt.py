@@ -143,6 +143,12 @@ def test_what_a_code_says_went_back_names_the_parties_as_its_payment_did(family,
     assert (one.kind, one.counterparty_name, one.virtual_iban) == ("other", "Vendeur SA", None)
 
 
+def test_a_czech_variable_symbol_is_the_reference_without_its_label_and_zeros():
+    symbols = "".join(f"<Strd><CdtrRefInf><Ref>{text}</Ref></CdtrRefInf></Strd>" for text in ("VS:0002026117", "KS:0308"))
+    ((_, entries),) = parse(document(entry(details=f"<NtryDtls><TxDtls><Refs/><RmtInf>{symbols}</RmtInf></TxDtls></NtryDtls>")))
+    assert [(one.scheme, one.value) for one in entries[0].transactions[0].references] == [("VS", "2026117"), ("other", "KS0308")]
+
+
 def test_the_number_of_a_check_and_what_a_bank_says_of_a_return_are_text():
     said = "".join(f"<AddtlInf>{text}</AddtlInf>" for text in ("Compte clos", "Merci  de", "Facture F-7"))
     text = "<RmtInf><Ustrd>Facture F-7</Ustrd></RmtInf>"

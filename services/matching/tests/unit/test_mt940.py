@@ -303,3 +303,49 @@ def test_a_slash_before_an_account_is_no_part_of_it(written):
     """Nordea and others in Poland put one there."""
     statement, one = parsed(f"{CREDIT}NTRFNONREF", ":86:230^00PRZELEW^20FV 7^38/PL27114020040000300201355387^32FIRMA", account=written)
     assert (statement.account, one.counterparty_iban) == ("PL61109010140000071219812874", "PL27114020040000300201355387")
+
+
+@pytest.mark.parametrize(
+    ("below", "notes", "said"),
+    [
+        ("F/FLOW SUPPLIES CO    TFRINV-2026-", [":86:1042"], ["F/FLOW SUPPLIES CO    TFR INV-2026-1042"]),
+        ("PHOENIX DIS            DDPAYROLL85", [":86:412368943"], ["PHOENIX DIS            DD PAYROLL85412368943"]),
+        ("FROM A/C              TFR00059618", [":86:301775"], ["301775", "FROM A/C TFR 00059618"]),
+        ("FT148090898341           FOREIGN E", [":86:UR"], ["FT148090898341           FOREIGN EUR"]),
+        ("931-PRZEL.KRAJ.WYCH.BRESOK.SORBNET", [":86:Invoice 7"], ["Invoice 7", "931-PRZEL.KRAJ.WYCH.BRESOK.SORBNET"]),
+    ],
+)
+def test_a_full_supplement_in_columns_goes_on_in_the_text(below, notes, said):
+    """HBOS: a name, a type and what the payment is for, 34 characters in all."""
+    assert transaction(f"{CREDIT}NMSCNONREF", below, *notes, account="301775/00059707").remittance == said
+
+
+def test_a_reference_that_is_the_beginning_of_a_text_is_none():
+    """Westpac cuts the text in two, at the 16th character, and has it whole in :86:."""
+    text = "2413480 07 Feb 2019 MD06 Requested by paye"
+    line = f":61:2603020302D780,00F870{text[:16]}//0802198701413245"
+    one = transaction(line, text[16:], ":86:WITHDRAWAL-PAYMENT RETURN", text, closing=":62F:D260302EUR780,00")
+    assert (one.end_to_end_id, one.remittance, one.kind) == (None, [f"WITHDRAWAL-PAYMENT RETURN {text}"], "return")
+    assert one.return_reason == "MD06"
+
+
+def test_a_czech_domestic_payment_is_no_german_return_and_has_its_symbol():
+    notes = ["111?00NOVAK SRO?20000000-0000654321/0300", "?21VS:0000123456?22SS:8976343437?23.?24faktura"]
+    line = ":61:2603020302D1234,56FMSC //1720170331000001"
+    text = "\r\n".join(
+        [":20:A", ":25:0000000123456", ":28C:1", ":60F:C260301CZK0,", line, f":86:{notes[0]}", notes[1], ":62F:D260302CZK1234,56", "-"]
+    )
+    ((_, entry), *_) = list(read(io.BytesIO(text.encode())))
+    (one,) = entry.transactions
+    assert (one.kind, one.return_reason, one.transaction_code) == ("other", None, "FMSC+111")
+    assert (one.counterparty_name, one.counterparty_iban) == ("NOVAK SRO", "CZ8803000000000000654321")
+    assert ([(of.scheme, of.value) for of in one.references], one.remittance) == (
+        [("VS", "123456")],
+        ["VS:0000123456", "SS:8976343437", "faktura"],
+    )
+
+
+@pytest.mark.parametrize(("account", "kind"), [("DE89370400440532013000", "return"), ("CZ6508000000192000145399", "other")])
+def test_a_german_business_code_is_none_on_a_czech_account(account, kind):
+    line, closing = ":61:2603020302D1234,56NTRFNONREF", ":62F:D260302EUR1234,56"
+    assert transaction(line, ":86:109?00X?20FV 7?32FIRMA", account=account, closing=closing).kind == kind

@@ -36,6 +36,12 @@ CURRENCY = 3
 """Letters of a currency code."""
 REFERENCE_MAX = 16
 """Characters of the customer's reference in :61:; what stands behind it in the same line is a supplement."""
+SUPPLEMENT = 34
+"""Characters of the supplement in a line of its own below :61:."""
+_COLUMNS = "   "
+"""What stands between the columns of a text."""
+_HBOS = re.compile(r"(.{18} {4}[A-Z ]{2}[A-Z])(.+)", re.ASCII)
+"""The columns of HBOS: the other's name, the type of the payment (TFR, BGC, DD), and what it is for without a space before it."""
 MAX_FIELD = 200
 """Lines of one field; more is no bank's."""
 MAX_TEXT = 50_000
@@ -239,6 +245,9 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
     dutch = told_here or kind[1:].isdecimal()
     if is_iban(customer) or (told_here and BARE_ACCOUNT.fullmatch(customer)):
         customer, supplement, more = "", "", [customer, supplement, *more]
+    if customer and more and f"{customer}{more[0].strip()}" in " ".join(notes):  # a text cut in two (Westpac), which :86: has whole
+        customer, more = "", more[1:]
+    more, notes = _going_on(more, notes)
     words = " ".join(one for one in (customer, bank) if _is_text(one))
     customer, bank = ("" if _is_text(given) or given in _NOT_GIVEN else given for given in (customer, bank))
     one = Transaction(
@@ -258,6 +267,16 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
     )
     describe(one, notes, [words, supplement, *more], statement.account, dutch=dutch)
     return Entry(signed_minor=one.signed_minor, currency=currency, status=one.status, transactions=[one])
+
+
+def _going_on(more: list[str], notes: list[str]) -> tuple[list[str], list[str]]:
+    """The lines below :61: and the notes: a supplement in columns that is full goes on in :86: (HBOS)."""
+    if not more or _COLUMNS not in more[-1]:
+        return more, notes
+    *before, last = more
+    full, columns = len(last) == SUPPLEMENT, _HBOS.fullmatch(last)
+    last = f"{columns[1]} {columns[2]}" if columns else last
+    return (before, [last + notes[0], *notes[1:]]) if full and notes else ([*before, last], notes)
 
 
 def _is_text(reference: str) -> bool:

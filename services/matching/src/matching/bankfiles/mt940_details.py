@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 
 from stdnum import numdb
 
-from matching.bankfiles import polish, schemes
+from matching.bankfiles import czech, polish, schemes
 from matching.bankfiles.amounts import minor_of
 from matching.bankfiles.errors import BankFileError
 from matching.domain.statements import Amount, Transaction
@@ -78,7 +78,7 @@ _RETURN_TYPES = frozenset({"NRTI", "FRTI"})
 """SWIFT transaction types: charges, commission, returned item."""
 _RETURN_WORDS = re.compile(
     r"R(?:UE|\u00dc)CKLASTSCHRIFT|R(?:UE|\u00dc)CKBUCHUNG|TERUGBOEKING|STORNO ?INCASSO|RETOURE|"
-    r"RETURNED (?:ITEM|DIRECT DEBIT)|REJET DE PRELEVEMENT",
+    r"RETURNED (?:ITEM|DIRECT DEBIT)|PAYMENT +RETURN\b|REJET DE PRELEVEMENT",
     re.IGNORECASE,
 )
 
@@ -176,7 +176,7 @@ def _columns(notes: Sequence[str]) -> str | None:
 
 
 def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str | None:
-    """The German dialect; returns the business code."""
+    """The German dialect; returns the business code, where it is one of the German table."""
     business, separator = coded[1], re.escape(coded[2])
     pieces = re.split(rf"{separator}{_FIELDS}", text[coded.end(1) if coded[1] else 0 :])
     fields: dict[str, str] = {}
@@ -206,12 +206,15 @@ def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str |
         one.remittance.append(said)
     if not one.remittance and fields.get("00"):
         one.remittance = [" ".join(fields["00"].split())]
+    if business:
+        one.transaction_code = f"{one.transaction_code}+{business}" if one.transaction_code else business
+    if czech.is_czech(text, own):
+        czech.describe(one, business, fields.get("00", ""))
+        return None
     supplement = fields.get("34", "").strip()
     if business in _GERMAN_RETURNS and supplement.isascii() and supplement.isdecimal():  # the text key's supplement says why
         reason = _REASONS.search(" ".join(one.remittance))
         one.return_reason = reason[1] if reason else supplement
-    if business:
-        one.transaction_code = f"{one.transaction_code}+{business}" if one.transaction_code else business
     return business
 
 

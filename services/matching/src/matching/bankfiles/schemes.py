@@ -8,6 +8,8 @@ from matching.domain.references import normalised
 from matching.domain.statements import Reference
 
 _OGM = re.compile(r"(?:\+{3}|\*{3})\s*([0-9]{3})/([0-9]{4})/([0-9]{5})\s*(?:\+{3}|\*{3})", re.ASCII)
+_VARIABLE_SYMBOL = re.compile(r"\bVS: ?0*([1-9][0-9]{0,9})\b", re.ASCII)
+"""What a Czech payment is for, up to ten digits (Czech Banking Association, standard of the electronic XML statement)."""
 _SWISS = {"QRR", "ISR REFERENCE", "ISR", "ESR"}
 _ESR_MIN = 15
 
@@ -21,6 +23,8 @@ def reference(value: str | None, stated: str = "", issuer: str = "") -> Referenc
     kind, by = stated.strip().upper(), issuer.strip().upper()
     if compared.startswith("RF") and is_valid("RF", compared):
         return Reference("RF", compared)
+    if symbol := variable_symbol_in(given):
+        return symbol
     digits = compared.isascii() and compared.isdecimal()
     if digits and ((kind in _SWISS and len(compared) >= _ESR_MIN) or (is_valid("QRR", compared))):
         return Reference("QRR/ESR", compared)
@@ -42,3 +46,9 @@ def ogm_in(text: str) -> Reference | None:
         if is_valid("OGM", digits):
             return Reference("OGM", digits)
     return None
+
+
+def variable_symbol_in(text: str) -> Reference | None:
+    """A Czech variable symbol labelled as one (VS:0000123456), without the zeros that banks fill it up with."""
+    found = _VARIABLE_SYMBOL.search(text)
+    return Reference("VS", found[1]) if found else None
