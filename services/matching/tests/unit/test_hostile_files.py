@@ -1,6 +1,7 @@
 """Files that no bank would send: what is endless is refused, what is long is read in a time that grows with its length."""
 
 import io
+import time
 
 import bank_samples as samples
 import camtfile
@@ -68,3 +69,13 @@ def test_a_collective_booking_of_many_details_is_read(kind):
     parts = [record(0, "2", many), *(record(at % 9_999 + 1, kind, 1) for at in range(many))]
     found = movements("".join([*day[:2], *parts, *day[-2:]]).encode())
     assert (len(found), sum(one.signed_minor for one in found)) == (many, many)
+
+
+@pytest.mark.parametrize("name", ["ofx", "cfonb120"])
+def test_blank_lines_cost_no_more_than_others(name):
+    text = samples.ALL[name]()
+    at = text.index("\n", 400) + 1
+    begun = time.process_time()
+    found = movements((text[:at] + "\n" * 150_000 + text[at:]).encode())
+    assert len(found) == 3
+    assert time.process_time() - begun < 2  # 8 s, where each line is looked at again with every one behind it

@@ -46,7 +46,7 @@ _ELEMENT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)")
 _CODA = re.compile(r"0[ 0]{4}[0-9]{6}[^\r\n]{116}[12][\r\n]*1[0-3][0-9]{3}", re.ASCII)
 """A header whose application is not told, and the old balance behind it."""
 _OFX = re.compile(r"<OFX(?:\s[^<>]*)?>", re.ASCII | re.IGNORECASE)
-_MT = re.compile(r"(?:^|[\r\n}:@])\s*:20:", re.ASCII)
+_MT = re.compile(r"(?:^|[\r\n}:@])[ \t]*:20:", re.ASCII)
 _MT_KIND = re.compile(r"\{2:[IO]([0-9]{3})")
 
 

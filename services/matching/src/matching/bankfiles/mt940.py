@@ -41,7 +41,9 @@ SUPPLEMENT = 34
 _COLUMNS = "   "
 """What stands between the columns of a text."""
 _HBOS = re.compile(r"(.{18} {4}[A-Z ]{2}[A-Z])(.+)", re.ASCII)
-"""The columns of HBOS: the other's name, the type of the payment (TFR, BGC, DD), and what it is for without a space before it."""
+"""The columns of HBOS: the other's name, the type of the payment (TFR, BGC, DD), and what it is for without a space before it.
+
+So salimfadhley/mt940 has them (sample file)."""
 MAX_FIELD = 200
 """Lines of one field; more is no bank's."""
 MAX_TEXT = 50_000

@@ -17,6 +17,7 @@ from matching.domain.statements import Amount, Entry, Item, Statement, Transacti
 
 _TAG = re.compile(r"<(/?)([A-Za-z0-9.]+)(?:\s[^<>]*?)?(/?)>([^<]*)", re.ASCII)
 _CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_COMMENT_ENDS = "-->"
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _AMOUNT = re.compile(r"([+-]?)\s*([0-9]{1,3}(?:[ .,\u00a0'][0-9]{3})+|[0-9]*)(?:([.,])([0-9]*))?", re.ASCII)
 _STATEMENTS = frozenset({"STMTRS", "CCSTMTRS"})
@@ -74,26 +75,22 @@ def _refused(name: str, *, beside: bool) -> BankFileError:
 
 def _tags(file: BinaryIO) -> Iterator[tuple[bool, str, str]]:
     """Tags with what follows them: (closing, name, text). An element without text opens an aggregate."""
-    pending = ""
+    held: list[str] = []  # lines from the last tag on, until one has the next
+    size, until = 0, "<"
     for line in texts.lines(file):
-        pending += line + "\n"
-        if "<!--" in pending:
-            if "-->" not in pending:
-                if len(pending) > MAX_PENDING:
-                    raise BankFileError("a comment that never ends")
-                continue
-            pending = _COMMENT.sub("", pending)
-        if "<![CDATA[" in pending and "]]>" in pending:
-            pending = _CDATA.sub(lambda found: html.escape(found[1]), pending)
-        cut = pending.rfind("<")
-        if cut < 0:
-            pending = pending if len(pending) < MAX_PENDING else ""
+        held.append(f"{line}\n")
+        size += len(line) + 1
+        if until not in line:
+            if size > MAX_PENDING:
+                raise BankFileError(f"{'a comment' if until == _COMMENT_ENDS else 'a value'} of more than 200,000 characters")
             continue
-        yield from _of(pending[:cut])
-        pending = pending[cut:]
-        if len(pending) > MAX_PENDING:
-            raise BankFileError("a value of more than 200,000 characters")
-    yield from _of(pending)
+        pending = _CDATA.sub(lambda found: html.escape(found[1]), _COMMENT.sub("", "".join(held)))
+        until = _COMMENT_ENDS if "<!--" in pending else "<"
+        cut = pending.rfind("<") if until == "<" else 0
+        yield from _of(pending[: max(cut, 0)])
+        held = [pending[max(cut, 0) :]]
+        size = len(held[0])
+    yield from _of("".join(held))
 
 
 def _of(text: str) -> Iterator[tuple[bool, str, str]]:
