@@ -179,6 +179,7 @@ def _line(statement: Statement, entry: Entry, one: Transaction, key: str) -> dic
         "structured_references": [{"scheme": reference.scheme, "reference": reference.value} for reference in one.references],
         "remittance": one.remittance,
         "counterparty_name": one.counterparty_name,
+        "ultimate_name": one.ultimate_name,
         "counterparty_iban": one.counterparty_iban,
         "virtual_iban": one.virtual_iban,
         "return_reason": one.return_reason,

@@ -346,3 +346,24 @@ async def test_many_at_once_that_name_one_item_settle_it_once_and_the_others_dec
     assert [tuple(row) for row in left] == [("matched", None, 1), ("unapplied", "already_paid", 11)]
     assert sum((await replayed(world, tenant)).values()) == 12
     await world.holds()
+
+
+async def test_what_an_agent_pays_is_for_whom_he_is_said_to_pay(world, tenant, make, client):
+    """Both owe as much; the agent's account is known from what he paid for himself. A person decides, for the names are alike."""
+    held = await world.account(tenant)
+    await world.feed(*(identity(tenant, make, number) for number in range(2)))
+    await world.feed(*(make.invoice(tenant, f"FA2026-{n:05d}", 1_000 + 500 * (n == 2), customer=f"C{n % 2}") for n in range(3)))
+    agent = {"debtor_name": "ACHETEUR 000", "debtor_iban": "DE89370400440532013000"}
+    await world.pay(held, 1_500, remittance=["FA2026-00002"], number=1, **agent)
+    await world.match(tenant)
+    for_another = await world.pay(held, 1_000, ultimate_name="ACHETEUR 001", number=2, **agent)
+    for_himself = await world.pay(held, 1_000, number=3, **agent)
+    await world.match(tenant)
+    waits = {one["payment_id"]: one for one in (await client.get("/v1/review-queue")).json()["items"]}
+    first = {payment: one["candidates"][0]["lines"][0]["invoice_number"] for payment, one in waits.items()}
+    assert first == {str(for_another): "FA2026-00001", str(for_himself): "FA2026-00000"}
+    shown = (await client.get(f"/v1/payments/{for_another}")).json()
+    assert all(
+        (one["debtor_name"], one["ultimate_debtor_name"]) == ("ACHETEUR 000", "ACHETEUR 001") for one in (waits[str(for_another)], shown)
+    )
+    await replayed(world, tenant)

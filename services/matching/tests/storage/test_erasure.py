@@ -45,6 +45,7 @@ async def test_nothing_of_the_person_is_left_and_nothing_late_brings_it_back(wor
     person = make.customer_id(tenant, "P")
     await world.feed(identity(tenant, person), make.invoice(tenant, "F1", 4_200, customer="P", reference="RF18539007547034"))
     said = {"debtor_name": "Yvonne Le Gall", "debtor_iban": IBAN_OF_HER, "remittance": ("facture F1", "merci Yvonne")}
+    said["ultimate_name"] = "Yvonne Le Gall"
     await world.pay(held, 4_200, "RF18539007547034", number=1, **said)
     await world.match(tenant)
     await world.pay(held, 10, number=2, **said)  # hers, and nothing is owed

@@ -143,6 +143,17 @@ def test_what_a_code_says_went_back_names_the_parties_as_its_payment_did(family,
     assert (one.kind, one.counterparty_name, one.virtual_iban) == ("other", "Vendeur SA", None)
 
 
+@pytest.mark.parametrize(("before", "behind"), [("<Nm>", "</Nm>"), ("<Pty><Nm>", "</Nm></Pty>")])
+@pytest.mark.parametrize(("indicator", "role", "name"), [("CRDT", "Dbtr", "Dupont SARL"), ("DBIT", "Cdtr", "Martin SA")])
+def test_for_whom_the_other_pays_or_is_paid_is_told_beside_it(indicator, role, name, before, behind):
+    ultimate = {"UltmtDbtr": "Dupont SARL", "UltmtCdtr": "Martin SA", role: "Agence SA"}
+    parties = "".join(f"<{one}>{before}{who}{behind}</{one}>" for one, who in ultimate.items())
+    details = f"<NtryDtls><TxDtls><Refs/><RltdPties>{parties}</RltdPties></TxDtls></NtryDtls>"
+    ((_, entries),) = parse(document(entry(details=details, indicator=indicator) * 2, closing="20.00"))  # the second is read off its text
+    told = [(one.counterparty_name, one.ultimate_name) for each in entries for one in each.transactions]
+    assert told == [("Agence SA", name)] * 2
+
+
 def test_a_czech_variable_symbol_is_the_reference_without_its_label_and_zeros():
     symbols = "".join(f"<Strd><CdtrRefInf><Ref>{text}</Ref></CdtrRefInf></Strd>" for text in ("VS:0002026117", "KS:0308"))
     ((_, entries),) = parse(document(entry(details=f"<NtryDtls><TxDtls><Refs/><RmtInf>{symbols}</RmtInf></TxDtls></NtryDtls>")))

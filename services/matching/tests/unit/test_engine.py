@@ -173,6 +173,28 @@ def test_what_a_known_payer_calls_an_advance_and_names_nothing_stays_on_its_acco
     assert [(one.customer_id, one.rule, never_automatic([one])) for one in advances] == [("C1", "advance:on_account", None)] * kept
 
 
+@pytest.mark.parametrize(
+    ("ultimate", "parties"),
+    [
+        (None, {"C2"}),
+        ("MARTIN SA", {"C1"}),
+        ("Caisse centrale", {"C2"}),  # nobody's name: who pays is who is meant
+        ("DUPONT SARL", {"C2"}),
+    ],
+)
+def test_for_whom_the_bank_says_it_is_paid_goes_before_whose_account_it_came_from(ultimate, parties):
+    """C2 has paid from this account before, for itself and for C1."""
+    index = Index([Customer("C1", "10001", "Martin SA", "EUR"), Customer("C2", "10002", "Dupont SARL", "EUR", ["FR76A"])])
+    for number in (1, 2):
+        index.add_item(item(f"FA2024-0000{number}", 500_00, customer=f"C{number}"))
+    payment = clues(500_00, debtor_name="DUPONT SARL", ultimate_name=ultimate)
+    learnt = Learnt()
+    for customer in ("C1", "C2", "C2"):
+        learnt.learn(replace(payment, ultimate_name=None), customer, [], silent=True, older_left=0)
+    known = {one.customer_id for one in search(payment, index, learnt).parties if one.known()}
+    assert known == parties
+
+
 def test_an_advance_is_whose_account_it_came_from_whoever_else_is_called_alike():
     others = [Customer("C2", "10002", "Dupont SARL", "EUR"), Customer("C3", "10003", "Dupont", "EUR")]
     index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"]), *others])

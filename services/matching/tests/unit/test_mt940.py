@@ -174,6 +174,11 @@ def test_a_german_field_that_is_not_full_ends_a_word_and_a_full_one_does_not():
     assert one.counterparty_name == "Daniel Severin GmbH und Co KG"
 
 
+def test_for_whom_the_other_pays_is_told_beside_it():
+    one = transaction(f"{CREDIT}NTRFNONREF", ":86:166?00GUTSCHRIFT?20SVWZ+RE 7?21ABWA+Dupont SARL?22ABWE+Vendeur SA?32Agence SA")
+    assert (one.counterparty_name, one.ultimate_name, one.remittance) == ("Agence SA", "Dupont SARL", ["RE 7"])
+
+
 def test_a_bank_that_says_the_same_text_twice_says_nothing_new():
     note = f":86:166?00GUTSCHRIFT?20EREF+E-1?21SVWZ+RE 7?30DRESDEFF?31{THEIRS}?32KARL?33 KAUFMANN"
     assert transaction(f"{CREDIT}NTRFNONREF", note, note) == transaction(f"{CREDIT}NTRFNONREF", note)

@@ -47,9 +47,10 @@ def test_the_other_of_a_debit_is_who_is_paid_and_of_a_return_who_had_paid(code, 
     at = text.rindex("07300")
     more = "".join(
         "05300060158" + f"00001EUR2 12345678901{code}020326     {q}{name:<70}  \n"
-        for q, name in (("NBE", "CREANCIER"), ("NPY", "DEBITEUR"))
+        for q, name in (("NPO", "POUR DEBITEUR"), ("NBU", "POUR CREANCIER"), ("NBE", "CREANCIER"), ("NPY", "DEBITEUR"))
     )
-    assert movements(text[:at] + more + text[at:])[2].counterparty_name == who
+    one = movements(text[:at] + more + text[at:])[2]
+    assert (one.counterparty_name, one.ultimate_name) == (who, f"POUR {who}")
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ class Notification(Command):
     remittance: Annotated[list[Annotated[str, Field(max_length=280)]], Field(max_length=100)] = Field(default=[])
     debtor_name: Text | None = None
     debtor_iban: Annotated[str | None, Field(max_length=42)] = None
+    ultimate_debtor_name: Text | None = None
     virtual_iban: Iban | None = None
     instructed_minor: PositiveMinor | None = None
     instructed_currency: CurrencyCode | None = None
@@ -130,6 +131,7 @@ def _transaction(told: Notification) -> Transaction:
         remittance=[line.replace("\0", " ") for line in told.remittance],
         counterparty_name=told.debtor_name,
         counterparty_iban="".join((told.debtor_iban or "").split()).upper() or None,
+        ultimate_name=told.ultimate_debtor_name,
         virtual_iban=told.virtual_iban,
         instructed=Amount(told.instructed_minor, told.instructed_currency)
         if told.instructed_minor is not None and told.instructed_currency is not None

@@ -77,6 +77,7 @@ class PaymentView(BaseModel):
     remittance: list[str]
     debtor_name: str | None
     debtor_iban: str | None
+    ultimate_debtor_name: str | None
     payer_customer_id: UUID | None
     rule: str | None
     unapplied_reason: str | None

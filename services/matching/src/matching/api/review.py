@@ -76,6 +76,7 @@ class ReviewView(BaseModel):
     unapplied_minor: int
     payer_customer_id: UUID | None
     debtor_name: str | None
+    ultimate_debtor_name: str | None
     remittance: list[str]
     reason: str | None
     rule: str | None

@@ -32,6 +32,7 @@ _PARTIES = {
     for role in ("Dbtr", "Cdtr")
 }
 """Where a party's name stands, and its account: the first that is there."""
+_ULTIMATE = {role: (f"RltdPties/Ultmt{role}/Nm", f"RltdPties/Ultmt{role}/Pty/Nm") for role in ("Dbtr", "Cdtr")}
 _CODES = ("BkTxCd/Domn/Cd", "BkTxCd/Domn/Fmly/Cd", "BkTxCd/Domn/Fmly/SubFmlyCd", "BkTxCd/Prtry/Cd")
 _GIRO = "VCOM"
 """Sub-family "credit transfer with agreed commercial information": slips of a giro, which banks book by the day in one sum."""
@@ -217,6 +218,7 @@ class _Common:
         if (first[1] and first[1] == ours) or (not any(first) and second[1] != ours):
             first = second
         found.counterparty_name, found.counterparty_iban = first
+        found.ultimate_name = _first(detail.values, _ULTIMATE["Dbtr" if first is debtor else "Cdtr"])
         if found.credit and not went_back and creditor[1] and creditor[1] != ours:  # whether it is ours, our books know
             found.virtual_iban = creditor[1]
         found.references, found.remittance = _remittance(detail)

@@ -147,7 +147,9 @@ def _complement(one: Transaction, qualifier: str, text: str) -> None:
     theirs = "PY" if one.credit != back else "BE"  # of a debit that is no return, the other is who is paid
     if qualifier in {"NPY", "NBE", "NPO", "NBU"} and (qualifier == f"N{theirs}" or not one.counterparty_name):
         one.counterparty_name = value
-    elif qualifier in {"CPY", "CBE"} and (qualifier == f"C{theirs}" or not one.counterparty_iban):
+    if qualifier == ("NPO" if theirs == "PY" else "NBU"):
+        one.ultimate_name = value
+    if qualifier in {"CPY", "CBE"} and (qualifier == f"C{theirs}" or not one.counterparty_iban):
         one.counterparty_iban = value.replace(" ", "").upper()
     elif qualifier == "RCN":
         reference = " ".join(text[:35].split())

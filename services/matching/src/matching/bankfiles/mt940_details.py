@@ -250,8 +250,10 @@ def _sepa(one: Transaction, fields: Sequence[str]) -> None:
             one.mandate_id = text or None
         elif key == "SVWZ":
             lines.append(_told(whole, start, end, ends, fields))
-        elif key in {"ABWA", "ABWE"} and not one.counterparty_name:
-            one.counterparty_name = text or None
+        elif key in {"ABWA", "ABWE"}:
+            one.counterparty_name = one.counterparty_name or text or None
+            if key == ("ABWA" if one.credit else "ABWE"):
+                one.ultimate_name = text or None
         elif key == "IBAN" and not one.counterparty_iban:
             one.counterparty_iban = text.replace(" ", "").upper() or None
         elif key in {"OAMT", "COAM"}:

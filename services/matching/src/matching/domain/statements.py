@@ -60,7 +60,8 @@ class Transaction:
     `kind`: payment (money in from a debtor), return (an incoming payment taken back), refund (money given back to a debtor),
     fee (the bank's), total (a batch whose details come elsewhere), other.
     `booking_date` and `value_date` are the file's own words; `day` is the day it counts on: the first of booking date, value
-    date and the day of the message.
+    date and the day of the message. `ultimate_name`: for whom the counterparty pays, or is paid, where the bank says that (ISO 20022's
+    ultimate debtor and ultimate creditor).
     """
 
     kind: str
@@ -83,6 +84,7 @@ class Transaction:
     remittance: list[str] = field(default_factory=list)
     counterparty_name: str | None = None
     counterparty_iban: str | None = None
+    ultimate_name: str | None = None
     virtual_iban: str | None = None
     instructed: Amount | None = None
     charges: list[Amount] = field(default_factory=list)

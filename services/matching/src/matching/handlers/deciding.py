@@ -65,6 +65,10 @@ class _Case:
         reference = [fold(self.asked.structured_reference)] if self.asked.structured_reference else []
         return list(dict.fromkeys([*reference, *(value for value in self.values if len(value) >= VALUE_MIN)]))
 
+    def names(self) -> list[str]:
+        """The names that it came with: for whom it was paid, and who paid."""
+        return [name for name in (self.asked.ultimate_debtor_name, self.asked.debtor_name) if name]
+
     def may_misspell(self) -> bool:
         """Whether it may name an item by an order's number or a reference that is written wrong: what it names right was found."""
         runs = self.text.runs
@@ -203,7 +207,7 @@ def _settled(row: tuple[object, ...]) -> Settled:
 async def _who(conn: AsyncConnection, cases: Sequence[_Case]) -> None:
     """Who may have paid each: those that its accounts, its name, its words and its amount point to, likeliest first."""
     numbers = [(at, value) for at, case in enumerate(cases) for value in case.values]
-    names = [(at, key) for at, case in enumerate(cases) for key in sorted(written_keys(case.asked.debtor_name or ""))]
+    names = [(at, key) for at, case in enumerate(cases) for key in sorted({key for name in case.names() for key in written_keys(name)})]
     values = [(at, value) for at, case in enumerate(cases) for value in case.written()]
     found = await evidence.who(conn, [case.asked for case in cases], numbers, names, values)
     own = {tenant: await model_or_shipped(conn, tenant, name) for tenant, name in found.models.items()}
@@ -233,8 +237,11 @@ def _pointed(pointed: Pointed, *, names: bool = True) -> dict[UUID, None]:
 
 
 def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, list[Person]]) -> None:
-    tenant, written, known = case.asked.tenant_id, case.asked.debtor_name or "", case.pointed.known
-    alike = {customer: likeness(written, people[tenant, customer].name) for customer in known.get(evidence.NAME, ())}
+    tenant, known = case.asked.tenant_id, case.pointed.known
+    alike = {
+        customer: max(likeness(written, people[tenant, customer].name) for written in case.names())
+        for customer in known.get(evidence.NAME, ())
+    }
     priced = case.pointed.priced
     if (
         case.names_plainly()
@@ -274,7 +281,7 @@ def _inputs(case: _Case, gathered: _Gathered, before: _Before) -> tuple[Inputs, 
             asked.payment_id, asked.booking_date, asked.unapplied_minor, asked.currency, account or former, asked.debtor_name,
             asked.debtor_iban, None if asked.end_to_end_id == "NOTPROVIDED" else asked.end_to_end_id,
             fold(asked.structured_reference) if asked.structured_reference else None, list(asked.remittance),
-            asked.instructed_minor, asked.instructed_currency if asked.instructed_minor else None,
+            asked.instructed_minor, asked.instructed_currency if asked.instructed_minor else None, asked.ultimate_debtor_name,
         ),
         case.model.threshold if case.threshold is None else case.threshold,
         case.model.name,
@@ -344,5 +351,5 @@ def _propose(case: _Case, gathered: _Gathered, before: _Before) -> Proposal:
     proposal.inputs = _ENCODE(stored(inputs)).decode()
     proposal.named_customers = [person.customer_id for person in case.people]
     proposal.accounts = set(accounts.values())
-    proposal.clues = wanted_keys(case.written(), case.asked.debtor_name)
+    proposal.clues = wanted_keys(case.written(), case.names())
     return proposal

@@ -176,9 +176,14 @@ async def forget_waiting(conn: AsyncConnection, tenant_id: UUID, ibans: Containe
         if body is None:  # booked meanwhile
             continue
         lines = _DECODER.decode(body)
-        theirs = [one for _, one in lines if one.counterparty_iban in ibans or compact(one.counterparty_name or "") in wanted]
+        theirs = [
+            one
+            for _, one in lines
+            if one.counterparty_iban in ibans
+            or wanted.intersection(compact(name or "") for name in (one.counterparty_name, one.ultimate_name))
+        ]
         for one in theirs:
-            one.counterparty_name, one.counterparty_iban, one.remittance = None, None, []
+            one.counterparty_name, one.counterparty_iban, one.ultimate_name, one.remittance = None, None, None, []
         if theirs:
             await statements.put_back(conn, tenant_id, statement_id, number, _ENCODER.encode(lines))
 

@@ -155,7 +155,8 @@ def _in_another_currency(one: Transaction) -> Amount | None:
 
 _TOLD = {
     "amounts": "bigint", "bookings": "date", "values": "date", "instructeds": "bigint", "currencies": "", "bank_refs": "", "entry_refs": "",
-    "e2es": "", "txs": "", "structureds": "", "remittances": "", "debtor_names": "", "debtor_ibans": "", "instructed_ins": "",
+    "e2es": "", "txs": "", "structureds": "", "remittances": "", "debtor_names": "", "debtor_ibans": "", "ultimates": "",
+    "instructed_ins": "",
 }  # fmt: skip
 """What is told of payments, as one text a column: of numbers and days an array literal, else `texts`."""
 _COLUMNS = ", ".join(
@@ -165,11 +166,11 @@ _COLUMNS = ", ".join(
 _INSERT = (
     "WITH new AS (INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, transaction_key, currency, "  # noqa: S608 - our own names
     "amount_minor, unapplied_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, bank_reference, "
-    "entry_reference, end_to_end_id, transaction_id, structured_reference, remittance, debtor_name, debtor_iban, received_at, "
-    "instructed_minor, instructed_currency, statement_id) "
+    "entry_reference, end_to_end_id, transaction_id, structured_reference, remittance, debtor_name, debtor_iban, "
+    "ultimate_debtor_name, received_at, instructed_minor, instructed_currency, statement_id) "
     "SELECT CAST(:tenant AS uuid), id, 1, CAST(:account AS uuid), CAST(:entity AS uuid), key, "
     "currencies, amounts, amounts, bookings, values, CAST(:confirmation AS text), CAST(:source AS text), 'received', virtual, bank_refs, "
-    "entry_refs, e2es, txs, structureds, string_to_array(coalesce(remittances, ''), chr(31)), debtor_names, debtor_ibans, "
+    "entry_refs, e2es, txs, structureds, string_to_array(coalesce(remittances, ''), chr(31)), debtor_names, debtor_ibans, ultimates, "
     "CAST(:at AS timestamptz), instructeds, instructed_ins, CAST(:statement AS uuid) "
     f"FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), CAST(:virtuals AS uuid[]), {_COLUMNS}) "
     f"AS t(id, key, virtual, {', '.join(_TOLD)}) ON CONFLICT DO NOTHING RETURNING payment_id, currency, amount_minor), "
@@ -222,6 +223,7 @@ async def insert_payments(
         remittances=texts("\x1f".join([line.replace("\x1f", " ") for line in one.remittance]) for one in told),
         debtor_names=texts(one.counterparty_name for one in told),
         debtor_ibans=texts(one.counterparty_iban for one in told),
+        ultimates=texts(one.ultimate_name for one in told),
         instructeds=literal([other.minor if other else None for other in instructed]),
         instructed_ins=texts(other.currency if other else None for other in instructed),
     )

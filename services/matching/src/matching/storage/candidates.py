@@ -40,6 +40,7 @@ class Waiting:
     end_to_end_id: str | None
     debtor_name: str | None
     debtor_iban: str | None
+    ultimate_debtor_name: str | None
     instructed_minor: int | None
     instructed_currency: str | None
     virtual_iban_id: UUID | None
@@ -49,8 +50,9 @@ class Waiting:
 
 _WAITING = (
     "ROW(p.tenant_id, p.payment_id, p.entity_id, p.currency, p.unapplied_minor, p.booking_date, p.structured_reference, p.remittance, "
-    "p.end_to_end_id, p.debtor_name, p.debtor_iban, CASE WHEN p.unapplied_minor = p.amount_minor THEN p.instructed_minor END, "
-    "p.instructed_currency, p.virtual_iban_id, p.payer_customer_id, p.account_id)"
+    "p.end_to_end_id, p.debtor_name, p.debtor_iban, p.ultimate_debtor_name, "
+    "CASE WHEN p.unapplied_minor = p.amount_minor THEN p.instructed_minor END, p.instructed_currency, p.virtual_iban_id, "
+    "p.payer_customer_id, p.account_id)"
 )
 
 

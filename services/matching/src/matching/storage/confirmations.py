@@ -26,6 +26,7 @@ _TEXTS = {
     "structured_reference": "structured_reference",
     "debtor_name": "counterparty_name",
     "debtor_iban": "counterparty_iban",
+    "ultimate_debtor_name": "ultimate_name",
 }
 """Columns that are filled in where they are empty, and what of a transaction stands in them."""
 _REFERENCES = {"bank_reference": "bank_reference", "entry_reference": "entry_reference"}

@@ -74,7 +74,7 @@ async def forget(conn: AsyncConnection, customers: Sequence[Key]) -> None:
         conn,
         f"WITH {_ERASED}{_ITEMS}, {_PAYMENTS}, locked AS (SELECT p.tenant_id, p.payment_id FROM payment p JOIN paid USING "  # noqa: S608 - our own text
         "(tenant_id, payment_id) ORDER BY p.tenant_id, p.payment_id FOR UPDATE OF p) "
-        "UPDATE payment p SET debtor_name = NULL, debtor_iban = NULL, remittance = '{}' FROM locked l "
+        "UPDATE payment p SET debtor_name = NULL, debtor_iban = NULL, ultimate_debtor_name = NULL, remittance = '{}' FROM locked l "
         "WHERE p.tenant_id = l.tenant_id AND p.payment_id = l.payment_id",
         **wanted,
     )

@@ -39,6 +39,7 @@ PAYMENT = Table(
     need("remittance", ARRAY(Text)),
     Column("debtor_name", Text),
     Column("debtor_iban", Text),
+    Column("ultimate_debtor_name", Text),
     Column("payer_customer_id", UUID),
     # the payer before a merge moved the money, and the one since; it counts while the payer is still the latter
     Column("moved_from_customer_id", UUID),

@@ -40,11 +40,11 @@ def written_keys(name: str) -> set[str]:
     return {key for key in keys if len(key) >= PREFIX_MIN}
 
 
-def wanted_keys(written: Iterable[str], name: str | None) -> list[tuple[str, str]]:
+def wanted_keys(written: Iterable[str], names: Iterable[str]) -> list[tuple[str, str]]:
     """What of a payment that waits an item (`document`) or a customer (`name`) that comes later may be found by."""
     documents = [value for value in written if len(value) >= VALUE_MIN and sum(map(str.isdecimal, value)) >= DIGITS_MIN]
-    names = {key[:PREFIX_MIN] for key in written_keys(name or "")}
-    return [("document", value) for value in dict.fromkeys(documents)][:WANTED_MAX] + [("name", start) for start in sorted(names)]
+    starts = {key[:PREFIX_MIN] for name in names for key in written_keys(name)}
+    return [("document", value) for value in dict.fromkeys(documents)][:WANTED_MAX] + [("name", start) for start in sorted(starts)]
 
 
 class Index:

@@ -66,7 +66,9 @@ class Promise:
 
 @dataclass(slots=True)
 class Clues:
-    """What came with a payment. `instructed_minor` is what the payer sent, before charges and exchange, if the bank says so."""
+    """What came with a payment. `instructed_minor` is what the payer sent, before charges and exchange, and `ultimate_name` for whom, if
+    the bank says so.
+    """
 
     payment_id: Id
     booking_date: date
@@ -80,6 +82,7 @@ class Clues:
     remittance: Sequence[str] = ()
     instructed_minor: int | None = None
     instructed_currency: str | None = None
+    ultimate_name: str | None = None
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from matching.domain.engine.records import (
     ADVANCE,
     COMPLETED,
     LEARNED,
+    NAMED,
     RUNS,
     Clues,
     Customer,
@@ -296,24 +297,25 @@ def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
 
     if clues.creditor_account and (owner := source.by_virtual_iban.get(clues.creditor_account)) is not None:
         of(owner).virtual_iban = 1.0
+    alike = _alike(clues.ultimate_name, source)
+    meant = {one for one, score in alike.items() if score >= NAMED}
+
+    def may_be(customer_id: Id) -> bool:
+        """Where the bank says for whom it is paid, the account and the name it came from say nothing of others."""
+        return not meant or customer_id in meant
+
     if clues.debtor_iban:
-        if (owner := source.by_iban.get(clues.debtor_iban)) is not None:
+        if (owner := source.by_iban.get(clues.debtor_iban)) is not None and may_be(owner):
             of(owner).own_iban = 1.0
-        seen = learnt.ibans.get(clues.debtor_iban)
-        if seen and len(seen) <= SHARED_MAX:
-            total = sum(seen.values())
-            for customer_id, times in sorted(seen.items(), key=lambda pair: (-pair[1], str(pair[0]))):
-                of(customer_id).learned_iban = times / (total + 0.5)
+        for customer_id, share in _shares(learnt.ibans.get(clues.debtor_iban)):
+            if may_be(customer_id):
+                of(customer_id).learned_iban = share
     if clues.debtor_name:
-        seen = learnt.names.get(name_of(clues))
-        if seen and len(seen) <= SHARED_MAX:
-            total = sum(seen.values())
-            for customer_id, times in sorted(seen.items(), key=lambda pair: (-pair[1], str(pair[0]))):
-                of(customer_id).learned_name = times / (total + 0.5)
-        for customer in source.like(clues.debtor_name):
-            score = likeness(clues.debtor_name, customer.name)
-            if score >= 0.3:  # noqa: PLR2004 - less is no likeness
-                of(customer.customer_id).name = score
+        for customer_id, share in _shares(learnt.names.get(name_of(clues))):
+            if may_be(customer_id):
+                of(customer_id).learned_name = share
+    for customer_id, score in (alike if meant else _alike(clues.debtor_name, source)).items():
+        of(customer_id).name = score
     for value in text.runs:
         if (owner := source.by_number.get(value)) is not None:
             of(owner).number = 1.0
@@ -345,6 +347,20 @@ def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
             one.learned_name = max(one.learned_name, 0.6 * party.learned_name)
     ordered = sorted(found.values(), key=lambda party: (-party.weight(), str(party.customer_id)))
     return ordered[:PARTIES_MAX]
+
+
+def _shares(seen: Mapping[Id, int] | None) -> list[tuple[Id, float]]:
+    """What part of what came from an account, or under a name, was each customer's, most first; of many customers it is nobody's."""
+    if not seen or len(seen) > SHARED_MAX:
+        return []
+    total = sum(seen.values())
+    return [(one, times / (total + 0.5)) for one, times in sorted(seen.items(), key=lambda pair: (-pair[1], str(pair[0])))]
+
+
+def _alike(written: str | None, source: Source) -> dict[Id, float]:
+    """The customers who may be called so, and how alike their names are."""
+    scores = {one.customer_id: likeness(written, one.name) for one in source.like(written)} if written else {}
+    return {one: score for one, score in scores.items() if score >= 0.3}  # noqa: PLR2004 - less is no likeness
 
 
 def _distance(other: Party, party: Party, source: Source) -> float:
