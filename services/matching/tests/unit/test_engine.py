@@ -50,10 +50,23 @@ def test_a_list_of_endings_is_read_in_order_and_what_follows_tel_is_no_number():
     assert [hit.item.number for hit in named.hits if not hit.span.other] == ["FA2024-00001", "FA2024-00003", "FA2024-00007"]
 
 
-def test_a_range_names_what_lies_between_its_ends():
-    items = [item(f"FA2024-0000{number}", 100) for number in range(1, 7)]
-    named = name_items(read(["FA2024-00002 bis FA2024-00005"]), items)
-    assert [one.number[-1] for one in named.ranged] == ["2", "3", "4", "5"]
+@pytest.mark.parametrize(
+    ("text", "ranged"),
+    [
+        ("FA2024-00002 bis FA2024-00005", "2345"),
+        ("FA2024-00002 - FA2024-00005", "2345"),
+        ("FA2024-00002 - FA2024-00005 - FA2024-00006", ""),  # a list
+        ("FA2024-00002 VOM 1.2. FA2024-00005", ""),
+    ],
+)
+def test_a_range_names_what_lies_between_its_ends(text, ranged):
+    named = name_items(read([text]), [item(f"FA2024-0000{number}", 100) for number in range(1, 7)])
+    assert "".join(one.number[-1] for one in named.ranged) == ranged
+
+
+def test_an_iban_of_several_customers_is_nobodys_own():
+    index = Index([Customer(f"C{n}", f"1000{n}", f"Commune {n}", "EUR", [f"FR76{n}", "FR76T", "FR76T"]) for n in range(3)])
+    assert index.by_iban == {"FR760": "C0", "FR761": "C1", "FR762": "C2"}
 
 
 @pytest.mark.parametrize(("text", "refused"), [("", True), ("FA2024-00001", False)])

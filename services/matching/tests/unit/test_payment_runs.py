@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from itertools import combinations
 from math import expm1
 
+import pytest
 from enginecases import DAY, clues, found, item
 from hypothesis import given
 from hypothesis import strategies as st
@@ -139,12 +140,21 @@ def test_a_run_that_leaves_some_out_is_doubted_where_all_that_is_due_comes_to_th
     assert never_automatic([run, *(one for one in every if one is not run)]) == "all that is due comes to the sum, too"
 
 
-def test_a_run_that_is_found_without_the_numbers_that_are_there_is_doubted():
+@pytest.mark.parametrize(
+    ("text", "doubted"),
+    [
+        ("FA2024-00039/041/042", True),  # 041 is left out
+        ("FA2024-00001 - FA2024-00039", False),
+        ("FA2024-00039", False),
+    ],
+)
+def test_a_run_that_is_found_past_a_list_is_doubted(text, doubted):
     items = run_of()
     left_out = {"FA2024-00017", "FA2024-00041"}
     paid = sum(one.open_minor for one in items if one.due_date <= DAY and one.number not in left_out)
-    every = found(clues(paid, "FA2024-00040/041/042"), *items)
-    run = next(
-        one for one in every if one.rule == "run_but_some:exact" and not left_out.intersection(line.item.number for line in one.lines)
-    )
-    assert never_automatic([run]) == "the payer names items, and this is found without them"
+    runs = [one for one in found(clues(paid, text), *items) if one.rule == "run_but_some:exact"]
+    run = next(one for one in runs if not left_out.intersection(line.item.number for line in one.lines))
+    reason = "the payer lists items, and this is not as the list says"
+    assert (never_automatic([run]) == reason) == doubted
+    run.features[NAMES.index("named_share")] = 4 / len(run.lines)  # a list of four: what it says has a reading of its own
+    assert never_automatic([run]) == reason

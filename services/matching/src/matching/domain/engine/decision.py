@@ -9,6 +9,7 @@ from math import expm1, log1p
 
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.features import NAMES, TWICE_DAYS
+from matching.domain.engine.hypotheses import LIST_MIN
 from matching.domain.engine.payment_runs import LONG_RUN
 from matching.domain.engine.records import ADVANCE, COMPLETED, LEARNED, NAMED, RUNS, Hypothesis, Line
 from matching.domain.engine.text import DIGITS, NEAR, SHORT
@@ -230,8 +231,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the payer names what is settled"
     if rule in COMPLETED and value["anything_named"] and best.tie:
         return TIED
-    if rule == "run_but_some" and value["anything_named"]:
-        return "the payer names items, and this is found without them"
+    if rule == "run_but_some" and (value["weakly_named_left_out"] or value["named_share"] * len(best.lines) >= LIST_MIN):
+        return "the payer lists items, and this is not as the list says"
     if rule in RUNS and any(_is_all_of_run(other, best) for other in ranked[1:]):
         return "all that is due comes to the sum, too"
     if rule in RUNS and value["chance"] > ODDS_MAX:

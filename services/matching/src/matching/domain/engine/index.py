@@ -54,6 +54,8 @@ class Index:
         self.customers: dict[Id, Customer] = {}
         self.children: dict[Id, list[Id]] = {}
         self.by_iban: dict[str, Id] = {}
+        self.shared: set[str] = set()
+        """IBANs that several customers pay from: they are nobody's own."""
         self.by_virtual_iban: dict[str, Id] = {}
         self.by_former_iban: dict[str, Id] = {}
         self.by_number: dict[str, Id] = {}
@@ -79,7 +81,9 @@ class Index:
         if customer.former_iban:
             self.by_former_iban[customer.former_iban] = key
         for iban in customer.ibans:
-            self.by_iban[iban] = key
+            if self.by_iban.setdefault(iban, key) != key or iban in self.shared:
+                self.shared.add(iban)
+                del self.by_iban[iban]
         if customer.parent_id is not None:
             self.children.setdefault(customer.parent_id, []).append(key)
         for start in {name[:PREFIX_MIN] for name in name_keys(customer.name)}:

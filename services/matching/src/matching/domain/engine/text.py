@@ -377,7 +377,7 @@ def _value(number: str) -> int:
 def _ranged(text: Text, chosen: list[Hit], items: Iterable[OpenItem]) -> list[OpenItem]:
     for first, second in pairwise(chosen):
         between = text.words[first.span.end : second.span.start]
-        if between and len(between) == 1 and between[0] in _RANGE:
+        if (len(between) == 1 and between[0] in _RANGE) or (not between and len(chosen) == 2):  # noqa: PLR2004 - with a dash, maybe
             low, high = sorted((_value(first.item.number), _value(second.item.number)))
             return [item for item in items if low <= _value(item.number) <= high]
     return []
