@@ -27,7 +27,7 @@ from matching.handlers.limits import BY_HAND, RULE
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
-from matching.handlers.write_offs import reverse_for_money
+from matching.handlers.write_offs import reverse_latest
 from matching.storage.account_balances import account_id
 from matching.storage.books import Decided
 from matching.storage.exchanges import instructed
@@ -142,7 +142,7 @@ async def _owes_again(conn: AsyncConnection, books: Books, item: Item, missing: 
     if missing > item.written_off_minor:
         raise refused(409, "item-has-less", "The item has less than that open", f"/lines/{at}")
     if missing > 0:
-        await reverse_for_money(conn, books, item, missing)
+        await reverse_latest(conn, books, item, missing)
 
 
 async def _set_off(conn: AsyncConnection, books: Books, payment: Key, set_offs: Sequence[SetOff]) -> None:

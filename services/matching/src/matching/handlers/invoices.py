@@ -2,7 +2,7 @@
 
 Rules:
 - origin `history` opens nothing; `opening` opens with what was still open on take-over; else payable opens the item;
-- a change that would leave less than what is settled is not made and noted for review;
+- a change that leaves less than what is settled gives the rest back (`lowered`); one that a netting forbids is not made, and noted;
 - a cancelled invoice owes nothing: what was allocated goes back to the payments, set-offs go back to the credit notes;
 - a credit note that names an invoice is set off against it as far as both are open, whichever comes first; the two are never taken in
   side by side, where neither would see the other;
@@ -27,6 +27,7 @@ from matching.domain.engine.text import fold
 from matching.domain.references import normalised
 from matching.handlers.customers import billed
 from matching.handlers.instructions import meet_instructions
+from matching.handlers.lowered import release
 from matching.handlers.matching import match
 from matching.handlers.publishing import save_and_publish
 from matching.storage import items as stored
@@ -66,7 +67,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
         elif data.version > item.invoice_version:
             if data.status == "cancelled":
                 freed.update(_cancel(books, item, set_offs))
-            elif not _change(books, item, message):
+            elif not await _change(conn, books, item, message, freed):
                 reviews.append((*key, data.version, "payable_below_settled", data.payable_minor))
             item.invoice_version = data.version
             books.touch(item)
@@ -138,14 +139,16 @@ async def set_off_pairs(conn: AsyncConnection, pairs: Sequence[tuple[UUID, UUID,
 
 
 async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]]) -> tuple[Books, dict[tuple[UUID, UUID, UUID], int]]:
-    """The books that the messages need, and the set-offs of what is cancelled.
+    """The books that the messages need, and the set-offs of what is cancelled or lowered below what is settled.
 
     Raises UnavailableError when an item moved between looking and locking.
     """
     held = await stored.accounts_of(conn, newest)
-    cancelled = [key for key in held if newest[key].data.status == "cancelled"]
-    allocated = await stored.payments_on(conn, cancelled) if cancelled else []
-    set_offs = await stored.set_offs_of(conn, cancelled) if cancelled else {}
+    less = [key for key in held if newest[key].data.status == "cancelled"]
+    if said := {key: (newest[key].data.currency, _original(newest[key].data)) for key in held if key not in less}:
+        less += await stored.settled_beyond(conn, said)
+    allocated = await stored.payments_on(conn, less) if less else []
+    set_offs = await stored.set_offs_of(conn, less) if less else {}
     partners = [pair for tenant, credit, item in set_offs for pair in ((tenant, credit), (tenant, item))]
     payments = list(dict.fromkeys((tenant, payment) for tenant, payment, _ in allocated))
     accounts = {(key[0], account) for key, account in held.items()}
@@ -167,7 +170,7 @@ async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]])
             raise UnavailableError("an item moved to another account at the same moment")
     if any(p.account_id is not None and (p.tenant_id, p.account_id) not in books.accounts for p in books.payments.values()):
         raise UnavailableError("a payment moved to another account at the same moment")
-    for key in cancelled:
+    for key in less:
         item = books.items[key]
         cash = sum(p.allocations[item.item_id].settled_minor for p in books.payments.values() if item.item_id in p.allocations)
         credit = sum(amount for (tenant, one, other), amount in set_offs.items() if key in {(tenant, one), (tenant, other)})
@@ -242,25 +245,30 @@ def _new_item(message: Message[InvoiceState], contested: int) -> Item:
     )
 
 
-def _change(books: Books, item: Item, message: Message[InvoiceState]) -> bool:
-    """Brings an item to what a newer version of its invoice says; False when the amounts cannot follow."""
+async def _change(conn: AsyncConnection, books: Books, item: Item, message: Message[InvoiceState], freed: dict[Key, None]) -> bool:
+    """Brings an item to what a newer version of its invoice says; False when the amounts cannot follow.
+
+    `freed` takes the payments that have money again.
+    """
     data = message.data
     if item.close_cause == "cancelled":
         books.reinstate(item)
     account: Account = books.accounts[item.tenant_id, _account(message)[1]]
-    settled = item.original_minor - item.open_minor
-    followed = True
-    if data.currency != item.currency and settled:
-        followed = False
-    elif data.currency != item.currency:
+    most = _original(data) if data.currency == item.currency else 0
+    followed = item.set_off_minor <= most
+    if followed and item.original_minor - item.open_minor > most:
+        freed.update(await release(conn, books, item, most))
+        if item.original_minor - item.open_minor > most:
+            raise UnavailableError("an item was settled at the same moment")
+    if data.currency == item.currency:
+        if account.account_id != item.account_id:
+            books.move(item, account)
+        followed = followed and books.change_payable(item, _original(data))
+    elif followed:
         books.change_payable(item, 0)
         books.move(item, account)
         item.currency = data.currency
         books.change_payable(item, _original(data))
-    else:
-        if account.account_id != item.account_id:
-            books.move(item, account)
-        followed = books.change_payable(item, _original(data))
     dues, amounts = _terms(data)
     item.source_system, item.invoice_number, item.issue_date = data.source_system, data.invoice_number, data.issue_date
     item.credited_item_id = data.credited_invoice_id

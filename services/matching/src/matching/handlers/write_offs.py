@@ -74,8 +74,8 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, am
     return given
 
 
-async def reverse_for_money(conn: AsyncConnection, books: Books, item: Item, amount: int) -> None:
-    """Money comes for a written-off item: its latest write-offs are reversed as far as needed. The caller saves the books."""
+async def reverse_latest(conn: AsyncConnection, books: Books, item: Item, amount: int) -> None:
+    """Money comes for a written-off item, or it was billed for less: its latest write-offs are reversed. The caller saves the books."""
     booked = await stored.booked_of(conn, item.tenant_id, item.item_id)
     books.reverse_write_off(item, amount)
     for given in booked:

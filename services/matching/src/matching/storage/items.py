@@ -1,6 +1,6 @@
 """Open items: new ones, their terms and references, and which others they meet (credit notes, disputes, waiting payments)."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from uuid import UUID
 
@@ -146,6 +146,21 @@ async def accounts_of(conn: AsyncConnection, items: Iterable[Key]) -> dict[Key, 
         ids=[key[1] for key in listed],
     )
     return {(row[0], row[1]): row[2] for row in rows}
+
+
+async def settled_beyond(conn: AsyncConnection, said: Mapping[Key, tuple[str, int]]) -> list[Key]:
+    """Of items those of which more is settled than so much, in its currency, unlocked: nothing is in another one."""
+    rows = await fetch(
+        conn,
+        "SELECT i.tenant_id, i.item_id FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:currencies AS text[]), "
+        "CAST(:amounts AS bigint[])) AS t(tenant_id, item_id, currency, amount) JOIN open_item i USING (tenant_id, item_id) "
+        "WHERE i.original_minor - i.open_minor > CASE WHEN i.currency = t.currency THEN t.amount ELSE 0 END",
+        tenants=[key[0] for key in said],
+        ids=[key[1] for key in said],
+        currencies=[currency for currency, _ in said.values()],
+        amounts=[amount for _, amount in said.values()],
+    )
+    return [(row[0], row[1]) for row in rows]
 
 
 async def contested(conn: AsyncConnection, items: Iterable[Key]) -> dict[Key, int]:

@@ -1,0 +1,159 @@
+"""An invoice that its source lowers below what is settled already: the rest goes back, and all stands as if it had been said first."""
+
+import asyncio
+import itertools
+
+import pytest
+from handwork import limit
+
+_KEYS = itertools.count()
+REFERENCE = "RF18539007547034"
+ITEM = (
+    "SELECT original_minor, open_minor, cash_minor, discount_minor, credit_minor, written_off_minor, status FROM open_item "
+    "WHERE invoice_number = 'F-1'"
+)
+
+
+async def post(client, path, body):
+    return await client.post(path, json=body, headers={"idempotency-key": f"l{next(_KEYS)}"})
+
+
+async def lowered(world, make, tenant, amount, version=2, **more):
+    await world.feed(make.invoice(tenant, "F-1", amount, reference=REFERENCE, version=version, cls=make.Changed, **more))
+
+
+async def payments(world, tenant):
+    rows = await world.rows(
+        tenant, "SELECT allocated_minor, unapplied_minor, unapplied_reason FROM payment ORDER BY value_date, payment_id"
+    )
+    return [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize("said_first", [True, False])
+async def test_whether_the_money_or_the_lower_amount_comes_first_is_one(world, tenant, make, said_first):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference=REFERENCE))
+    if said_first:
+        await lowered(world, make, tenant, 800)
+    await world.pay(held, 1_000, REFERENCE)
+    await world.match(tenant)
+    if not said_first:
+        await lowered(world, make, tenant, 800)
+    assert tuple(await world.one(tenant, ITEM)) == (800, 0, 800, 0, 0, 0, "paid")
+    assert await payments(world, tenant) == [(800, 200, "overpaid")]
+    balance = await world.one(tenant, "SELECT open_minor, unapplied_minor FROM account_balance")
+    assert tuple(balance) == (0, 200)
+    told = [m.data for m in await world.events("OpenItemChanged") if m.tenant_id == tenant][-1]
+    assert (told.original_minor, told.open_minor, told.settled.cash_minor) == (800, 0, 800)
+    await world.holds()
+
+
+async def test_a_loss_gives_way_before_money_and_money_before_a_credit_note(world, tenant, make, client):
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 1_000)
+    await world.feed(
+        make.invoice(tenant, "F-1", 1_000, reference=REFERENCE),
+        make.invoice(tenant, "A-1", 300, cls=make.Credit, credited_invoice_id=make.invoice_id(tenant, "F-1")),
+    )
+    await world.pay(held, 500, REFERENCE)
+    await world.match(tenant)
+    item = str(make.invoice_id(tenant, "F-1"))
+    assert (await post(client, "/v1/write-offs", {"item_id": item, "reason": "uncollectible"})).json()["status"] == "booked"
+    await lowered(world, make, tenant, 900)
+    assert tuple(await world.one(tenant, ITEM)) == (900, 0, 500, 0, 300, 100, "paid")
+    [loss] = (await client.get("/v1/write-offs")).json()["items"]
+    assert (loss["amount_minor"], loss["reversed_minor"], loss["status"]) == (200, 100, "booked")
+    await lowered(world, make, tenant, 700, version=3)
+    assert tuple(await world.one(tenant, ITEM)) == (700, 0, 400, 0, 300, 0, "paid")
+    assert await payments(world, tenant) == [(400, 100, "overpaid")]
+    await lowered(world, make, tenant, 200, version=4)
+    assert tuple(await world.one(tenant, ITEM)) == (200, 0, 0, 0, 200, 0, "closed")
+    assert await payments(world, tenant) == [(0, 500, "overpaid")]
+    assert tuple(await world.one(tenant, "SELECT unused_credits_minor, unapplied_minor FROM account_balance")) == (100, 500)
+    await world.holds()
+
+
+async def test_of_what_was_forgiven_beside_money_only_what_is_needed_stays_forgiven(world, tenant, make, client):
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 1_000)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    payment = await world.pay(held, 980)
+    await world.match(tenant)
+    line = {"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": 980, "difference_minor": 20, "reason": "discount"}
+    assert (await post(client, f"/v1/payments/{payment}/allocations", {"lines": [line]})).status_code == 200
+    await lowered(world, make, tenant, 985)
+    assert tuple(await world.one(tenant, ITEM)) == (985, 0, 980, 5, 0, 0, "paid")
+    await lowered(world, make, tenant, 900, version=3)
+    assert tuple(await world.one(tenant, ITEM)) == (900, 0, 900, 0, 0, 0, "paid")
+    assert [(*row[:2],) for row in await payments(world, tenant)] == [(900, 80)]
+    await world.holds()
+
+
+async def test_money_in_another_currency_goes_back_whole_and_no_gain_is_left(world, tenant, make, client):
+    held = await world.account(tenant, "DE89370400440532013000", currency="USD")
+    await limit(client, tenant, make, 1_000)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    payment = await world.pay(held, 1_100)
+    await world.match(tenant)
+    across = {"item_amount_minor": 1_000, "rate": "0.9", "rate_source": "ecb"}
+    line = {"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": 1_100, "exchange": across}
+    assert (await post(client, f"/v1/payments/{payment}/allocations", {"lines": [line]})).status_code == 200
+    await lowered(world, make, tenant, 900)
+    assert tuple(await world.one(tenant, ITEM)) == (900, 900, 0, 0, 0, 0, "open")
+    assert [(*row[:2],) for row in await payments(world, tenant)] == [(0, 1_100)]
+    lost = "SELECT sum(CASE WHEN debit IN ('fx_gain', 'fx_loss') THEN amount_minor ELSE -amount_minor END) FROM ledger_entry WHERE "
+    assert (await world.one(tenant, lost + "'fx_loss' IN (debit, credit) OR 'fx_gain' IN (debit, credit)"))[0] in {None, 0}
+    await world.holds()
+
+
+async def test_an_invoice_that_turns_out_to_be_in_another_currency_gives_back_all_that_was_paid(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference=REFERENCE))
+    await world.pay(held, 600, REFERENCE)
+    await world.match(tenant)
+    await lowered(world, make, tenant, 1_000, currency="USD")
+    assert tuple(await world.one(tenant, "SELECT currency, open_minor, cash_minor FROM open_item")) == ("USD", 1_000, 0)
+    assert [(*row[:2],) for row in await payments(world, tenant)] == [(0, 600)]
+    await world.holds()
+
+
+async def test_a_credit_note_that_is_lowered_leaves_its_invoice_owing_the_rest(world, tenant, make):
+    invoice = make.invoice_id(tenant, "F-1")
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "A-1", 300, cls=make.Credit, credited_invoice_id=invoice))
+    await world.feed(make.invoice(tenant, "A-1", 100, cls=make.Changed, kind="credit_note", credited_invoice_id=invoice, version=2))
+    rows = await world.rows(tenant, "SELECT invoice_number, original_minor, open_minor, credit_minor FROM open_item ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("A-1", 100, 0, 100), ("F-1", 1_000, 900, 100)]
+    await world.holds()
+
+
+async def test_what_was_netted_has_a_proof_and_stays(world, tenant, make, client):
+    await limit(client, tenant, make, 1_000)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    body = {
+        "kind": "netting",
+        "entity_id": str(make.entity_id(tenant)),
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "currency": "EUR",
+        "value_date": "2026-03-02",
+        "proof": {"reference": "N-1"},
+        "lines": [{"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": 700}],
+    }
+    assert (await post(client, "/v1/settlements", body)).json()["status"] == "booked"
+    await lowered(world, make, tenant, 500)
+    assert tuple(await world.one(tenant, "SELECT original_minor, open_minor, set_off_minor FROM open_item")) == (1_000, 300, 700)
+    assert await world.one(tenant, "SELECT reason, payable_minor FROM item_review") == ("payable_below_settled", 500)
+    await world.holds()
+
+
+async def test_money_that_comes_at_the_same_moment_is_not_more_than_the_lower_amount(world, tenant, make):
+    held = await world.account(tenant)
+    numbers = [f"F-{n}" for n in range(12)]
+    for at, number in enumerate(numbers):
+        await world.feed(make.invoice(tenant, number, 1_000, reference=f"REF{at:06d}"))
+        await world.pay(held, 1_000, f"REF{at:06d}", number=at)
+    changes = [make.invoice(tenant, n, 600, reference=f"REF{at:06d}", version=2, cls=make.Changed) for at, n in enumerate(numbers)]
+    await asyncio.gather(world.match(tenant), *(world.feed(one) for one in changes))
+    rows = await world.rows(tenant, "SELECT DISTINCT original_minor, open_minor, cash_minor FROM open_item")
+    assert [tuple(row) for row in rows] == [(600, 0, 600)]
+    assert set(await payments(world, tenant)) == {(600, 400, "overpaid")}
+    await world.holds()
