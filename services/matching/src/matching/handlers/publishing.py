@@ -4,7 +4,7 @@ An item's change is OpenItemChanged, and with it InvoicePaid, InvoiceClosed or I
 beginning came by it. A payment's events share one state and one version: that nothing of it is unapplied any more is told by
 whichever event says what became of it, so PaymentUnapplied is published only while something is. Accounts are added to when all
 else is done, and AccountBalanceChanged says what they hold then, once a transaction: two workers whose batches share a customer
-wait for each other's commit alone.
+wait for each other's commit alone. Payments that wait are looked at again when something that they may be for owes again.
 """
 
 import asyncio
@@ -42,6 +42,7 @@ from matching.domain.returns import return_class
 from matching.storage.account_balances import Balance, add_to_accounts
 from matching.storage.allocations import restore_value_dates
 from matching.storage.books import Decided, Look, save
+from matching.storage.payments import wake
 
 _PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
     ("received", PaymentReceived),
@@ -80,6 +81,8 @@ async def save_and_publish(
         await asyncio.gather(saving, return_exceptions=True)
         raise
     await saving  # what the database says comes as it is: a group of errors would hide that it is only unavailable
+    reopened = [books.items[key] for key, before in books.items_before.items() if before is not None and not before[0]]
+    await wake(conn, [item for item in reopened if item.open_minor and item.kind != "credit_note"], books.acts)
     if added := books.added():
         at_end(conn, _tell_balances, (added, why))
     put(conn, prepared)

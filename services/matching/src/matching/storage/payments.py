@@ -1,15 +1,16 @@
 """Payments: where one is, what is allocated of it, which of them wait, and which pairs a person has undone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from shared.clock import machine_now
 from shared.db import run
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Key
+from matching.domain.books import Item, Key
 from matching.storage.rows import fetch, keys
 
 LISTED = (
@@ -175,6 +176,36 @@ async def to_withdraw(conn: AsyncConnection, tenant_id: UUID, payments: Sequence
         booked=booked,
     )
     return [row[0] for row in rows]
+
+
+async def wake(conn: AsyncConnection, items: Sequence[Item], but: Container[Key]) -> None:
+    """Payments that wait and may be for items that owe again are looked at once more, but for some: those of the items' customers, those
+    that bear their structured reference, and those on their virtual IBANs. One that is locked is being decided on, and looked at again.
+    """
+    if not items:
+        return
+    rows = await fetch(
+        conn,
+        "WITH i AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:accounts AS uuid[])) "
+        "AS t(tenant_id, item_id, account_id)), p AS (SELECT p.tenant_id, p.payment_id FROM i JOIN payment p USING (tenant_id, account_id) "
+        "WHERE p.status IN ('unapplied', 'partly_matched') UNION SELECT p.tenant_id, p.payment_id FROM i JOIN item_reference r "
+        "USING (tenant_id, item_id) JOIN payment p ON p.tenant_id = r.tenant_id AND p.structured_reference = r.value "
+        "AND p.entity_id = r.entity_id WHERE r.kind = 'structured' AND p.status IN ('unapplied', 'partly_matched') UNION "
+        "SELECT p.tenant_id, p.payment_id FROM i JOIN virtual_iban v ON v.tenant_id = i.tenant_id AND v.invoice_id = i.item_id "
+        "AND v.status = 'assigned' JOIN payment p ON p.tenant_id = v.tenant_id AND p.virtual_iban_id = v.virtual_iban_id "
+        "WHERE p.status IN ('unapplied', 'partly_matched')) SELECT tenant_id, payment_id FROM p ORDER BY 1, 2",
+        **keys([(item.tenant_id, item.item_id) for item in items]),
+        accounts=[item.account_id for item in items],
+    )
+    if waiting := [key for tenant, payment in rows if (key := (tenant, payment)) not in but]:
+        await run(
+            conn,
+            "UPDATE payment p SET next_look_at = :now FROM (SELECT tenant_id, payment_id FROM payment WHERE (tenant_id, payment_id) IN "
+            "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) AND status IN ('unapplied', 'partly_matched') "
+            "ORDER BY 1, 2 FOR UPDATE SKIP LOCKED) w WHERE p.tenant_id = w.tenant_id AND p.payment_id = w.payment_id",
+            **keys(waiting),
+            now=machine_now(),
+        )
 
 
 async def for_written_off(conn: AsyncConnection, tenant_id: UUID, limit: int) -> Sequence[Row[Any]]:
