@@ -34,7 +34,7 @@ from matching.storage.exchanges import instructed
 from matching.storage.expected import note_set_offs
 from matching.storage.items import debtors_of
 from matching.storage.limits import forgiven_alone, limit_of
-from matching.storage.parties import is_known, learn_payer
+from matching.storage.parties import forget_payer, is_known, learn_payer
 from matching.storage.payments import undismiss
 
 MOVED_ON = "The payment has another version by now: look at its candidates again"
@@ -164,7 +164,8 @@ async def _set_off(conn: AsyncConnection, books: Books, payment: Key, set_offs: 
 async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, customer_id: UUID, *, by: str, now: datetime) -> Payment:
     """Says that a payment is a customer's, and learns it: what of it is unapplied counts on his account, and is looked at again.
 
-    Allocations stay: they are undone by themselves (`unmatch`). Raises a 404 Problem for an unknown payment or customer.
+    That it was another's is taken back, where nothing of it is allocated that says so. Allocations stay: they are undone by themselves
+    (`unmatch`). Raises a 404 Problem for an unknown payment or customer.
     """
     key = (tenant_id, payment_id)
     await known_customer(conn, tenant_id, customer_id)
@@ -172,12 +173,15 @@ async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, custome
     payment = books.payments.get(key)
     if payment is None:
         raise Problem(404, "payment-unknown", "There is no such payment")
-    if payment.payer_customer_id == customer_id:
+    before = payment.payer_customer_id
+    if before == customer_id:
         return payment
     books.attribute(payment, books.accounts[tenant_id, account_id(tenant_id, customer_id, payment.entity_id, payment.currency)])
     payment.candidate_customer_ids = None
     books.touch_payment(payment)
     await save_and_publish(conn, books, now, {}, looks={key: machine_now() if payment.unapplied_minor else None})
+    if before is not None and not payment.allocations:
+        await forget_payer(conn, tenant_id, payment_id, before)
     await learn_payer(conn, tenant_id, payment_id, customer_id, by=by)
     return payment
 

@@ -1,4 +1,7 @@
-"""Payments and items under lock, and unmatching by a person: items owe again, and the pair is not matched automatically again."""
+"""Payments and items under lock, and unmatching by a person: items owe again, and the pair is not matched automatically again.
+
+What a confirmed candidate had taught of the payer is taken back with the last of it.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -14,6 +17,10 @@ from matching.storage import payments as stored
 from matching.storage.account_balances import account_id
 from matching.storage.books import lock
 from matching.storage.items import accounts_of, set_offs_of
+from matching.storage.parties import forget_payer
+
+CONFIRMED = "confirmed"
+"""The rule of what a person confirmed of the candidates that were shown."""
 
 
 async def lock_with_items(
@@ -96,4 +103,6 @@ async def unmatch(
     books.decided(payment, "unmatched")
     await stored.dismiss(conn, key, undone, reason, machine_now())
     await save_and_publish(conn, books, now, {})
+    if payment.rule == CONFIRMED and not payment.allocations:
+        await forget_payer(conn, tenant_id, payment_id, payment.payer_customer_id)
     return payment

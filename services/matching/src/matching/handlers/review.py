@@ -5,7 +5,8 @@ Rules:
   written off is one too, for money that comes after all reverses it;
 - what is in another currency is one where the engine saw it settled whole by what was received: at the bank's own rate, or near the
   ones seen lately; at any other it is allocated by hand, with a rate;
-- confirming one allocates it as it is shown, and is learnt: the payer's IBAN and name are the customer's from now on;
+- confirming one allocates it as it is shown, and is learnt: the payer's IBAN and name are the customer's from now on, until all of
+  it is unmatched;
 - dismissing one is final: this pair is never proposed again.
 """
 
@@ -23,13 +24,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Key, Payment
 from matching.domain.exchange import BANK_RATE, implied
 from matching.handlers import allocations
+from matching.handlers.payments import CONFIRMED
 from matching.storage import review as stored
 from matching.storage.parties import learn_payer
 from matching.storage.payments import dismiss as dismiss_pairs
 from matching.storage.payments import place_of
 from matching.storage.review import Meant
 
-RULE = "confirmed"
 WHOLE = (":rate", ":exchanged")
 """How the engine says that items in another currency are settled whole."""
 _OF_ITEMS = frozenset({"item_id", "lines", "set_offs"})
@@ -177,7 +178,7 @@ async def confirm(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, rank
         if one.amount_minor
     ]
     payment = await allocations.allocate(
-        conn, tenant_id, payment_id, lines, set_offs=found[0].set_offs, customer_id=None, by=by, now=now, rule=RULE, version=version
+        conn, tenant_id, payment_id, lines, set_offs=found[0].set_offs, customer_id=None, by=by, now=now, rule=CONFIRMED, version=version
     )
     await learn_payer(conn, tenant_id, payment_id, payment.payer_customer_id, by=by)
     return payment
@@ -190,7 +191,7 @@ async def _across(conn: AsyncConnection, payment: Key, found: Candidate) -> dict
     place = await place_of(conn, *payment)
     if place is None:
         raise Problem(404, "payment-unknown", "There is no such payment")
-    source = BANK_RATE if str(found.evidence.get("rule", "")).endswith(":exchanged") else RULE
+    source = BANK_RATE if str(found.evidence.get("rule", "")).endswith(":exchanged") else CONFIRMED
     return {
         line.item_id: allocations.Across(
             line.item_amount_minor, implied(line.amount_minor, place.currency, line.item_amount_minor, line.currency), source

@@ -169,15 +169,19 @@ async def ibans_of(conn: AsyncConnection, customers: Iterable[Key]) -> list[tupl
     return [(row[0], row[1]) for row in rows]
 
 
+_PAYER_NAME = "upper(regexp_replace(btrim(p.debtor_name), '\\s+', ' ', 'g'))"
+"""SQL: the name that a payment `p` came under, as aliases hold it."""
+
+
 async def learn_payer(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, customer_id: UUID | None, *, by: str) -> None:
     """A person said whose payment it is: its IBAN and its payer's name are the customer's from now on, once more than before."""
     if customer_id is None:
         return
     await run(
         conn,
-        "INSERT INTO payer_alias (tenant_id, kind, value, customer_id, times, learnt_by, learnt_at) SELECT :tenant, a.kind, a.value, "
+        "INSERT INTO payer_alias (tenant_id, kind, value, customer_id, times, learnt_by, learnt_at) SELECT :tenant, a.kind, a.value, "  # noqa: S608 - ours
         ":customer, 1, :by, :now FROM payment p CROSS JOIN LATERAL (VALUES ('iban', p.debtor_iban), "
-        "('name', upper(regexp_replace(btrim(p.debtor_name), '\\s+', ' ', 'g')))) AS a(kind, value) WHERE p.tenant_id = :tenant "
+        f"('name', {_PAYER_NAME})) AS a(kind, value) WHERE p.tenant_id = :tenant "
         "AND p.payment_id = :payment AND a.value <> '' ON CONFLICT (tenant_id, kind, value, customer_id) "
         "DO UPDATE SET times = payer_alias.times + 1, learnt_by = EXCLUDED.learnt_by, learnt_at = EXCLUDED.learnt_at",
         tenant=tenant_id,
@@ -185,4 +189,20 @@ async def learn_payer(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, 
         customer=customer_id,
         by=by,
         now=machine_now(),
+    )
+
+
+async def forget_payer(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, customer_id: UUID | None) -> None:
+    """What a person had said of whose payment it is was wrong: its IBAN and its payer's name count once less as the customer's."""
+    await run(
+        conn,
+        "WITH said AS (SELECT a.* FROM payment p CROSS JOIN LATERAL (VALUES ('iban', p.debtor_iban), "  # noqa: S608 - ours
+        f"('name', {_PAYER_NAME})) AS v(kind, value) JOIN payer_alias a ON a.tenant_id = p.tenant_id AND a.kind = v.kind "
+        f"AND a.value = v.value AND {survivor('a.tenant_id', 'a.customer_id')} = :customer WHERE p.tenant_id = :tenant "
+        "AND p.payment_id = :payment), gone AS (DELETE FROM payer_alias a USING said s WHERE s.times <= 1 AND (a.tenant_id, a.kind, "
+        "a.value, a.customer_id) = (s.tenant_id, s.kind, s.value, s.customer_id)) UPDATE payer_alias a SET times = a.times - 1 FROM said s "
+        "WHERE s.times > 1 AND (a.tenant_id, a.kind, a.value, a.customer_id) = (s.tenant_id, s.kind, s.value, s.customer_id)",
+        tenant=tenant_id,
+        payment=payment_id,
+        customer=customer_id,
     )

@@ -1,0 +1,70 @@
+"""What a person teaches of a payer by confirming or moving, and what is taken back with it."""
+
+import itertools
+
+_KEYS = itertools.count()
+PAYER = "DE89370400440532013000"
+
+
+async def post(client, path, body):
+    return await client.post(path, json=body, headers={"idempotency-key": f"y{next(_KEYS)}"})
+
+
+async def paid(world, tenant, held, amount):
+    payment = await world.pay(held, amount, debtor_iban=PAYER, debtor_name="Dupont  Industries", number=next(_KEYS))
+    await world.match(tenant)
+    return payment
+
+
+async def confirmed(world, tenant, make, client, held):
+    """A payment of nobody known, of which a person says that it is C1's, who owes 70 beside."""
+    await world.feed(
+        make.invoice(tenant, "F-1", 10_000), make.invoice(tenant, "F-2", 7_000), make.invoice(tenant, "F-3", 10_000, customer="C2")
+    )
+    payment = await paid(world, tenant, held, 10_000)
+    [waits] = (await client.get("/v1/review-queue")).json()["items"]
+    [mine] = [one for one in waits["candidates"] if one["lines"][0]["invoice_number"] == "F-1"]
+    done = await post(client, f"/v1/payments/{payment}/confirm", {"candidate": mine["rank"], "version": waits["version"]})
+    assert done.status_code == 200, done.text
+    return payment
+
+
+async def payer(client, payment):
+    return (await client.get(f"/v1/payments/{payment}")).json()["payer_customer_id"]
+
+
+async def test_what_was_confirmed_is_known_from_then_on(world, tenant, make, client):
+    held = await world.account(tenant)
+    await confirmed(world, tenant, make, client, held)
+    assert await payer(client, await paid(world, tenant, held, 7_000)) == str(make.customer_id(tenant, "C1"))
+
+
+async def test_what_a_confirmation_had_taught_goes_with_it(world, tenant, make, client):
+    held = await world.account(tenant)
+    wrong = await confirmed(world, tenant, make, client, held)
+    assert (await post(client, f"/v1/payments/{wrong}/unmatch", {"reason": "another customer's"})).status_code == 200
+    assert await world.rows(tenant, "SELECT 1 FROM payer_alias") == []
+    assert await payer(client, await paid(world, tenant, held, 7_000)) is None
+    await world.holds()
+
+
+async def test_what_two_confirmations_have_taught_stays_with_one(world, tenant, make, client):
+    held = await world.account(tenant)
+    await confirmed(world, tenant, make, client, held)
+    await client.put("/v1/matching-policy", json={"threshold": 1})  # so that a person confirms the next one, too
+    second = await paid(world, tenant, held, 7_000)
+    [waits] = (await client.get("/v1/review-queue")).json()["items"]
+    assert (await post(client, f"/v1/payments/{second}/confirm", {"candidate": 1, "version": waits["version"]})).status_code == 200
+    assert (await post(client, f"/v1/payments/{second}/unmatch", {"reason": "another invoice"})).status_code == 200
+    rows = await world.rows(tenant, "SELECT kind, times FROM payer_alias ORDER BY kind")
+    assert [tuple(row) for row in rows] == [("iban", 1), ("name", 1)]
+
+
+async def test_who_was_named_wrongly_is_forgotten_when_another_is_named(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 3_000), make.invoice(tenant, "F-2", 7_000, customer="C2"))
+    payment = await paid(world, tenant, held, 500)
+    one, other = (str(make.customer_id(tenant, name)) for name in ("C1", "C2"))
+    for customer in (one, other):
+        assert (await post(client, f"/v1/payments/{payment}/move", {"customer_id": customer, "reason": "his"})).status_code == 200
+    assert await payer(client, await paid(world, tenant, held, 7_000)) == other
