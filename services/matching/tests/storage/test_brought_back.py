@@ -166,3 +166,23 @@ async def test_nothing_can_go_back_of_a_payment_of_which_nothing_is_left(world, 
     assert (refused.status_code, refused.json()["code"]) == (409, "payment-has-nothing-left")
     assert await waiting(client) == [-1_000]
     await world.holds()
+
+
+async def test_what_was_refunded_and_is_returned_as_well_is_no_fee_of_the_banks(world, tenant, make, client, camtfile):
+    held = await world.account(tenant)
+    bank = Bank(world, client, held, camtfile)
+    await limit(client, tenant, make, 10_000)  # one person may give away more than what goes out twice
+    payment = await world.pay(held, 1_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000", end_to_end_id="E-1", number=1)
+    await world.match(tenant)
+    await bank.books((1_000, {"ref": "B1", "e2e": "E-1"}))
+    refund = (await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "too much"})).json()
+    order = {"bank_account_id": str(held.bank_account_id), "execution_date": ahead(1)}
+    assert (await post(client, "/v1/refund-files", order)).status_code == 201
+    await bank.books((-600, {"ref": "D1", "e2e": refund["end_to_end_id"]}))
+    await bank.books((-1_000, {"ref": "R1", "e2e": "E-1", "reason": "MD06"}))
+    [waits] = (await client.get("/v1/unexplained-movements")).json()["items"]
+    assert (waits["amount_minor"], waits["reference"]) == (-1_000, "R1")
+    assert tuple(await world.one(tenant, "SELECT unapplied_minor, returned_minor, refunded_minor FROM payment")) == (400, 0, 600)
+    await bank.books((-400, {"ref": "R2", "e2e": "E-1", "reason": "MD06"}))  # what is left may go back by itself
+    assert tuple(await world.one(tenant, "SELECT unapplied_minor, returned_minor, refunded_minor FROM payment")) == (0, 400, 600)
+    await world.holds()

@@ -4,8 +4,9 @@ Rules:
 - a debit with a refund's EndToEndId closes the refund, a credit with it (the creditor's bank sends it back) undoes it; one that
   a recall has asked for settles the recall, and what it took beyond goes back like a return, as far as the payment has it;
 - a return takes back the one payment that it names: of its amount, or else (a partial return) one that has as much left, or
-  (the bank adds its fee to what it takes, `is_fee`) one that is smaller; one that takes more, or names none or several, waits for a
-  person; of two in one statement that name one payment, the second takes what the first has left, if that is enough;
+  (the bank adds its fee to what it takes, `is_fee`) one that is smaller; one that takes more, or what was refunded already, or names
+  none or several, waits for a person; of two in one statement that name one payment, the second takes what the first has left, if that
+  is enough;
 - a return that comes before its payment waits, and takes it back once that is booked;
 - a reversed return (a credit that says so) gives the one payment that it names its money again, as far as it was really returned;
 - what was notified and has not come is withdrawn, unless it was booked meanwhile, and no refund of it is sent;
@@ -56,10 +57,12 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
                 reasons[_reason(moved[at])] = min(beyond, known[0])
     left = [at for at in left if not outcomes[at]]
     found = await movements.originals(conn, held, [moved[at] for at in left]) if left else []
+    more = [one[0] for at, payments in zip(left, found, strict=True) for one in payments if one[1] < moved[at].amount_minor]
+    sent = await movements.refunded(conn, held.tenant_id, more) if more else set()  # what went out twice is no fee
     count = 0
     for at, payments in zip(left, found, strict=True):
         amount = moved[at].amount_minor
-        free = [one for one in payments if one[0] not in taken and is_fee(moved[at], one[1], limit)]
+        free = [one for one in payments if one[0] not in taken and is_fee(moved[at], one[1], 0 if one[0] in sent else limit)]
         if not free:  # parts of one payment that go back in one statement
             free = [one for one in payments if one[0] in taken and one[1] - sum(taken[one[0]].values()) >= amount]
         if len(free) == 1:

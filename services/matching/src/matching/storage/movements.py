@@ -213,6 +213,17 @@ async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[
     return found
 
 
+async def refunded(conn: AsyncConnection, tenant_id: UUID, payment_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of the payments of which we have sent something back ourselves."""
+    rows = await fetch(
+        conn,
+        "SELECT payment_id FROM refund WHERE tenant_id = :tenant AND payment_id = ANY(CAST(:ids AS uuid[])) AND status IN ('sent', 'paid')",
+        tenant=tenant_id,
+        ids=list(payment_ids),
+    )
+    return {row[0] for row in rows}
+
+
 DETAILS = (
     "SELECT payment_id, amount_minor, booking_date FROM payment WHERE tenant_id = m.tenant_id AND bank_account_id = m.bank_account_id "
     "AND entry_reference = m.bank_reference OFFSET 0"
