@@ -4,10 +4,12 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from contracts.customers import CustomerMerged
 from decided import replayed
 from matching.handlers import accounts
 from matching.storage.parties import set_known_ibans
 from shared.ids import new_id
+from shared.testing.events import message
 from stdnum import iso11649
 from stdnum.iso7064 import mod_97_10
 
@@ -177,3 +179,48 @@ async def test_a_former_holder_may_have_paid_though_nothing_has_the_amount(world
     await world.match(tenant)
     assert tuple(await world.one(tenant, "SELECT unapplied_reason, candidate_customer_ids FROM payment")) == ("unknown_party", [one])
     await world.holds()
+
+
+async def merge(world, make, tenant, one, into):
+    ids = {"customer_id": make.customer_id(tenant, one), "into_customer_id": make.customer_id(tenant, into)}
+    await world.feed(message(tenant, CustomerMerged(version=2, source_system="erp", customer_number=one, status="merged", **ids)))
+
+
+async def test_a_duplicates_instruction_is_the_survivors(world, tenant, make, client):
+    held = await world.account(tenant)
+    await pool(client, held, 3)
+    first = (await ask(client, held, "F-1", "A")).json()
+    await world.feed(make.invoice(tenant, "F-2", 700, customer="A"))
+    assert (await ask(client, held, "F-1", "B")).status_code == 409
+    await merge(world, make, tenant, "A", "B")
+    for customer in ("A", "B"):
+        assert (await ask(client, held, "F-1", customer)).json() == first
+        assert (await ask(client, held, "F-2", customer)).json()["invoice_id"] == str(make.invoice_id(tenant, "F-2"))
+    assert (await ask(client, held, "F-1", "C")).status_code == 409
+
+
+async def test_a_duplicates_virtual_ibans_and_payments_are_listed_with_the_survivors(world, tenant, make, client, now):
+    held = await world.account(tenant)
+    await pool(client, held, 2)
+    async with world.database.transaction(tenant) as conn:
+        given = await accounts.assign(
+            conn,
+            tenant,
+            held.bank_account_id,
+            customer_id=make.customer_id(tenant, "A"),
+            invoice_id=None,
+            holder_name="V",
+            quarantine_days=400,
+            now=now,
+        )
+    await world.feed(make.invoice(tenant, "F-1", 700, customer="A", reference="RF18539007547034"))
+    payment = await world.pay(held, 700, "RF18539007547034")
+    await world.match(tenant)
+    await merge(world, make, tenant, "A", "B")
+    for customer in ("A", "B"):
+        asked = {"customer_id": str(make.customer_id(tenant, customer))}
+        listed = (await client.get("/v1/virtual-ibans", params=asked)).json()["items"]
+        assert [one["virtual_iban"] for one in listed] == [given.virtual_iban]
+        assert [one["payment_id"] for one in (await client.get("/v1/payments", params=asked)).json()["items"]] == [str(payment)]
+    asked = {"customer_id": str(make.customer_id(tenant, "C"))}
+    assert (await client.get("/v1/virtual-ibans", params=asked)).json()["items"] == []

@@ -2,7 +2,7 @@
 
 Rules:
 - asked by the source's own invoice number and customer, answered with a virtual IBAN of the pool and an RF reference
-  (ISO 11649); the same question has the same answer, for another customer it is refused;
+  (ISO 11649); the same question has the same answer, for another customer it is refused, unless one stands for the other;
 - the virtual IBAN names the customer from then on, and the invoice once it comes, whose item the reference names too.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from shared.aliases import stands_for
 from shared.ids import named_id
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -52,13 +53,14 @@ async def instruct(
     entity_id = held.entity_id
     instruction_id = named_id("payment_instruction", tenant_id, entity_id, source_system, invoice_number)
     customer_id = named_id("customer", tenant_id, source_system, customer_number)  # as invoicing names it
+    debtor_id = await stands_for(conn, tenant_id, customer_id)
     await instructions.hold(conn, instruction_id)
     there = await instructions.find(conn, tenant_id, instruction_id)
     if there is not None:
-        if there.customer_id != customer_id:
+        if await stands_for(conn, tenant_id, there.customer_id) != debtor_id:
             raise Problem(409, "invoice-is-anothers", "The invoice has an instruction for another customer")
         return there
-    invoice_id = await items.item_numbered(conn, tenant_id, entity_id, customer_id, source_system, invoice_number)
+    invoice_id = await items.item_numbered(conn, tenant_id, entity_id, debtor_id, source_system, invoice_number)
     given = await accounts.assign(
         conn,
         tenant_id,

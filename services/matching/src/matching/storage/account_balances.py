@@ -22,6 +22,8 @@ NewAccount = tuple[UUID, UUID, UUID, UUID, str]
 """Tenant, account, entity, customer, currency."""
 ASKED = survivor(":tenant", "CAST(:customer_id AS uuid)")
 """SQL: whoever stands for the customer that is asked for."""
+ASKED_ALL = f"(SELECT {ASKED} UNION ALL SELECT id FROM alias WHERE tenant_id = :tenant AND survivor_id = {ASKED})"  # noqa: S608 - ours
+"""SQL: he and all for whom he stands, for what stays under whom it names."""
 LISTED = (
     "SELECT account_id AS at, * FROM account_balance WHERE tenant_id = :tenant "  # noqa: S608 - our own text
     f"AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = {ASKED})"

