@@ -29,6 +29,19 @@ async def payments(world, tenant):
     return [tuple(row) for row in rows]
 
 
+def netting(tenant, make, amount):
+    """What we owe the customer is set against his invoice."""
+    return {
+        "kind": "netting",
+        "entity_id": str(make.entity_id(tenant)),
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "currency": "EUR",
+        "value_date": "2026-03-02",
+        "proof": {"reference": "N-1"},
+        "lines": [{"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": amount}],
+    }
+
+
 @pytest.mark.parametrize("said_first", [True, False])
 async def test_whether_the_money_or_the_lower_amount_comes_first_is_one(world, tenant, make, said_first):
     held = await world.account(tenant)
@@ -129,16 +142,7 @@ async def test_a_credit_note_that_is_lowered_leaves_its_invoice_owing_the_rest(w
 async def test_what_was_netted_has_a_proof_and_stays(world, tenant, make, client):
     await limit(client, tenant, make, 1_000)
     await world.feed(make.invoice(tenant, "F-1", 1_000))
-    body = {
-        "kind": "netting",
-        "entity_id": str(make.entity_id(tenant)),
-        "customer_id": str(make.customer_id(tenant, "C1")),
-        "currency": "EUR",
-        "value_date": "2026-03-02",
-        "proof": {"reference": "N-1"},
-        "lines": [{"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": 700}],
-    }
-    assert (await post(client, "/v1/settlements", body)).json()["status"] == "booked"
+    assert (await post(client, "/v1/settlements", netting(tenant, make, 700))).json()["status"] == "booked"
     await lowered(world, make, tenant, 500)
     assert tuple(await world.one(tenant, "SELECT original_minor, open_minor, set_off_minor FROM open_item")) == (1_000, 300, 700)
     assert await world.one(tenant, "SELECT reason, payable_minor FROM item_review") == ("payable_below_settled", 500)
@@ -156,4 +160,37 @@ async def test_money_that_comes_at_the_same_moment_is_not_more_than_the_lower_am
     rows = await world.rows(tenant, "SELECT DISTINCT original_minor, open_minor, cash_minor FROM open_item")
     assert [tuple(row) for row in rows] == [(600, 0, 600)]
     assert set(await payments(world, tenant)) == {(600, 400, "overpaid")}
+    await world.holds()
+
+
+@pytest.mark.parametrize("credited_first", [True, False])
+async def test_a_credit_note_for_what_was_written_off_leaves_the_customer_no_credit(world, tenant, make, client, credited_first):
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 1_000)
+    credit = make.invoice(tenant, "A-1", 500, cls=make.Credit, credited_invoice_id=make.invoice_id(tenant, "F-1"))
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference=REFERENCE))
+    await world.pay(held, 300, REFERENCE)
+    await world.match(tenant)
+    if credited_first:
+        await world.feed(credit)
+    item = str(make.invoice_id(tenant, "F-1"))
+    assert (await post(client, "/v1/write-offs", {"item_id": item, "reason": "uncollectible"})).json()["status"] == "booked"
+    if not credited_first:
+        await world.feed(credit)
+    assert tuple(await world.one(tenant, ITEM))[:6] == (1_000, 0, 300, 0, 500, 200)
+    assert tuple(await world.one(tenant, "SELECT open_minor, unused_credits_minor FROM account_balance")) == (0, 0)
+    await world.holds()
+
+
+async def test_the_netting_of_an_invoice_that_is_cancelled_may_be_taken_back(world, tenant, make, client):
+    await limit(client, tenant, make, 1_000)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    given = (await post(client, "/v1/settlements", netting(tenant, make, 700))).json()
+    await world.feed(make.invoice(tenant, "F-1", 1_000, version=2, cls=make.Cancelled))
+    undone = await post(client, f"/v1/settlements/{given['settlement_id']}/reverse", {"reason": "cancelled"})
+    assert (undone.status_code, undone.json()["status"]) == (200, "reversed")
+    state = "SELECT open_minor, credit_minor, set_off_minor, close_cause FROM open_item"
+    assert tuple(await world.one(tenant, state)) == (0, 1_000, 0, "cancelled")
+    owed = "SELECT sum(CASE WHEN debit = 'payables' THEN amount_minor ELSE -amount_minor END) FROM ledger_entry "
+    assert (await world.one(tenant, owed + "WHERE 'payables' IN (debit, credit)"))[0] == 0  # what we owe him is owed again
     await world.holds()

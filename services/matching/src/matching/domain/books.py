@@ -333,12 +333,15 @@ class Books(Postings):
         self._enter(item, "payables", "receivables", amount, None, item.item_id)
 
     def undo_net(self, item: Item, amount: int) -> None:
-        """A netting was taken back: the item owes again. Raises ValueError for more than was netted, and for a cancelled item."""
-        if not 0 < amount <= item.set_off_minor or item.close_cause == "cancelled":
-            raise ValueError("only what was netted of an item that is not cancelled is taken back")
+        """A netting was taken back: the item owes again, unless it was cancelled. Raises ValueError for more than was netted."""
+        if not 0 < amount <= item.set_off_minor:
+            raise ValueError("only what was netted is taken back")
+        cancelled = item.close_cause == "cancelled"
         item.set_off_minor -= amount
         self._open(item, amount)
         self._enter(item, "receivables", "payables", amount, None, item.item_id)
+        if cancelled:
+            self.cancel(item)
 
     def reverse_write_off(self, item: Item, amount: int) -> None:
         """What was written off is owed again. Raises ValueError for more than was, and for a cancelled item: nothing of it is owed."""

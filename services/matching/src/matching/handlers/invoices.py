@@ -3,9 +3,10 @@
 Rules:
 - origin `history` opens nothing; `opening` opens with what was still open on take-over; else payable opens the item;
 - a change that leaves less than what is settled gives the rest back (`lowered`); one that a netting forbids is not made, and noted;
-- a cancelled invoice owes nothing: what was allocated goes back to the payments, set-offs go back to the credit notes;
-- a credit note that names an invoice is set off against it as far as both are open, whichever comes first; the two are never taken in
-  side by side, where neither would see the other;
+- a cancelled invoice owes nothing: what was given up of it is no loss, what was allocated goes back to the payments, set-offs go back
+  to the credit notes; a netting stays until its proof is taken back;
+- a credit note that names an invoice is set off against it as far as both are open, or the invoice was written off, whichever comes
+  first; the two are never taken in side by side, where neither would see the other;
 - payments that wait for an item are matched when it comes.
 Whatever the order of arrival, an item stands at the highest version of its invoice.
 """
@@ -30,6 +31,7 @@ from matching.handlers.instructions import meet_instructions
 from matching.handlers.lowered import release
 from matching.handlers.matching import match
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.write_offs import reverse_latest
 from matching.storage import items as stored
 from matching.storage.account_balances import account_id
 from matching.storage.books import Open, by_key, lock
@@ -49,7 +51,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
         return
     await stored.hold_credits(conn, {key[0] for key in newest}, {key[0] for key, one in newest.items() if one.data.credited_invoice_id})
     waits = await by_key(conn, (key[0] for key in newest))
-    books, set_offs = await _lock(conn, newest)
+    books = await _lock(conn, newest)
     contested = await stored.contested(conn, [key for key in newest if key not in books.items])
     changed: list[Item] = []
     reviews = []
@@ -66,7 +68,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
                 books.cancel(item)
         elif data.version > item.invoice_version:
             if data.status == "cancelled":
-                freed.update(_cancel(books, item, set_offs))
+                freed.update(await _cancel(conn, books, item))
             elif not await _change(conn, books, item, message, freed):
                 reviews.append((*key, data.version, "payable_below_settled", data.payable_minor))
             item.invoice_version = data.version
@@ -134,12 +136,14 @@ async def set_off_pairs(conn: AsyncConnection, pairs: Sequence[tuple[UUID, UUID,
             and (tenant, item.account_id) in books.accounts
             and credit.currency == item.currency
         ):
+            if (lost := min(credit.open_minor - item.open_minor, item.written_off_minor)) > 0 and item.close_cause != "cancelled":
+                await reverse_latest(conn, books, item, lost)  # what is not billed is no loss
             books.set_off(credit, item)
     await save_and_publish(conn, books, ctx.now, causes)
 
 
-async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]]) -> tuple[Books, dict[tuple[UUID, UUID, UUID], int]]:
-    """The books that the messages need, and the set-offs of what is cancelled or lowered below what is settled.
+async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]]) -> Books:
+    """The books that the messages need, with the set-offs of what is cancelled or lowered below what is settled.
 
     Raises UnavailableError when an item moved between looking and locking.
     """
@@ -176,7 +180,7 @@ async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]])
         credit = sum(amount for (tenant, one, other), amount in set_offs.items() if key in {(tenant, one), (tenant, other)})
         if cash != item.cash_minor or (credit != item.credit_minor and item.close_cause != "cancelled"):
             raise UnavailableError("an item was settled at the same moment")
-    return books, set_offs
+    return books
 
 
 def _account(message: Message[InvoiceState]) -> tuple[UUID, UUID, UUID, UUID, str]:
@@ -257,7 +261,7 @@ async def _change(conn: AsyncConnection, books: Books, item: Item, message: Mess
     most = _original(data) if data.currency == item.currency else 0
     followed = item.set_off_minor <= most
     if followed and item.original_minor - item.open_minor > most:
-        freed.update(await release(conn, books, item, most))
+        freed.update(await release(conn, books, item, most, "overpaid"))
         if item.original_minor - item.open_minor > most:
             raise UnavailableError("an item was settled at the same moment")
     if data.currency == item.currency:
@@ -278,18 +282,11 @@ async def _change(conn: AsyncConnection, books: Books, item: Item, message: Mess
     return followed
 
 
-def _cancel(books: Books, item: Item, set_offs: dict[tuple[UUID, UUID, UUID], int]) -> dict[Key, None]:
+async def _cancel(conn: AsyncConnection, books: Books, item: Item) -> dict[Key, None]:
     """Closes an item whose invoice was withdrawn; returns the payments that have money again."""
-    freed: dict[Key, None] = {}
     if item.close_cause == "cancelled":
-        return freed
-    for key, payment in books.payments.items():
-        if key[0] == item.tenant_id and books.unallocate(payment, item):
-            books.decided(payment, "item_cancelled")
-            freed[key] = None
-    for tenant, credit_id, item_id in list(set_offs):
-        if tenant == item.tenant_id and item.item_id in (credit_id, item_id):
-            books.undo_set_off(books.items[tenant, credit_id], books.items[tenant, item_id])
+        return {}
+    freed = await release(conn, books, item, item.set_off_minor, "item_cancelled")
     books.cancel(item)
     return freed
 

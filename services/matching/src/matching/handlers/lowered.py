@@ -1,4 +1,4 @@
-"""An invoice says less than what has settled it: what is too much goes back where it came from.
+"""An invoice says less than what has settled it, or was cancelled: what is too much goes back where it came from.
 
 It gives way in this order, so that an item stands where it would if the lower amount had been said first: what was given up as a loss,
 then money, the latest first, whose rest stays as it was allocated, then credit notes. Money in another currency goes back whole: what
@@ -11,8 +11,8 @@ from matching.domain.books import Books, Item, Key, Payment
 from matching.handlers.write_offs import reverse_latest
 
 
-async def release(conn: AsyncConnection, books: Books, item: Item, most: int) -> dict[Key, None]:
-    """Takes back what settles an item beyond `most`; returns the payments that have money again. The caller saves the books.
+async def release(conn: AsyncConnection, books: Books, item: Item, most: int, reason: str) -> dict[Key, None]:
+    """Takes back what settles an item beyond `most`; returns the payments that have money again, for a reason. The caller saves the books.
 
     All that settles the item is in the books, its set-offs too.
     """
@@ -24,7 +24,7 @@ async def release(conn: AsyncConnection, books: Books, item: Item, most: int) ->
     for key, payment in sorted(books.payments.items(), key=lambda one: (one[1].value_date, str(one[0][1])), reverse=True):
         if beyond > 0 and key[0] == item.tenant_id and item.item_id in payment.allocations:
             beyond -= _give_way(books, payment, item, beyond)
-            books.decided(payment, "overpaid")
+            books.decided(payment, reason)
             freed[key] = None
     for tenant, credit_id, item_id in list(books.set_offs):
         if beyond > 0 and tenant == item.tenant_id and item.item_id in (credit_id, item_id):

@@ -57,14 +57,12 @@ async def decide(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID, *,
 
 
 async def reverse(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID, *, by: str, now: datetime) -> Settlement:
-    """A booked settlement is taken back: its items owe again, cash is given back."""
+    """A booked settlement is taken back: its items owe again, unless they were cancelled, cash is given back."""
     given = await _locked(conn, tenant_id, settlement_id)
     if given.status != "booked":
         raise Problem(409, "settlement-not-booked", "The settlement is not booked, or reversed already")
     if given.payment_id is None:
         books = await lock_items(conn, [(tenant_id, item) for item, _ in given.lines])
-        if any(item.close_cause == "cancelled" for item in books.items.values()):
-            raise Problem(409, "item-cancelled", "An invoice of it was cancelled: nothing of it is owed")
         for item_id, amount in given.lines:
             books.undo_net(books.items[tenant_id, item_id], amount)
     else:

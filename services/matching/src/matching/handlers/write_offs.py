@@ -75,7 +75,7 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, am
 
 
 async def reverse_latest(conn: AsyncConnection, books: Books, item: Item, amount: int) -> None:
-    """Money comes for a written-off item, or it was billed for less: its latest write-offs are reversed. The caller saves the books."""
+    """Money or a credit note comes for a written-off item, or less was billed: its latest write-offs are reversed. The caller saves."""
     booked = await stored.booked_of(conn, item.tenant_id, item.item_id)
     books.reverse_write_off(item, amount)
     for given in booked:

@@ -178,7 +178,10 @@ async def contested(conn: AsyncConnection, items: Iterable[Key]) -> dict[Key, in
 
 
 async def credit_pairs(conn: AsyncConnection, items: Iterable[Key]) -> list[tuple[UUID, UUID, UUID]]:
-    """Open credit notes and the open items they credit, where either is among `items`: (tenant, credit note, item)."""
+    """Open credit notes and the items they credit, which owe something or were written off, where either is among `items`.
+
+    Each as tenant, credit note and item.
+    """
     listed = list(items)
     rows = await fetch(
         conn,
@@ -191,8 +194,9 @@ async def credit_pairs(conn: AsyncConnection, items: Iterable[Key]) -> list[tupl
         "SELECT pair.tenant_id, credit_id, pair.item_id FROM pair "
         "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = pair.tenant_id AND item_id = pair.credit_id OFFSET 0) c "
         "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = pair.tenant_id AND item_id = pair.item_id OFFSET 0) i "
-        "WHERE c.kind = 'credit_note' AND i.kind <> 'credit_note' AND c.status = 'open' AND i.status = 'open' AND c.currency = i.currency "
-        "AND c.entity_id = i.entity_id ORDER BY pair.tenant_id, c.issue_date, credit_id, pair.item_id",
+        "WHERE c.kind = 'credit_note' AND i.kind <> 'credit_note' AND c.status = 'open' AND c.currency = i.currency "
+        "AND c.entity_id = i.entity_id AND (i.status = 'open' OR i.written_off_minor > 0 AND i.close_cause IS DISTINCT FROM 'cancelled') "
+        "ORDER BY pair.tenant_id, c.issue_date, credit_id, pair.item_id",
         tenants=[key[0] for key in listed],
         ids=[key[1] for key in listed],
     )
