@@ -3,6 +3,8 @@
 import itertools
 
 import pytest
+from contracts.customers import CustomerMerged
+from shared.testing.events import message
 
 _KEYS = itertools.count()
 
@@ -112,4 +114,24 @@ async def test_what_a_settlement_may_not_do(world, tenant, make, client, kind, n
     assert answer.status_code == status, answer.text
     assert await items(world, tenant) == before
     assert (await client.get("/v1/settlements")).json()["items"] == []
+    await world.holds()
+
+
+@pytest.mark.parametrize("kind", ["netting", "cash"])
+async def test_a_merged_customers_settlement_is_booked_for_the_survivor(world, tenant, make, client, second, kind):
+    await world.feed(make.invoice(tenant, "F-1", 1_000, customer="A"))
+    asked = (await post(client, "/v1/settlements", settlement(make, tenant, kind, ("F-1", 600), customer="A"))).json()
+    ids = {"customer_id": make.customer_id(tenant, "A"), "into_customer_id": make.customer_id(tenant, "B")}
+    await world.feed(message(tenant, CustomerMerged(version=2, source_system="erp", customer_number="A", status="merged", **ids)))
+    booked = await post(second, f"/v1/settlements/{asked['settlement_id']}/decision", {"approve": True})
+    assert (booked.status_code, booked.json()["status"]) == (200, "booked")
+    for customer in ("A", "B"):
+        body = settlement(make, tenant, kind, ("F-1", 100), customer=customer, proof=f"N-{customer}")
+        assert (await post(client, "/v1/settlements", body)).json()["status"] == "requested"
+        listed = await client.get("/v1/settlements", params={"customer_id": str(make.customer_id(tenant, customer))})
+        assert asked["settlement_id"] in {one["settlement_id"] for one in listed.json()["items"]}
+    rows = await world.rows(
+        tenant, "SELECT customer_id, open_minor, unapplied_minor FROM account_balance WHERE open_minor + unapplied_minor > 0"
+    )
+    assert [tuple(row) for row in rows] == [(make.customer_id(tenant, "B"), 400, 0)]
     await world.holds()

@@ -3,6 +3,7 @@
 Rules:
 - up to the entity's limit one person books it, above it another one approves; nothing changes before; what one person alone has settled
   of the same items before counts with it;
+- a customer's items are those of whoever stands for him now;
 - one proof settles once per entity and kind; refused or taken back, it has settled nothing, and may be given again;
 - cash is a payment (source `cash`, on the entity's cash desk), allocated to the lines; netting is no payment: it closes items;
 - reversed, everything is as before. Rows are locked after the payment's and the items'.
@@ -12,6 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 from contracts.payments import PaymentReceived
+from shared.aliases import stands_for
 from shared.clock import machine_now
 from shared.ids import named_id, new_id
 from shared.outbox import Outgoing, publish
@@ -78,13 +80,14 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID, *
 async def _fitting(conn: AsyncConnection, tenant_id: UUID, given: Settlement) -> Books:
     """The items of a settlement, locked. Raises a Problem for a line that no approval could book."""
     books = await lock_items(conn, [(tenant_id, item) for item, _ in given.lines])
+    debtor_id = await stands_for(conn, tenant_id, given.customer_id)
     for at, (item_id, amount) in enumerate(given.lines):
         item = books.items.get((tenant_id, item_id))
         if item is None:
             raise refused(404, "item-unknown", "There is no such item", f"/lines/{at}")
         if (item.entity_id, item.currency) != (given.entity_id, given.currency) or item.kind == "credit_note":
             raise refused(422, "item-elsewhere", "The item is another entity's, in another currency, or a credit note", f"/lines/{at}")
-        if item.customer_id != given.customer_id:
+        if item.customer_id != debtor_id:
             raise refused(422, "item-is-anothers", "The item is another customer's", f"/lines/{at}")
         if amount > item.open_minor:
             raise refused(409, "item-has-less", "The item has less than that open", f"/lines/{at}")
@@ -100,7 +103,8 @@ async def _book(conn: AsyncConnection, tenant_id: UUID, given: Settlement, *, by
     else:
         given.payment_id = await _cash(conn, tenant_id, given, now)
         lines = [allocations.Line(item, amount) for item, amount in given.lines]
-        await allocations.allocate(conn, tenant_id, given.payment_id, lines, customer_id=given.customer_id, by=by, now=now, rule=RULE)
+        debtor_id = await stands_for(conn, tenant_id, given.customer_id)
+        await allocations.allocate(conn, tenant_id, given.payment_id, lines, customer_id=debtor_id, by=by, now=now, rule=RULE)
     await _set(conn, tenant_id, given, "booked", by=by, now=now)
 
 

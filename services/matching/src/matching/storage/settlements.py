@@ -9,6 +9,7 @@ from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Payment
+from matching.storage.account_balances import ASKED_ALL
 from matching.storage.rows import found
 
 
@@ -35,8 +36,8 @@ class Settlement:
 
 
 LISTED = (
-    "SELECT settlement_id AS at, * FROM settlement WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "
-    "AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = :customer_id)"
+    "SELECT settlement_id AS at, * FROM settlement WHERE tenant_id = :tenant AND (CAST(:status AS text) IS NULL OR status = :status) "  # noqa: S608 - ours
+    f"AND (CAST(:customer_id AS uuid) IS NULL OR customer_id IN {ASKED_ALL})"
 )
 _COLUMNS = (
     "settlement_id, entity_id, customer_id, kind, currency, amount_minor, CAST(lines AS text), proof_reference, proof_sha256, value_date, "
