@@ -8,6 +8,7 @@ from contracts.customers import CustomerMerged
 from decided import replayed
 from matching.handlers import accounts
 from matching.storage.parties import set_known_ibans
+from shared.db import fetch
 from shared.ids import new_id
 from shared.testing.events import message
 from stdnum import iso11649
@@ -224,3 +225,29 @@ async def test_a_duplicates_virtual_ibans_and_payments_are_listed_with_the_survi
         assert [one["payment_id"] for one in (await client.get("/v1/payments", params=asked)).json()["items"]] == [str(payment)]
     asked = {"customer_id": str(make.customer_id(tenant, "C"))}
     assert (await client.get("/v1/virtual-ibans", params=asked)).json()["items"] == []
+
+
+async def test_asked_again_after_a_release_it_may_be_paid_to_again(world, tenant, make, client, now):
+    held = await world.account(tenant)
+    await pool(client, held, 2)
+    first = (await ask(client, held)).json()
+
+    async def let_go(moment):
+        async with world.database.transaction(tenant) as conn:
+            [row] = await fetch(conn, "SELECT virtual_iban_id FROM virtual_iban WHERE iban = :iban", iban=first["virtual_iban"])
+            await accounts.release(conn, tenant, row[0], now=moment)
+
+    await let_go(now)
+    assert (await ask(client, held)).json() == first
+    payment = await world.pay(held, 700, virtual_iban=first["virtual_iban"])
+    await world.feed(make.invoice(tenant, "F-1", 700))
+    await world.match(tenant)
+    assert (await world.one(tenant, "SELECT status FROM payment WHERE payment_id = :id", id=payment)).status == "matched"
+    await let_go(now - timedelta(days=500))
+    for number in ("F-2", "F-3"):
+        await ask(client, held, number)  # the last one takes what rests long enough
+    assert (await ask(client, held)).status_code == 409  # its own is somebody else's, and the pool is empty
+    await client.post(f"/v1/bank-accounts/{held.iban}/virtual-ibans/pool", json={"ibans": [iban(9)]})
+    again = (await ask(client, held)).json()
+    assert again == {**first, "virtual_iban": iban(9), "invoice_id": str(make.invoice_id(tenant, "F-1"))}
+    assert (await ask(client, held)).json() == again

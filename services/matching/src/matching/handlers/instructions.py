@@ -3,10 +3,12 @@
 Rules:
 - asked by the source's own invoice number and customer, answered with a virtual IBAN of the pool and an RF reference
   (ISO 11649); the same question has the same answer, for another customer it is refused, unless one stands for the other;
+- one whose virtual IBAN was released gets it again, or another one where that is somebody else's by now;
 - the virtual IBAN names the customer from then on, and the invoice once it comes, whose item the reference names too.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -56,24 +58,28 @@ async def instruct(
     debtor_id = await stands_for(conn, tenant_id, customer_id)
     await instructions.hold(conn, instruction_id)
     there = await instructions.find(conn, tenant_id, instruction_id)
-    if there is not None:
-        if await stands_for(conn, tenant_id, there.customer_id) != debtor_id:
-            raise Problem(409, "invoice-is-anothers", "The invoice has an instruction for another customer")
+    if there is not None and await stands_for(conn, tenant_id, there.customer_id) != debtor_id:
+        raise Problem(409, "invoice-is-anothers", "The invoice has an instruction for another customer")
+    number = (entity_id, source_system, invoice_number)
+    invoice_id = there.invoice_id if there else await items.item_numbered(conn, tenant_id, entity_id, debtor_id, *number[1:])
+    party = invoice_id or named_id("invoice", tenant_id, *number)  # a stand-in until it comes: where the source's id is its number
+    if there is not None and await instructions.is_payable(conn, tenant_id, there.virtual_iban_id, party):
         return there
-    invoice_id = await items.item_numbered(conn, tenant_id, entity_id, debtor_id, source_system, invoice_number)
     given = await accounts.assign(
         conn,
         tenant_id,
         bank_account_id,
         customer_id=None,
-        # a stand-in until the invoice comes: what it will be called where the source's id is its number
-        invoice_id=invoice_id or named_id("invoice", tenant_id, entity_id, source_system, invoice_number),
+        invoice_id=party,
         holder_name=held.holder_name,
         quarantine_days=quarantine_days,
         now=now,
     )
     if given is None:
         raise Problem(409, "pool-empty", "The account's pool of virtual IBANs is empty")
+    if there is not None:
+        await instructions.renew(conn, tenant_id, instruction_id, given.virtual_iban_id)
+        return replace(there, virtual_iban_id=given.virtual_iban_id, virtual_iban=given.virtual_iban, holder_name=held.holder_name)
     made = Instruction(
         instruction_id,
         entity_id,

@@ -59,6 +59,31 @@ async def find(conn: AsyncConnection, tenant_id: UUID, instruction_id: UUID) -> 
     return Instruction(*rows[0]) if rows else None
 
 
+async def is_payable(conn: AsyncConnection, tenant_id: UUID, virtual_iban_id: UUID, invoice_id: UUID) -> bool:
+    """Whether a virtual IBAN is an invoice's still: neither released nor given to another party since."""
+    return bool(
+        await fetch(
+            conn,
+            "SELECT 1 FROM virtual_iban WHERE tenant_id = :tenant AND virtual_iban_id = :id AND invoice_id = :invoice "
+            "AND status = 'assigned'",
+            tenant=tenant_id,
+            id=virtual_iban_id,
+            invoice=invoice_id,
+        )
+    )
+
+
+async def renew(conn: AsyncConnection, tenant_id: UUID, instruction_id: UUID, virtual_iban_id: UUID) -> None:
+    """An instruction names another virtual IBAN from now on, or its own again."""
+    await run(
+        conn,
+        "UPDATE payment_instruction SET virtual_iban_id = :virtual WHERE tenant_id = :tenant AND instruction_id = :id",
+        tenant=tenant_id,
+        id=instruction_id,
+        virtual=virtual_iban_id,
+    )
+
+
 async def insert(conn: AsyncConnection, tenant_id: UUID, given: Instruction, now: datetime) -> None:
     """Stores an instruction; an invoice that is there already is found by its reference from now on."""
     await run(
