@@ -136,6 +136,7 @@ async def test_a_credit_note_that_is_lowered_leaves_its_invoice_owing_the_rest(w
     await world.feed(make.invoice(tenant, "A-1", 100, cls=make.Changed, kind="credit_note", credited_invoice_id=invoice, version=2))
     rows = await world.rows(tenant, "SELECT invoice_number, original_minor, open_minor, credit_minor FROM open_item ORDER BY 1")
     assert [tuple(row) for row in rows] == [("A-1", 100, 0, 100), ("F-1", 1_000, 900, 100)]
+    assert await world.one(tenant, "SELECT status, close_cause FROM open_item WHERE invoice_number = 'A-1'") == ("closed", "credit")
     await world.holds()
 
 

@@ -258,7 +258,7 @@ class Books(Postings):
         item.original_minor = original
         self._payable(item, step)
         if not item.open_minor:
-            item.status, item.close_cause = ("paid", None) if item.cash_minor else ("closed", "changed")
+            item.status, item.close_cause = ("paid", None) if item.cash_minor else ("closed", _settled_by(item) or "changed")
         return True
 
     def cancel(self, item: Item) -> None:
@@ -274,7 +274,7 @@ class Books(Postings):
         """A cancelled item is owed again, as far as nothing else had settled it: its source took the cancellation back."""
         self.touch(item)
         amount, item.credit_minor = item.credit_minor, 0
-        item.close_cause = "written_off" if item.written_off_minor else "netting" if item.set_off_minor else "nothing_payable"
+        item.close_cause = _settled_by(item) or "nothing_payable"
         if amount:
             self._payable(item, amount)
 
@@ -358,6 +358,11 @@ class Books(Postings):
         self._balance(item, -rest)
         item.account_id, item.customer_id = account.account_id, account.customer_id
         self._balance(item, rest)
+
+
+def _settled_by(item: Item) -> str | None:
+    """What else than money has settled an item, as a cause of its end."""
+    return "written_off" if item.written_off_minor else "netting" if item.set_off_minor else "credit" if item.credit_minor else None
 
 
 def instalments_open(dues: list[date], amounts: list[int], open_minor: int) -> list[int]:
