@@ -186,3 +186,33 @@ async def test_what_was_refunded_and_is_returned_as_well_is_no_fee_of_the_banks(
     await bank.books((-400, {"ref": "R2", "e2e": "E-1", "reason": "MD06"}))  # what is left may go back by itself
     assert tuple(await world.one(tenant, "SELECT unapplied_minor, returned_minor, refunded_minor FROM payment")) == (0, 400, 600)
     await world.holds()
+
+
+async def test_a_refund_that_comes_back_less_a_fee_is_unapplied_whole_and_the_fee_is_ours(world, tenant, make, client, bank):
+    end = await refunded(world, client, tenant, make, bank)
+    await bank.books((-600, {"ref": "D1", "e2e": end}))
+    await bank.books((550, {"ref": "C1", "e2e": end, "reason": "AC04"}))
+    [waits] = (await client.get("/v1/unexplained-movements")).json()["items"]
+    payment = (await world.one(tenant, "SELECT payment_id FROM payment"))[0]
+    said = {"reason": "the creditor's bank kept its fee", "payment_id": str(payment)}
+    path = f"/v1/unexplained-movements/{waits['movement_id']}/explanation"
+    await limit(client, tenant, make, 49)
+    refused = await post(client, path, said)
+    assert (refused.status_code, refused.json()["code"]) == (403, "difference-above-limit")
+    await limit(client, tenant, make, 50)
+    done = await post(client, path, said)
+    assert (done.status_code, done.json()["moved_minor"]) == (200, 600), done.text
+    assert await waiting(client) == []
+    assert tuple(await world.one(tenant, "SELECT unapplied_minor, refunded_minor, unapplied_reason FROM payment")) == (
+        1_000,
+        0,
+        "refund_returned",
+    )
+    assert (await world.one(tenant, "SELECT status FROM refund"))[0] == "returned"
+    rows = await world.rows(
+        tenant,
+        "SELECT ledger, sum(minor) FROM (SELECT debit AS ledger, amount_minor AS minor FROM ledger_entry UNION ALL "
+        "SELECT credit, -amount_minor FROM ledger_entry) l GROUP BY 1 HAVING sum(minor) <> 0 ORDER BY 1",
+    )
+    assert [(row[0], int(row[1])) for row in rows] == [("bank", 950), ("charges", 50), ("unapplied", -1_000)]
+    await world.holds()

@@ -222,11 +222,13 @@ class Books(Postings):
         self._act((payment.tenant_id, payment.payment_id), "unapplied")
         self.decided(payment, "refund_cancelled")
 
-    def reverse_refund(self, payment: Payment, amount: int) -> None:
-        """A refund that was paid came back from the creditor's bank: the money is unapplied again."""
+    def reverse_refund(self, payment: Payment, amount: int, fee: int = 0) -> None:
+        """A refund that was paid came back from the creditor's bank, less a fee of ours: all of the money is unapplied again."""
         payment.refunded_minor -= amount
         self._unapplied(payment, amount)
-        self._enter(payment, "bank", "refunds", amount, payment.payment_id, None)
+        self._enter(payment, "bank", "refunds", amount - fee, payment.payment_id, None)
+        if fee:
+            self._enter(payment, "charges", "refunds", fee, payment.payment_id, None)
         self._enter(payment, "refunds", "unapplied", amount, payment.payment_id, None)
         self._act((payment.tenant_id, payment.payment_id), "refunded")
         self.decided(payment, "refund_returned")

@@ -3,7 +3,8 @@
 Rules:
 - money that went out takes back the payment that he names, of the same account: its amount, or what the payment has left where the
   bank took its fee on top;
-- money that came in is the payment's again that he names, as far as a bank had returned it;
+- money that came in is the payment's again that he names, as far as a bank had returned it; or it is the refund of the payment whose
+  EndToEndId it bears, less a fee;
 - what is no payment's is only noted: the books have nothing to do with it.
 """
 
@@ -14,6 +15,7 @@ from uuid import UUID
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.handlers.refunds import come_back
 from matching.handlers.returns import bring_back, give_back
 from matching.storage import movements
 
@@ -51,9 +53,11 @@ async def explain(
             moved = -min(-movement.amount_minor, left)
             await give_back(conn, tenant_id, {payment_id: (return_reason or "unknown", -moved)}, now)
         else:
-            if returned < movement.amount_minor:
+            moved = await come_back(conn, held, payment_id, movement.end_to_end_id, movement.amount_minor, now)
+            if not moved and returned < movement.amount_minor:
                 raise Problem(409, "payment-not-returned", f"A bank returned {returned} of the payment, less than the movement brings")
-            moved = movement.amount_minor
-            await bring_back(conn, tenant_id, {payment_id: moved}, now)
+            if not moved:
+                moved = movement.amount_minor
+                await bring_back(conn, tenant_id, {payment_id: moved}, now)
     await movements.resolve(conn, tenant_id, [movement_id])
     return Explained(movement_id, movement.amount_minor, held.currency, payment_id, moved)

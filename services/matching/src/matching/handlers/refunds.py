@@ -204,6 +204,29 @@ async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transa
     return outcomes
 
 
+async def come_back(
+    conn: AsyncConnection, held: BankAccount, payment_id: UUID, end_to_end_id: str | None, amount: int, now: datetime
+) -> int:
+    """A paid refund comes back less a fee, which is ours: how much is unapplied again, 0 where the payment has no such refund.
+
+    Raises a 403 Problem for a fee above what one person alone may give away.
+    """
+    paid = await stored.named(conn, held.tenant_id, held.bank_account_id, [end_to_end_id]) if end_to_end_id else []
+    if not any(one.payment_id == payment_id for one in paid):
+        return 0
+    books, payment = await _payment(conn, held.tenant_id, payment_id)
+    [given] = await stored.named(conn, held.tenant_id, held.bank_account_id, [one.end_to_end_id for one in paid], lock=True)
+    fee = given.amount_minor - amount
+    if given.status != "paid" or fee < 0:
+        return 0
+    if fee > await limit_of(conn, held.tenant_id, held.entity_id, held.currency):
+        raise Problem(403, "difference-above-limit", "One person may not give away so much", f"the refund came back with {fee} less")
+    books.reverse_refund(payment, given.amount_minor, fee)
+    await stored.set_status(conn, held.tenant_id, [given.refund_id], "returned")
+    await save_and_publish(conn, books, now, {}, looks={(held.tenant_id, payment_id): machine_now()})
+    return given.amount_minor
+
+
 async def _payment(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -> tuple[Books, Payment]:
     books = await lock_with_items(conn, [(tenant_id, payment_id)])
     payment = books.payments.get((tenant_id, payment_id))
