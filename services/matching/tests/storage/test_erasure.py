@@ -6,6 +6,7 @@ from uuid import UUID
 import asyncpg
 from bankdays import ahead
 from contracts.customers import Address, CustomerErased, CustomerIdentityChanged
+from handwork import limit
 from matching.handlers import files
 from shared.ids import new_id
 from shared.testing.events import message
@@ -98,7 +99,7 @@ async def test_what_waits_was_answered_or_is_on_its_way_forgets_her_too(world, m
         held, 700, number=7, debtor_name="Yvonne Le Gall", debtor_iban=IBAN_OF_HER, remittance=("trop payé, merci Yvonne",)
     )
     await world.match(tenant)
-    await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/EUR", json={"limit_minor": 1_000})
+    await limit(client, tenant, make, 1_000)
     body = {"payment_id": str(payment), "reason": "Yvonne Le Gall paid twice"}
     refund = (await client.post("/v1/refunds", json=body, headers={"idempotency-key": "r1"})).json()
     came = camtfile.statement(held.iban, "99.00", "106.00", camtfile.entry("7.00", ref="B7"), day="2026-03-03", number=2)

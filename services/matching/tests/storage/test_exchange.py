@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from handwork import limit
 from matching.domain.statements import Amount
 from matching.storage.parties import set_known_ibans
 
@@ -34,10 +35,6 @@ async def ledger(world, tenant):
         "SELECT currency, credit, -amount_minor FROM ledger_entry) l GROUP BY 1, 2 HAVING sum(minor) <> 0",
     )
     return {(row[0], row[1]): int(row[2]) for row in rows}
-
-
-async def limit(client, tenant, make, amount):
-    assert (await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/EUR", json={"limit_minor": amount})).status_code == 200
 
 
 async def test_a_rate_that_is_given_settles_the_item_and_what_it_loses_is_ours(world, tenant, make, client):

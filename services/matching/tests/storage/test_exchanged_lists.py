@@ -5,6 +5,7 @@ import random
 
 import httpx
 import pytest
+from handwork import limit
 from matching.domain.statements import Amount
 from shared.ids import new_id
 from shared.service import api
@@ -47,7 +48,7 @@ async def seen(world, tenant, make, client, iban=USD, currency="USD", rate="0.92
     await world.feed(make.invoice(tenant, number, 10_000, customer="C9"))
     payment = await world.pay(held, 10_817, number=f"S{currency}")
     await world.match(tenant)
-    await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/EUR", json={"limit_minor": 10_000})
+    await limit(client, tenant, make, 10_000)
     exchange = {"item_amount_minor": 10_000, "rate": rate, "rate_source": "ecb"}
     line = {"item_id": str(make.invoice_id(tenant, number)), "amount_minor": 10_817, "exchange": exchange}
     done = await post(client, f"/v1/payments/{payment}/allocations", {"lines": [line]})

@@ -4,6 +4,7 @@ import itertools
 from datetime import date
 
 import pytest
+from handwork import limit
 from matching.handlers.late_money import allocate_late_money
 from shared.jobs import JobContext
 from shared.kafka import Offsets
@@ -19,7 +20,7 @@ async def post(client, path, body):
 async def written_off(world, tenant, make, client, amount=1_000):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000, reference=REFERENCE, due=date(2025, 1, 1)))
-    await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/EUR", json={"limit_minor": 5_000})
+    await limit(client, tenant, make, 5_000)
     body = {"item_id": str(make.invoice_id(tenant, "F-1")), "reason": "uncollectible", "amount_minor": amount}
     assert (await post(client, "/v1/write-offs", body)).status_code == 201
     return held

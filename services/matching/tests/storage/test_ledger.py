@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from contracts.customers import CustomerChanged
+from handwork import limit
 from matching.domain.ledger import letters
 from matching.storage.ledger import Rate, set_rates
 from shared.clock import machine_now
@@ -21,14 +22,10 @@ async def post(client, path, body, key=None):
     return await client.post(path, json=body, headers={"idempotency-key": key or f"g{next(_KEYS)}"})
 
 
-async def limit(client, make, tenant, amount):
-    await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/EUR", json={"limit_minor": amount})
-
-
 async def busy(world, tenant, make, client):
     """A little of everything that moves the ledger."""
     held = await world.account(tenant)
-    await limit(client, make, tenant, 100_000)
+    await limit(client, tenant, make, 100_000)
     await world.feed(
         make.invoice(tenant, "F-1", 100_000, reference="REF000001"),
         make.invoice(tenant, "=F-2", 50_000),
@@ -204,7 +201,7 @@ def test_letters_go_on_after_z():
 
 async def test_an_entity_has_numbers_of_its_own_and_what_has_none_is_refused(world, tenant, make, client):
     held = await world.account(tenant)
-    await limit(client, make, tenant, 10_000)
+    await limit(client, tenant, make, 10_000)
     await world.feed(make.invoice(tenant, "F-1", 1_000))
     payment = await world.pay(held, 900)
     await world.match(tenant)
@@ -225,7 +222,7 @@ async def test_an_entity_has_numbers_of_its_own_and_what_has_none_is_refused(wor
 
 async def foreign(world, tenant, make, client):
     """Dollars for a euro invoice at an agreed rate, dinars of three decimals and yen of none for invoices of their own."""
-    await limit(client, make, tenant, 100_000)
+    await limit(client, tenant, make, 100_000)
     await world.feed(
         make.invoice(tenant, "F-1", 100_000),
         make.invoice(tenant, "K-1", 12_345, currency="KWD", reference="REFKWD001"),

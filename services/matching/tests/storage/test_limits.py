@@ -7,6 +7,7 @@ import httpx
 import pytest
 from bankdays import ahead
 from contracts.dunning import DisputeOpened
+from handwork import limit
 from shared.ids import new_id
 from shared.service import api
 from shared.testing.events import message
@@ -18,11 +19,6 @@ PAYER = {"debtor_name": "Payeur SA", "debtor_iban": "FR7630004000031234567890143
 
 async def post(client, path, body, key=None):
     return await client.post(path, json=body, headers={"idempotency-key": key or f"l{next(_KEYS)}"})
-
-
-async def limit(client, tenant, make, amount, currency="EUR"):
-    answer = await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/{currency}", json={"limit_minor": amount})
-    assert answer.status_code == 200, answer.text
 
 
 def said(answer):

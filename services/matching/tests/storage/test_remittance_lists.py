@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 from contracts.invoices import DiscountTerm
+from handwork import limit
 from shared.clock import machine_now
 from shared.days import business_day
 
@@ -50,7 +51,7 @@ async def test_a_list_may_name_an_item_in_several_lines(world, tenant, make, cli
 async def test_a_deduction_is_granted_though_a_rule_had_put_the_money_there_before(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
-    assert (await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/EUR", json={"limit_minor": 20})).status_code == 200
+    await limit(client, tenant, make, 20)
     await world.pay(held, 980, "REF000001", end_to_end_id="TRX-4711")
     await world.match(tenant)
     assert await items(world, tenant) == {"F-1": (20, 980, 0)}

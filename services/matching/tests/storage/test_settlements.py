@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 from contracts.customers import CustomerMerged
+from handwork import limit
 from shared.testing.events import message
 
 _KEYS = itertools.count()
@@ -30,10 +31,6 @@ async def items(world, tenant):
         tenant, "SELECT invoice_number, open_minor, cash_minor, set_off_minor, status, close_cause FROM open_item ORDER BY 1"
     )
     return {row[0]: tuple(row[1:]) for row in rows}
-
-
-async def limit(client, make, tenant, amount):
-    await client.put(f"/v1/hand-work-limits/{make.entity_id(tenant)}/EUR", json={"limit_minor": amount})
 
 
 @pytest.mark.parametrize("kind", ["netting", "cash"])
@@ -82,7 +79,7 @@ async def test_a_proof_that_has_settled_nothing_may_be_given_again(world, tenant
 
 async def test_a_limit_is_not_passed_by_a_proof_for_each_slice(world, tenant, make, client):
     await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
-    await limit(client, make, tenant, 500)
+    await limit(client, tenant, make, 500)
     asked = [("netting", "F-1", 400), ("cash", "F-1", 101), ("cash", "F-1", 100), ("netting", "F-2", 500)]
     states = [
         (await post(client, "/v1/settlements", settlement(make, tenant, kind, (number, amount), proof=f"N-{at}"))).json()["status"]
@@ -108,7 +105,7 @@ async def test_what_a_settlement_may_not_do(world, tenant, make, client, kind, n
         make.invoice(tenant, "A-1", 1_000, cls=make.Credit),
         make.invoice(tenant, "F-2", 1, customer="C2"),
     )
-    await limit(client, make, tenant, 10_000)
+    await limit(client, tenant, make, 10_000)
     before = await items(world, tenant)
     answer = await post(client, "/v1/settlements", settlement(make, tenant, kind, (number, amount), customer=customer))
     assert answer.status_code == status, answer.text

@@ -1,0 +1,36 @@
+"""What the tests of expected payments share."""
+
+import itertools
+from datetime import date
+
+from contracts.customers import CustomerMerged
+from contracts.invoices import DiscountTerm
+from shared.testing.events import message
+
+_KEYS = itertools.count()
+IBAN_OF_C1 = "FR7630004000031234567890143"
+TWO_PERCENT = [DiscountTerm(until=date(2026, 3, 9), percent_bp=200)]
+
+
+async def post(client, path, body, key=None):
+    return await client.post(path, json=body, headers={"idempotency-key": key or f"e{next(_KEYS)}"})
+
+
+def remittance(make, tenant, total, *lines, **more):
+    rows = [
+        {"document_number": number, "gross_minor": net + cut, "deduction_minor": cut, "deduction_reason": reason, "net_minor": net}
+        for number, net, cut, reason in lines
+    ]
+    return {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "total_minor": total, "lines": rows, **more}
+
+
+def into(make, tenant, one, other):
+    ids = {"customer_id": make.customer_id(tenant, one), "into_customer_id": make.customer_id(tenant, other)}
+    return message(tenant, CustomerMerged(version=2, source_system="erp", customer_number=one, status="merged", **ids))
+
+
+async def items(world, tenant):
+    rows = await world.rows(
+        tenant, "SELECT invoice_number, open_minor, cash_minor, discount_minor, credit_minor FROM open_item ORDER BY invoice_number"
+    )
+    return {row[0]: tuple(row[1:]) for row in rows}

@@ -1,0 +1,142 @@
+"""Money that is announced: told, met, over."""
+
+from datetime import UTC, date, datetime
+
+from expecting import items, post, remittance
+from matching.handlers import announcements
+from shared.jobs import JobContext
+from shared.testing.events import context
+
+
+async def test_announced_money_is_told_met_and_expires(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
+    body = {
+        "entity_id": str(make.entity_id(tenant)),
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "kind": "direct_debit",
+        "amount_minor": 1_000,
+        "currency": "EUR",
+        "expected_on": "2026-03-02",
+        "reference": "DD-2026-1",
+        "lines": [{"item_id": str(make.invoice_id(tenant, "F-2")), "amount_minor": 1_000}],
+    }
+    first = (await post(client, "/v1/payment-announcements", body)).json()
+    assert (first["status"], first["holds_until"]) == ("waiting", "2026-03-07")
+    payment = await world.pay(held, 1_000, end_to_end_id="DD-2026-1")
+    await world.match(tenant)
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 1_000, "F-2": 0}
+    cheque = {
+        **body,
+        "kind": "cheque",
+        "reference": "CHQ-1",
+        "lines": [{**body["lines"][0], "item_id": str(make.invoice_id(tenant, "F-1"))}],
+    }
+    second = (await post(client, "/v1/payment-announcements", cheque)).json()
+    for day, status in ((7, "waiting"), (8, "expired")):
+        ctx = context(datetime(2026, 3, day, 9, tzinfo=UTC))
+        await announcements.expire(JobContext(world.database, ctx.now, ctx.offsets, ctx.topic_prefix, ctx.consumer), tenant)
+        assert (await client.get(f"/v1/expected-payments/{second['expected_id']}")).json()["status"] == status
+    told = [m.data for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant]
+    assert [(t.kind, t.status, t.payment_id) for t in told] == [
+        ("direct_debit", "announced", None),
+        ("direct_debit", "received", payment),
+        ("cheque", "announced", None),
+        ("cheque", "expired", None),
+    ]
+    assert told[0].items[0].item_id == make.invoice_id(tenant, "F-2")
+    assert told[0].holds_until == date(2026, 3, 7)
+    assert (
+        await post(client, f"/v1/expected-payments/{first['expected_id']}/end", {"status": "cancelled", "reason": "late"})
+    ).status_code == 409
+    taken = await post(client, f"/v1/expected-payments/{second['expected_id']}/end", {"status": "failed", "reason": "no_funds"})
+    assert taken.json()["status"] == "failed"
+    await world.holds()
+
+
+async def test_an_announcement_without_items_says_who_pays_and_the_rules_go_on(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 400))
+    body = {
+        "entity_id": str(make.entity_id(tenant)),
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "kind": "transfer",
+        "amount_minor": 700,
+        "currency": "EUR",
+        "expected_on": "2026-03-02",
+        "reference": "WIRE-7",
+    }
+    assert (await post(client, "/v1/payment-announcements", body)).status_code == 201
+    payment = await world.pay(held, 700, end_to_end_id="WIRE-7")
+    await world.match(tenant)
+    row = await world.one(tenant, "SELECT status, payer_customer_id FROM payment")
+    assert tuple(row) == ("unapplied", make.customer_id(tenant, "C1"))
+    (listed,) = (await client.get("/v1/expected-payments")).json()["items"]
+    assert (listed["status"], listed["payment_id"]) == ("received", str(payment))
+    balances = (await client.get("/v1/balances")).json()["items"]
+    assert [(one["open_minor"], one["unapplied_minor"]) for one in balances] == [(1_400, 700)]
+    await world.holds()
+
+
+async def test_the_same_cheque_announced_twice_is_one_until_it_is_over(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
+    body = {
+        "entity_id": str(make.entity_id(tenant)),
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "kind": "cheque",
+        "amount_minor": 1_000,
+        "currency": "EUR",
+        "expected_on": "2026-03-02",
+        "holds_until": "2026-06-30",
+        "reference": "CHQ 0004711",
+    }
+    line = {"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": 1_000}
+
+    async def announced(**more):
+        answer = await post(client, "/v1/payment-announcements", {**body, "lines": [line], **more})
+        assert answer.status_code == 201, answer.text
+        return answer.json()["expected_id"]
+
+    first = await announced()
+    assert await announced(reference="chq-0004711", expected_on="2026-03-04", holds_until=None) == first
+    others = [await announced(kind="transfer"), await announced(reference="CHQ 0004712"), await announced(amount_minor=1_001, lines=[])]
+    assert len({first, *others}) == 4
+    told = [m.data.announcement_id for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant]
+    assert sorted(map(str, told)) == sorted([first, *others])
+    await post(client, f"/v1/expected-payments/{first}/end", {"status": "failed", "reason": "no_funds"})
+    second = await announced()  # presented again
+    assert second != first
+    await post(client, f"/v1/expected-payments/{others[0]}/end", {"status": "cancelled", "reason": "twice"})
+    await world.pay(held, 1_000, remittance=["CHQ-0004711"])
+    await world.match(tenant)
+    assert (await client.get(f"/v1/expected-payments/{second}")).json()["status"] == "received"
+    assert await announced() == second
+    assert await announced(expected_on="2026-04-02") not in {first, second, *others}
+    await world.holds()
+
+
+async def test_an_announced_item_may_come_later_but_is_never_another_entitys(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "G-1", 1_000, entity="sister"))
+    body = {
+        "entity_id": str(make.entity_id(tenant)),
+        "customer_id": str(make.customer_id(tenant, "C1")),
+        "kind": "transfer",
+        "amount_minor": 1_000,
+        "currency": "EUR",
+        "expected_on": "2026-03-02",
+        "reference": "WIRE-9",
+    }
+    theirs, later = ({"item_id": str(make.invoice_id(tenant, number)), "amount_minor": 1_000} for number in ("G-1", "F-2"))
+    answer = await post(client, "/v1/payment-announcements", {**body, "lines": [theirs]})
+    assert (answer.status_code, answer.json()["code"], answer.json()["errors"][0]["pointer"]) == (422, "item-elsewhere", "/lines/0/item_id")
+    row = {"item_id": theirs["item_id"], "gross_minor": 1_000, "net_minor": 1_000}
+    answer = await post(client, "/v1/remittances", {**remittance(make, tenant, 1_000), "lines": [row]})
+    assert (answer.status_code, answer.json()["code"]) == (422, "item-elsewhere")
+    assert (await post(client, "/v1/payment-announcements", {**body, "lines": [later]})).status_code == 201
+    await world.pay(held, 1_000, end_to_end_id="WIRE-9")
+    await world.match(tenant)
+    await world.feed(make.invoice(tenant, "F-2", 1_000))
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 1_000, "F-2": 0, "G-1": 1_000}
+    await world.holds()
