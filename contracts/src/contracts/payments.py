@@ -106,7 +106,8 @@ class PaymentAnnouncementChanged(StateEvent, frozen=True, kw_only=True, gc=False
     """Money that is on its way: a direct debit handed in, a cheque in hand, a card payment pending, a transfer announced.
 
     While `status` is `announced`, its items are being collected: nobody is reminded of these amounts until `holds_until`
-    has passed (it is `expired` then). `items` empty: anything that the customer owes. `received` names the payment.
+    has passed (it is `expired` then). `items` empty: anything that the customer owes. `received` names the payment, and so does
+    `failed` where it had come and the bank took it back.
     """
 
     announcement_id: UUID

@@ -24,6 +24,19 @@ def remittance(make, tenant, total, *lines, **more):
     return {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "total_minor": total, "lines": rows, **more}
 
 
+def announcement(make, tenant, amount, *numbers, **more):
+    """Money of C1 that is announced, for the whole of these items where there is one."""
+    lines = [{"item_id": str(make.invoice_id(tenant, number)), "amount_minor": amount // len(numbers)} for number in numbers]
+    ids = {"entity_id": str(make.entity_id(tenant)), "customer_id": str(make.customer_id(tenant, "C1"))}
+    return {**ids, "kind": "cheque", "amount_minor": amount, "currency": "EUR", "expected_on": "2026-03-02", "lines": lines, **more}
+
+
+async def expected(client):
+    """What is expected, by reference: its status and the payment that met it."""
+    found = (await client.get("/v1/expected-payments")).json()["items"]
+    return {one["reference"]: (one["status"], one["payment_id"]) for one in found}
+
+
 def into(make, tenant, one, other):
     ids = {"customer_id": make.customer_id(tenant, one), "into_customer_id": make.customer_id(tenant, other)}
     return message(tenant, CustomerMerged(version=2, source_system="erp", customer_number=one, status="merged", **ids))

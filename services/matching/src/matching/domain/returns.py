@@ -11,12 +11,15 @@ from matching.domain.statements import Transaction
 
 ReturnClass = Literal["hard", "soft", "refund", "duplicate", "cancellation", "regulatory"]
 
-# Ours: `cash_given_back`, a settlement in cash that was taken back; `replaced_by_details`, a batch total that was booked by hand.
+REPLACED = "replaced_by_details"
+"""The reason of a payment that a batch total was booked as by hand, and whose details have come."""
+
+# Ours: `cash_given_back`, a settlement in cash that was taken back; `REPLACED`.
 _CODES: dict[ReturnClass, tuple[str, ...]] = {
     "hard": ("ac01", "ac04", "ac06", "ag01", "md01", "md07"),
     "soft": ("am04", "ms02", "ms03"),
     "refund": ("md06",),
-    "duplicate": ("am05", "dupl", "replaced_by_details"),
+    "duplicate": ("am05", "dupl", REPLACED),
     "cancellation": ("cust", "focr", "tech", "frad", "cash_given_back"),
     "regulatory": ("rr01", "rr02", "rr03", "rr04"),
 }

@@ -25,6 +25,7 @@ from matching.handlers.remittance_lines import settle
 from matching.storage import expected as stored
 from matching.storage import plans as stored_plans
 from matching.storage.expected import Expected
+from matching.storage.expected_items import items_elsewhere, resolve
 
 Ties = Mapping[Key, Sequence[UUID]]
 """By payment the expected payments that fit it equally well."""
@@ -87,7 +88,7 @@ async def possible(conn: AsyncConnection, held: Expected) -> None:
     """
     if not await stored.entity_known(conn, held.tenant_id, held.entity_id):
         raise refused(422, "entity-unknown", "There is no such entity here: it has neither a bank account nor an item", "/entity_id")
-    elsewhere = await stored.items_elsewhere(conn, held)
+    elsewhere = await items_elsewhere(conn, held)
     for at, line in enumerate(held.lines):
         if line.item_id in elsewhere:
             raise refused(422, "item-elsewhere", "The item is another entity's", f"/lines/{at}/item_id")
@@ -97,7 +98,7 @@ async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | No
     """Takes an expected payment in, and meets the money that came before it. The same again (by its id) changes nothing."""
     if not await stored.insert(conn, held):
         return (await stored.load(conn, [(held.tenant_id, held.expected_id)], lock=False))[held.tenant_id, held.expected_id]
-    resolved = await stored.resolve(conn, held)
+    resolved = await resolve(conn, held)
     early = await stored.payments_for(conn, held, list(resolved.values()), end_to_end_id)
     key = (held.tenant_id, held.expected_id)
     if early:

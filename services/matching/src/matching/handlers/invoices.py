@@ -36,7 +36,7 @@ from matching.storage import items as stored
 from matching.storage.account_balances import account_id
 from matching.storage.books import Open, by_key, lock
 from matching.storage.clues import woken
-from matching.storage.expected import waiting_for
+from matching.storage.expected_items import waiting_for
 from matching.storage.parties import note_named
 from matching.storage.payments import payers_accounts
 

@@ -32,6 +32,7 @@ from matching.domain.statements import Transaction
 from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.unmet import gone_back
 from matching.recalls import Recall
 from matching.storage import recalls as stored
 from matching.storage.bank import BankAccount
@@ -242,6 +243,7 @@ async def _settled(conn: AsyncConnection, tenant_id: UUID, recalls: Sequence[Wai
         raise UnavailableError("a recall was decided at the same moment")
     await save_and_publish(conn, books, now, {}, keep_looks=True)
     await look_again(conn, looks)
+    await gone_back(conn, list(books.payments.values()))
 
 
 async def _known(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, lock: bool = False) -> Held:

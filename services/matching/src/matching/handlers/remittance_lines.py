@@ -36,6 +36,7 @@ from matching.storage.books import Decided
 from matching.storage.evidence import rates
 from matching.storage.exchanges import instructed
 from matching.storage.expected import Expected
+from matching.storage.expected_items import resolve
 from matching.storage.limits import rooms
 from matching.storage.payments import dismissed
 
@@ -73,7 +74,7 @@ async def settle(
 ) -> set[Key]:
     """Carries the lines out on the payments; returns the payments on which nothing is left to decide. One round of locks for all."""
     unlocked = await stored.load(conn, pairs.values(), lock=False)
-    items = {key: await stored.resolve(conn, held) for key, held in unlocked.items()}
+    items = {key: await resolve(conn, held) for key, held in unlocked.items()}
     wanted = sorted({(key[0], item) for key, found in items.items() for item in found.values()}, key=str)
     books = await lock_with_items(conn, list(pairs), items=wanted, customers={key: unlocked[pairs[key]].payer_customer_id for key in pairs})
     locked = await stored.load(conn, pairs.values())

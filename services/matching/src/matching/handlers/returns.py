@@ -28,6 +28,7 @@ from matching.domain.statements import Transaction
 from matching.handlers import recalls, refunds
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.unmet import come_again, gone_back
 from matching.storage import movements
 from matching.storage.bank import BankAccount
 from matching.storage.limits import limit_of
@@ -121,6 +122,7 @@ async def bring_back(conn: AsyncConnection, tenant_id: UUID, amounts: Mapping[UU
     for key, payment in books.payments.items():
         books.reverse_return(payment, amounts[key[1]])
     await save_and_publish(conn, books, now, {}, looks=dict.fromkeys(books.payments, machine_now()))
+    await come_again(conn, list(books.payments.values()))
 
 
 async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUID, tuple[str, int]], now: datetime) -> None:
@@ -138,6 +140,7 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
         books.give_back(payment, reason_code(reason), amount)
         looks[key] = machine_now() if payment.unapplied_minor else None
     await save_and_publish(conn, books, now, {}, looks=looks)
+    await gone_back(conn, list(books.payments.values()))
 
 
 async def withdraw_payments(
@@ -157,3 +160,4 @@ async def withdraw_payments(
             if payment.unapplied_minor:
                 books.withdraw(payment)
     await save_and_publish(conn, books, now, {})
+    await gone_back(conn, list(books.payments.values()))

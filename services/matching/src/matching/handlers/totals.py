@@ -21,14 +21,13 @@ from shared.web.problems import Problem
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.domain.returns import REPLACED
 from matching.domain.statements import Transaction
 from matching.handlers.ingest import SAME_PAYMENT, Line, confirm_notified, received
 from matching.handlers.returns import give_back, withdraw_payments
 from matching.storage import bank, movements
 from matching.storage.bank import BankAccount
 from matching.storage.payments import to_withdraw
-
-REPLACED = "replaced_by_details"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,13 @@ from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
-from matching.domain.references import normalised
 from matching.domain.remittances import Fit, RemittanceLine, Spoken
 from matching.storage.rows import fetch, keys
 
 EARLY_DAYS = 120
 """How long before a list its payment may have come, where rules have settled other items with it."""
 
-_PAYER = survivor(":tenant", "CAST(:payer AS uuid)")
+PAYER = survivor(":tenant", "CAST(:payer AS uuid)")
 """SQL: the customer that stands for the payer."""
 
 
@@ -103,18 +102,6 @@ async def entity_known(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID) 
             entity=entity_id,
         )
     )
-
-
-async def items_elsewhere(conn: AsyncConnection, held: Expected) -> set[UUID]:
-    """The items that lines name by id and that are another entity's."""
-    rows = await fetch(
-        conn,
-        "SELECT item_id FROM open_item WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[])) AND entity_id <> :entity",
-        tenant=held.tenant_id,
-        items=[line.item_id for line in held.lines if line.item_id],
-        entity=held.entity_id,
-    )
-    return {row[0] for row in rows}
 
 
 async def insert(conn: AsyncConnection, held: Expected) -> bool:
@@ -237,7 +224,7 @@ async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UU
         "AND p.currency = :currency UNION "
         "SELECT payment_id FROM payment WHERE tenant_id = :tenant AND entity_id = :entity AND instructed_minor = :amount "
         "AND instructed_currency = :currency AND returned_minor + refunded_minor = 0 UNION "
-        f"SELECT p.payment_id FROM (SELECT {_PAYER} AS customer_id UNION SELECT customer_id FROM open_item "
+        f"SELECT p.payment_id FROM (SELECT {PAYER} AS customer_id UNION SELECT customer_id FROM open_item "
         "WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[]))) c JOIN payment p ON p.tenant_id = :tenant "
         "AND p.payer_customer_id = c.customer_id AND p.booking_date >= :since AND p.entity_id = :entity AND p.currency = :currency "
         "AND p.amount_minor = :amount AND p.returned_minor + p.refunded_minor = 0 ORDER BY 1",
@@ -253,6 +240,37 @@ async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UU
     return [(held.tenant_id, row[0]) for row in rows]
 
 
+async def look_at_amount(conn: AsyncConnection, held: Expected, at: datetime) -> None:
+    """Payments of the amount of which nothing is settled, that may be the one, are looked at again then (machine clock)."""
+    await run(
+        conn,
+        "UPDATE payment SET next_look_at = :at WHERE (tenant_id, payment_id) IN (SELECT tenant_id, payment_id FROM payment "
+        "WHERE tenant_id = :tenant AND entity_id = :entity AND amount_minor = :amount AND currency = :currency "
+        "AND status IN ('unapplied', 'partly_matched') AND unapplied_minor = amount_minor ORDER BY payment_id FOR UPDATE)",
+        tenant=held.tenant_id,
+        entity=held.entity_id,
+        amount=held.amount_minor,
+        currency=held.currency,
+        at=at,
+    )
+
+
+async def met_by(conn: AsyncConnection, payments: Iterable[Key]) -> list[Key]:
+    """What was expected and is met by one of the payments: lists, announcements, and promises that dunning calls open.
+
+    What is expected of a plan follows the plan.
+    """
+    rows = await fetch(
+        conn,
+        "SELECT e.tenant_id, e.expected_id FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
+        "JOIN expected_payment e ON e.tenant_id = k.tenant_id AND e.payment_id = k.payment_id WHERE e.kind <> 'plan_instalment' "
+        "AND (e.kind <> 'promise' OR EXISTS (SELECT 1 FROM promise p WHERE p.tenant_id = e.tenant_id AND p.promise_id = e.expected_id "
+        "AND p.status = 'open'))",
+        **keys(payments),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def spoken(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, Spoken]:
     """What payments carry, whoever sent them."""
     rows = await fetch(
@@ -262,80 +280,6 @@ async def spoken(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, Sp
         **keys(payments),
     )
     return {(row[0], row[1]): Spoken(row[2], row[3], row[4], same_payer=False) for row in rows}
-
-
-async def resolve(conn: AsyncConnection, held: Expected) -> dict[int, UUID]:
-    """The items of lines, by the line's number from 0: named by id, or by a number that one item alone carries.
-
-    Where several carry a number, those in the list's own currency are meant, then the payer's own (of the one that stands for him).
-    Credit notes are looked for among those of the same customers.
-    """
-    numbers = {normalised(line.document_number or "") for line in held.lines} - {""}
-    rows = await fetch(
-        conn,
-        f"SELECT r.value, i.item_id, i.customer_id, i.currency, {_PAYER} AS payer FROM item_reference r JOIN open_item i "  # noqa: S608 - ours
-        "ON i.tenant_id = r.tenant_id AND i.item_id = r.item_id WHERE r.tenant_id = :tenant AND r.entity_id = :entity "
-        "AND r.value = ANY(CAST(:values AS text[])) AND r.kind <> 'folded' UNION "
-        f"SELECT '', item_id, customer_id, currency, {_PAYER} FROM open_item WHERE tenant_id = :tenant "
-        "AND item_id = ANY(CAST(:items AS uuid[])) AND entity_id = :entity",
-        tenant=held.tenant_id,
-        entity=held.entity_id,
-        values=sorted(numbers),
-        items=[line.item_id for line in held.lines if line.item_id],
-        payer=held.payer_customer_id,
-    )
-    payer = rows[0].payer if rows else held.payer_customer_id
-    by_number: dict[str, dict[UUID, UUID]] = {}
-    own_currency = {(row[0], row[3] == held.currency) for row in rows}
-    for value, item_id, customer, currency, _ in rows:
-        if not value or currency == held.currency or (value, True) not in own_currency:
-            by_number.setdefault(value, {})[item_id] = customer
-    found: dict[int, UUID] = {}
-    for at, line in enumerate(held.lines):
-        if line.item_id is not None:
-            if line.item_id in by_number.get("", {}):
-                found[at] = line.item_id
-            continue
-        named = by_number.get(normalised(line.document_number or ""), {})
-        own = [item for item, customer in named.items() if customer == payer]
-        choice = list(named) if len(named) == 1 else own
-        if len(choice) == 1 and line.gross_minor > 0:
-            found[at] = choice[0]
-    credits_ = [at for at, line in enumerate(held.lines) if at not in found and line.gross_minor < 0]
-    if credits_:
-        customers = {customer for named in by_number.values() for customer in named.values()} | {payer}
-        found |= await _credit_notes(conn, held, credits_, [one for one in customers if one is not None])
-    return found
-
-
-async def _credit_notes(conn: AsyncConnection, held: Expected, lines: Sequence[int], customers: Sequence[UUID]) -> dict[int, UUID]:
-    """The open credit notes that lines name, each by a number that one of the customers' alone carries."""
-    notes: dict[str, list[UUID]] = {}
-    for item_id, number in await fetch(
-        conn,
-        "SELECT item_id, invoice_number FROM open_item WHERE tenant_id = :tenant AND customer_id = ANY(CAST(:customers AS uuid[])) "
-        "AND entity_id = :entity AND currency = ANY(CAST(:currencies AS text[])) AND kind = 'credit_note' AND status = 'open'",
-        tenant=held.tenant_id,
-        customers=list(customers),
-        entity=held.entity_id,
-        currencies=sorted({held.currency, held.rate_currency or held.currency, *(x.item_currency for x in held.lines if x.item_currency)}),
-    ):
-        notes.setdefault(normalised(number), []).append(item_id)
-    named = {at: notes.get(normalised(held.lines[at].document_number or ""), []) for at in lines}
-    return {at: one[0] for at, one in named.items() if len(one) == 1}
-
-
-async def waiting_for(conn: AsyncConnection, numbers: Iterable[tuple[UUID, str]]) -> list[Key]:
-    """Payments whose remittance list misses an item of one of these (tenant, normalised number)."""
-    listed = list(numbers)
-    rows = await fetch(
-        conn,
-        "SELECT DISTINCT e.tenant_id, e.payment_id FROM unnest(CAST(:tenants AS uuid[]), CAST(:values AS text[])) AS r(tenant_id, value) "
-        "JOIN expected_payment e ON e.tenant_id = r.tenant_id AND e.status = 'partly' AND e.missing @> ARRAY[r.value] ORDER BY 1, 2",
-        tenants=[row[0] for row in listed],
-        values=[row[1] for row in listed],
-    )
-    return [(row[0], row[1]) for row in rows]
 
 
 _OVERDUE = "status = 'waiting' AND holds_until < :today"

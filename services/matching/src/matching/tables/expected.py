@@ -31,6 +31,7 @@ EXPECTED_PAYMENT = Table(
     Column("rate_currency", Text),
     Column("payment_plan_id", UUID),
     Index("expected_payment_plan", "tenant_id", "payment_plan_id", postgresql_where=text("payment_plan_id IS NOT NULL")),
+    Index("expected_payment_met", "tenant_id", "payment_id", postgresql_where=text("payment_id IS NOT NULL")),
     Index(
         "expected_payment_waiting",
         "tenant_id",

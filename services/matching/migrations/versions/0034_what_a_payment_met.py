@@ -1,0 +1,16 @@
+"""What was expected by the payment that met it"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0034"
+down_revision = "0033"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Forward only."""
+    op.create_index(
+        "expected_payment_met", "expected_payment", ["tenant_id", "payment_id"], postgresql_where=sa.text("payment_id IS NOT NULL")
+    )

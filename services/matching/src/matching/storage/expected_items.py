@@ -1,0 +1,97 @@
+"""Which items the lines of expected payments name, and which payments' lists wait for one."""
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from matching.domain.books import Key
+from matching.domain.references import normalised
+from matching.storage.expected import PAYER, Expected
+from matching.storage.rows import fetch
+
+
+async def items_elsewhere(conn: AsyncConnection, held: Expected) -> set[UUID]:
+    """The items that lines name by id and that are another entity's."""
+    rows = await fetch(
+        conn,
+        "SELECT item_id FROM open_item WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[])) AND entity_id <> :entity",
+        tenant=held.tenant_id,
+        items=[line.item_id for line in held.lines if line.item_id],
+        entity=held.entity_id,
+    )
+    return {row[0] for row in rows}
+
+
+async def resolve(conn: AsyncConnection, held: Expected) -> dict[int, UUID]:
+    """The items of lines, by the line's number from 0: named by id, or by a number that one item alone carries.
+
+    Where several carry a number, those in the list's own currency are meant, then the payer's own (of the one that stands for him).
+    Credit notes are looked for among those of the same customers.
+    """
+    numbers = {normalised(line.document_number or "") for line in held.lines} - {""}
+    rows = await fetch(
+        conn,
+        f"SELECT r.value, i.item_id, i.customer_id, i.currency, {PAYER} AS payer FROM item_reference r JOIN open_item i "  # noqa: S608 - ours
+        "ON i.tenant_id = r.tenant_id AND i.item_id = r.item_id WHERE r.tenant_id = :tenant AND r.entity_id = :entity "
+        "AND r.value = ANY(CAST(:values AS text[])) AND r.kind <> 'folded' UNION "
+        f"SELECT '', item_id, customer_id, currency, {PAYER} FROM open_item WHERE tenant_id = :tenant "
+        "AND item_id = ANY(CAST(:items AS uuid[])) AND entity_id = :entity",
+        tenant=held.tenant_id,
+        entity=held.entity_id,
+        values=sorted(numbers),
+        items=[line.item_id for line in held.lines if line.item_id],
+        payer=held.payer_customer_id,
+    )
+    payer = rows[0].payer if rows else held.payer_customer_id
+    by_number: dict[str, dict[UUID, UUID]] = {}
+    own_currency = {(row[0], row[3] == held.currency) for row in rows}
+    for value, item_id, customer, currency, _ in rows:
+        if not value or currency == held.currency or (value, True) not in own_currency:
+            by_number.setdefault(value, {})[item_id] = customer
+    found: dict[int, UUID] = {}
+    for at, line in enumerate(held.lines):
+        if line.item_id is not None:
+            if line.item_id in by_number.get("", {}):
+                found[at] = line.item_id
+            continue
+        named = by_number.get(normalised(line.document_number or ""), {})
+        own = [item for item, customer in named.items() if customer == payer]
+        choice = list(named) if len(named) == 1 else own
+        if len(choice) == 1 and line.gross_minor > 0:
+            found[at] = choice[0]
+    credits_ = [at for at, line in enumerate(held.lines) if at not in found and line.gross_minor < 0]
+    if credits_:
+        customers = {customer for named in by_number.values() for customer in named.values()} | {payer}
+        found |= await _credit_notes(conn, held, credits_, [one for one in customers if one is not None])
+    return found
+
+
+async def _credit_notes(conn: AsyncConnection, held: Expected, lines: Sequence[int], customers: Sequence[UUID]) -> dict[int, UUID]:
+    """The open credit notes that lines name, each by a number that one of the customers' alone carries."""
+    notes: dict[str, list[UUID]] = {}
+    for item_id, number in await fetch(
+        conn,
+        "SELECT item_id, invoice_number FROM open_item WHERE tenant_id = :tenant AND customer_id = ANY(CAST(:customers AS uuid[])) "
+        "AND entity_id = :entity AND currency = ANY(CAST(:currencies AS text[])) AND kind = 'credit_note' AND status = 'open'",
+        tenant=held.tenant_id,
+        customers=list(customers),
+        entity=held.entity_id,
+        currencies=sorted({held.currency, held.rate_currency or held.currency, *(x.item_currency for x in held.lines if x.item_currency)}),
+    ):
+        notes.setdefault(normalised(number), []).append(item_id)
+    named = {at: notes.get(normalised(held.lines[at].document_number or ""), []) for at in lines}
+    return {at: one[0] for at, one in named.items() if len(one) == 1}
+
+
+async def waiting_for(conn: AsyncConnection, numbers: Iterable[tuple[UUID, str]]) -> list[Key]:
+    """Payments whose remittance list misses an item of one of these (tenant, normalised number)."""
+    listed = list(numbers)
+    rows = await fetch(
+        conn,
+        "SELECT DISTINCT e.tenant_id, e.payment_id FROM unnest(CAST(:tenants AS uuid[]), CAST(:values AS text[])) AS r(tenant_id, value) "
+        "JOIN expected_payment e ON e.tenant_id = r.tenant_id AND e.status = 'partly' AND e.missing @> ARRAY[r.value] ORDER BY 1, 2",
+        tenants=[row[0] for row in listed],
+        values=[row[1] for row in listed],
+    )
+    return [(row[0], row[1]) for row in rows]

@@ -1,0 +1,155 @@
+"""What was expected when the money that met it goes back whole: what waits again, and what has failed."""
+
+from datetime import date
+
+import pytest
+from bankdays import Bank, job
+from contracts.dunning import PromiseMade
+from expecting import IBAN_OF_C1, announcement, expected, items, post, remittance
+from matching.handlers.matching import look_at_due
+from matching.storage.parties import set_known_ibans
+from shared.testing.events import message
+
+
+@pytest.fixture
+async def bank(world, client, tenant, camtfile):
+    return Bank(world, client, await world.account(tenant), camtfile)
+
+
+async def paid(world, tenant, bank, number, amount=1_000, text="TRX-1", **more):
+    """A payment of the EndToEndId E1, E2 ..., matched."""
+    payment = await world.pay(bank.held, amount, end_to_end_id=f"E{number}", remittance=[text], number=number, **more)
+    await world.match(tenant)
+    return str(payment)
+
+
+async def returned(bank, number, amount=1_000, reason="AM04"):
+    await bank.books((-amount, {"ref": f"R{number}", "e2e": f"E{number}", "reason": reason}))
+
+
+async def told(world, tenant):
+    events = [m.data for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant]
+    return [(one.status, one.payment_id and str(one.payment_id)) for one in events]
+
+
+async def opened(world, tenant):
+    return {number: row[0] for number, row in (await items(world, tenant)).items()}
+
+
+@pytest.mark.parametrize("second", ["after", "before"])
+async def test_a_list_whose_payment_is_returned_waits_for_the_debtors_next_one(world, tenant, make, client, bank, second):
+    """And is met by it though it came before the return, when the list had its payment."""
+    await world.feed(make.invoice(tenant, "F-1", 600), make.invoice(tenant, "F-2", 400, customer="C2"))
+    body = remittance(make, tenant, 1_000, ("F-1", 600, 0, None), ("F-2", 400, 0, None), ("F-3", 0, 7, "bonus"), reference="TRX-1")
+    await post(client, "/v1/remittances", body)
+    first = await paid(world, tenant, bank, 1)
+    assert await expected(client) == {"TRX1": ("received", first)}
+    again = await paid(world, tenant, bank, 2) if second == "before" else None
+    await returned(bank, 1)
+    assert (await expected(client), await opened(world, tenant)) == ({"TRX1": ("waiting", None)}, {"F-1": 600, "F-2": 400})
+    again = again or await paid(world, tenant, bank, 2)
+    await look_at_due(job(world), tenant)
+    assert (await expected(client), await opened(world, tenant)) == ({"TRX1": ("received", again)}, {"F-1": 0, "F-2": 0})
+    await world.holds()
+
+
+async def test_a_list_that_waits_for_an_item_waits_for_its_payment_again_too(world, tenant, make, client, bank):
+    await world.feed(make.invoice(tenant, "F-1", 600))
+    await post(client, "/v1/remittances", remittance(make, tenant, 1_000, ("F-1", 600, 0, None), ("F-2", 400, 0, None), reference="TRX-1"))
+    await paid(world, tenant, bank, 1)
+    await returned(bank, 1)
+    (listed,) = (await client.get("/v1/expected-payments")).json()["items"]
+    assert (listed["status"], listed["payment_id"], listed["missing"]) == ("waiting", None, [])
+    await world.feed(make.invoice(tenant, "F-2", 400))
+    await paid(world, tenant, bank, 2)
+    assert await opened(world, tenant) == {"F-1": 0, "F-2": 0}
+    await world.holds()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_list_of_which_a_person_undid_something_or_a_part_is_returned_waits_no_more(world, tenant, make, client, bank, whole):
+    await world.feed(make.invoice(tenant, "F-1", 600), make.invoice(tenant, "F-2", 400))
+    await post(client, "/v1/remittances", remittance(make, tenant, 1_000, ("F-1", 600, 0, None), ("F-2", 400, 0, None), reference="TRX-1"))
+    first = await paid(world, tenant, bank, 1)
+    if whole:
+        item = str(make.invoice_id(tenant, "F-2"))
+        assert (await post(client, f"/v1/payments/{first}/unmatch", {"item_id": item, "reason": "wrong"})).status_code == 200
+    await returned(bank, 1, 1_000 if whole else 999)
+    assert await expected(client) == {"TRX1": ("received", first)}
+    await world.holds()
+
+
+async def test_a_list_whose_payment_the_bank_recalled_waits_once_the_bank_took_it(world, tenant, make, client, bank, camtfile):
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    await post(client, "/v1/remittances", remittance(make, tenant, 1_000, ("F-1", 1_000, 0, None), reference="TRX-1"))
+    first = await paid(world, tenant, bank, 1)
+    await client.post("/v1/recalls", content=camtfile.camt056("E1", "10.00"), headers={"content-type": "application/xml"})
+    assert await expected(client) == {"TRX1": ("received", first)}  # it may be refused yet
+    await returned(bank, 1, reason="FRAD")
+    assert await expected(client) == {"TRX1": ("waiting", None)}
+    again = await paid(world, tenant, bank, 2)
+    assert (await expected(client), await opened(world, tenant)) == ({"TRX1": ("received", again)}, {"F-1": 0})
+    await world.holds()
+
+
+@pytest.mark.parametrize("kind", ["cheque", "direct_debit", "card", "transfer"])
+async def test_announced_money_that_is_returned_has_failed_until_that_is_reversed(world, tenant, make, client, bank, kind):
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
+    body = announcement(make, tenant, 1_000, "F-2", kind=kind, reference="TRX-1")
+    await post(client, "/v1/payment-announcements", body)
+    first = await paid(world, tenant, bank, 1)
+    await returned(bank, 1)
+    assert (await expected(client), await opened(world, tenant)) == ({"TRX1": ("failed", first)}, {"F-1": 1_000, "F-2": 1_000})
+    assert await told(world, tenant) == [("announced", None), ("received", first), ("failed", first)]
+    await bank.books((1_000, {"ref": "R2", "e2e": "E1", "reversal": True}))
+    await look_at_due(job(world), tenant)
+    assert (await expected(client), await opened(world, tenant)) == ({"TRX1": ("received", first)}, {"F-1": 1_000, "F-2": 0})
+    assert (await told(world, tenant))[3:] == [("announced", None), ("received", first)]
+    await world.holds()
+
+
+async def test_a_cheque_that_bounced_is_announced_again(world, tenant, make, client, bank):
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    body = announcement(make, tenant, 1_000, "F-1", reference="TRX-1")
+    first = (await post(client, "/v1/payment-announcements", body)).json()["expected_id"]
+    await paid(world, tenant, bank, 1)
+    await returned(bank, 1)
+    second = (await post(client, "/v1/payment-announcements", body)).json()
+    assert (second["status"], second["expected_id"] == first) == ("waiting", False)
+    again = await paid(world, tenant, bank, 2)
+    shown = (await client.get(f"/v1/expected-payments/{second['expected_id']}")).json()
+    assert (shown["payment_id"], await opened(world, tenant)) == (again, {"F-1": 0})
+    await world.holds()
+
+
+async def test_what_was_only_notified_and_has_not_come_is_on_its_way_still(world, tenant, make, client, bank):
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 500))
+    await post(client, "/v1/payment-announcements", announcement(make, tenant, 1_000, "F-1", reference="TRX-1", holds_until="2026-06-30"))
+    await post(client, "/v1/remittances", remittance(make, tenant, 500, ("F-2", 500, 0, None), reference="TRX-2"))
+    one, two = await paid(world, tenant, bank, 1), await paid(world, tenant, bank, 2, 500, text="TRX-2")
+    await bank.goes_on()
+    assert await expected(client) == {"TRX1": ("waiting", None), "TRX2": ("waiting", None)}
+    assert await opened(world, tenant) == {"F-1": 1_000, "F-2": 500}
+    await bank.books((1_000, {"ref": "B1", "e2e": "E1"}), (500, {"ref": "B2", "e2e": "E2"}))
+    await look_at_due(job(world), tenant)
+    assert await expected(client) == {"TRX1": ("received", one), "TRX2": ("received", two)}
+    assert await opened(world, tenant) == {"F-1": 0, "F-2": 0}
+    await world.holds()
+
+
+async def test_a_promise_that_is_open_waits_for_the_next_money(world, tenant, make, client, bank):
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
+    customer = make.customer_id(tenant, "C1")
+    async with world.database.transaction(tenant) as conn:
+        await set_known_ibans(conn, [(tenant, customer)], [(tenant, customer, IBAN_OF_C1)])
+    promise = PromiseMade(
+        version=1, promise_id=make.invoice_id(tenant, "P"), customer_id=customer, item_ids=[make.invoice_id(tenant, "F-2")],
+        amount_minor=1_000, currency="EUR", due_on=date(2026, 3, 31), status="open",
+    )  # fmt: skip
+    await world.feed(message(tenant, promise))
+    for number in (1, 2):
+        one = await paid(world, tenant, bank, number, text="MERCI", debtor_iban=IBAN_OF_C1)
+        assert (await expected(client), await opened(world, tenant)) == ({None: ("received", one)}, {"F-1": 1_000, "F-2": 0})
+        if number == 1:
+            await returned(bank, 1)
+    await world.holds()
