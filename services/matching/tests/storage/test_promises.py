@@ -3,9 +3,11 @@
 from datetime import date
 
 import pytest
+from bankdays import job
 from contracts.dunning import PromiseBroken, PromiseMade
 from decided import replayed
 from expecting import IBAN_OF_C1, into, items
+from matching.handlers.matching import look_at_due
 from matching.storage.parties import set_known_ibans
 from shared.testing.events import message
 
@@ -43,6 +45,37 @@ async def test_a_promise_is_met_by_its_payer_and_amount_and_ends_with_dunnings_w
     rules = await world.rows(tenant, "SELECT amount_minor, rule FROM payment ORDER BY 1")
     assert (rules[1][0], rules[1][1]) == (700, "promise")
     assert (await world.one(tenant, "SELECT status FROM expected_payment"))[0] == "received"
+    await world.holds()
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_promise_that_comes_after_its_money_meets_what_waits_of_just_its_amount(world, tenant, make, client, named):
+    """Though its customer was merged into another meanwhile; where it names no item the payer alone is known by it."""
+    held = await world.account(tenant)
+    customer = make.customer_id(tenant, "C1")
+    await world.feed(make.invoice(tenant, "F-1", 2_000), make.invoice(tenant, "F-2", 2_000), into(make, tenant, "C1", "C2"))
+    async with world.database.transaction(tenant) as conn:
+        await set_known_ibans(conn, [(tenant, customer)], [(tenant, customer, IBAN_OF_C1)])
+    for number, amount in enumerate((1_200, 1_201, 1_200)):
+        iban = IBAN_OF_C1 if number < 2 else "DE89370400440532013000"
+        await world.pay(held, amount, debtor_iban=iban, number=number, remittance=["MERCI"])
+    await world.match(tenant)
+    for _ in range(4):  # it has had all of its looks
+        await world.rows(tenant, "UPDATE payment SET next_look_at = now() WHERE next_look_at IS NOT NULL RETURNING 1")
+        await look_at_due(job(world), tenant)
+    item_ids = [make.invoice_id(tenant, "F-2")] if named else []
+    promise = PromiseMade(
+        version=1, promise_id=make.invoice_id(tenant, "P"), customer_id=customer, item_ids=item_ids, amount_minor=1_200, currency="EUR",
+        due_on=date(2026, 3, 31), status="open",
+    )  # fmt: skip
+    await world.feed(message(tenant, promise))
+    await look_at_due(job(world), tenant)
+    (listed,) = (await client.get("/v1/expected-payments")).json()["items"]
+    assert listed["status"] == "received"
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 2_000, "F-2": 800 if named else 2_000}
+    left = {one["payment_id"]: one["unapplied_minor"] for one in (await client.get("/v1/payments")).json()["items"]}
+    assert left.pop(listed["payment_id"]) == (0 if named else 1_200)
+    assert sorted(left.values()) == [1_200, 1_201]  # another amount, and nobody's
     await world.holds()
 
 

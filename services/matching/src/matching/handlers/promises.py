@@ -3,6 +3,7 @@
 Rules:
 - an open promise is an expected payment of its amount and payer; the items that it names are the designation, where the
   amount is that of one of them, or of all that is open of them; else the payer alone is known by it;
+- money of just that amount that came before it and waits is looked at again;
 - it ends with dunning's own word (kept, broken, cancelled): nothing here judges it, and nothing is published.
 """
 
@@ -11,7 +12,9 @@ from datetime import datetime
 
 from contracts.dunning import PromiseState
 from contracts.envelope import Message
+from shared.aliases import stands_for
 from shared.batches import Context
+from shared.clock import machine_now
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -45,7 +48,8 @@ async def keep_promises(conn: AsyncConnection, messages: Sequence[Message[Promis
 async def _expect(conn: AsyncConnection, message: Message[PromiseState], now: datetime) -> None:
     """Expects the money of a promise; one that concerns items of several entities is left to the rules."""
     promise = message.data
-    items = await owed_of(conn, message.tenant_id, promise.customer_id, promise.currency, promise.item_ids)
+    customer = await stands_for(conn, message.tenant_id, promise.customer_id)
+    items = await owed_of(conn, message.tenant_id, customer, promise.currency, promise.item_ids)
     entities = {row[1] for row in items}
     if len(entities) != 1 or not promise.amount_minor:
         return
@@ -53,27 +57,26 @@ async def _expect(conn: AsyncConnection, message: Message[PromiseState], now: da
     if len(named) > 1 and sum(row[2] for row in named) != promise.amount_minor:
         named = []
     lines = [RemittanceLine(None, row[0], amount, 0, None, amount) for row in named for amount in [min(row[2], promise.amount_minor)]]
-    await stored.insert(
-        conn,
-        Expected(
-            message.tenant_id,
-            promise.promise_id,
-            promise.version,
-            entities.pop(),
-            "promise",
-            None,
-            promise.customer_id,
-            promise.currency,
-            promise.amount_minor,
-            None,
-            None,
-            promise.due_on,
-            None,
-            lines,
-            [],
-            "waiting",
-            None,
-            "dunning",
-            now,
-        ),
+    held = Expected(
+        message.tenant_id,
+        promise.promise_id,
+        promise.version,
+        entities.pop(),
+        "promise",
+        None,
+        promise.customer_id,
+        promise.currency,
+        promise.amount_minor,
+        None,
+        None,
+        promise.due_on,
+        None,
+        lines,
+        [],
+        "waiting",
+        None,
+        "dunning",
+        now,
     )
+    if await stored.insert(conn, held):
+        await stored.look_at_amounts(conn, [(held.tenant_id, held.entity_id, held.currency, held.amount_minor)], machine_now())

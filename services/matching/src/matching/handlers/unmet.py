@@ -27,6 +27,7 @@ async def gone_back(conn: AsyncConnection, payments: Sequence[Payment]) -> None:
     whole = {
         (one.tenant_id, one.payment_id): one for one in payments if one.returned_minor == one.amount_minor and one.return_reason != REPLACED
     }
+    waiting = []
     for held in await _met(conn, list(whole)):
         payment = whole[held.tenant_id, held.payment_id]  # type: ignore[index] # it met one of them
         if held.kind in ANNOUNCED and not payment.withdrawn_minor:
@@ -35,9 +36,10 @@ async def gone_back(conn: AsyncConnection, payments: Sequence[Payment]) -> None:
             continue
         else:
             held.status, held.payment_id, held.missing = "waiting", None, []
-            await stored.look_at_amount(conn, held, machine_now())
+            waiting.append((held.tenant_id, held.entity_id, held.currency, held.amount_minor))
         await stored.save(conn, held)
         await announce(conn, held)
+    await stored.look_at_amounts(conn, waiting, machine_now())
 
 
 async def come_again(conn: AsyncConnection, payments: Sequence[Payment]) -> None:

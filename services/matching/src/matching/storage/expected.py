@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.domain.remittances import Fit, RemittanceLine, Spoken
-from matching.storage.rows import fetch, keys
+from matching.storage.rows import columns, fetch, keys
 
 EARLY_DAYS = 120
 """How long before a list its payment may have come, where rules have settled other items with it."""
@@ -240,19 +240,22 @@ async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UU
     return [(held.tenant_id, row[0]) for row in rows]
 
 
-async def look_at_amount(conn: AsyncConnection, held: Expected, at: datetime) -> None:
-    """Payments of the amount of which nothing is settled, that may be the one, are looked at again then (machine clock)."""
-    await run(
-        conn,
-        "UPDATE payment SET next_look_at = :at WHERE (tenant_id, payment_id) IN (SELECT tenant_id, payment_id FROM payment "
-        "WHERE tenant_id = :tenant AND entity_id = :entity AND amount_minor = :amount AND currency = :currency "
-        "AND status IN ('unapplied', 'partly_matched') AND unapplied_minor = amount_minor ORDER BY payment_id FOR UPDATE)",
-        tenant=held.tenant_id,
-        entity=held.entity_id,
-        amount=held.amount_minor,
-        currency=held.currency,
-        at=at,
-    )
+async def look_at_amounts(conn: AsyncConnection, amounts: Iterable[tuple[UUID, UUID, str, int]], at: datetime) -> None:
+    """Payments of which nothing is settled are looked at again then (machine clock), if they are of one of the amounts: tenant, entity,
+    currency, minor units. They came before what is expected now.
+    """
+    wanted = sorted(set(amounts), key=str)
+    if wanted:
+        await run(
+            conn,
+            "WITH due AS (SELECT p.tenant_id, p.payment_id FROM unnest(CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), "
+            "CAST(:currencies AS text[]), CAST(:amounts AS bigint[])) AS k(tenant_id, entity_id, currency, amount_minor) "
+            "JOIN payment p USING (tenant_id, entity_id, currency, amount_minor) WHERE p.status IN ('unapplied', 'partly_matched') "
+            "AND p.unapplied_minor = p.amount_minor ORDER BY p.tenant_id, p.payment_id FOR UPDATE OF p) UPDATE payment "
+            "SET next_look_at = :at FROM due WHERE payment.tenant_id = due.tenant_id AND payment.payment_id = due.payment_id",
+            **columns(wanted, "tenants", "entities", "currencies", "amounts"),
+            at=at,
+        )
 
 
 async def met_by(conn: AsyncConnection, payments: Iterable[Key]) -> list[Key]:
