@@ -1,8 +1,10 @@
 """Money that is announced: told, met, over."""
 
+import asyncio
 from datetime import UTC, date, datetime
 
-from expecting import items, post, remittance
+import pytest
+from expecting import announcement, into, items, post, remittance
 from matching.handlers import announcements
 from shared.jobs import JobContext
 from shared.testing.events import context
@@ -81,27 +83,17 @@ async def test_an_announcement_without_items_says_who_pays_and_the_rules_go_on(w
 async def test_the_same_cheque_announced_twice_is_one_until_it_is_over(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
-    body = {
-        "entity_id": str(make.entity_id(tenant)),
-        "customer_id": str(make.customer_id(tenant, "C1")),
-        "kind": "cheque",
-        "amount_minor": 1_000,
-        "currency": "EUR",
-        "expected_on": "2026-03-02",
-        "holds_until": "2026-06-30",
-        "reference": "CHQ 0004711",
-    }
-    line = {"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": 1_000}
+    body = announcement(make, tenant, 1_000, "F-1", reference="CHQ 0004711", holds_until="2026-06-30")
 
     async def announced(**more):
-        answer = await post(client, "/v1/payment-announcements", {**body, "lines": [line], **more})
+        answer = await post(client, "/v1/payment-announcements", {**body, **more})
         assert answer.status_code == 201, answer.text
         return answer.json()["expected_id"]
 
     first = await announced()
-    assert await announced(reference="chq-0004711", expected_on="2026-03-04", holds_until=None) == first
-    others = [await announced(kind="transfer"), await announced(reference="CHQ 0004712"), await announced(amount_minor=1_001, lines=[])]
-    assert len({first, *others}) == 4
+    assert await announced(reference="chq-0004711") == first
+    others = [await announced(kind="transfer"), await announced(reference="CHQ 0004712")]
+    assert len({first, *others}) == 3
     told = [m.data.announcement_id for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant]
     assert sorted(map(str, told)) == sorted([first, *others])
     await post(client, f"/v1/expected-payments/{first}/end", {"status": "failed", "reason": "no_funds"})
@@ -114,6 +106,83 @@ async def test_the_same_cheque_announced_twice_is_one_until_it_is_over(world, te
     assert await announced() == second
     assert await announced(expected_on="2026-04-02") not in {first, second, *others}
     await world.holds()
+
+
+async def test_the_same_cheque_announced_otherwise_is_refused_until_the_one_that_is_known_is_ended(world, tenant, make, client):
+    """A message that comes late would else undo the correction of what it says: nothing tells the two apart."""
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
+    body = announcement(make, tenant, 1_000, "F-1", "F-2", reference="CHQ 0004711", holds_until="2026-03-20")
+    first = (await post(client, "/v1/payment-announcements", body)).json()
+    turned = {**body, "lines": body["lines"][::-1]}
+    assert (await post(client, "/v1/payment-announcements", turned)).json() == first  # the items are the same in any order
+    for change, places in (
+        ({"expected_on": "2026-03-04"}, ["/expected_on"]),
+        ({"holds_until": None}, ["/holds_until"]),
+        ({"lines": []}, ["/lines"]),
+        ({"amount_minor": 1_001, "lines": []}, ["/amount_minor", "/lines"]),
+        ({"currency": "USD", "lines": []}, ["/currency", "/lines"]),
+    ):
+        refused = await post(client, "/v1/payment-announcements", {**body, **change}, key := "-".join(change))
+        assert (refused.status_code, refused.json()["code"]) == (409, "announced-otherwise"), refused.text
+        assert [one["pointer"] for one in refused.json()["errors"]] == places
+        assert f"/v1/expected-payments/{first['expected_id']}/end" in refused.json()["detail"]
+        again = await post(client, "/v1/payment-announcements", {**body, **change}, key)
+        assert (again.status_code, again.headers["idempotent-replayed"]) == (409, "true")
+    assert (await client.get(f"/v1/expected-payments/{first['expected_id']}")).json() == first
+    assert (await post(client, f"/v1/expected-payments/{first['expected_id']}/end", {"status": "cancelled", "reason": "typo"})).is_success
+    corrected = (await post(client, "/v1/payment-announcements", {**body, "expected_on": "2026-03-04"})).json()
+    assert (corrected["status"], corrected["expected_on"]) == ("waiting", "2026-03-04")
+    told = [m.data.status for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant]
+    assert told == ["announced", "cancelled", "announced"]
+    await world.pay(held, 1_000, remittance=["CHQ-0004711"])
+    await world.match(tenant)
+    late = await post(client, "/v1/payment-announcements", {**body, "expected_on": "2026-03-04", "lines": []})
+    assert (late.status_code, late.json()["detail"]) == (409, "It has come: announce other money under another reference")
+    await world.holds()
+
+
+async def test_two_who_announce_the_same_cheque_at_once_announce_one_and_of_two_days_one_is_refused(world, tenant, make, client):
+    await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    bodies = [announcement(make, tenant, 1_000, reference="CHQ 1", expected_on=f"2026-03-0{day}") for day in (2, 3) for _ in range(4)]
+    answers = await asyncio.gather(*(post(client, "/v1/payment-announcements", body) for body in bodies))
+    assert sorted(answer.status_code for answer in answers) == [201] * 4 + [409] * 4
+    assert len((await client.get("/v1/expected-payments")).json()["items"]) == 1
+    await world.holds()
+
+
+@pytest.mark.parametrize("first", ["C1", "C2"])
+@pytest.mark.parametrize("what", ["cheque", "list"])
+async def test_what_is_said_of_a_merged_customer_and_of_who_stands_for_him_is_one(world, tenant, make, client, what, first):
+    """Whether it was said before they were merged or after, of C1 that was merged into C2, and once more of C0 that was merged into C1."""
+    await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000, customer=f"C{n}") for n in range(4)))
+
+    async def said(customer):
+        payer = str(make.customer_id(tenant, customer))
+        if what == "cheque":
+            body = announcement(make, tenant, 1_000, reference="CHQ 1", customer_id=payer)
+            answer = await post(client, "/v1/payment-announcements", body)
+        else:
+            body = remittance(make, tenant, 1_000, ("F-1", 1_000, 0, None), reference="CHQ 1", payer_customer_id=payer)
+            answer = await post(client, "/v1/remittances", body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["expected_id"]
+
+    before = await said(first)
+    await world.feed(into(make, tenant, "C1", "C2"), into(make, tenant, "C0", "C1"))
+    assert {await said(customer) for customer in ("C1", "C2", "C0")} == {before}
+    assert await said("C3") != before
+    await world.holds()
+
+
+async def test_without_a_reference_the_key_alone_tells_equal_announcements_apart(world, tenant, make, client):
+    await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    body = announcement(make, tenant, 1_000)
+    one, again, other = [(await post(client, "/v1/payment-announcements", body, key)).json()["expected_id"] for key in ("a", "a", "b")]
+    assert (one == again, one == other) == (True, False)
 
 
 async def test_an_announced_item_may_come_later_but_is_never_another_entitys(world, tenant, make, client):

@@ -2,6 +2,7 @@
 
 from matching.api import (
     accounts,
+    announcements,
     expected,
     files,
     handwork,
@@ -14,6 +15,7 @@ from matching.api import (
     pulls,
     reads,
     refunds,
+    remittances,
     review,
     settlements,
     totals,
@@ -32,6 +34,8 @@ ROUTERS = (
     review.ROUTER,
     policy.ROUTER,
     refunds.ROUTER,
+    remittances.ROUTER,
+    announcements.ROUTER,
     expected.ROUTER,
     settlements.ROUTER,
     ledger.ROUTER,

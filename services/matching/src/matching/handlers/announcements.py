@@ -4,7 +4,6 @@ from uuid import UUID
 
 from contracts.payments import AnnouncedItem, PaymentAnnouncementChanged
 from shared.days import business_day
-from shared.ids import named_id
 from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
 from shared.web.problems import Problem
@@ -15,23 +14,6 @@ from matching.storage.expected import Expected
 
 ANNOUNCED = {"direct_debit", "cheque", "card", "transfer"}
 """Kinds that hold reminders back and are told of."""
-
-
-async def announcement_id(conn: AsyncConnection, held: Expected) -> UUID:
-    """The id of an announcement that says its reference.
-
-    The same again (payer, kind, reference, amount) says nothing new while it waits, nor of the day for which it has come; after that, or
-    where it was taken back, it is another one: a debit of each month, a cheque presented again.
-    """
-    said = (held.entity_id, held.payer_customer_id, held.kind, held.reference, held.currency, held.amount_minor)
-    turn = 0
-    while True:
-        expected_id = named_id("announcement", held.tenant_id, *said, turn)
-        before = (await stored.load(conn, [(held.tenant_id, expected_id)], lock=False)).get((held.tenant_id, expected_id))
-        came = before is not None and before.status in {"partly", "received"}
-        if before is None or before.status == "waiting" or (came and before.expected_on == held.expected_on):
-            return expected_id
-        turn += 1
 
 
 async def end(conn: AsyncConnection, tenant_id: UUID, expected_id: UUID, status: str) -> Expected:

@@ -22,6 +22,7 @@ from matching.domain.remittances import Fit, fitting, pick
 from matching.handlers.announcements import announce
 from matching.handlers.refusals import refused
 from matching.handlers.remittance_lines import settle
+from matching.handlers.said_again import same
 from matching.storage import expected as stored
 from matching.storage import plans as stored_plans
 from matching.storage.expected import Expected
@@ -95,9 +96,14 @@ async def possible(conn: AsyncConnection, held: Expected) -> None:
 
 
 async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | None, now: datetime) -> Expected:
-    """Takes an expected payment in, and meets the money that came before it. The same again (by its id) changes nothing."""
+    """Takes an expected payment in, and meets the money that came before it. The same again (by its id) changes nothing.
+
+    Raises a 409 Problem for an announcement that says something else under its id.
+    """
     if not await stored.insert(conn, held):
-        return (await stored.load(conn, [(held.tenant_id, held.expected_id)], lock=False))[held.tenant_id, held.expected_id]
+        known = (await stored.load(conn, [(held.tenant_id, held.expected_id)], lock=False))[held.tenant_id, held.expected_id]
+        same(held, known)
+        return known
     resolved = await resolve(conn, held)
     early = await stored.payments_for(conn, held, list(resolved.values()), end_to_end_id)
     key = (held.tenant_id, held.expected_id)
