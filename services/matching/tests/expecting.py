@@ -5,6 +5,7 @@ from datetime import date
 
 from contracts.customers import CustomerMerged
 from contracts.invoices import DiscountTerm
+from matching.storage.parties import set_known_ibans
 from shared.testing.events import message
 
 _KEYS = itertools.count()
@@ -29,6 +30,13 @@ def announcement(make, tenant, amount, *numbers, **more):
     lines = [{"item_id": str(make.invoice_id(tenant, number)), "amount_minor": amount // len(numbers)} for number in numbers]
     ids = {"entity_id": str(make.entity_id(tenant)), "customer_id": str(make.customer_id(tenant, "C1"))}
     return {**ids, "kind": "cheque", "amount_minor": amount, "currency": "EUR", "expected_on": "2026-03-02", "lines": lines, **more}
+
+
+async def known(world, tenant, make):
+    """IBAN_OF_C1 is the IBAN of C1."""
+    customer = make.customer_id(tenant, "C1")
+    async with world.database.transaction(tenant) as conn:
+        await set_known_ibans(conn, [(tenant, customer)], [(tenant, customer, IBAN_OF_C1)])
 
 
 async def expected(client):

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, date, datetime
 
 import pytest
-from expecting import announcement, into, items, post, remittance
+from expecting import IBAN_OF_C1, announcement, into, items, known, post, remittance
 from matching.handlers import announcements
 from shared.jobs import JobContext
 from shared.testing.events import context
@@ -208,4 +208,67 @@ async def test_an_announced_item_may_come_later_but_is_never_another_entitys(wor
     await world.match(tenant)
     await world.feed(make.invoice(tenant, "F-2", 1_000))
     assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 1_000, "F-2": 0, "G-1": 1_000}
+    await world.holds()
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(("numbers", "merged"), [((), False), (("F-1",), False), ((), True)])
+async def test_of_equal_announcements_each_has_one_of_the_payers_equal_payments(world, tenant, make, client, together, numbers, merged):
+    """Announced under one payer's id or, before these were merged, under two; nothing tells them apart, and nothing needs to."""
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 2_000), make.invoice(tenant, "F-2", 2_000, customer="C2"))
+    for customer, day in (("C1", 2), ("C2" if merged else "C1", 3)):
+        payer = str(make.customer_id(tenant, customer))
+        body = announcement(
+            make, tenant, 1_000, *numbers, customer_id=payer, expected_on=f"2026-03-0{day}", reference="CHQ" if merged else None
+        )
+        assert (await post(client, "/v1/payment-announcements", body)).status_code == 201
+    if merged:
+        await world.feed(into(make, tenant, "C1", "C2"))
+    await known(world, tenant, make)
+    for number in range(2):
+        await world.pay(held, 1_000, number=number, debtor_iban=IBAN_OF_C1, end_to_end_id="CHQ" if merged else None)
+        if number or not together:
+            await world.match(tenant)
+    found = (await client.get("/v1/expected-payments")).json()["items"]
+    assert [one["status"] for one in found] == ["received", "received"]
+    assert len({one["payment_id"] for one in found}) == 2
+    assert (await items(world, tenant))["F-1"][0] == (0 if numbers else 2_000)
+    for one in (await client.get("/v1/review-queue")).json()["items"]:
+        assert "expected_payments" not in one["evidence"]
+    await world.holds()
+
+
+async def test_of_equal_announcements_for_different_items_a_person_decides(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
+    await known(world, tenant, make)
+    for number in ("F-1", "F-2"):
+        await post(client, "/v1/payment-announcements", announcement(make, tenant, 1_000, number))
+    await world.pay(held, 1_000, debtor_iban=IBAN_OF_C1)
+    await world.match(tenant)
+    (waits,) = (await client.get("/v1/review-queue")).json()["items"]
+    assert (waits["reason"], len(waits["evidence"]["expected_payments"]["fit"])) == ("ambiguous", 2)
+    await world.holds()
+
+
+async def test_money_that_has_come_for_one_announcement_comes_for_no_other(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 2_000))
+    await known(world, tenant, make)
+    first = (await post(client, "/v1/payment-announcements", announcement(make, tenant, 1_000))).json()["expected_id"]
+    payment = await world.pay(held, 1_000, debtor_iban=IBAN_OF_C1)
+    await world.match(tenant)
+    await post(client, "/v1/payment-announcements", announcement(make, tenant, 1_000, kind="direct_debit"))
+    await world.match(tenant)
+    found = {one["expected_id"]: (one["status"], one["payment_id"]) for one in (await client.get("/v1/expected-payments")).json()["items"]}
+    assert found.pop(first) == ("received", str(payment))
+    assert list(found.values()) == [("waiting", None)]
+    # a list says what it is for
+    listed = await post(
+        client,
+        "/v1/remittances",
+        remittance(make, tenant, 1_000, ("F-1", 1_000, 0, None), reference="TRX-1", payer_customer_id=str(make.customer_id(tenant, "C1"))),
+    )
+    assert (listed.json()["status"], (await items(world, tenant))["F-1"][0]) == ("received", 1_000)
     await world.holds()

@@ -6,7 +6,7 @@ import pytest
 from bankdays import job
 from contracts.dunning import PromiseBroken, PromiseMade
 from decided import replayed
-from expecting import IBAN_OF_C1, into, items
+from expecting import IBAN_OF_C1, into, items, known
 from matching.handlers.matching import look_at_due
 from matching.storage.parties import set_known_ibans
 from shared.testing.events import message
@@ -54,8 +54,7 @@ async def test_a_promise_that_comes_after_its_money_meets_what_waits_of_just_its
     held = await world.account(tenant)
     customer = make.customer_id(tenant, "C1")
     await world.feed(make.invoice(tenant, "F-1", 2_000), make.invoice(tenant, "F-2", 2_000), into(make, tenant, "C1", "C2"))
-    async with world.database.transaction(tenant) as conn:
-        await set_known_ibans(conn, [(tenant, customer)], [(tenant, customer, IBAN_OF_C1)])
+    await known(world, tenant, make)
     for number, amount in enumerate((1_200, 1_201, 1_200)):
         iban = IBAN_OF_C1 if number < 2 else "DE89370400440532013000"
         await world.pay(held, amount, debtor_iban=iban, number=number, remittance=["MERCI"])
@@ -86,8 +85,7 @@ async def test_both_parts_of_a_promise_have_its_items_as_candidates_and_a_person
     """The second goes on where the first, which waits, would end; whoever the promise's customer is by now."""
     held = await world.account(tenant)
     await world.feed(*(make.invoice(tenant, f"F-{n}", minor) for n, minor in ((1, 10_000), (2, 7_013), (3, 4_007))))
-    async with world.database.transaction(tenant) as conn:
-        await set_known_ibans(conn, [(tenant, make.customer_id(tenant, "C1"))], [(tenant, make.customer_id(tenant, "C1"), IBAN_OF_C1)])
+    await known(world, tenant, make)
     promise = PromiseMade(
         version=1, promise_id=make.invoice_id(tenant, "P"), customer_id=make.customer_id(tenant, "C1"), amount_minor=11_020,
         item_ids=[make.invoice_id(tenant, f"F-{n}") for n in (3, 2)], currency="EUR", due_on=date(2026, 3, 31), status="open",

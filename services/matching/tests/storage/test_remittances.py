@@ -5,8 +5,7 @@ from datetime import date
 import pytest
 from bankdays import ahead
 from decided import replayed
-from expecting import IBAN_OF_C1, TWO_PERCENT, into, items, post, remittance
-from matching.storage.parties import set_known_ibans
+from expecting import IBAN_OF_C1, TWO_PERCENT, into, items, known, post, remittance
 
 
 @pytest.mark.parametrize("first", ["list", "money"])
@@ -157,8 +156,7 @@ async def test_a_list_that_is_sent_again_is_one_list_and_takes_no_later_payment(
     )  # sent by mail once more
     assert (again.json()["expected_id"], again.json()["status"]) == (first.json()["expected_id"], "received")
     assert len((await client.get("/v1/expected-payments")).json()["items"]) == 1
-    async with world.database.transaction(tenant) as conn:
-        await set_known_ibans(conn, [(tenant, make.customer_id(tenant, "C1"))], [(tenant, make.customer_id(tenant, "C1"), IBAN_OF_C1)])
+    await known(world, tenant, make)
     later = await world.pay(held, 700, debtor_iban=IBAN_OF_C1, remittance=["FA-2026-002"], number=2)
     await world.match(tenant)
     shown = (await client.get(f"/v1/payments/{later}")).json()

@@ -5,9 +5,8 @@ from datetime import date
 import pytest
 from bankdays import Bank, job
 from contracts.dunning import PromiseMade
-from expecting import IBAN_OF_C1, announcement, expected, items, post, remittance
+from expecting import IBAN_OF_C1, announcement, expected, items, known, post, remittance
 from matching.handlers.matching import look_at_due
-from matching.storage.parties import set_known_ibans
 from shared.testing.events import message
 
 
@@ -140,8 +139,7 @@ async def test_what_was_only_notified_and_has_not_come_is_on_its_way_still(world
 async def test_a_promise_that_is_open_waits_for_the_next_money(world, tenant, make, client, bank):
     await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
     customer = make.customer_id(tenant, "C1")
-    async with world.database.transaction(tenant) as conn:
-        await set_known_ibans(conn, [(tenant, customer)], [(tenant, customer, IBAN_OF_C1)])
+    await known(world, tenant, make)
     promise = PromiseMade(
         version=1, promise_id=make.invoice_id(tenant, "P"), customer_id=customer, item_ids=[make.invoice_id(tenant, "F-2")],
         amount_minor=1_000, currency="EUR", due_on=date(2026, 3, 31), status="open",

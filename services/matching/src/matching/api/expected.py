@@ -154,7 +154,7 @@ async def receive(request: Request, caller: Caller, held: Expected, said: str | 
 
 
 async def take(conn: AsyncConnection, request: Request, caller: Caller, held: Expected, said: str | None) -> Response:
-    """Takes it in, unless that was said before. Raises Problem: 404, 409 or 422 for what could never come true or contradicts what is known."""
+    """Takes it in, unless that was said before. Raises Problem: 404 or 422 for what cannot come true, 409 for what contradicts that."""
     await expected.possible(conn, held)
     await known_customer(
         conn, caller.tenant_id, held.payer_customer_id, "/payer_customer_id" if held.kind == "remittance" else "/customer_id"

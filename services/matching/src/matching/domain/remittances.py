@@ -5,7 +5,7 @@ deducts. The debtor's designation goes before every guess (Code civil, art. 1342
 another currency is in `domain.exchanged_lines`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
@@ -65,13 +65,14 @@ class Spoken:
 
 
 class Fit(NamedTuple):
-    """An expected payment that a payment may be: its reference, what the payment says, and the items that it would settle."""
+    """An expected payment that a payment may be: its reference, what the payment says, the items that it would settle, and its payer."""
 
     reference: str | None
     spoken: Spoken
     kind: str
     payment_plan_id: UUID | None
     items: frozenset[UUID]
+    payer: UUID | None = None
 
 
 def problem(lines: Sequence[RemittanceLine], total_minor: int) -> tuple[int | None, str] | None:
@@ -103,7 +104,13 @@ def fitting(found: Mapping[UUID, Fit]) -> list[UUID]:
     return named or [key for key, each in found.items() if each.spoken.same_payer]
 
 
-def pick(found: Mapping[UUID, Fit]) -> UUID | None:
-    """The one expected payment that a payment is. Two that fit equally well decide nothing."""
+def pick(found: Mapping[UUID, Fit], taken: Container[UUID] = ()) -> UUID | None:
+    """The one expected payment that a payment is. Two that fit equally well decide nothing, unless they are announcements that say the same
+    (a payer's two cheques of one amount, for nothing or for one item): then it is the first of them that no other payment has `taken`.
+    """
     fits = fitting(found)
+    if len(fits) > 1 and len({(each.reference, each.kind, each.items, each.payer) for each in map(found.__getitem__, fits)}) == 1:
+        each = found[fits[0]]
+        if each.kind not in RULES and len(each.items) <= 1:
+            fits = [key for key in fits if key not in taken][:1]
     return fits[0] if len(fits) == 1 else None

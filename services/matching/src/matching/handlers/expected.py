@@ -2,7 +2,8 @@
 
 Rules:
 - an expected payment is met by the one payment of its entity, currency and amount that says its reference; or, where none
-  says it, by the only one of its payer, if it is his only one of that amount; two that fit equally well decide nothing;
+  says it, by the only one of its payer, if it is his only one of that amount; two that fit equally well decide nothing, unless they are
+  announcements that say the same;
 - what was promised or agreed with dunning before goes behind what the payment itself says: where it names an open item that the promise
   or the plan would not settle with it, the rules decide; a plan is met by one payment after the other;
 - what its lines then do to the payment is in `handlers.remittance_lines`, what reminders are told of it in `handlers.announcements`.
@@ -39,7 +40,10 @@ async def meet(conn: AsyncConnection, payments: Sequence[Key], now: datetime, ca
     left, locked = list(payments), set[Key]()
     while True:
         found = await stored.meeting(conn, left)
-        chosen = {key: one for key in left if key in found and (one := pick(found[key])) is not None}
+        chosen: dict[Key, UUID] = {}
+        for key in left:
+            if key in found and (one := pick(found[key], chosen.values())) is not None:
+                chosen[key] = one
         chosen = await _not_elsewhere(conn, chosen, found)
         plans = {(key[0], plan) for key, one in chosen.items() if (plan := found[key][one].payment_plan_id) is not None}
         if plans - locked:  # before all other rows; what a plan expects may have moved on until it was ours
@@ -56,7 +60,8 @@ async def meet(conn: AsyncConnection, payments: Sequence[Key], now: datetime, ca
         done = await settle(conn, pairs, now, causes) if pairs else set()
         left = [key for key in left if key not in done]
         if not done or not any(found[key][one].payment_plan_id for key, one in chosen.items() if key not in done):
-            return left, {key: sorted(fits) for key in left if key in found and len(fits := fitting(found[key])) > 1}
+            open_ = [key for key in left if key in found and key not in chosen]
+            return left, {key: sorted(fits) for key in open_ if len(fits := fitting(found[key])) > 1}
 
 
 def tell_of_tie(proposal: Proposal, fits: Sequence[UUID]) -> None:
