@@ -88,19 +88,41 @@ async def test_the_limit_is_for_all_lists_of_an_item_and_for_what_people_forgive
     await limit(client, tenant, make, 100)
     written = {"item_id": str(make.invoice_id(tenant, "F-1")), "reason": "goodwill", "amount_minor": 20}
     assert (await write_off(client, written)) == "booked"
-    cuts = [("A", 60, "discount"), ("B", 40, "commission"), ("C", 20, "withholding"), ("D", 41, "rounding")]
-    for name, cut, reason in cuts:  # the terms offer 20 of the 60
+    cuts = [("A", 61, "discount"), ("B", 40, "commission"), ("C", 20, "withholding"), ("D", 41, "rounding")]
+    for name, cut, reason in cuts:  # the terms offer 21 of the 61
         await send(client, make, tenant, f"LIST-{name}", ("F-1", 1_000, cut, reason), ("F-2", 500 + ord(name), 0, None))
     paid = [await world.pay(held, 1_500 + ord(name), end_to_end_id=f"LIST-{name}", number=name) for name, _, _ in cuts]
     await world.match(tenant)  # all of them in one batch
     given = await world.rows(tenant, "SELECT payment_id, sum(diff_minor) FROM allocation GROUP BY 1")
-    assert {row[0]: row[1] for row in given} == dict(zip(paid, [60, 40, 0, 0], strict=True))
+    assert {row[0]: row[1] for row in given} == dict(zip(paid, [61, 40, 0, 0], strict=True))
     assert [list(await refused(client, payment)) for payment in paid] == [[], [], [0], [0]]
     assert await write_off(client, {**written, "amount_minor": 1}) == "requested"
     await send(client, make, tenant, "LIST-E", ("F-1", 980, 20, "discount"))  # what the terms offer needs no limit
     last = await world.pay(held, 980, end_to_end_id="LIST-E", number="E")
     await world.match(tenant)
     assert await refused(client, last) == {}
+    await world.holds()
+
+
+@pytest.mark.parametrize(("most", "left", "forgiven"), [(30, 0, 50), (29, 31, 19)])
+async def test_a_discount_of_an_item_that_is_paid_in_full_is_measured_on_the_item(world, tenant, make, client, most, left, forgiven):
+    """Two per cent of 1,000 are 20 of the 50, and the other 30 are within the limit or not; what is granted counts so from then on."""
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 2_000, discounts=TWO_PERCENT), make.invoice(tenant, "F-2", 1_000, discounts=TWO_PERCENT))
+    await limit(client, tenant, make, most)
+    await send(client, make, tenant, "LIST-A", ("F-2", 950, 50, "discount"))
+    payment = await world.pay(held, 950, end_to_end_id="LIST-A", number="A")
+    await world.match(tenant)
+    assert (await items(world, tenant))["F-2"] == (left, 950, forgiven, 0)
+    assert list(await refused(client, payment)) == ([0] if left else [])
+    for number, net, cut in ((1, 950, 50), (2, 980, 20)):  # the second one's 20 are the terms'
+        await send(client, make, tenant, f"PART-{number}", ("F-1", net, cut, "discount"))
+        await world.pay(held, net, end_to_end_id=f"PART-{number}", number=number)
+    await world.match(tenant)
+    assert (await items(world, tenant))["F-1"] == (left, 1_930, forgiven + 20, 0)
+    written = {"item_id": str(make.invoice_id(tenant, "F-1")), "reason": "goodwill", "amount_minor": 1}
+    if left:
+        assert await write_off(client, written) == "booked"  # nothing is given away beyond the terms so far
     await world.holds()
 
 

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matching.domain.deductions import Room, by_terms, grant
+from matching.domain.deductions import Room, beyond, grant
 from matching.domain.remittances import RemittanceLine
 
 DAY = date(2026, 3, 2)
@@ -25,6 +25,9 @@ def line(net, cut, reason):
         ("2026-02-24:200", 0, [(980, 20, "discount")], (0, None, [0])),
         ("2026-02-20:300 2026-03-02:200", 0, [(970, 30, "discount")], (20, "discount", [0])),
         ("2026-02-20:300 2026-03-02:200", 10, [(970, 30, "discount")], (30, "discount", [])),
+        (TERMS, 30, [(950, 50, "discount")], (50, "discount", [])),  # two per cent of the whole, and 30
+        (TERMS, 29, [(950, 50, "discount")], (19, "discount", [0])),  # of what came
+        (TERMS, 30, [(950, 20, "discount"), (0, 30, "discount")], (50, "discount", [])),
         (TERMS, 0, [(1, 999, "discount")], (0, None, [0])),  # two per cent of a cent
         (TERMS, 0, [(500, 20, "discount")], (10, "discount", [0])),  # of the part that is paid
         (TERMS, 999, [(980, 20, "bank_charges")], (20, "bank_charges", [])),
@@ -67,7 +70,7 @@ def test_no_lists_give_more_than_the_terms_and_the_limit(percent, limit, lists):
         day = DAY + timedelta(days=late)
         money = min(sum(net for net, _, _ in lines), owed)
         found = grant(dict(enumerate(line(*one) for one in lines)), money, owed, day, Room(terms, limit, alone))
-        agreed = by_terms(terms, day, money, found.diff_minor) if found.reason == "discount" else 0
+        agreed = found.diff_minor - beyond(terms, found.reason, day, money, found.diff_minor)
         assert found.diff_minor - agreed == found.alone_minor
         assert money or not found.diff_minor
         alone, by_term, owed = alone + found.alone_minor, by_term + agreed, owed - money - found.diff_minor

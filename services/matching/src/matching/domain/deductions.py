@@ -1,9 +1,12 @@
 """What a debtor's list deducts of an item, and how much of that is granted without a person.
 
 Rules:
-- a discount is granted as far as the item's terms offer it on what is settled, as late as the engine grants it where nothing else is known;
-- all else that is deducted for a reason of `DEDUCTIONS`, a discount beyond the terms too, is given away as by one person alone: up to the
-  entity's limit, with what one person alone has forgiven the item already;
+- the terms offer their percent of what is settled, the money and what is granted with it, as late as the engine grants it where nothing
+  else is known: of an item that the list pays in full (950 and 50 of 1,000 at 2 %) that is the percent of the item (20 of the 50), of a
+  part that of the part;
+- all else that is deducted for a reason of `DEDUCTIONS`, a discount beyond the terms too (the other 30), is given away as by one person
+  alone: up to the entity's limit, with what one person alone has forgiven the item already. Where that is not enough nothing beyond the
+  terms is granted, and their percent is of the money and itself (19): a discount is for money that came;
 - nothing is forgiven of an item that gets no money, and one payment forgives one item for one reason.
 """
 
@@ -24,6 +27,10 @@ class Room:
     limit_minor: int = 0
     alone_minor: int = 0
 
+    def bears(self, amount: int) -> bool:
+        """Whether one person alone may forgive so much more."""
+        return self.alone_minor + amount <= self.limit_minor
+
 
 @dataclass(slots=True)
 class Granted:
@@ -40,14 +47,9 @@ def reason_of(line: RemittanceLine) -> str | None:
     return DEDUCTIONS.get(line.deduction_reason or "other") if line.deduction_minor > 0 else None
 
 
-def by_terms(terms: str | None, day: date, paid: int, deducted: int) -> int:
-    """How much of a discount that is deducted beside what is paid the terms offer on a day: of both together."""
-    if terms is None:
-        return 0
-    until, percent = term(terms, day)
-    while (most := offered(paid + deducted, percent / 100, until, day, LATE_GRACE)) < deducted:
-        deducted = most
-    return deducted
+def beyond(terms: str | None, reason: str | None, day: date, paid: int, deducted: int) -> int:
+    """How much of what is deducted beside what is paid one person gives away alone: of a discount what the terms do not offer of both."""
+    return deducted - min(deducted, _offered(terms, day, paid + deducted)) if reason == "discount" else deducted
 
 
 def grant(lines: Mapping[int, RemittanceLine], money: int, owed: int, day: date, room: Room, *, set_off: int = 0) -> Granted:
@@ -59,14 +61,15 @@ def grant(lines: Mapping[int, RemittanceLine], money: int, owed: int, day: date,
         if (reason := reason_of(line)) is None:
             continue
         wanted = found.diff_minor + line.deduction_minor
-        within = by_terms(room.terms, day, money + set_off, wanted) if reason == "discount" else 0
+        alone = beyond(room.terms, reason, day, money + set_off, wanted)
         if money <= 0:
             found.refused[at] = "nothing is paid of the item: what is deducted of it in full is for a person to write off"
         elif found.reason not in {None, reason}:
             found.refused[at] = "one payment forgives one item for one reason, and an earlier line deducts for another one: this stays open"
         elif money + wanted > owed:
             found.refused[at] = "the item has less than that open"
-        elif within < wanted and room.alone_minor + wanted - within > room.limit_minor:
+        elif alone and not room.bears(alone):
+            within = _by_terms_alone(room.terms, day, money + set_off, wanted) if reason == "discount" else 0
             over = wanted - max(within, found.diff_minor)
             found.refused[at] = (
                 f"{over} of {line.deduction_minor} minor units are beyond the item's terms and above what one person may give away alone: "
@@ -75,5 +78,20 @@ def grant(lines: Mapping[int, RemittanceLine], money: int, owed: int, day: date,
             if within > found.diff_minor:
                 found.diff_minor, found.reason = within, reason
         else:
-            found.diff_minor, found.reason, found.alone_minor = wanted, reason, wanted - within
+            found.diff_minor, found.reason, found.alone_minor = wanted, reason, alone
     return found
+
+
+def _offered(terms: str | None, day: date, settled: int) -> int:
+    """What the terms offer on a day of what is settled."""
+    if terms is None:
+        return 0
+    until, percent = term(terms, day)
+    return offered(settled, percent / 100, until, day, LATE_GRACE)
+
+
+def _by_terms_alone(terms: str | None, day: date, paid: int, deducted: int) -> int:
+    """How much of a discount the terms offer of what is paid and of that discount, and nothing else is granted with it."""
+    while (most := _offered(terms, day, paid + deducted)) < deducted:
+        deducted = most
+    return deducted

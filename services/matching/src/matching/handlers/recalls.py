@@ -25,7 +25,7 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Allocation, Books, Exchange, Key, Payment
-from matching.domain.deductions import Room, by_terms
+from matching.domain.deductions import Room, beyond
 from matching.domain.remittances import RULES
 from matching.domain.returns import is_fee, reason_code
 from matching.domain.statements import Transaction
@@ -171,8 +171,9 @@ def _restore(books: Books, payment: Payment, held: Held, forgivable: Mapping[Key
         whole = item.open_minor >= amount + difference and (there is None or there.diff_reason in {None, reason})
         room = forgivable.get((payment.tenant_id, item.item_id)) if rule in _COUNTED else None
         if room is not None and room.alone_minor:
-            within = by_terms(room.terms, payment.value_date, amount, difference) if reason == "discount" and rule not in BY_HAND else 0
-            whole = whole and room.alone_minor + difference - within <= room.limit_minor
+            paid = amount + sum(one[1] for one in held.allocations if one[0] == item_id and one[4] == SET_OFF)
+            alone = difference if rule in BY_HAND else beyond(room.terms, reason, payment.value_date, paid, difference)
+            whole = whole and room.bears(alone)
         books.allocate(payment, item, rule, amount=amount, diff=difference if whole else 0, reason=reason if whole and difference else None)
     return set_off
 

@@ -8,7 +8,7 @@ from shared.db import records, run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
-from matching.domain.deductions import Room, by_terms
+from matching.domain.deductions import Room, beyond
 from matching.domain.remittances import RULES
 from matching.storage.rows import fetch, keys
 
@@ -69,8 +69,7 @@ async def rooms(conn: AsyncConnection, items: Iterable[Key], by_hand: Collection
     """
     found = {}
     for tenant, item, terms, limit, alone, listed in await records(conn, _ROOM, **keys(items), rules=sorted(by_hand)):
-        beyond = sum(diff - (by_terms(terms, day, paid, diff) if why == "discount" else 0) for day, why, diff, paid in listed)
-        found[tenant, item] = Room(terms, limit, alone + beyond)
+        found[tenant, item] = Room(terms, limit, alone + sum(beyond(terms, why, day, paid, diff) for day, why, diff, paid in listed))
     return found
 
 
