@@ -163,6 +163,37 @@ async def test_a_list_that_waits_for_an_item_grants_each_item_once(world, tenant
     await world.holds()
 
 
+async def test_a_list_says_all_that_was_refused_of_it_whenever_its_items_came(world, tenant, make, client):
+    """One line when the money came, another one when its item came, one that a person has undone in between, one that is carried out."""
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000) for n in (1, 2)))
+    lines = [("F-1", 985, 15, "commission"), ("F-2", 1_000, 0, None), ("F-3", 0, 1_000, "bank_charges"), ("F-4", 980, 20, "discount")]
+    lines += [("F-5", 1_000, 0, None), ("F-6", 1_000, 0, None)]
+    listed = await send(client, make, tenant, "TRX-1", *lines)
+    assert listed["refused"] == []
+    payment = await world.pay(held, 4_965, end_to_end_id="TRX-1")
+    await world.match(tenant)
+
+    async def shown():
+        detail = (await client.get(f"/v1/expected-payments/{listed['expected_id']}")).json()
+        return {one["line"]: one["why"][:28] for one in detail["refused"]}
+
+    beyond, full, undone = "{} of {} minor units are beyond", "nothing is paid of the item:", "a person has undone that"
+    one = beyond.format(15, 15)[:28]
+    assert await shown() == {0: one}
+    item = {"item_id": str(make.invoice_id(tenant, "F-2")), "reason": "wrong"}
+    answer = await client.post(f"/v1/payments/{payment}/unmatch", json=item, headers={"idempotency-key": f"d{next(_KEYS)}"})
+    assert answer.status_code == 200, answer.text
+    await world.feed(make.invoice(tenant, "F-3", 1_000), make.invoice(tenant, "F-4", 1_000))
+    assert await shown() == {0: one, 1: undone, 2: full, 3: beyond.format(20, 20)[:28]}
+    await world.feed(make.invoice(tenant, "F-5", 1_000))
+    await limit(client, tenant, make, 1_000)  # nobody grants afterwards what was refused
+    await world.feed(make.invoice(tenant, "F-6", 1_000))
+    assert await shown() == {0: one, 1: undone, 2: full, 3: beyond.format(20, 20)[:28]}
+    assert {at: why[:28] for at, why in (await refused(client, payment)).items()} == await shown()
+    await world.holds()
+
+
 async def test_nothing_is_deducted_of_an_item_in_another_currency_and_that_is_said(world, tenant, make, client):
     held = await world.account(tenant, "DE89370400440532013000", currency="USD")
     await world.feed(make.invoice(tenant, "F-1", 1_000, discounts=TWO_PERCENT))

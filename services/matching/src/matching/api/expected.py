@@ -24,6 +24,7 @@ from matching.domain.references import normalised
 from matching.domain.remittances import RemittanceLine, problem
 from matching.handlers import announcements, expected, said_again
 from matching.handlers.allocations import known_customer
+from matching.storage.decisions import refused_of
 from matching.storage.expected import LISTED, Expected, load
 
 ROUTER = Router(prefix="/v1", tags=["expected payments"])
@@ -81,10 +82,18 @@ class ExpectedView(BaseModel):
         return f"{rate.normalize():f}" if isinstance(rate, Decimal) else rate
 
 
+class RefusedLine(BaseModel):
+    """A line, by its number from 0, that was not carried out as it says, or not all of it: a person looks at it."""
+
+    line: int
+    why: str
+
+
 class ExpectedDetail(ExpectedView):
-    """An expected payment with its lines."""
+    """An expected payment with its lines, and what of them its payment could not do."""
 
     lines: list[RemittanceLineView]
+    refused: list[RefusedLine]
 
 
 class ExpectedList(BaseModel):
@@ -164,13 +173,16 @@ async def take(conn: AsyncConnection, request: Request, caller: Caller, held: Ex
     taken = await expected.receive(conn, held, said, request.app.state.runtime.clock.now())
     detail = {"kind": held.kind, "amount_minor": held.amount_minor, "status": taken.status}
     await audit.record(conn, caller.tenant_id, [(caller.subject, "expected_payment.receive", str(held.expected_id), detail)])
-    return JSONResponse(_detail(taken).model_dump(mode="json"), 201)
+    return JSONResponse((await _detail(conn, taken)).model_dump(mode="json"), 201)
 
 
-def _detail(held: Expected) -> ExpectedDetail:
+async def _detail(conn: AsyncConnection, held: Expected) -> ExpectedDetail:
+    key = (held.tenant_id, held.expected_id)
+    refused = (await refused_of(conn, [(*key, held.payment_id)]))[key] if held.payment_id else {}
     view = ExpectedView.model_validate(held, from_attributes=True)
     lines = [RemittanceLineView.model_validate(line, from_attributes=True) for line in held.lines]
-    return ExpectedDetail(**view.model_dump(), lines=lines)
+    whys = [RefusedLine(line=at, why=refused[at]) for at in sorted(refused)]
+    return ExpectedDetail(**view.model_dump(), lines=lines, refused=whys)
 
 
 @ROUTER.post("/expected-payments/{expected_id}/end", response_model=ExpectedDetail, openapi_extra=KEYED)
@@ -181,7 +193,7 @@ async def post_end(request: Request, caller: Writer, expected_id: Annotated[Id, 
         held = await announcements.end(conn, caller.tenant_id, expected_id, body.status)
         detail = {"reason": body.reason}
         await audit.record(conn, caller.tenant_id, [(caller.subject, f"expected_payment.{body.status}", str(expected_id), detail)])
-        return JSONResponse(_detail(held).model_dump(mode="json"))
+        return JSONResponse((await _detail(conn, held)).model_dump(mode="json"))
 
     return await command(request, caller, produce)
 
@@ -213,6 +225,6 @@ async def get_expected(request: Request, caller: Reader, expected_id: Annotated[
     """An expected payment with its lines."""
     async with database_of(request).transaction(caller.tenant_id) as conn:
         found = await load(conn, [(caller.tenant_id, expected_id)], lock=False)
-    if not found:
-        raise Problem(404, "expected-payment-unknown", "There is no such expected payment")
-    return _detail(found[caller.tenant_id, expected_id])
+        if not found:
+            raise Problem(404, "expected-payment-unknown", "There is no such expected payment")
+        return await _detail(conn, found[caller.tenant_id, expected_id])

@@ -9,7 +9,7 @@ Rules:
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -33,6 +33,7 @@ from matching.handlers.publishing import save_and_publish
 from matching.storage import expected as stored
 from matching.storage.account_balances import account_id
 from matching.storage.books import Decided
+from matching.storage.decisions import refused_of
 from matching.storage.evidence import rates
 from matching.storage.exchanges import instructed
 from matching.storage.expected import Expected
@@ -49,7 +50,8 @@ _JSON = msgspec.json.Encoder().encode
 class _Pair:
     """A payment and the list that it meets. `items` by the line's number from 0, and `kept_open`: why what it deducts is not granted.
 
-    `rooms` are those of all items of a batch; `undone` are items that a person has taken off the payment.
+    `rooms` are those of all items of a batch; `undone` are items that a person has taken off the payment; `earlier` says what of the
+    list was refused when fewer of its items were there, and why.
     """
 
     payment: Payment
@@ -60,6 +62,7 @@ class _Pair:
     shares: list[Share] = field(default_factory=list)
     kept_open: dict[int, str] = field(default_factory=dict)
     undone: set[UUID] = field(default_factory=set)
+    earlier: Mapping[int, str] = field(default_factory=dict)
     set_off: list[tuple[UUID, UUID, int]] = field(default_factory=list)
 
     @property
@@ -81,6 +84,7 @@ async def settle(
     lists = {key: (locked[one], items[one]) for key, one in pairs.items()}
     rates, forgivable = await _rates(conn, books, lists), await _rooms(conn, lists)
     undone = set() if redo else await dismissed(conn, pairs)  # the list that comes after that is the newer word
+    earlier = await _refused(conn, locked.values())
     done: set[Key] = set()
     decisions: list[Decided] = []
     made: dict[Key, list[tuple[UUID, UUID, int]]] = {}
@@ -88,7 +92,7 @@ async def settle(
         held, payment = locked[expected_key], books.payments[key]
         if held.status not in {"waiting", "partly"}:
             continue
-        pair = _Pair(payment, held, items[expected_key], rates[key], forgivable)
+        pair = _Pair(payment, held, items[expected_key], rates[key], forgivable, earlier=earlier.get(expected_key, {}))
         pair.undone = {item for item in pair.items.values() if (*key, item) in undone}
         if redo and payment.allocations and not await _redo(conn, books, pair):
             continue
@@ -166,6 +170,7 @@ def _carry_out(books: Books, pair: _Pair) -> None:
         if share.owed_minor < 0 and not share.refused:
             _deduct_credit(books, pair, share)
     before = set(payment.allocations)  # given when fewer of the list's items were there
+    pair.kept_open |= {at: why for at, why in pair.earlier.items() if pair.items.get(at) in before}
     for item_id in dict.fromkeys(share.item_id for share in pair.shares):  # a list may name an item in several lines
         item = books.items[tenant, item_id]
         if item.kind != "credit_note" and item_id not in before:
@@ -260,6 +265,12 @@ def _exchange(books: Books, pair: _Pair, item: Item, share: Share, rate: Decimal
     books.allocate_across(payment, item, RULES.get(pair.held.kind, "announced"), share.money_minor, traded)
     if reason_of(pair.held.lines[share.at]) is not None:
         pair.kept_open[share.at] = "the item is in another currency: what is deducted of it stays open"
+
+
+async def _refused(conn: AsyncConnection, lists: Iterable[Expected]) -> dict[Key, dict[int, str]]:
+    """What was refused of those of the lists that are met already and wait for an item."""
+    partly = [(held.tenant_id, held.expected_id, held.payment_id) for held in lists if held.status == "partly" and held.payment_id]
+    return await refused_of(conn, partly) if partly else {}
 
 
 async def _rooms(conn: AsyncConnection, wanted: Mapping[Key, tuple[Expected, Mapping[int, UUID]]]) -> dict[Key, Room]:

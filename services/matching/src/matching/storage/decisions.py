@@ -1,6 +1,7 @@
 """Decisions: what each was taken on, and what has become of its payment since."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -8,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.storage.rows import fetch
+from matching.domain.books import Key
+from matching.storage.rows import columns, fetch
 
 
 class Taken(NamedTuple):
@@ -58,6 +60,21 @@ async def of_payment(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -
         tenant=tenant_id,
         id=payment_id,
     )
+
+
+async def refused_of(conn: AsyncConnection, met: Iterable[tuple[UUID, UUID, UUID]]) -> dict[Key, dict[int, str]]:
+    """What of expected payments (tenant, id, the payment that met it) the latest decision about them left to a person: by the line's number
+    from 0, why.
+    """
+    rows = await fetch(
+        conn,
+        "SELECT k.tenant_id, k.expected_id, (SELECT CAST(evidence -> 'refused' AS text) FROM decision d WHERE d.tenant_id = k.tenant_id "
+        "AND d.payment_id = k.payment_id AND d.evidence ->> 'expected_payment' = CAST(k.expected_id AS text) "
+        "ORDER BY payment_version DESC LIMIT 1) FROM unnest(CAST(:tenants AS uuid[]), CAST(:expected AS uuid[]), "
+        "CAST(:payments AS uuid[])) AS k(tenant_id, expected_id, payment_id)",
+        **columns(list(met), "tenants", "expected", "payments"),
+    )
+    return {(row[0], row[1]): {one["line"]: one["why"] for one in json.loads(row[2] or "[]")} for row in rows}
 
 
 _SETTLED = """
