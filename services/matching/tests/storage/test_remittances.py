@@ -245,3 +245,30 @@ async def test_a_list_of_a_payer_who_was_merged_means_what_the_survivor_owes_and
     assert (said["status"], said["payment_id"]) == ("received", str(late))
     assert (await items(world, tenant))["F-3"][0] == 0
     await world.holds()
+
+
+@pytest.mark.parametrize("first", ["list", "money"])
+async def test_a_payment_settles_as_many_items_of_a_list_as_its_events_have_room_for(world, tenant, make, client, first):
+    """Else none of it could be told, and the payment would never be decided on. What is left over is for a person, line by line."""
+    held = await world.account(tenant)
+    numbers = [f"FA-2026-{n:04}-{'é' * 60}" for n in range(400)]
+    await world.feed(*(make.invoice(tenant, number, 100, customer=f"C{n % 7}") for n, number in enumerate(numbers)))
+    body = remittance(make, tenant, 40_100, *((number, 100, 0, None) for number in [*numbers, "F-LATER"]), reference="PAYOUT-1", form="psp")
+    for step in ("list", "money") if first == "list" else ("money", "list"):
+        if step == "list":
+            answer = await post(client, "/v1/remittances", body)
+            assert answer.status_code == 201, answer.text
+        else:
+            payment = await world.pay(held, 40_100, end_to_end_id="PAYOUT-1")
+            await world.match(tenant)
+    await world.feed(make.invoice(tenant, "F-LATER", 100))
+    shown = (await client.get(f"/v1/payments/{payment}")).json()
+    settled = len(shown["allocations"])
+    assert (shown["status"], shown["unapplied_minor"]) == ("partly_matched", 40_100 - 100 * settled)
+    assert 150 < settled < 400
+    listed = (await client.get(f"/v1/expected-payments/{answer.json()['expected_id']}")).json()
+    assert (listed["status"], [one["line"] for one in listed["refused"]]) == ("received", list(range(settled, 401)))
+    assert {one["why"] for one in listed["refused"]} == {"the payment settles so many that its events have no room for more"}
+    told = [m for m in await world.events("PaymentMatched") if m.tenant_id == tenant]
+    assert len(told[0].data.allocations) == settled
+    await world.holds()

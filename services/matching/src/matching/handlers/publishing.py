@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+import msgspec
 from contracts.envelope import Envelope
 from contracts.items import (
     AccountBalanceChanged,
@@ -38,6 +39,7 @@ from shared.outbox import Outgoing, prepare, publish, put
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Account, Books, Item, Key, Payment, instalments_open
+from matching.domain.books import Allocation as Allocated
 from matching.domain.returns import return_class
 from matching.storage.account_balances import Balance, add_to_accounts
 from matching.storage.allocations import restore_value_dates
@@ -149,23 +151,7 @@ def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
         value_date=payment.value_date,
         confirmation=payment.confirmation,  # type: ignore[arg-type] # the table's CHECK has the same two values
         source=payment.source,
-        allocations=[
-            Allocation(
-                item_id=held.item_id,
-                debtor_id=held.debtor_id,
-                invoice_number=held.invoice_number,
-                amount_minor=held.amount_minor,
-                rule=held.rule,
-                exchange=None
-                if held.exchange is None
-                else Exchange(
-                    item_amount_minor=held.exchange.item_amount_minor,
-                    rate=f"{held.exchange.rate.normalize():f}",
-                    source=held.exchange.source,
-                ),
-            )
-            for held in payment.allocations.values()
-        ],
+        allocations=[_allocation(held) for held in payment.allocations.values()],
         unapplied_minor=payment.unapplied_minor,
         returned_minor=payment.returned_minor,
         refunded_minor=payment.refunded_minor,
@@ -176,6 +162,28 @@ def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
         return_reason=payment.return_reason,
         refund_pending_minor=payment.refund_pending_minor,
         return_class=return_class(payment.return_reason),
+    )
+
+
+def weight(held: Allocated) -> int:
+    """The bytes that an allocation takes of its payment's events: these name all of them, and have an end (`MAX_EVENT_BYTES`)."""
+    return len(msgspec.json.encode(_allocation(held))) + 1
+
+
+def _allocation(held: Allocated) -> Allocation:
+    return Allocation(
+        item_id=held.item_id,
+        debtor_id=held.debtor_id,
+        invoice_number=held.invoice_number,
+        amount_minor=held.amount_minor,
+        rule=held.rule,
+        exchange=None
+        if held.exchange is None
+        else Exchange(
+            item_amount_minor=held.exchange.item_amount_minor,
+            rate=f"{held.exchange.rate.normalize():f}",
+            source=held.exchange.source,
+        ),
     )
 
 
