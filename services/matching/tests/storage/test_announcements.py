@@ -272,3 +272,16 @@ async def test_money_that_has_come_for_one_announcement_comes_for_no_other(world
     )
     assert (listed.json()["status"], (await items(world, tenant))["F-1"][0]) == ("received", 1_000)
     await world.holds()
+
+
+async def test_an_announcement_names_as_many_items_as_its_event_has_room_for(world, tenant, make, client):
+    await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    most = (2**63 - 1) // 700
+    body = announcement(make, tenant, 700 * most, *(f"F-{n}" for n in range(700)), reference="DD-1")
+    assert (await post(client, "/v1/payment-announcements", body)).json()["status"] == "waiting"
+    (told,) = [m.data for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant]
+    assert len(told.items) == 700
+    body = announcement(make, tenant, 701, *(f"F-{n}" for n in range(701)), reference="DD-2")
+    refused = await post(client, "/v1/payment-announcements", body)
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/lines")

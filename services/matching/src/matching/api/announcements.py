@@ -21,6 +21,8 @@ HOLD_DAYS, HOLD_DAYS_MAX = 5, 120
 """Days after the expected one that an announcement holds reminders, where it does not say (banks settle within these), and at most."""
 AHEAD_DAYS_MAX = 366
 """Days ahead that money may be announced for: it holds reminders all that time."""
+LINES_MAX = 700
+"""Items of an announcement: its event names all of them, in 90 bytes each, and has 64 KiB."""
 
 
 class AnnouncedLine(Command):
@@ -41,7 +43,7 @@ class AnnouncementCommand(Command):
     expected_on: Date
     holds_until: Annotated[Date | None, Lax] = None
     reference: Text | None = None
-    lines: Annotated[list[AnnouncedLine], Field(max_length=1000)] = Field(default=[])
+    lines: Annotated[list[AnnouncedLine], Field(max_length=LINES_MAX)] = Field(default=[])
 
 
 @ROUTER.post("/payment-announcements", status_code=201, response_model=ExpectedDetail, openapi_extra=KEYED)
