@@ -10,6 +10,12 @@ from shared.jobs import JobContext
 from shared.testing.events import context
 
 
+async def expire(world, tenant, day=2):
+    """The job that lets go, on a day of March 2026."""
+    ctx = context(datetime(2026, 3, day, 9, tzinfo=UTC))
+    await announcements.expire(JobContext(world.database, ctx.now, ctx.offsets, ctx.topic_prefix, ctx.consumer), tenant)
+
+
 async def test_announced_money_is_told_met_and_expires(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
@@ -36,8 +42,7 @@ async def test_announced_money_is_told_met_and_expires(world, tenant, make, clie
     }
     second = (await post(client, "/v1/payment-announcements", cheque)).json()
     for day, status in ((7, "waiting"), (8, "expired")):
-        ctx = context(datetime(2026, 3, day, 9, tzinfo=UTC))
-        await announcements.expire(JobContext(world.database, ctx.now, ctx.offsets, ctx.topic_prefix, ctx.consumer), tenant)
+        await expire(world, tenant, day)
         assert (await client.get(f"/v1/expected-payments/{second['expected_id']}")).json()["status"] == status
     told = [m.data for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant]
     assert [(t.kind, t.status, t.payment_id) for t in told] == [
@@ -285,3 +290,33 @@ async def test_an_announcement_names_as_many_items_as_its_event_has_room_for(wor
     body = announcement(make, tenant, 701, *(f"F-{n}" for n in range(701)), reference="DD-2")
     refused = await post(client, "/v1/payment-announcements", body)
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/lines")
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_cheque_that_comes_after_its_days_is_met_by_its_reference_alone(world, tenant, make, client, again):
+    """Unless it was announced once more; and not by what was announced without one, whoever pays."""
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000) for n in range(1, 5)))
+    await known(world, tenant, make)
+    bodies = [
+        announcement(make, tenant, 1_000, "F-2", reference="CHQ-0001", expected_on="2026-02-01"),
+        announcement(make, tenant, 900, "F-3", expected_on="2026-02-01"),
+        announcement(make, tenant, 800, "F-3", reference="CHQ-0002", expected_on="2025-10-01"),
+    ]
+    first, *others = [(await post(client, "/v1/payment-announcements", body)).json()["expected_id"] for body in bodies]
+    await expire(world, tenant)
+    if again:
+        body = announcement(make, tenant, 1_000, "F-4", reference="CHQ-0001", expected_on="2026-03-01")
+        first = (await post(client, "/v1/payment-announcements", body)).json()["expected_id"]
+    payment = await world.pay(held, 1_000, debtor_iban=IBAN_OF_C1, remittance=["CHQ-0001"], number=1)
+    await world.pay(held, 900, debtor_iban=IBAN_OF_C1, number=2)
+    await world.pay(held, 800, debtor_iban=IBAN_OF_C1, remittance=["CHQ-0002"], number=3)
+    await world.match(tenant)
+    found = {one["expected_id"]: (one["status"], one["payment_id"]) for one in (await client.get("/v1/expected-payments")).json()["items"]}
+    assert found.pop(first) == ("received", str(payment))
+    assert [found[one] for one in others] == [("expired", None)] * 2
+    paid = [number for number, row in (await items(world, tenant)).items() if row[0] == 0]
+    assert paid == (["F-4"] if again else ["F-2"])
+    told = [m.data.status for m in await world.events("PaymentAnnouncementChanged") if str(m.data.announcement_id) == first]
+    assert told == (["announced", "received"] if again else ["announced", "expired", "received"])
+    await world.holds()

@@ -107,6 +107,20 @@ async def test_announced_money_that_is_returned_has_failed_until_that_is_reverse
     await world.holds()
 
 
+async def test_a_cheque_that_bounces_bit_by_bit_fails_once(world, tenant, make, client, bank):
+    """The bank takes it back, brings a part of it back, and takes that again."""
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    await post(client, "/v1/payment-announcements", announcement(make, tenant, 1_000, "F-1", reference="TRX-1"))
+    first = await paid(world, tenant, bank, 1)
+    await bank.books((-600, {"ref": "R1", "e2e": "E1", "reason": "AM04"}))
+    assert await expected(client) == {"TRX1": ("received", first)}
+    await bank.books((-400, {"ref": "R2", "e2e": "E1", "reason": "AM04"}))
+    await bank.books((400, {"ref": "R3", "e2e": "E1", "reversal": True}))
+    await bank.books((-400, {"ref": "R4", "e2e": "E1", "reason": "AM04"}))
+    assert await told(world, tenant) == [("announced", None), ("received", first), ("failed", first)]
+    await world.holds()
+
+
 async def test_a_cheque_that_bounced_is_announced_again(world, tenant, make, client, bank):
     await world.feed(make.invoice(tenant, "F-1", 1_000))
     body = announcement(make, tenant, 1_000, "F-1", reference="TRX-1")

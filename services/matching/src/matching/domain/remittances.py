@@ -65,7 +65,9 @@ class Spoken:
 
 
 class Fit(NamedTuple):
-    """An expected payment that a payment may be: its reference, what the payment says, the items that it would settle, and its payer."""
+    """An expected payment that a payment may be: its reference, what the payment says, the items that it would settle, its payer, and
+    whether its days are over.
+    """
 
     reference: str | None
     spoken: Spoken
@@ -73,6 +75,7 @@ class Fit(NamedTuple):
     payment_plan_id: UUID | None
     items: frozenset[UUID]
     payer: UUID | None = None
+    expired: bool = False
 
 
 def problem(lines: Sequence[RemittanceLine], total_minor: int) -> tuple[int | None, str] | None:
@@ -99,9 +102,11 @@ def problem(lines: Sequence[RemittanceLine], total_minor: int) -> tuple[int | No
 
 
 def fitting(found: Mapping[UUID, Fit]) -> list[UUID]:
-    """The expected payments of the payment's amount that it may be: those whose reference it says, or else those of its payer."""
+    """The expected payments of the payment's amount that it may be: those whose reference it says, those whose days are over after the
+    others; or else those of its payer.
+    """
     named = [key for key, each in found.items() if each.reference is not None and each.spoken.says(each.reference)]
-    return named or [key for key, each in found.items() if each.spoken.same_payer]
+    return [key for key in named if not found[key].expired] or named or [key for key, each in found.items() if each.spoken.same_payer]
 
 
 def pick(found: Mapping[UUID, Fit], taken: Container[UUID] = ()) -> UUID | None:

@@ -4,6 +4,7 @@ Rules:
 - an expected payment is met by the one payment of its entity, currency and amount that says its reference; or, where none
   says it, by the only one of its payer, if it is his only one of that amount; two that fit equally well decide nothing, unless they are
   announcements that say the same;
+- money that says the reference of an announcement whose days are over (at most 120 days before) is met by it still;
 - what was promised or agreed with dunning before goes behind what the payment itself says: where it names an open item that the promise
   or the plan would not settle with it, the rules decide; a plan is met by one payment after the other;
 - what its lines then do to the payment is in `handlers.remittance_lines`, what reminders are told of it in `handlers.announcements`.

@@ -97,13 +97,13 @@ async def settle(
     made: dict[Key, list[tuple[UUID, UUID, int]]] = {}
     for key, expected_key in pairs.items():
         held, payment = locked[expected_key], books.payments[key]
-        if held.status not in {"waiting", "partly"}:
+        if held.status not in {"waiting", "partly", "expired"}:
             continue
         pair = _Pair(payment, held, items[expected_key], rates[key], forgivable, earlier=earlier.get(expected_key, {}))
         pair.undone = {item for item in pair.items.values() if (*key, item) in undone}
         if redo and payment.allocations and not await _redo(conn, books, pair):
             continue
-        if held.status == "waiting" and payment.unapplied_minor != payment.amount_minor and not redo:
+        if held.status != "partly" and payment.unapplied_minor != payment.amount_minor and not redo:
             continue
         before = (held.status, held.missing, held.payment_id)
         _carry_out(books, pair)
@@ -114,7 +114,7 @@ async def settle(
             payment.rule = rule
             abroad = any(share.refused for share in pair.shares if share.item_id not in pair.undone)
             reason = "remittance_misses_items" if held.missing else "currency" if abroad else "remittance_differs"
-            if pair.kept_open and before[0] == "waiting":  # told, though the money may stay where it was
+            if pair.kept_open and before[0] != "partly":  # told, though the money may stay where it was
                 books.touch_payment(payment)
             if books.decided(payment, reason):  # another look that found nothing has nothing to say
                 evidence = {

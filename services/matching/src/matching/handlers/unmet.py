@@ -29,6 +29,8 @@ async def gone_back(conn: AsyncConnection, payments: Sequence[Payment]) -> None:
     }
     waiting = []
     for held in await _met(conn, list(whole)):
+        if held.status not in {"partly", "received"}:
+            continue
         payment = whole[held.tenant_id, held.payment_id]  # type: ignore[index] # it met one of them
         if held.kind in ANNOUNCED and not payment.withdrawn_minor:
             held.status = "failed"

@@ -62,7 +62,9 @@ _BY_KEY = (
     "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), "
     "set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true), "
     "set_config('plan_cache_mode', 'force_generic_plan', true), "
-    + ", ".join((_any("expected_payment", " AND status IN ('waiting', 'partly')"), _any("payment_instruction"), _any("payment_clue")))
+    + ", ".join(
+        (_any("expected_payment", " AND status IN ('waiting', 'partly', 'expired')"), _any("payment_instruction"), _any("payment_clue"))
+    )
 )
 
 

@@ -18,7 +18,7 @@ from matching.domain.remittances import Fit, RemittanceLine, Spoken
 from matching.storage.rows import columns, fetch, keys
 
 EARLY_DAYS = 120
-"""How long before a list its payment may have come, where rules have settled other items with it."""
+"""How long before a list its payment may have come, where rules have settled other items with it; and after an announcement's days."""
 
 PAYER = survivor(":tenant", "CAST(:payer AS uuid)")
 """SQL: the customer that stands for the payer."""
@@ -174,8 +174,8 @@ async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, d
     """What may be expected of payments that nobody has allocated: same entity, currency and amount, with what the payment says.
 
     The amount is what was credited or, in another currency, what the bank says was sent. An expected payment that has met its
-    payment and misses items is among them; one without lines has nothing to say of a payment that another has met. The first expected
-    comes first.
+    payment and misses items is among them, and an announcement whose days were over at most EARLY_DAYS before; one without lines has
+    nothing to say of a payment that another has met. The first expected comes first.
     """
     same_payer = (
         f"coalesce({survivor('e.tenant_id', 'e.payer_customer_id')} IN (SELECT p.payer_customer_id UNION ALL "  # noqa: S608 - ours
@@ -186,23 +186,26 @@ async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, d
     rows = await fetch(
         conn,
         "SELECT p.tenant_id, p.payment_id, e.expected_id, e.reference, p.structured_reference, p.end_to_end_id, p.remittance, "  # noqa: S608 - ours
-        f"{same_payer} OR e.payment_id = p.payment_id, e.kind, e.payment_plan_id, ARRAY(SELECT CAST(l ->> 'item_id' AS uuid) "
+        f"e.status <> 'expired' AND {same_payer} OR e.payment_id = p.payment_id, e.kind, e.payment_plan_id, "
+        "ARRAY(SELECT CAST(l ->> 'item_id' AS uuid) "
         "FROM jsonb_array_elements(e.lines) l WHERE l ->> 'item_id' IS NOT NULL), "
-        f"{survivor('e.tenant_id', 'e.payer_customer_id')} "
+        f"{survivor('e.tenant_id', 'e.payer_customer_id')}, e.status = 'expired' "
         "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
         "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p "
         "CROSS JOIN LATERAL (SELECT * FROM expected_payment WHERE tenant_id = p.tenant_id AND entity_id = p.entity_id "
-        "AND amount_minor IN (p.amount_minor, p.instructed_minor) AND status IN ('waiting', 'partly') "
+        "AND amount_minor IN (p.amount_minor, p.instructed_minor) AND status IN ('waiting', 'partly', 'expired') "
         "AND (amount_minor, currency) IN ((p.amount_minor, p.currency), (p.instructed_minor, p.instructed_currency)) OFFSET 0) e "
-        "WHERE p.status IN ('received', 'unapplied', 'partly_matched') AND ((e.status = 'waiting' AND p.unapplied_minor = p.amount_minor) "
+        "WHERE p.status IN ('received', 'unapplied', 'partly_matched') AND ((e.status <> 'partly' AND p.unapplied_minor = p.amount_minor "
+        "AND (e.status = 'waiting' OR e.holds_until >= p.booking_date - CAST(:late AS int))) "
         "OR (e.status = 'partly' AND e.payment_id = p.payment_id)) AND (e.lines <> '[]' OR NOT EXISTS (SELECT 1 FROM expected_payment m "
         "WHERE m.tenant_id = p.tenant_id AND m.payment_id = p.payment_id)) ORDER BY e.expected_on, e.expected_id",
+        late=EARLY_DAYS,
         **keys(payments),
     )
     found: dict[Key, dict[UUID, Fit]] = {}
     for row in rows:
         spoken = Spoken(row[4], row[5], row[6], row[7])
-        found.setdefault((row[0], row[1]), {})[row[2]] = Fit(row[3], spoken, row[8], row[9], frozenset(row[10]), row[11])
+        found.setdefault((row[0], row[1]), {})[row[2]] = Fit(row[3], spoken, row[8], row[9], frozenset(row[10]), *row[11:])
     return found
 
 

@@ -37,7 +37,7 @@ EXPECTED_PAYMENT = Table(
         "tenant_id",
         "entity_id",
         "amount_minor",
-        postgresql_where=text("status IN ('waiting', 'partly')"),
+        postgresql_where=text("status IN ('waiting', 'partly', 'expired')"),
     ),
     Index(
         "expected_payment_promised",
