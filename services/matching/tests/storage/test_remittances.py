@@ -272,3 +272,43 @@ async def test_a_payment_settles_as_many_items_of_a_list_as_its_events_have_room
     told = [m for m in await world.events("PaymentMatched") if m.tenant_id == tenant]
     assert len(told[0].data.allocations) == settled
     await world.holds()
+
+
+async def test_a_list_that_is_written_otherwise_says_the_same(world, tenant, make, client):
+    await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 500))
+    lines = [("F-1", 1_000, 0, None), ("F-2", 480, 20, "discount")]
+    first = await post(client, "/v1/remittances", remittance(make, tenant, 1_480, *lines, reference="TRX-1"))
+    other = [("f2", 480, 20, "discount"), ("F 1", 1_000, 0, None)]
+    query = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "reference": "trx 1"}
+    data = b"document_number;gross;deduction;deduction_reason;net\nF-2;5,00;0,20;discount;4,80\nF-1;10,00;;;10,00\n"
+    answers = [
+        await post(client, "/v1/remittances", remittance(make, tenant, 1_480, *other, reference="TRX-1")),
+        await client.post("/v1/remittances/file", params=query, content=data, headers={"content-type": "text/csv"}),
+    ]
+    assert [(one.status_code, one.json()["expected_id"]) for one in answers] == [(201, first.json()["expected_id"])] * 2
+    others = [("F-1", 1_000, 0, None), ("F-2", 480, 20, "bonus")]
+    other = await post(client, "/v1/remittances", remittance(make, tenant, 1_480, *others, reference="TRX-1"))
+    assert other.json()["expected_id"] != first.json()["expected_id"]
+
+
+async def test_a_list_that_no_payment_could_be_is_refused(world, tenant, make, client):
+    """It says neither a reference nor who pays, or is of more than any amount."""
+    await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    query = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR"}
+    file = {"params": query, "headers": {"content-type": "text/csv"}}
+    huge = b"document_number;net\nF-1;92233720368547758,07\nF-2;92233720368547758,07\n"
+    answers = [
+        await post(client, "/v1/remittances", remittance(make, tenant, 1_000, ("F-1", 1_000, 0, None))),
+        await client.post("/v1/remittances/file", content=b"document_number;net\nF-1;10,00\n", **file),
+        await client.post("/v1/remittances/file", content=huge, **file),
+    ]
+    assert [(one.status_code, one.json()["code"]) for one in answers] == [
+        (422, "payment-unnamed"),
+        (422, "payment-unnamed"),
+        (422, "remittance-differs"),
+    ]
+    assert answers[0].json()["errors"][0]["pointer"] == "/reference"
+    payer = {"payer_customer_id": str(make.customer_id(tenant, "C1"))}
+    assert (await post(client, "/v1/remittances", remittance(make, tenant, 1_000, ("F-1", 1_000, 0, None), **payer))).status_code == 201

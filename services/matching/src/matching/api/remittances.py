@@ -26,6 +26,8 @@ Form = Literal["debtor", "parent", "psp", "card", "cheque_deposit", "factor", "a
 Deduction = Literal[
     "discount", "bank_charges", "commission", "rounding", "withholding", "retention", "dispute", "return_of_goods", "bonus", "other"
 ]
+TOTAL_MAX = 2**63 - 1
+"""Minor units of what one payment may be."""
 _MEDIA = {"text/csv", remittance_files.XLSX_TYPE, "application/edifact", "application/edi-consent"}
 
 
@@ -127,8 +129,8 @@ async def post_file(
         errors = [FieldError(f"/lines/{unknown}", "deduction-reason", "is none of the reasons for a deduction")]
         raise Problem(422, "deduction-reason", "A deduction's reason is not known", errors=errors)
     checked(found.lines, total)
-    if total <= 0:
-        raise Problem(422, "remittance-differs", "The list does not add up", "nothing is paid by it")
+    if not 0 < total <= TOTAL_MAX:
+        raise Problem(422, "remittance-differs", "The list does not add up", "nothing is paid by it, or more than any amount that is kept")
     digest = hashlib.sha256(body).hexdigest()
     expected_id = named_id("remittance", caller.tenant_id, entity_id, digest)
     held = new(request, caller, expected_id, entity_id, form, payer_customer_id, found.currency, total, found.lines)

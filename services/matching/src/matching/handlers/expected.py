@@ -90,8 +90,8 @@ async def _not_elsewhere(conn: AsyncConnection, chosen: Mapping[Key, UUID], foun
 
 
 async def possible(conn: AsyncConnection, held: Expected) -> None:
-    """Raises a 422 Problem for what could never come true: an entity of which nothing is known, or an item of another one. An item that is
-    not there yet may come: events have no order.
+    """Raises a 422 Problem for what could never come true: an entity of which nothing is known, an item of another one, or money of which
+    neither the reference nor the payer is said. An item that is not there yet may come: events have no order.
     """
     if not await stored.entity_known(conn, held.tenant_id, held.entity_id):
         raise refused(422, "entity-unknown", "There is no such entity here: it has neither a bank account nor an item", "/entity_id")
@@ -99,6 +99,10 @@ async def possible(conn: AsyncConnection, held: Expected) -> None:
     for at, line in enumerate(held.lines):
         if line.item_id in elsewhere:
             raise refused(422, "item-elsewhere", "The item is another entity's", f"/lines/{at}/item_id")
+    if held.reference is None and held.payer_customer_id is None:
+        raise refused(
+            422, "payment-unnamed", "The list says neither the reference of its payment nor who pays: no payment could be it", "/reference"
+        )
 
 
 async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | None, now: datetime) -> Expected:

@@ -1,7 +1,8 @@
 """What is said again of money to come: one list, or one announcement, however often it is sent and under whichever id of its payer.
 
 Rules:
-- a list that says its reference is the same where all that it says is the same, in whatever form and under whatever number it is sent;
+- a list that says its reference is the same where all that it says is the same, in whatever form and order, however its documents' numbers
+  are written, and under whatever number of its own it is sent;
 - an announcement that says its reference is the same where payer and kind are, while it waits, and for the day for which it has come; after
   that, or where it was taken back or has failed, it is another one: a debit of each month, a cheque presented again. Said again otherwise
   (another day, amount or item) it is refused: nothing tells a correction from a message that comes late;
@@ -12,6 +13,7 @@ Rules:
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from shared.aliases import members, stands_for
@@ -19,6 +21,7 @@ from shared.ids import named_id
 from shared.web.problems import FieldError, Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.domain.references import normalised
 from matching.storage import expected as stored
 from matching.storage.expected import Expected, lines_json
 
@@ -76,7 +79,8 @@ def _id(held: Expected, payer: UUID | None, turn: int) -> UUID:
     if held.kind != "remittance":
         return named_id("announcement", held.tenant_id, held.entity_id, payer, held.kind, held.reference, turn)
     said = (held.reference, held.form, payer, held.currency, held.amount_minor, held.rate and held.rate.normalize(), held.rate_currency)
-    told = json.dumps([str(one) for one in said]) + lines_json(held.lines)
+    lines = [replace(line, document_number=normalised(line.document_number or "")) for line in held.lines]
+    told = json.dumps([str(one) for one in said] + sorted(lines_json([line]) for line in lines))
     return named_id("remittance", held.tenant_id, held.entity_id, hashlib.sha256(told.encode()).hexdigest())
 
 
