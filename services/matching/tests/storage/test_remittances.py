@@ -3,9 +3,10 @@
 from datetime import date
 
 import pytest
-from bankdays import ahead
+from bankdays import ahead, job
 from decided import replayed
 from expecting import IBAN_OF_C1, TWO_PERCENT, into, items, known, post, remittance
+from matching.handlers.matching import look_at_due
 
 
 @pytest.mark.parametrize("first", ["list", "money"])
@@ -99,6 +100,26 @@ async def test_a_parent_pays_for_subsidiaries_and_a_line_waits_for_its_invoice(w
     await world.feed(make.invoice(tenant, "FA-1002", 700, customer="C2"))
     (listed,) = (await client.get("/v1/expected-payments")).json()["items"]
     assert (listed["status"], (await world.one(tenant, "SELECT status FROM payment"))[0]) == ("received", "matched")
+    await world.holds()
+
+
+async def test_a_list_whose_item_will_not_come_is_ended_and_the_rest_of_its_payment_looked_at(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "FA-1001", 300), make.invoice(tenant, "FA-1020", 700, reference="REF000001"))
+    body = remittance(make, tenant, 1_000, ("FA-1001", 300, 0, None), ("FA-1002", 700, 0, None), reference="TRX-1")
+    path = f"/v1/expected-payments/{(await post(client, '/v1/remittances', body)).json()['expected_id']}"
+    payment = await world.pay(held, 1_000, "REF000001", end_to_end_id="TRX-1")
+    await world.match(tenant)
+    await look_at_due(job(world), tenant)
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"FA-1001": 0, "FA-1020": 700}
+    failed = await post(client, f"{path}/end", {"status": "failed", "reason": "typo"})
+    assert (failed.status_code, failed.json()["code"]) == (409, "expected-payment-over")
+    ended = await post(client, f"{path}/end", {"status": "cancelled", "reason": "typo"})
+    assert (ended.json()["status"], ended.json()["payment_id"]) == ("cancelled", str(payment))
+    await look_at_due(job(world), tenant)
+    assert {one[0] for one in (await items(world, tenant)).values()} == {0}
+    await world.feed(make.invoice(tenant, "FA-1002", 700))
+    assert (await items(world, tenant))["FA-1002"][0] == 700
     await world.holds()
 
 

@@ -187,7 +187,10 @@ async def _detail(conn: AsyncConnection, held: Expected) -> ExpectedDetail:
 
 @ROUTER.post("/expected-payments/{expected_id}/end", response_model=ExpectedDetail, openapi_extra=KEYED)
 async def post_end(request: Request, caller: Writer, expected_id: Annotated[Id, Path()], body: EndCommand) -> Response:
-    """Says that a list or an announcement will not come true; what it held back is free again."""
+    """Says that a list or an announcement will not come true; what it held back is free again.
+
+    A list that has come and waits for an item (`partly`) is `cancelled` where the item will not come.
+    """
 
     async def produce(conn: AsyncConnection) -> Response:
         held = await announcements.end(conn, caller.tenant_id, expected_id, body.status)

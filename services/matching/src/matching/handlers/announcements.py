@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from contracts.payments import AnnouncedItem, PaymentAnnouncementChanged
+from shared.clock import machine_now
 from shared.days import business_day
 from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
@@ -17,12 +18,17 @@ ANNOUNCED = {"direct_debit", "cheque", "card", "transfer"}
 
 
 async def end(conn: AsyncConnection, tenant_id: UUID, expected_id: UUID, status: str) -> Expected:
-    """An expected payment will not come: `cancelled` by us, or `failed` at the bank. Raises Problem: 404, or 409 where it came."""
+    """An expected payment will not come: `cancelled` by us, or `failed` at the bank. Raises Problem: 404, or 409 where it came.
+
+    Of a list that has come and waits for an item, the item will not come: what is left of its payment is looked at anew.
+    """
     key = (tenant_id, expected_id)
     held = (await stored.load(conn, [key])).get(key)
     if held is None:
         raise Problem(404, "expected-payment-unknown", "There is no such expected payment")
-    if held.status not in {"waiting", "expired"}:
+    if held.status == "partly" and held.payment_id and status == "cancelled":
+        await stored.look_at(conn, (tenant_id, held.payment_id), machine_now())
+    elif held.status not in {"waiting", "expired"}:
         raise Problem(409, "expected-payment-over", "It has come, or was taken back already")
     held.status = status
     await stored.save(conn, held)

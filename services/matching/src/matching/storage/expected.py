@@ -264,6 +264,18 @@ async def look_at_amounts(conn: AsyncConnection, amounts: Iterable[tuple[UUID, U
         )
 
 
+async def look_at(conn: AsyncConnection, payment: Key, at: datetime) -> None:
+    """What is left of a payment is looked at again then (machine clock)."""
+    await run(
+        conn,
+        "UPDATE payment SET next_look_at = :at WHERE tenant_id = :tenant AND payment_id = :payment "
+        "AND status IN ('unapplied', 'partly_matched')",
+        tenant=payment[0],
+        payment=payment[1],
+        at=at,
+    )
+
+
 async def met_by(conn: AsyncConnection, payments: Iterable[Key]) -> list[Key]:
     """What was expected and is met by one of the payments: lists, announcements, and promises that dunning calls open.
 
