@@ -107,6 +107,24 @@ async def test_announced_money_that_is_returned_has_failed_until_that_is_reverse
     await world.holds()
 
 
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_debit_that_is_given_back_before_it_was_decided_on_has_failed(world, tenant, make, client, bank, together):
+    """Booked and returned in one statement, or the return first; its list, if there is one, waits for the next payment."""
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 700))
+    await post(client, "/v1/payment-announcements", announcement(make, tenant, 1_000, "F-1", kind="direct_debit", reference="E1"))
+    await post(client, "/v1/remittances", remittance(make, tenant, 700, ("F-2", 700, 0, None), reference="E2"))
+    debits = [(1_000, {"ref": "B1", "e2e": "E1"}), (700, {"ref": "B2", "e2e": "E2"})]
+    returns = [(-1_000, {"ref": "R1", "e2e": "E1", "reason": "AM04"}), (-700, {"ref": "R2", "e2e": "E2", "reason": "AM04"})]
+    for lines in [debits + returns] if together else [returns, debits]:
+        await bank.books(*lines)
+    await world.match(tenant)
+    payment = str((await world.one(tenant, "SELECT payment_id FROM payment WHERE amount_minor = 1000"))[0])
+    assert await expected(client) == {"E1": ("failed", payment), "E2": ("waiting", None)}
+    assert await told(world, tenant) == [("announced", None), ("received", payment), ("failed", payment)]
+    assert await opened(world, tenant) == {"F-1": 1_000, "F-2": 700}
+    await world.holds()
+
+
 async def test_a_cheque_that_bounces_bit_by_bit_fails_once(world, tenant, make, client, bank):
     """The bank takes it back, brings a part of it back, and takes that again."""
     await world.feed(make.invoice(tenant, "F-1", 1_000))

@@ -23,9 +23,10 @@ from shared.clock import machine_now
 from shared.failures import UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.returns import is_fee, reason_code
+from matching.domain.returns import REPLACED, is_fee, reason_code
 from matching.domain.statements import Transaction
 from matching.handlers import recalls, refunds
+from matching.handlers.expected import meet
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.unmet import come_again, gone_back
@@ -129,6 +130,8 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
     """The bank took money back (payment to reason and amount): allocations are undone, what is left is looked at anew."""
     if not returns:
         return
+    gone = [(tenant_id, payment_id) for payment_id, (reason, _) in returns.items() if reason != REPLACED]
+    await meet(conn, gone, now, {})  # one that came and goes at once may be announced
     books = await lock_with_items(conn, [(tenant_id, payment_id) for payment_id in returns])
     await refunds.cancel_unsent(conn, books, list(books.payments.values()))  # or the money would go out twice
     looks = {}
