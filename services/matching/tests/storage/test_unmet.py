@@ -125,6 +125,32 @@ async def test_a_debit_that_is_given_back_before_it_was_decided_on_has_failed(wo
     await world.holds()
 
 
+async def test_a_cheque_of_a_deposit_that_bounces_leaves_the_others_paid(world, tenant, make, client, bank):
+    """Two of them in one statement, and a part that is several cheques', or no cheque's: then nobody knows which, and a person looks."""
+    amounts = {"F-1": 1_000, "F-2": 700, "F-3": 500, "F-4": 400, "F-5": 400}
+    await world.feed(*(make.invoice(tenant, number, amount, customer=f"C{number}") for number, amount in amounts.items()))
+    await world.feed(make.invoice(tenant, "A-1", 100, cls=make.Credit, customer="CF-2"))
+    lines = [(number, amount, 0, None) for number, amount in amounts.items()]
+    body = remittance(make, tenant, 2_900, *lines, ("A-1", -100, 0, None), reference="REMISE-1", form="cheque_deposit")
+    await post(client, "/v1/remittances", body)
+    first = await paid(world, tenant, bank, 1, 2_900, text="REMISE-1")
+    assert set((await opened(world, tenant)).values()) == {0}
+    await bank.books((2_900, {"ref": "B1", "e2e": "E1"}))
+    back = [(-amount, {"ref": f"R{amount}", "e2e": "E1", "reason": "AM04"}) for amount in (600, 500)]
+    await bank.books(*back)
+    left = {"A-1": 100, "F-1": 0, "F-2": 700, "F-3": 500, "F-4": 0, "F-5": 0}
+    assert (await expected(client), await opened(world, tenant)) == ({"REMISE1": ("received", first)}, left)
+    shown = (await client.get(f"/v1/payments/{first}")).json()
+    assert (shown["status"], shown["unapplied_minor"], shown["returned_minor"]) == ("matched", 0, 1_100)
+    await look_at_due(job(world), tenant)
+    assert await opened(world, tenant) == left
+    await world.holds()
+    await bank.books((-400, {"ref": "R400", "e2e": "E1", "reason": "AM04"}))
+    assert await opened(world, tenant) == {"A-1": 100} | amounts
+    await bank.again()
+    await world.holds()
+
+
 async def test_a_cheque_that_bounces_bit_by_bit_fails_once(world, tenant, make, client, bank):
     """The bank takes it back, brings a part of it back, and takes that again."""
     await world.feed(make.invoice(tenant, "F-1", 1_000))

@@ -12,7 +12,8 @@ Rules:
 - what was notified and has not come is withdrawn, unless it was booked meanwhile, and no refund of it is sent;
 - a refund that was not sent yet is taken back before its payment is given back: else the money would go out twice;
 - the original is unmatched, whole, whatever part of it goes: items, balances, dunning and interest stand as if it had never
-  been matched, and what is left of it is looked at anew.
+  been matched, and what is left of it is looked at anew; but of what a list or an announcement says is for several items (a deposit of
+  cheques, a collection of debits) a part that is just what one of them alone got takes that one off, and the others stay paid.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,6 +24,8 @@ from shared.clock import machine_now
 from shared.failures import UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.domain.books import Payment
+from matching.domain.remittances import RULES
 from matching.domain.returns import REPLACED, is_fee, reason_code
 from matching.domain.statements import Transaction
 from matching.handlers import recalls, refunds
@@ -36,6 +39,8 @@ from matching.storage.limits import limit_of
 
 NOT_OURS = frozenset({"other", "fee", "refund"})
 """Kinds of movements that are nobody's payment, unless they name one of ours, or a refund."""
+DESIGNATED = frozenset({RULES["remittance"], "announced"})
+"""Rules of what is allocated as a list or an announcement says."""
 WAITING_MAX = 1_000
 """Returns that wait on an account and are looked at when payments are booked on it."""
 
@@ -47,16 +52,16 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
     for at, outcome in zip(back, await _reversed(conn, held, [moved[at] for at in back], now), strict=True):
         outcomes[at] = outcome
     left = [at for at, one in enumerate(moved) if one.kind == "return" and not outcomes[at]]
-    taken: dict[UUID, dict[str, int]] = {}
+    taken: dict[UUID, list[tuple[str, int]]] = {}
     limit = await limit_of(conn, held.tenant_id, held.entity_id, held.currency) if left else 0
     for at, settled in zip(left, await recalls.settle(conn, held, [moved[at] for at in left], limit, now), strict=True):
         outcomes[at] = settled is not None
         if settled is not None:
             payment_id, beyond = settled
-            reasons = taken.setdefault(payment_id, {})
+            parts = taken.setdefault(payment_id, [])
             known = await movements.left_and_returned(conn, held, payment_id) if beyond else None
             if known and known[0]:
-                reasons[_reason(moved[at])] = min(beyond, known[0])
+                parts.append((_reason(moved[at]), min(beyond, known[0])))
     left = [at for at in left if not outcomes[at]]
     found = await movements.originals(conn, held, [moved[at] for at in left]) if left else []
     more = [one[0] for at, payments in zip(left, found, strict=True) for one in payments if one[1] < moved[at].amount_minor]
@@ -66,16 +71,14 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
         amount = moved[at].amount_minor
         free = [one for one in payments if one[0] not in taken and is_fee(moved[at], one[1], 0 if one[0] in sent else limit)]
         if not free:  # parts of one payment that go back in one statement
-            free = [one for one in payments if one[0] in taken and one[1] - sum(taken[one[0]].values()) >= amount]
+            free = [one for one in payments if one[0] in taken and one[1] - sum(part for _, part in taken[one[0]]) >= amount]
         if len(free) == 1:
-            (payment_id, least), reason = free[0], _reason(moved[at])
-            reasons = taken.setdefault(payment_id, {})
-            reasons[reason] = reasons.get(reason, 0) + min(amount, least)
+            payment_id, least = free[0]
+            taken.setdefault(payment_id, []).append((_reason(moved[at]), min(amount, least)))
             outcomes[at] = True
             count += 1
-    while any(taken.values()):  # once, but for parts that go back for different reasons: the last one is the payment's, as over statements
-        first = {key: next(iter(reasons)) for key, reasons in taken.items() if reasons}
-        await give_back(conn, held.tenant_id, {key: (reason, taken[key].pop(reason)) for key, reason in first.items()}, now)
+    while any(taken.values()):  # once, but for a payment's parts: each by itself, as over statements
+        await give_back(conn, held.tenant_id, {key: parts.pop(0) for key, parts in taken.items() if parts}, now)
     return [one.kind in NOT_OURS if outcome is None else outcome for one, outcome in zip(moved, outcomes, strict=True)], count
 
 
@@ -137,13 +140,21 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
     looks = {}
     for key, payment in books.payments.items():
         reason, amount = returns[key[1]]
-        await take_off(conn, books, payment)
+        await take_off(conn, books, payment, _part(payment, amount))
         if payment.unapplied_minor < amount:
             raise UnavailableError("a payment was refunded at the same moment")
         books.give_back(payment, reason_code(reason), amount)
         looks[key] = machine_now() if payment.unapplied_minor else None
     await save_and_publish(conn, books, now, {}, looks=looks)
     await gone_back(conn, list(books.payments.values()))
+
+
+def _part(payment: Payment, amount: int) -> UUID | None:
+    """The item that alone got the amount of a payment which is for several, as its list or announcement says; None: all of it is undone."""
+    if any(one.rule not in DESIGNATED for one in payment.allocations.values()):
+        return None
+    got = [one.item_id for one in payment.allocations.values() if one.amount_minor == amount]
+    return got[0] if len(got) == 1 and payment.unapplied_minor < amount else None
 
 
 async def withdraw_payments(
