@@ -265,6 +265,13 @@ async def test_a_list_of_a_payer_who_was_merged_means_what_the_survivor_owes_and
     said = (await post(client, "/v1/remittances", body)).json()
     assert (said["status"], said["payment_id"]) == ("received", str(late))
     assert (await items(world, tenant))["F-3"][0] == 0
+    payers = {row[0] for row in await world.rows(tenant, "SELECT payer_customer_id FROM payment")}
+    assert payers == {make.customer_id(tenant, "C2")}
+    for customer in ("C1", "C2"):
+        found = await client.get("/v1/expected-payments", params={"customer_id": str(make.customer_id(tenant, customer))})
+        assert len(found.json()["items"]) == 2
+    other = await client.get("/v1/expected-payments", params={"customer_id": str(make.customer_id(tenant, "C3"))})
+    assert other.json()["items"] == []
     await world.holds()
 
 

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import msgspec
 from contracts.envelope import MAX_EVENT_BYTES, Envelope
+from shared import aliases
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Item, Key, Payment
@@ -55,7 +56,7 @@ _JSON = msgspec.json.Encoder().encode
 @dataclass(slots=True)
 class _Pair:
     """A payment and the list that it meets. `items` by the line's number from 0, and `kept_open`: why a line, or what it deducts, is not
-    carried out.
+    carried out. `payer` stands for him whom the list names.
 
     `rooms` are those of all items of a batch; `undone` are items that a person has taken off the payment; `earlier` says what of the
     list was refused when fewer of its items were there, and why.
@@ -63,6 +64,7 @@ class _Pair:
 
     payment: Payment
     held: Expected
+    payer: UUID | None
     items: dict[int, UUID]
     rates: Rates
     rooms: Mapping[Key, Room]
@@ -86,7 +88,8 @@ async def settle(
     unlocked = await stored.load(conn, pairs.values(), lock=False)
     items = {key: await resolve(conn, held) for key, held in unlocked.items()}
     wanted = sorted({(key[0], item) for key, found in items.items() for item in found.values()}, key=str)
-    books = await lock_with_items(conn, list(pairs), items=wanted, customers={key: unlocked[pairs[key]].payer_customer_id for key in pairs})
+    payers = await _payers(conn, {key: unlocked[one] for key, one in pairs.items()})
+    books = await lock_with_items(conn, list(pairs), items=wanted, customers=payers)
     locked = await stored.load(conn, pairs.values())
     lists = {key: (locked[one], items[one]) for key, one in pairs.items()}
     rates, forgivable = await _rates(conn, books, lists), await _rooms(conn, lists)
@@ -99,7 +102,7 @@ async def settle(
         held, payment = locked[expected_key], books.payments[key]
         if held.status not in {"waiting", "partly", "expired"}:
             continue
-        pair = _Pair(payment, held, items[expected_key], rates[key], forgivable, earlier=earlier.get(expected_key, {}))
+        pair = _Pair(payment, held, payers[key], items[expected_key], rates[key], forgivable, earlier=earlier.get(expected_key, {}))
         pair.undone = {item for item in pair.items.values() if (*key, item) in undone}
         if redo and payment.allocations and not await _redo(conn, books, pair):
             continue
@@ -160,8 +163,8 @@ async def _redo(conn: AsyncConnection, books: Books, pair: _Pair) -> bool:
 def _carry_out(books: Books, pair: _Pair) -> None:
     payment, held = pair.payment, pair.held
     tenant = payment.tenant_id
-    if held.payer_customer_id is not None:
-        account = books.accounts.get((tenant, account_id(tenant, held.payer_customer_id, payment.entity_id, payment.currency)))
+    if pair.payer is not None:
+        account = books.accounts.get((tenant, account_id(tenant, pair.payer, payment.entity_id, payment.currency)))
         if account is not None and payment.account_id is None:
             books.attribute(payment, account)
             books.touch_payment(payment)
@@ -287,6 +290,13 @@ def _exchange(books: Books, pair: _Pair, item: Item, share: Share, rate: Decimal
     books.allocate_across(payment, item, RULES.get(pair.held.kind, "announced"), share.money_minor, traded)
     if reason_of(pair.held.lines[share.at]) is not None:
         pair.kept_open[share.at] = "the item is in another currency: what is deducted of it stays open"
+
+
+async def _payers(conn: AsyncConnection, lists: Mapping[Key, Expected]) -> dict[Key, UUID | None]:
+    """Who stands for the payer of each list, by its payment."""
+    said = {key: held.payer_customer_id for key, held in lists.items()}
+    stands = await aliases.resolve(conn, [(key[0], payer) for key, payer in said.items() if payer is not None])
+    return {key: payer and stands.get((key[0], payer), payer) for key, payer in said.items()}
 
 
 async def _refused(conn: AsyncConnection, lists: Iterable[Expected]) -> dict[Key, dict[int, str]]:

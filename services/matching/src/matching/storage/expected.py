@@ -56,9 +56,10 @@ class Expected:
 
 
 LISTED = (
-    "SELECT expected_id AS at, * FROM expected_payment WHERE tenant_id = :tenant "
+    "SELECT expected_id AS at, * FROM expected_payment WHERE tenant_id = :tenant "  # noqa: S608 - ours
     "AND (CAST(:status AS text) IS NULL OR status = :status) "
-    "AND (CAST(:kind AS text) IS NULL OR kind = :kind) AND (CAST(:customer_id AS uuid) IS NULL OR payer_customer_id = :customer_id)"
+    "AND (CAST(:kind AS text) IS NULL OR kind = :kind) AND (CAST(:customer_id AS uuid) IS NULL OR "
+    f"{survivor('tenant_id', 'payer_customer_id')} = {survivor(':tenant', 'CAST(:customer_id AS uuid)')})"
 )
 COLUMNS = (
     "tenant_id, expected_id, version, entity_id, kind, form, payer_customer_id, currency, amount_minor, reference, document_number, "
