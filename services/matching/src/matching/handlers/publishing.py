@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
-from contracts.envelope import Envelope
+from contracts.envelope import MAX_EVENT_BYTES, Envelope
 from contracts.items import (
     AccountBalanceChanged,
     InvoiceClosed,
@@ -46,6 +46,10 @@ from matching.storage.allocations import restore_value_dates
 from matching.storage.books import Decided, Look, save
 from matching.storage.payments import wake
 
+TOLD_MAX = MAX_EVENT_BYTES - 4_096
+"""Bytes of allocations (`weight`) beyond which a payment is allocated to no further item: what is left is for one more, and for all else
+that an event of the payment says.
+"""
 _PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
     ("received", PaymentReceived),
     ("unmatched", PaymentUnmatched),

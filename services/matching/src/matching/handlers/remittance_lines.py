@@ -17,7 +17,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import msgspec
-from contracts.envelope import MAX_EVENT_BYTES, Envelope
+from contracts.envelope import Envelope
 from shared import aliases
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,7 +31,7 @@ from matching.handlers.announcements import announce
 from matching.handlers.limits import BY_HAND
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.plans import expect
-from matching.handlers.publishing import save_and_publish, weight
+from matching.handlers.publishing import TOLD_MAX, save_and_publish, weight
 from matching.storage import expected as stored
 from matching.storage.account_balances import account_id
 from matching.storage.books import Decided
@@ -45,10 +45,6 @@ from matching.storage.payments import dismissed
 
 BY_PERSON = frozenset({"hand", "confirmed", "remittance", "announced", "settlement"})
 """Rules that a remittance list does not undo: a person's word, and the debtor's own."""
-TOLD_MAX = MAX_EVENT_BYTES - 4_096
-"""Bytes of allocations beyond which a payment is allocated to no further item of a list: what is left is for that and for all else that an
-event of the payment says.
-"""
 FULL = "the payment settles so many that its events have no room for more"
 _JSON = msgspec.json.Encoder().encode
 
