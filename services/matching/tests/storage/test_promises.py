@@ -6,7 +6,7 @@ import pytest
 from bankdays import job
 from contracts.dunning import PromiseBroken, PromiseMade
 from decided import replayed
-from expecting import IBAN_OF_C1, into, items, known
+from expecting import IBAN_OF_C1, into, items, known, post
 from matching.handlers.matching import look_at_due
 from matching.storage.parties import set_known_ibans
 from shared.testing.events import message
@@ -58,6 +58,11 @@ async def test_a_promise_that_comes_after_its_money_meets_what_waits_of_just_its
     for number, amount in enumerate((1_200, 1_201, 1_200)):
         iban = IBAN_OF_C1 if number < 2 else "DE89370400440532013000"
         await world.pay(held, amount, debtor_iban=iban, number=number, remittance=["MERCI"])
+    await world.feed(make.invoice(tenant, "F-9", 9_000, customer="C9"))
+    theirs = str(await world.pay(held, 1_200, number=9))
+    assert (
+        await post(client, f"/v1/payments/{theirs}/move", {"customer_id": str(make.customer_id(tenant, "C9")), "reason": "theirs"})
+    ).is_success
     await world.match(tenant)
     for _ in range(4):  # it has had all of its looks
         await world.rows(tenant, "UPDATE payment SET next_look_at = now() WHERE next_look_at IS NOT NULL RETURNING 1")
@@ -68,13 +73,19 @@ async def test_a_promise_that_comes_after_its_money_meets_what_waits_of_just_its
         due_on=date(2026, 3, 31), status="open",
     )  # fmt: skip
     await world.feed(message(tenant, promise))
+    woken = await world.rows(tenant, "SELECT amount_minor, looks FROM payment WHERE next_look_at IS NOT NULL")
+    assert [tuple(row) for row in woken] == [(1_200, 0)] * 2  # as if they were new, and no others
     await look_at_due(job(world), tenant)
     (listed,) = (await client.get("/v1/expected-payments")).json()["items"]
     assert listed["status"] == "received"
-    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 2_000, "F-2": 800 if named else 2_000}
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {
+        "F-1": 2_000,
+        "F-2": 800 if named else 2_000,
+        "F-9": 9_000,
+    }
     left = {one["payment_id"]: one["unapplied_minor"] for one in (await client.get("/v1/payments")).json()["items"]}
     assert left.pop(listed["payment_id"]) == (0 if named else 1_200)
-    assert sorted(left.values()) == [1_200, 1_201]  # another amount, and nobody's
+    assert sorted(left.values()) == [1_200, 1_200, 1_201]  # another amount, another payer's, and nobody's
     await world.holds()
 
 

@@ -79,4 +79,4 @@ async def _expect(conn: AsyncConnection, message: Message[PromiseState], now: da
         now,
     )
     if await stored.insert(conn, held):
-        await stored.look_at_amounts(conn, [(held.tenant_id, held.entity_id, held.currency, held.amount_minor)], machine_now())
+        await stored.look_for(conn, [held], machine_now())

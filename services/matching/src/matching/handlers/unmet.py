@@ -38,10 +38,10 @@ async def gone_back(conn: AsyncConnection, payments: Sequence[Payment]) -> None:
             continue
         else:
             held.status, held.payment_id, held.missing = "waiting", None, []
-            waiting.append((held.tenant_id, held.entity_id, held.currency, held.amount_minor))
+            waiting.append(held)
         await stored.save(conn, held)
         await announce(conn, held)
-    await stored.look_at_amounts(conn, waiting, machine_now())
+    await stored.look_for(conn, waiting, machine_now())
 
 
 async def come_again(conn: AsyncConnection, payments: Sequence[Payment]) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.domain.remittances import Fit, RemittanceLine, Spoken
-from matching.storage.rows import columns, fetch, keys
+from matching.storage.rows import fetch, keys
 
 EARLY_DAYS = 120
 """How long before a list its payment may have come, where rules have settled other items with it; and after an announcement's days."""
@@ -247,29 +247,34 @@ async def payments_for(conn: AsyncConnection, held: Expected, items: Sequence[UU
     return [(held.tenant_id, row[0]) for row in rows]
 
 
-async def look_at_amounts(conn: AsyncConnection, amounts: Iterable[tuple[UUID, UUID, str, int]], at: datetime) -> None:
-    """Payments of which nothing is settled are looked at again then (machine clock), if they are of one of the amounts: tenant, entity,
-    currency, minor units. They came before what is expected now.
+async def look_for(conn: AsyncConnection, expected: Sequence[Expected], at: datetime) -> None:
+    """Payments of which nothing is settled, and that may be one of what is expected now, are looked at as if they were new, then (machine
+    clock) and as often: those of the amount, and of the payer where nothing but that tells them.
     """
-    wanted = sorted(set(amounts), key=str)
-    if wanted:
+    if expected:
         await run(
             conn,
-            "WITH due AS (SELECT p.tenant_id, p.payment_id FROM unnest(CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), "
-            "CAST(:currencies AS text[]), CAST(:amounts AS bigint[])) AS k(tenant_id, entity_id, currency, amount_minor) "
-            "JOIN payment p USING (tenant_id, entity_id, currency, amount_minor) WHERE p.status IN ('unapplied', 'partly_matched') "
-            "AND p.unapplied_minor = p.amount_minor ORDER BY p.tenant_id, p.payment_id FOR UPDATE OF p) UPDATE payment "
-            "SET next_look_at = :at FROM due WHERE payment.tenant_id = due.tenant_id AND payment.payment_id = due.payment_id",
-            **columns(wanted, "tenants", "entities", "currencies", "amounts"),
+            "WITH due AS (SELECT p.tenant_id, p.payment_id FROM unnest(CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), "  # noqa: S608 - ours
+            "CAST(:currencies AS text[]), CAST(:amounts AS bigint[]), CAST(:payers AS uuid[])) "
+            "AS k(tenant_id, entity_id, currency, amount_minor, payer) JOIN payment p USING (tenant_id, entity_id, currency, amount_minor) "
+            "WHERE p.status IN ('unapplied', 'partly_matched') AND p.unapplied_minor = p.amount_minor AND (k.payer IS NULL "
+            f"OR p.payer_customer_id IS NULL OR p.payer_customer_id = {survivor('k.tenant_id', 'k.payer')}) "
+            "ORDER BY p.tenant_id, p.payment_id FOR UPDATE OF p) UPDATE payment SET looks = 0, next_look_at = :at FROM due "
+            "WHERE payment.tenant_id = due.tenant_id AND payment.payment_id = due.payment_id",
+            tenants=[held.tenant_id for held in expected],
+            entities=[held.entity_id for held in expected],
+            currencies=[held.currency for held in expected],
+            amounts=[held.amount_minor for held in expected],
+            payers=[held.payer_customer_id if held.reference is None else None for held in expected],
             at=at,
         )
 
 
 async def look_at(conn: AsyncConnection, payment: Key, at: datetime) -> None:
-    """What is left of a payment is looked at again then (machine clock)."""
+    """What is left of a payment is looked at as if it were new, then (machine clock) and as often."""
     await run(
         conn,
-        "UPDATE payment SET next_look_at = :at WHERE tenant_id = :tenant AND payment_id = :payment "
+        "UPDATE payment SET looks = 0, next_look_at = :at WHERE tenant_id = :tenant AND payment_id = :payment "
         "AND status IN ('unapplied', 'partly_matched')",
         tenant=payment[0],
         payment=payment[1],
