@@ -79,7 +79,7 @@ def _rate(body: RemittanceCommand) -> Decimal | None:
 
 
 @ROUTER.post("/remittances", status_code=201, response_model=ExpectedDetail, openapi_extra=KEYED)
-async def postnew(request: Request, caller: Writer, body: RemittanceCommand) -> Response:
+async def post_remittance(request: Request, caller: Writer, body: RemittanceCommand) -> Response:
     """Takes a remittance list in: the payment that it is about is settled as it says, whichever comes first.
 
     The same list again, under the same reference, changes nothing.
