@@ -44,3 +44,23 @@ def test_what_went_back_in_bai2_says_why_and_whose_it_was_where_text_and_tag_agr
     )
     _, found = everything(text.encode())
     assert (found[1].kind, found[1].return_reason, found[1].counterparty_name) == ("return", "R02", name)
+
+
+def test_silicon_valley_banks_tags_of_a_wire_name_the_other():
+    text = samples.bai2().replace(
+        "16,142,5050,0,BANK-2,E2E-2,Facture/\n88,F-1002\n",
+        "16,195,5050,,,,FED NO: 2010L1B\n88,SENDER BNK:=A BANK\n88,ORG:=Dupont SA\n88,ORG ADDRESS:=2/AV MAIN\n88,/MEXICO\n"
+        "88,BNF ID:=123456789\n88,BNF NAME:=Vendeur SA\n88,OBI:=Facture F-1002\n",
+    )
+    _, found = everything(text.encode())
+    assert (found[1].counterparty_name, found[1].counterparty_iban) == ("Dupont SA", None)
+    assert found[1].remittance[0].endswith("OBI:=Facture F-1002")
+    _, found = everything(text.replace("16,195,", "16,495,").encode())
+    assert (found[1].counterparty_name, found[1].counterparty_iban) == ("Vendeur SA", "123456789")
+
+
+def test_words_in_the_place_of_a_reference_of_bai2_are_text():
+    text = samples.bai2().replace("BANK-2,E2E-2,Facture/\n88,F-1002\n", ",Account Payment/\n88,050^DEPOSIT DUPONT F-1002,\n")
+    assert text != samples.bai2()
+    _, found = everything(text.encode())
+    assert (found[1].end_to_end_id, found[1].remittance) == (None, ["050^DEPOSIT DUPONT F-1002", "Account Payment"])

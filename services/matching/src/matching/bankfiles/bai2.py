@@ -4,7 +4,8 @@ Records: 01 file, 02 group, 03 account with its balances and totals, 16 transact
 control totals and counts of records. A transaction code from 100 to 399 is money in, from 400 to 699 money out; others say neither.
 The sums of an account (100, 400) cover what the bank chose not to list, so only the control totals and the balances must agree.
 Goldman Sachs says in continuations of a transaction, a tag each, who paid (DBNM, account DACT), who was paid (CRNM, CACT) and the
-end-to-end reference (EREF), and in its text why something went back (Goldman Sachs, Transaction Banking, "BAI File Guide").
+end-to-end reference (EREF), and in its text why something went back (Goldman Sachs, Transaction Banking, "BAI File Guide"); Silicon
+Valley Bank has ORG, BNF NAME and BNF ID (files of venturehacks/bai2). A reference that is words without a digit (Westpac) is text.
 """
 
 import re
@@ -39,7 +40,8 @@ MAX_DIGITS = 18
 CONTINUED, GOING_ON = "\x1e", "\x1f"
 """Marks of a continuation, the second behind a full record: its text was cut, perhaps within a word."""
 _MARK = re.compile(f"([{CONTINUED}{GOING_ON}])")
-_TAGGED = re.compile(f"[{CONTINUED}{GOING_ON}](DBNM|DACT|CRNM|CACT|EREF): *([^{CONTINUED}{GOING_ON}]*)")
+_TAGS = {"ORG": "DBNM", "BNF NAME": "CRNM", "BNF ID": "CACT"} | {tag: tag for tag in ("DBNM", "DACT", "CRNM", "CACT", "EREF")}
+_TAGGED = re.compile(f"[{CONTINUED}{GOING_ON}]({'|'.join(_TAGS)}):=? *([^{CONTINUED}{GOING_ON}]*)")
 _WHY = re.compile(r'Reason: "([A-Z]{1,2}[0-9]{2})"', re.ASCII)
 """A return reason of Nacha or ISO 20022."""
 FULL = 80
@@ -222,7 +224,7 @@ def _entry(now: _File, account: _Account, body: str) -> Entry | None:
         if kind not in _CREDIT and kind not in _DEBIT:
             raise BankFileError(f"type {code[:10]!r} says neither credit nor debit")
         one = _transaction(code, minor, currency, fields, now.day)
-        _tagged(one, {tag: said.strip(" /") for tag, said in _TAGGED.findall(body)})
+        _tagged(one, {_TAGS[tag]: said.strip(" /") for tag, said in _TAGGED.findall(body)})
     except (BankFileError, ValueError) as error:
         problem = str(error) if isinstance(error, BankFileError) else "a transaction without its fields"
         return Entry(signed_minor=0, currency=currency, status="booked", transactions=[], problem=problem)
@@ -238,7 +240,9 @@ def _transaction(code: str, minor: int, currency: str, fields: list[str], as_of:
     if day is None:
         raise BankFileError("neither an as-of date nor a value date")
     bank, customer = (fields[at].strip(" /") if at < len(fields) else ""), (fields[at + 1].strip(" /") if at + 1 < len(fields) else "")
-    text = ",".join(fields[at + 2 :]).strip().removesuffix("/")
+    text = " ".join(",".join(fields[at + 2 :]).strip().removesuffix("/").rstrip(",").split())
+    words = [one for one in (bank, customer) if one and not any(map(str.isdecimal, one))]
+    bank, customer = ("" if one in words else one for one in (bank, customer))
     one = Transaction(
         kind="",
         credit=credit,
@@ -252,7 +256,7 @@ def _transaction(code: str, minor: int, currency: str, fields: list[str], as_of:
         entry_reference=bank or None,
         end_to_end_id=customer or None,
         transaction_code=code,
-        remittance=[said] if (said := " ".join(text.split())) else [],
+        remittance=[said for said in (text, *words) if said and (said is text or said not in text)],
     )
     if code in _RETURNS or one.reversal:
         one.return_reason = "reversal" if one.reversal else "unknown"
