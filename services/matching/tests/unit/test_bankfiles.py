@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 
 import bank_samples as samples
 import pytest
@@ -301,3 +302,21 @@ def test_a_dutch_text_cut_in_pieces_is_put_together():
     _, (one,) = everything(mt940_of(":61:2603020302C1234,56NTRFNONREF", notes))
     assert len(first) == 60
     assert (one.counterparty_name, one.counterparty_iban, one.end_to_end_id) == ("Bakkerijen Jansen", "NL91ABNA0417164300", "E-77")
+
+
+@pytest.mark.parametrize(
+    ("data", "read"),
+    [
+        (
+            ":20:A\n:25:BE71096123456769\n:28:8/1\n:60F:C260301EUR100,\n:90D:1EUR5,\n:90C:2EUR150,5\n:62F:C260302EUR245,5\n-\n",
+            True,
+        ),  # MT941
+        (":20:A\n:25:BE71096123456769\n:28C:8/1\n:34F:EUR0,\n:13D:2603021200+0100\n:90D:1EUR5,\n:90C:2EUR150,5\n-\n", False),  # MT942
+        (":20:A\n:25:BE71096123456769\n:28C:8/1\n:60F:C260301EUR100,\n:62F:C260302EUR245,5\n-\n", False),  # MT940
+        (samples.camt("053").replace("053", "052").replace("BkToCstmrStmt", "BkToCstmrAcctRpt").replace("Stmt>", "Rpt>"), True),
+        (samples.camt("053"), False),
+    ],
+)
+def test_a_report_of_balances_and_sums_alone_needs_no_entries_and_a_statement_does(data, read):
+    (statement,), found = everything(re.sub("<Ntry>.*</Ntry>", "", data).encode())
+    assert (statement.verdict() is None, found) == (read, [])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import BinaryIO
 
-from matching.bankfiles import texts
+from matching.bankfiles import summaries, texts
 from matching.bankfiles.amounts import day_of, minor_of, places_of
 from matching.bankfiles.errors import BankFileError
 from matching.domain.statements import Entry, Item, Statement, Transaction
@@ -298,9 +298,7 @@ def _end_account(now: _File, body: str) -> Statement | None:
         statement.problem = statement.problem or f"control total of the account: {stated} stated, {account.control} found"
     elif records is not None and records != account.records:
         statement.problem = statement.problem or f"records of the account: {records} stated, {account.records} found"
-    if not statement.entries and statement.balanced is False:
-        statement.remarks.append("balances without transactions: a summary")
-        statement.opening_minor = None
+    summaries.without_entries(statement)
     statement.settle_days()
     return statement
 

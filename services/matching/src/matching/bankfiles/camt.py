@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast
 
 from lxml import etree
 
-from matching.bankfiles import texts
+from matching.bankfiles import summaries, texts
 from matching.bankfiles.alike import Alike
 from matching.bankfiles.amounts import minor_of
 from matching.bankfiles.camt_entries import count, day_at, read_entry, signed_amount
@@ -195,6 +195,8 @@ class _Reader:
             elif element is top:
                 self._made = _header(top, statement)
                 _closing(top, statement)
+                if statement.kind == "camt.052":
+                    summaries.without_entries(statement)
                 statement.settle_days()
                 self.found = True
                 yield statement, None

@@ -1,4 +1,4 @@
-"""Reads MT940 (customer statement) and MT942 (interim report), plain or in SWIFT envelopes, one message after the other.
+"""Reads MT940 (customer statement), MT942 (interim report) and MT941 (balances and sums alone), plain or in SWIFT envelopes.
 
 Source of the fields: SWIFT Standards, category 9 (the same in all banks' guides): :20: begins a message, :25: account, :28C: number,
 :60F:/:60M: opening balance, :61: an entry, :86: what it was for, :62F:/:62M: closing balance; in MT942 :34F: floor limit,
@@ -13,7 +13,7 @@ from datetime import date
 from functools import lru_cache
 from typing import BinaryIO
 
-from matching.bankfiles import texts
+from matching.bankfiles import summaries, texts
 from matching.bankfiles.amounts import day_of, minor_of
 from matching.bankfiles.codepages import code_page
 from matching.bankfiles.errors import BankFileError
@@ -61,6 +61,8 @@ class _Message:
         self.notes: list[str] = []
         self.size = 0
         """Characters of the notes."""
+        self.interim = False
+        """Whether it has a floor limit, as MT942 does; sums without one are those of MT941."""
 
 
 def read(file: BinaryIO, currency_of: CurrencyOf) -> Iterator[Item]:
@@ -139,7 +141,7 @@ def _field(message: _Message, tag: str, text: str) -> None:
     elif tag in {"60F", "60M", "62F", "62M"}:
         _balance(message, value, opening=tag[0:2] == "60")
     elif tag == "34F":
-        statement.kind = "MT942"
+        statement.kind, message.interim = "MT942", True
         found = _FLOOR.match(value)
         if found and not statement.currency:
             statement.currency = found[1]
@@ -206,6 +208,8 @@ def _stated(statement: Statement, value: str, *, credit: bool) -> None:
 
 def _end(message: _Message) -> Iterator[Item]:
     yield from _flush(message)
+    if message.statement.kind == "MT942" and not message.interim:
+        summaries.without_entries(message.statement)
     message.statement.settle_days()
     yield message.statement, None
 
