@@ -18,21 +18,20 @@ _FEES = frozenset({"CHRG", "COMM", "FEES", "COME", "COMI", "COMT"})
 """Sub-families of the ISO 20022 bank transaction codes: what went back (cheques, card payments, drafts too), charges and commissions."""
 _OWN, _ELSEWHERE = ("Amt", "AmtDtls/TxAmt/Amt"), ("Amt", "AmtDtls/TxAmt/Amt", "AmtDtls/CntrValAmt/Amt", "AmtDtls/InstdAmt/Amt")
 """Where a detail's amount stands; elsewhere only where all of them make up the entry's."""
+_ULTIMATE = {role: (f"RltdPties/Ultmt{role}/Nm", f"RltdPties/Ultmt{role}/Pty/Nm") for role in ("Dbtr", "Cdtr")}
 _PARTIES = {
     role: (
         (
             f"RltdPties/{role}/Nm",
             f"RltdPties/{role}/Pty/Nm",
             f"RltdPties/{role}/Agt/FinInstnId/Nm",
-            f"RltdPties/Ultmt{role}/Nm",
-            f"RltdPties/Ultmt{role}/Pty/Nm",
+            *_ULTIMATE[role],
         ),
         tuple(f"RltdPties/{role}Acct/Id/{kind}" for kind in ("IBAN", "Othr/Id", "PrtryAcct/Id")),
     )
     for role in ("Dbtr", "Cdtr")
 }
 """Where a party's name stands, and its account: the first that is there."""
-_ULTIMATE = {role: (f"RltdPties/Ultmt{role}/Nm", f"RltdPties/Ultmt{role}/Pty/Nm") for role in ("Dbtr", "Cdtr")}
 _CODES = ("BkTxCd/Domn/Cd", "BkTxCd/Domn/Fmly/Cd", "BkTxCd/Domn/Fmly/SubFmlyCd", "BkTxCd/Prtry/Cd")
 _GIRO = "VCOM"
 """Sub-family "credit transfer with agreed commercial information": slips of a giro, which banks book by the day in one sum."""
