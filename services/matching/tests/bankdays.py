@@ -78,3 +78,14 @@ class Bank:
                 day=self.day,
             )
         await ingest.withdraw(job(self.world), self.held.tenant_id)
+
+
+async def post_file(client, data, media="text/plain"):
+    data = data.encode() if isinstance(data, str) else data
+    return await client.post("/v1/bank-files", content=data, headers={"content-type": media})
+
+
+async def book(client, data):
+    answer = await post_file(client, data)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["statements"]

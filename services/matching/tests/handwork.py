@@ -1,5 +1,18 @@
 """What the tests of hand work share."""
 
+import itertools
+
+_KEYS = itertools.count()
+
+
+async def post(client, path, body, key=None):
+    return await client.post(path, json=body, headers={"idempotency-key": key or f"b{next(_KEYS)}"})
+
+
+async def unexplained(client):
+    """Amounts of what a person has to look at."""
+    return sorted(one["amount_minor"] for one in (await client.get("/v1/unexplained-movements")).json()["items"])
+
 
 async def item(world, tenant, number):
     return await world.one(

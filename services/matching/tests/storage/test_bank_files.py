@@ -8,7 +8,7 @@ from uuid import UUID
 
 import bank_samples as samples
 import pytest
-from bankdays import FIRST, Bank, ahead, money
+from bankdays import FIRST, Bank, ahead, book, money, post_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matching.handlers import files, ingest
@@ -32,17 +32,6 @@ async def put_account(client, make, tenant, iban, start="2026-03-01"):
         json={"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "holder_name": "Vendeur SA", "start_date": start},
     )
     assert answer.status_code == 200, answer.text
-
-
-async def post_file(client, data, media="text/plain"):
-    data = data.encode() if isinstance(data, str) else data
-    return await client.post("/v1/bank-files", content=data, headers={"content-type": media})
-
-
-async def book(client, data):
-    answer = await post_file(client, data)
-    assert answer.status_code == 201, answer.text
-    return answer.json()["statements"]
 
 
 def job(world, now=None):
@@ -329,60 +318,6 @@ async def test_a_token_is_needed_for_the_right_thing(client_of, tenant):
     reader = await client_of(tenant, scopes=("bank:read",))
     assert (await post_file(reader, samples.mt940())).status_code == 403
     assert (await accept(reader, str(new_id()))).status_code == 403
-
-
-def numbered(make, tenant, number="123456789", **more):
-    bank = {} if "bic" in more else {"clearing": {"system": "USABA", "member_id": "121140399"}}
-    fields = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "holder_name": "Seller Inc", "start_date": "2026-03-01"}
-    return {"number": number, **fields, **bank, **more}
-
-
-@pytest.mark.parametrize(("name", "number"), [("bai2", "123456789"), ("bai2", "000123456789"), ("ofx", "123 456 789")])
-async def test_an_account_without_an_iban_is_set_up_by_its_number_and_bank_and_its_files_are_booked(
-    world, tenant, make, client_of, name, number
-):
-    client = await client_of(tenant)
-    refused = await post_file(client, samples.ALL[name]())
-    assert (refused.status_code, refused.json()["code"]) == (422, "account-unknown")
-    answers = [await client.post("/v1/bank-accounts", json=numbered(make, tenant, number)) for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [200, 200], answers[0].text
-    held = answers[0].json()
-    assert (held["iban"], held["number"], held["bank_id"]) == (None, "".join(number.split()), "USABA:121140399")
-    assert answers[1].json() == held
-    (statement,) = await book(client, samples.ALL[name]())
-    assert (statement["verdict"], statement["iban"], statement["new_payments"]) == ("booked", None, 2)
-    assert statement["account"] == held["number"]
-    assert (await client.get("/v1/bank-accounts")).json()["items"] == [held]
-    (event,) = [m for m in await world.events("CollectionAccountChanged") if m.tenant_id == tenant]
-    assert (event.data.iban, event.data.number, event.data.bank_id) == (None, held["number"], "USABA:121140399")
-    await world.holds()
-
-
-@pytest.mark.parametrize(
-    ("more", "status", "code"),
-    [
-        ({"number": "DE89370400440532013000"}, 422, "number-is-iban"),
-        ({"number": "12/34;DROP"}, 422, None),
-        ({"clearing": None}, 422, None),
-        ({"bic": "BOFAUS3N", "clearing": {"system": "USABA", "member_id": "121140399"}}, 422, None),
-        ({"clearing": {"system": "USABA", "member_id": "121140398"}}, 422, None),
-        ({"bic": "nobic"}, 422, None),
-        ({"bic": "BOFAUS3N"}, 409, "account-is-anothers"),
-    ],
-)
-async def test_an_account_that_is_not_identified_is_refused(tenant, make, client_of, more, status, code):
-    client = await client_of(tenant)
-    assert (await client.post("/v1/bank-accounts", json=numbered(make, tenant))).status_code == 200
-    answer = await client.post("/v1/bank-accounts", json=numbered(make, tenant, **more))
-    assert answer.status_code == status, answer.text
-    assert code is None or answer.json()["code"] == code
-
-
-async def test_a_number_of_two_accounts_names_neither(tenant, make, client_of):
-    client = await client_of(tenant)
-    for number in ("0123456789", "00123456789"):
-        assert (await client.post("/v1/bank-accounts", json=numbered(make, tenant, number))).status_code == 200
-    assert (await post_file(client, samples.bai2())).json()["code"] == "account-unknown"
 
 
 async def test_an_archive_of_statements_is_booked_whole_or_not_at_all(world, tenant, make, client_of):

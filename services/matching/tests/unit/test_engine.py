@@ -20,48 +20,8 @@ from matching.domain.engine.inputs import Inputs, InputsError, from_stored, stor
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.records import Clues, Customer, OpenItem, Promise
 from matching.domain.engine.search import search
-from matching.domain.engine.text import DIGITS, Span, Text, forms, name_items, read, whole_forms
 
 PAYMENT, CUSTOMER, ITEM, OTHER = (UUID(int=number) for number in (1, 2, 3, 4))
-
-
-@pytest.mark.parametrize(
-    "written",
-    ["FA2024-00103", "fa2024 00103", "FA 2024 / 00103", "FA2024-OO1O3", "2024-00103", "Facture 00103 merci", "FA2024.00103", "/INV/00103"],
-)
-def test_a_number_is_found_however_it_is_written(written):
-    named = name_items(read([written]), [item("FA2024-00103", 100), item("FA2024-00203", 100)])
-    assert [hit.item.number for hit in named.hits] == ["FA2024-00103"]
-
-
-@pytest.mark.parametrize("written", ["FA2024-001031", "INV-10", "1001030", "A00103B7"])
-def test_a_part_of_a_word_is_no_number(written):
-    assert not [hit for hit in name_items(read([written]), [item("FA2024-00103", 100), item("INV-1", 5)]).hits if hit.strength > 1]
-
-
-def test_a_number_that_the_bank_cut_in_two_lines():
-    named = name_items(read(["KDNR 106349 SALDO FATTURA F", "A2024-00347"]), [item("FA2024-00347", 100)])
-    assert [hit.item.number for hit in named.hits] == ["FA2024-00347"]
-
-
-def test_a_list_of_endings_is_read_in_order_and_what_follows_tel_is_no_number():
-    items = [item(f"FA2024-00{number}", 100) for number in ("001", "003", "007", "512")]
-    named = name_items(read(["FA2024-00001, 003 et 007 TEL 512"]), items)
-    assert [hit.item.number for hit in named.hits if not hit.span.other] == ["FA2024-00001", "FA2024-00003", "FA2024-00007"]
-
-
-@pytest.mark.parametrize(
-    ("text", "ranged"),
-    [
-        ("FA2024-00002 bis FA2024-00005", "2345"),
-        ("FA2024-00002 - FA2024-00005", "2345"),
-        ("FA2024-00002 - FA2024-00005 - FA2024-00006", ""),  # a list
-        ("FA2024-00002 VOM 1.2. FA2024-00005", ""),
-    ],
-)
-def test_a_range_names_what_lies_between_its_ends(text, ranged):
-    named = name_items(read([text]), [item(f"FA2024-0000{number}", 100) for number in range(1, 7)])
-    assert "".join(one.number[-1] for one in named.ranged) == ranged
 
 
 def test_an_iban_of_several_customers_is_nobodys_own():
@@ -174,19 +134,6 @@ def test_another_amount_than_the_named_items_is_not_carried_out_for_a_stranger()
 
 
 @pytest.mark.parametrize(
-    ("text", "iban", "kept"),
-    [
-        ("PREPAYMENT 3669380", "FR76A", True), ("ANZAHLUNG AUFTRAG 969681", "FR76A", True), ("VIREMENT 969681", "FR76A", False),
-        ("ACOMPTE FA2024-00001", "FR76A", False), ("PREPAYMENT 3669380", "DE00FOREIGN", False),
-        ("VORKASSE AUFTRAG 969681", "FR76A", True), ("ZALICZKA 3669380", "FR76A", True), ("AANBETALING", "FR76A", True),
-    ],
-)  # fmt: skip
-def test_what_a_known_payer_calls_an_advance_and_names_nothing_stays_on_its_account(text, iban, kept):
-    advances = [one for one in found(replace(clues(9_000_00, text), debtor_iban=iban), item("FA2024-00001", 500_00)) if not one.lines]
-    assert [(one.customer_id, one.rule, never_automatic([one])) for one in advances] == [("C1", "advance:on_account", None)] * kept
-
-
-@pytest.mark.parametrize(
     ("ultimate", "parties"),
     [
         (None, {"C2"}),
@@ -206,35 +153,6 @@ def test_for_whom_the_bank_says_it_is_paid_goes_before_whose_account_it_came_fro
         learnt.learn(replace(payment, ultimate_name=None), customer, [], silent=True, older_left=0)
     known = {one.customer_id for one in search(payment, index, learnt).parties if one.known()}
     assert known == parties
-
-
-def test_an_advance_is_whose_account_it_came_from_whoever_else_is_called_alike():
-    others = [Customer("C2", "10002", "Dupont SARL", "EUR"), Customer("C3", "10003", "Dupont", "EUR")]
-    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"]), *others])
-    payment = clues(9_000_00, "PREPAYMENT 3669380", debtor_name="DUPONT SARL")
-    assert [one.customer_id for one in search(payment, index, Learnt()).hypotheses] == ["C1"]
-    assert not search(replace(payment, debtor_iban="FR76B"), index, Learnt()).hypotheses
-
-
-@pytest.mark.parametrize(("own", "others", "kept"), [(0, 0, True), (1, 0, True), (4, 1, True), (2, 2, False), (0, 1, False), (9, 7, False)])
-def test_an_advance_from_an_account_that_mostly_paid_for_others_may_be_theirs(own, others, kept):
-    payment = clues(9_000_00, "PREPAYMENT 3669380")
-    learnt = Learnt()
-    for number in range(own + others):
-        learnt.learn(payment, "C1" if number < own else f"X{number}", [], silent=True, older_left=0)
-    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
-    assert [one.rule for one in search(payment, index, learnt).hypotheses] == ["advance:on_account"] * kept
-
-
-def test_whom_an_agent_pays_an_advance_for_its_virtual_iban_says():
-    """The account of a payment service has paid for many, and never for this customer."""
-    payment = clues(9_000_00, "PREPAYMENT 3669380", creditor_account="FR76V")
-    learnt = Learnt()
-    for number in range(5):
-        learnt.learn(payment, f"X{number}", [], silent=True, older_left=0)
-    customers = [Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76B"], virtual_iban="FR76V")]
-    assert [(one.customer_id, one.rule) for one in search(payment, Index(customers), learnt).hypotheses] == [("C1", "advance:on_account")]
-    assert not search(replace(payment, creditor_account=None), Index(customers), learnt).hypotheses
 
 
 @pytest.mark.parametrize(
@@ -290,44 +208,6 @@ def test_a_part_is_not_paid_where_a_credit_note_makes_up_for_what_is_missing():
     assert max(one.confidence for one in alone) == 0.98
 
 
-@pytest.mark.parametrize(
-    ("written", "number"),
-    [
-        ("FV/4045/07/2024", "FV/4045/07/2024"), ("faktura 4045/07", "FV/4045/07/2024"), ("fv 4045", "FV/4045/07/2024"),
-        ("RG 00123", "00123/24"), ("2024/001234", "2024/001234"), ("FAKTURANR4045/07/2024", "FV/4045/07/2024"),
-        ("rechnung24041686danke", "24041686"), ("Zahlung INVO000123", "INV0000123"),
-    ],
-)  # fmt: skip
-def test_numbers_of_other_forms_and_numbers_that_stick_to_words(written, number):
-    others = [replace(item(one, 100), issue_date=date(2024, 7, 5)) for one in ("FV/4046/07/2024", "00124/24", "2024/001235", "24041687")]
-    mine = replace(item(number, 100), issue_date=date(2024, 7, 5))
-    assert [(hit.item.number, hit.tied) for hit in name_items(read([written]), [mine, *others]).hits] == [(number, 0)]
-
-
-def test_the_year_that_a_number_ends_in_names_nothing():
-    known = replace(item("FV/4045/07/2024", 100), issue_date=date(2024, 7, 5))
-    assert not name_items(read(["REGLEMENT 07/2024"]), [known]).hits
-    assert name_items(read(["FAKT 2021"]), [replace(known, number="F2404-2021")]).hits
-
-
-@pytest.mark.parametrize(
-    ("text", "loose"), [("SZAMLA 24", 1), ("REGLEMENT 04/2024", 0), ("DATE 03/05/2024", 0), ("MERCI", 0), ("RUN 24", 0)]
-)
-def test_a_short_number_that_stands_alone_may_be_a_part_of_one(text, loose):
-    """An end-to-end id beside it is no other reading of the text."""
-    named = name_items(read([text], ["E2E"]), [item("02163/25", 100)])
-    assert named.loose == loose
-
-
-def test_a_number_that_every_customer_counts_for_itself_says_nothing_of_who_pays():
-    index = Index([Customer(f"C{at}", f"{at}", f"Kunde {at}", "EUR", [f"DE{at}"]) for at in range(1, 30)])
-    for at in range(1, 30):
-        index.add_item(OpenItem(f"I{at}", f"C{at}", "2026-012", "EUR", DAY, DAY, 100_00 + at, 100_00 + at))
-    answer = search(Clues("P1", DAY, 100_07, "EUR", debtor_iban="DE7", remittance=["2026-012"]), index, Learnt())
-    assert [party.customer_id for party in answer.parties] == ["C7"]
-    assert [one.rule for one in answer.hypotheses] == ["document_number:exact"]
-
-
 @pytest.mark.parametrize(("text", "others"), [("RECHNUNG RG-2025-10119", 0), ("RG-2025-10119 UND 2025/10119", 1), ("2025/10119", 0)])
 def test_a_number_that_lies_inside_of_a_longer_one_of_the_payer_is_not_somebody_elses(text, others):
     every = found(clues(630_70, text), item("RG-2025-10119", 630_70), item("2025/10119", 77_00, customer="C2"))
@@ -355,13 +235,6 @@ def test_another_of_the_same_amount_may_be_meant_where_the_payer_names_something
     for text, refused in (("", False), ("FACT 4913", True)):
         best = next(one for one in search(clues(67_33, text), index, Learnt()).hypotheses if one.rule == "exact_amount:exact")
         assert (never_automatic([best]) is not None) == refused
-
-
-def test_a_number_with_one_letter_wrong_is_near():
-    known = item("FA2024-00103", 100)
-    for written in ("FA2024-00108", "FA2024-0103", "FA2024-001003", "FA2024-00130"):
-        assert [hit.item.number for hit in name_items(read([written]), [known]).hits] == ["FA2024-00103"]
-    assert not name_items(read(["FA2024-00177"]), [known]).hits
 
 
 def test_nothing_is_automatic_where_nobody_knows_the_payer():
@@ -407,35 +280,6 @@ def test_sets_add_up_and_one_that_is_there_is_found(amounts, data):
     assert all(sum(amounts[start:end]) == target for start, end in runs(amounts, target))
 
 
-NUMBERS = st.text(alphabet="ABCDEFGHO0123456789-/. ", min_size=1, max_size=20) | st.from_regex(
-    r"[A-Z]{0,3}/?0{0,3}[1-9]{1,7}/[0-9]{2}/(20)?24"
-)
-
-
-@given(NUMBERS)
-def test_forms_of_any_number_are_whole_and_folded(number):
-    assert all(form == form.upper() and len(form) <= len(number) for form, _ in forms(number))
-
-
-@given(NUMBERS, st.data())
-def test_a_number_that_a_text_names_in_any_of_its_forms_is_found_among_others_and_without_its_forms_being_made(number, data):
-    of_whole = {form for form, strength in forms(number) if strength >= DIGITS}
-    assert set(whole_forms(number)) == of_whole
-    form, strength = data.draw(st.sampled_from(forms(number)))
-    text = Text([form], {form: [Span(0, 1, other=False)]}, [(0, 1)])
-    hits = name_items(text, [item(number, 100), item("ZZ-Z", 100)]).hits
-    assert {hit.item.number for hit in hits if hit.strength == strength} == {number} or form.endswith(str(DAY.year)) or not form
-
-
-def test_a_payment_that_is_looked_at_after_later_ones_does_not_count_them_as_paid_before():
-    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
-    index.add_item(item("FA2024-00001", 500))
-    learnt = Learnt()
-    learnt.note("C1", Settled(500, DAY + timedelta(days=1), 1, 1, DAY, DAY))
-    (exact,) = [one for one in search(clues(500), index, learnt).hypotheses if one.rule == "exact_amount:exact"]
-    assert dict(zip(NAMES, exact.features, strict=True))["paid_same_lately"] == 0
-
-
 def test_stored_inputs_are_what_they_were():
     given_ = Inputs(
         Clues(PAYMENT, DAY, 500, "EUR", debtor_iban="FR76A", debtor_name="Dupont", remittance=["FA2024-00001"]), 0.9, "m",
@@ -476,14 +320,6 @@ def test_inputs_that_cannot_be_decided_on_say_why(held, why):
         from_stored(held)
 
 
-def test_a_text_of_any_length_is_read_in_bounded_steps():
-    text = read([" ".join("123" for _ in range(100_000))])
-    assert len(text.words) < 6_000
-    assert max(len(places) for places in text.runs.values()) <= 20
-    assert len(name_items(text, [item(f"{number}-123", 100) for number in range(1_000)]).hits) <= 20
-    assert read(["1" * 100_000]).runs == {}
-
-
 def test_after_how_many_days_money_comes_twice_is_learnt():
     def refused(learnt):
         learnt.note("C1", Settled(500_00, DAY - timedelta(days=3), lines=1, invoices=1, first_due=DAY, last_due=DAY))
@@ -500,3 +336,12 @@ def test_after_how_many_days_money_comes_twice_is_learnt():
     often = Learnt(twice=taught.twice.copy(), again=Counter({3: 100}))
     assert refused(often) is None
     assert refused(taught) == "the same amount was paid just before: it may be paid twice"
+
+
+def test_a_payment_that_is_looked_at_after_later_ones_does_not_count_them_as_paid_before():
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    index.add_item(item("FA2024-00001", 500))
+    learnt = Learnt()
+    learnt.note("C1", Settled(500, DAY + timedelta(days=1), 1, 1, DAY, DAY))
+    (exact,) = [one for one in search(clues(500), index, learnt).hypotheses if one.rule == "exact_amount:exact"]
+    assert dict(zip(NAMES, exact.features, strict=True))["paid_same_lately"] == 0
