@@ -1,7 +1,7 @@
 """What banks ask back (camt.056), over HTTP: until it is decided, settled, refused."""
 
 import pytest
-from bankdays import Bank
+from bankdays import Bank, ahead
 from camtfile import camt056
 from handwork import item, limit, post, unexplained
 
@@ -222,3 +222,23 @@ async def test_an_unreadable_recall_is_refused(client, body):
 async def test_a_recall_of_an_unknown_payment_is_told_by_its_number(client):
     answer = await recall(client, camt056("NOBODY", "1.00"))
     assert (answer.status_code, answer.json()) == (201, {"taken": [], "unknown": [1]})
+
+
+async def test_what_was_refunded_and_is_recalled_as_well_is_no_fee_of_the_banks(world, tenant, make, client, camtfile):
+    """6.00 were refunded, the bank asks 4.00 back, and takes 10.00: 6.00 of them have gone out already."""
+    bank = Bank(world, client, await world.account(tenant), camtfile)
+    await limit(client, tenant, make, 10_000)  # one person may give away more than what goes out twice
+    payer = {"debtor_name": "Dupont", "debtor_iban": "DE89370400440532013000", "end_to_end_id": "E2E-1"}
+    payment = await world.pay(bank.held, 1_000, number=1, **payer)
+    await world.match(tenant)
+    await bank.books((1_000, {"ref": "B1", "e2e": "E2E-1"}))
+    refund = (await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "too much"})).json()
+    order = {"bank_account_id": str(bank.held.bank_account_id), "execution_date": ahead(1)}
+    assert (await post(client, "/v1/refund-files", order)).status_code == 201
+    await bank.books((-600, {"ref": "D1", "e2e": refund["end_to_end_id"]}))
+    assert len((await recall(client, camt056("E2E-1", "4.00"))).json()["taken"]) == 1
+    await bank.books(back(1_000))
+    assert (await settled_at(client), await unexplained(client)) == ([(400, None)], [-1_000])
+    await bank.books(back(400, 2))
+    assert await settled_at(client) == [(400, 400)]
+    await world.holds()

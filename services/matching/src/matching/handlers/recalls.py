@@ -39,7 +39,7 @@ from matching.storage.bank import BankAccount
 from matching.storage.books import lock, look_again
 from matching.storage.expected import note_set_offs
 from matching.storage.limits import given_back_alone, limit_of, rooms
-from matching.storage.movements import originals
+from matching.storage.movements import originals, refunded
 from matching.storage.recalls import Held, Waiting
 
 SET_OFF = "set_off"
@@ -185,7 +185,7 @@ async def settle(
 
     One of a recall's amount settles that. Any other settles the recalls of the only payment that it names, the oldest first; one that
     gets less is settled at that, and the rest is the payment's again, and looked at anew. One that takes more than the payment has left
-    and a fee (`is_fee`, with the limit of one person) settles none.
+    and a fee (`is_fee`, with the limit of one person, where nothing was refunded) settles none.
     """
     outcomes: list[tuple[UUID, int] | None] = [None] * len(debits)
     waiting = await stored.waiting(conn, held.tenant_id, held.bank_account_id)
@@ -196,12 +196,12 @@ async def settle(
             took[exact[0].recall_id] = one.amount_minor
             outcomes[at] = (exact[0].payment_id, 0)
     left = [at for at, one in enumerate(debits) if outcomes[at] is None and _named(one, waiting, took)]
+    sent = await refunded(conn, held.tenant_id, [asked.payment_id for asked in waiting]) if left else set()  # what went out twice is no fee
     for at, others in zip(left, await originals(conn, held, [debits[at] for at in left]) if left else [], strict=True):
         asked_for, rest = _named(debits[at], waiting, took), debits[at].amount_minor
         if asked_for and len({asked.payment_id for asked in asked_for} | {payment_id for payment_id, _ in others}) == 1:
-            if not is_fee(
-                debits[at], sum(asked.amount_minor for asked in asked_for) + sum(left_minor for _, left_minor in others), limit_minor
-            ):
+            left_of = sum(asked.amount_minor for asked in asked_for) + sum(left_minor for _, left_minor in others)
+            if not is_fee(debits[at], left_of, 0 if asked_for[0].payment_id in sent else limit_minor):
                 continue
             for asked in asked_for if rest else ():
                 took[asked.recall_id] = min(rest, asked.amount_minor)
