@@ -168,3 +168,22 @@ async def test_many_at_once_take_what_is_owed_once_each_in_the_order_of_the_law(
     unapplied = await world.rows(tenant, "SELECT sum(unapplied_minor) FROM payment")
     assert (tuple(left[0]), unapplied[0][0]) == ((0, 4_000), 200)
     await world.holds()
+
+
+async def test_more_debts_than_the_events_of_a_payment_can_tell_are_for_a_person(world, tenant, make, client):
+    """Neither the engine, which finds that all of them come to the sum, nor the law settles them; other money waits for nobody."""
+    await debtor(world, tenant, make)
+    held = await world.account(tenant)
+    amounts = [10_000 + n * n * 7 % 9973 for n in range(380)]
+    await world.feed(*(make.invoice(tenant, f"F-{n:010}", amount, due=date(2026, 1, 20)) for n, amount in enumerate(amounts)))
+    payment = await world.pay(held, sum(amounts), debtor_iban=PAYER)
+    await world.match(tenant)
+    (waits,) = (await client.get("/v1/review-queue")).json()["items"]
+    assert "no room for many more" in waits["evidence"]["refused"]
+    assert len(waits["candidates"][0]["lines"]) == 380
+    body = {"candidate": 1, "version": waits["version"]}
+    for path, asked in (("imputation", {"version": waits["version"]}), ("confirm", body)):
+        refused = await post(client, f"/v1/payments/{payment}/{path}", asked)
+        assert refused.json()["code"] == "items-too-many", refused.text
+    assert sum((await opened(world, tenant)).values()) == sum(amounts)
+    await world.holds()

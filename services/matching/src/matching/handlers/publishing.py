@@ -169,6 +169,11 @@ def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
     )
 
 
+def has_room(payment: Payment) -> bool:
+    """Whether the payment's events have room for all that it is allocated to."""
+    return sum(map(weight, payment.allocations.values())) <= TOLD_MAX
+
+
 def weight(held: Allocated) -> int:
     """The bytes that an allocation takes of its payment's events: these name all of them, and have an end (`MAX_EVENT_BYTES`)."""
     return len(msgspec.json.encode(_allocation(held))) + 1
