@@ -26,7 +26,7 @@ LONG_AGO, JANUARY, FEBRUARY = -60, -20, 0
         (["2026-01"], OF_MONTH),
         (["Licence janvier"], OF_MONTH),
         (["JANUAR2026"], OF_MONTH),
-        (["Miete Jänner 2026, Januar 2026"], OF_MONTH),
+        (["Miete Jänner 2026"], OF_MONTH),
         (["SAMMELRECHNUNG KW 4"], OF_MONTH),
         (["FAELLIG 18.02.2026"], OF_MONTH),  # the due date
         (["RE VOM 20.01.2026"], 0),

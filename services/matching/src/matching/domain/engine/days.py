@@ -66,7 +66,7 @@ def named_days(lines: Sequence[str]) -> Days:
             name = found[0].rstrip(" 0123456789")
             if name in MONTHS:
                 months.add((int(found[1]) if found[1] else None, MONTHS[name]))
-    return Days(frozenset(days), frozenset(months), frozenset(weeks)) if days or months or weeks else NOTHING
+    return Days(frozenset(days), frozenset(months), frozenset(weeks))
 
 
 def _plain(text: str) -> str:
@@ -78,6 +78,3 @@ def _plain(text: str) -> str:
 
 def _year(written: str) -> int | None:
     return None if not written else int(written) + 2000 * (len(written) == 2)  # noqa: PLR2004 - of this century
-
-
-NOTHING = Days()

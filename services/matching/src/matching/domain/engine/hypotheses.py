@@ -182,7 +182,7 @@ def _single(
     grain, spread = grain_of(prices)
     exact = [at for at, price in enumerate(prices) if price == target.amount and (pricing == "full" or price != items[at].open_minor)]
     if exact:
-        exact.sort(key=lambda at: (items[at].contested_minor > 0, said and -said.of(items[at], clues.booking_date)))
+        exact.sort(key=lambda at: (items[at].contested_minor > 0, -said.of(items[at], clues.booking_date)))
         add(
             found,
             make("exact_amount", items, prices, exact[:1], pricing, target, chance=len(items) * grain / spread, equal=len(exact) - 1),
