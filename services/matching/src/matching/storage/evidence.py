@@ -215,7 +215,7 @@ async def who(
         currencies=[one.currency for one in asked],
         amounts=[one.unapplied_minor for one in asked],
         ibans=[one.debtor_iban for one in asked],
-        payers=[one.debtor_name for one in asked],
+        payers=[one.ultimate_debtor_name or one.debtor_name for one in asked],
         virtuals=[one.virtual_iban_id for one in asked],
         said=[one.payer for one in asked],
         payments=[one.payment_id for one in asked],

@@ -169,19 +169,22 @@ async def ibans_of(conn: AsyncConnection, customers: Iterable[Key]) -> list[tupl
     return [(row[0], row[1]) for row in rows]
 
 
-_PAYER_NAME = "upper(regexp_replace(btrim(p.debtor_name), '\\s+', ' ', 'g'))"
-"""SQL: the name that a payment `p` came under, as aliases hold it."""
+_SIGNS = (
+    "(VALUES ('iban', CASE WHEN p.ultimate_debtor_name IS NULL THEN p.debtor_iban END), "
+    "('name', upper(regexp_replace(btrim(coalesce(p.ultimate_debtor_name, p.debtor_name)), '\\s+', ' ', 'g'))))"
+)
+"""SQL: what a payment `p` is known by, as aliases hold it. Of what is paid for somebody else the account says nothing."""
 
 
 async def learn_payer(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, customer_id: UUID | None, *, by: str) -> None:
-    """A person said whose payment it is: its IBAN and its payer's name are the customer's from now on, once more than before."""
+    """A person said whose payment it is: what it is known by is the customer's from now on, once more than before."""
     if customer_id is None:
         return
     await run(
         conn,
         "INSERT INTO payer_alias (tenant_id, kind, value, customer_id, times, learnt_by, learnt_at) SELECT :tenant, a.kind, a.value, "  # noqa: S608 - ours
-        ":customer, 1, :by, :now FROM payment p CROSS JOIN LATERAL (VALUES ('iban', p.debtor_iban), "
-        f"('name', {_PAYER_NAME})) AS a(kind, value) WHERE p.tenant_id = :tenant "
+        ":customer, 1, :by, :now FROM payment p "
+        f"CROSS JOIN LATERAL {_SIGNS} AS a(kind, value) WHERE p.tenant_id = :tenant "
         "AND p.payment_id = :payment AND a.value <> '' ON CONFLICT (tenant_id, kind, value, customer_id) "
         "DO UPDATE SET times = payer_alias.times + 1, learnt_by = EXCLUDED.learnt_by, learnt_at = EXCLUDED.learnt_at",
         tenant=tenant_id,
@@ -193,11 +196,11 @@ async def learn_payer(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, 
 
 
 async def forget_payer(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, customer_id: UUID | None) -> None:
-    """What a person had said of whose payment it is was wrong: its IBAN and its payer's name count once less as the customer's."""
+    """What a person had said of whose payment it is was wrong: what it is known by counts once less as the customer's."""
     await run(
         conn,
-        "WITH said AS (SELECT a.* FROM payment p CROSS JOIN LATERAL (VALUES ('iban', p.debtor_iban), "  # noqa: S608 - ours
-        f"('name', {_PAYER_NAME})) AS v(kind, value) JOIN payer_alias a ON a.tenant_id = p.tenant_id AND a.kind = v.kind "
+        f"WITH said AS (SELECT a.* FROM payment p CROSS JOIN LATERAL {_SIGNS} AS v(kind, value) "  # noqa: S608 - ours
+        "JOIN payer_alias a ON a.tenant_id = p.tenant_id AND a.kind = v.kind "
         f"AND a.value = v.value AND {survivor('a.tenant_id', 'a.customer_id')} = :customer WHERE p.tenant_id = :tenant "
         "AND p.payment_id = :payment), gone AS (DELETE FROM payer_alias a USING said s WHERE s.times <= 1 AND (a.tenant_id, a.kind, "
         "a.value, a.customer_id) = (s.tenant_id, s.kind, s.value, s.customer_id)) UPDATE payer_alias a SET times = a.times - 1 FROM said s "

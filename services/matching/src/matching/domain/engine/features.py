@@ -231,5 +231,5 @@ def of_party(party: Party) -> list[float]:
 
 
 def name_of(clues: Clues) -> str:
-    """The payer's name as aliases are kept."""
-    return compact(clues.debtor_name) if clues.debtor_name else ""
+    """The name that a payment is known by, as aliases are kept: for whom it was paid, where the bank says so, or who paid."""
+    return compact(clues.ultimate_name or clues.debtor_name or "")

@@ -94,7 +94,7 @@ def readings(inputs: Inputs, text: Text | None = None) -> Found:
     )
     if inputs.clues.debtor_iban and inputs.ibans:
         learnt.ibans[inputs.clues.debtor_iban] = Counter(inputs.ibans)
-    if inputs.clues.debtor_name and inputs.names:
+    if inputs.names:
         learnt.names[name_of(inputs.clues)] = Counter(inputs.names)
     for customer_id, payments in inputs.history.items():
         for one in payments:

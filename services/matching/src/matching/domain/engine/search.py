@@ -298,7 +298,8 @@ def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
     if clues.creditor_account and (owner := source.by_virtual_iban.get(clues.creditor_account)) is not None:
         of(owner).virtual_iban = 1.0
     alike = _alike(clues.ultimate_name, source)
-    meant = {one for one, score in alike.items() if score >= NAMED}
+    learned = _shares(learnt.names.get(name_of(clues)))
+    meant = {one for one, score in alike.items() if score >= NAMED} | {one for one, _ in learned if clues.ultimate_name}
 
     def may_be(customer_id: Id) -> bool:
         """Where the bank says for whom it is paid, the account and the name it came from say nothing of others."""
@@ -310,10 +311,9 @@ def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
         for customer_id, share in _shares(learnt.ibans.get(clues.debtor_iban)):
             if may_be(customer_id):
                 of(customer_id).learned_iban = share
-    if clues.debtor_name:
-        for customer_id, share in _shares(learnt.names.get(name_of(clues))):
-            if may_be(customer_id):
-                of(customer_id).learned_name = share
+    for customer_id, share in learned:
+        if may_be(customer_id):
+            of(customer_id).learned_name = share
     for customer_id, score in (alike if meant else _alike(clues.debtor_name, source)).items():
         of(customer_id).name = score
     for value in text.runs:
