@@ -68,3 +68,30 @@ async def test_who_was_named_wrongly_is_forgotten_when_another_is_named(world, t
     for customer in (one, other):
         assert (await post(client, f"/v1/payments/{payment}/move", {"customer_id": customer, "reason": "his"})).status_code == 200
     assert await payer(client, await paid(world, tenant, held, 7_000)) == other
+
+
+async def test_of_what_is_paid_for_somebody_else_the_name_is_learnt_and_not_the_account(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 3_000), make.invoice(tenant, "F-2", 7_000))
+
+    async def came(amount, **more):
+        payment = await world.pay(held, amount, debtor_iban=PAYER, debtor_name="Agence SA", number=next(_KEYS), **more)
+        await world.match(tenant)
+        return payment
+
+    first = await came(500, ultimate_name="Dupont  Industries")
+    mine = str(make.customer_id(tenant, "C1"))
+    assert (await post(client, f"/v1/payments/{first}/move", {"customer_id": mine, "reason": "his"})).status_code == 200
+    rows = await world.rows(tenant, "SELECT kind, value FROM payer_alias")
+    assert [tuple(row) for row in rows] == [("name", "DUPONT INDUSTRIES")]
+    assert await payer(client, await came(3_000)) is None  # the agent may pay for anybody
+    assert await payer(client, await came(7_000, ultimate_name="Dupont Industries")) == mine
+
+
+async def test_what_is_allocated_is_unmatched_and_not_dismissed(world, tenant, make, client):
+    held = await world.account(tenant)
+    payment = await confirmed(world, tenant, make, client, held)
+    body = {"item_ids": [str(make.invoice_id(tenant, "F-1"))], "reason": "not his"}
+    refused = await post(client, f"/v1/payments/{payment}/dismiss", body)
+    assert (refused.status_code, refused.json()["code"]) == (409, "item-is-allocated")
+    assert await world.rows(tenant, "SELECT 1 FROM dismissed_pair") == []

@@ -146,7 +146,11 @@ async def test_what_was_netted_has_a_proof_and_stays(world, tenant, make, client
     assert (await post(client, "/v1/settlements", netting(tenant, make, 700))).json()["status"] == "booked"
     await lowered(world, make, tenant, 500)
     assert tuple(await world.one(tenant, "SELECT original_minor, open_minor, set_off_minor FROM open_item")) == (1_000, 300, 700)
-    assert await world.one(tenant, "SELECT reason, payable_minor FROM item_review") == ("payable_below_settled", 500)
+    [waits] = (await client.get("/v1/unfollowed-invoices", params={"customer_id": str(make.customer_id(tenant, "C1"))})).json()["items"]
+    told = {"invoice_number": "F-1", "invoice_version": 2, "payable_minor": 500, "original_minor": 1_000, "set_off_minor": 700}
+    assert waits.items() >= told.items()
+    await lowered(world, make, tenant, 800, version=3)  # as much as that it can follow
+    assert (await client.get("/v1/unfollowed-invoices")).json()["items"] == []
     await world.holds()
 
 

@@ -1,6 +1,6 @@
 """What is owed, and how matching does: open items, balances, statistics, reconciliation."""
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -51,6 +51,33 @@ class ItemList(BaseModel):
     """A page of items."""
 
     items: list[ItemView]
+    next_cursor: str | None
+
+
+class UnfollowedView(BaseModel):
+    """An invoice whose newest version says less, or is in another currency, than was netted of it: its item stands as it was.
+
+    `payable_minor` is what that version says, `original_minor` what the item counts with, in the item's `currency`. Taking the netting back
+    (settlements) and sending the invoice once more, in another version, brings the two together.
+    """
+
+    item_id: UUID
+    entity_id: UUID
+    customer_id: UUID
+    source_system: str
+    invoice_number: str
+    currency: str
+    invoice_version: int
+    payable_minor: int
+    original_minor: int
+    set_off_minor: int
+    noted_at: datetime
+
+
+class UnfollowedList(BaseModel):
+    """A page of invoices that their items could not follow."""
+
+    items: list[UnfollowedView]
     next_cursor: str | None
 
 
@@ -108,6 +135,19 @@ async def list_items(
         cursor=cursor,
     )
     return ItemList(items=[ItemView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
+
+
+@ROUTER.get("/unfollowed-invoices")
+async def list_unfollowed(
+    request: Request,
+    caller: Reader,
+    customer_id: Annotated[UUID | None, Lax] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    cursor: CursorText = None,
+) -> UnfollowedList:
+    """Invoices that their items could not follow, by item, of one customer where asked: a person decides what becomes of the netting."""
+    rows, after = await page(request, caller, items.UNFOLLOWED, {"customer_id": customer_id}, limit=limit, cursor=cursor)
+    return UnfollowedList(items=[UnfollowedView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
 
 
 @ROUTER.get("/balances")

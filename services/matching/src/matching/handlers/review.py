@@ -202,10 +202,15 @@ async def _across(conn: AsyncConnection, payment: Key, found: Candidate) -> dict
 
 
 async def dismiss(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, items: Sequence[UUID], reason: str) -> int:
-    """These items are not what the payment is for, now or ever; returns how many pairs are new. The rest is looked at again."""
+    """These items are not what the payment is for, now or ever; returns how many pairs are new. The rest is looked at again.
+
+    Raises Problem: 404, or 409 where the payment is allocated to one of them.
+    """
     key = (tenant_id, payment_id)
     if await stored.known_with(conn, key, items) != set(items):
         raise Problem(404, "pair-unknown", "There is no such payment, or one of the items is not there")
+    if await stored.allocated(conn, key, items):
+        raise Problem(409, "item-is-allocated", "The payment is allocated to one of the items: unmatch it, which dismisses the pair, too")
     new = await dismiss_pairs(conn, key, sorted(set(items)), reason, machine_now())
     await stored.look_now(conn, key, machine_now())
     return new

@@ -19,6 +19,14 @@ LISTED = (
     f"AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = {ASKED}) AND (CAST(:status AS text) IS NULL OR status = :status) "
     "AND (CAST(:invoice_number AS text) IS NULL OR invoice_number = :invoice_number)"
 )
+UNFOLLOWED = (
+    "SELECT i.item_id AS at, i.item_id, i.entity_id, i.customer_id, i.source_system, i.invoice_number, i.currency, "  # noqa: S608 - ours
+    "r.invoice_version, r.payable_minor, i.original_minor, i.set_off_minor, r.noted_at FROM item_review r JOIN open_item i "
+    "ON i.tenant_id = r.tenant_id AND i.item_id = r.item_id AND i.invoice_version = r.invoice_version "
+    "AND i.original_minor <> r.payable_minor WHERE r.tenant_id = :tenant "
+    f"AND (CAST(:customer_id AS uuid) IS NULL OR i.customer_id = {ASKED})"
+)
+"""Items that stand otherwise than the newest version of their invoice says."""
 _COLUMNS = {
     "tenant_id": "uuid",
     "item_id": "uuid",

@@ -90,6 +90,19 @@ async def known_with(conn: AsyncConnection, payment: Key, items: Sequence[UUID])
     return {row[0] for row in rows}
 
 
+async def allocated(conn: AsyncConnection, payment: Key, items: Sequence[UUID]) -> bool:
+    """Whether the payment is allocated to one of the items."""
+    return bool(
+        await fetch(
+            conn,
+            "SELECT 1 FROM allocation WHERE tenant_id = :tenant AND payment_id = :payment AND item_id = ANY(CAST(:items AS uuid[]))",
+            tenant=payment[0],
+            payment=payment[1],
+            items=list(items),
+        )
+    )
+
+
 async def look_now(conn: AsyncConnection, payment: Key, at: datetime) -> None:
     """What is left of a payment is looked at again. `at`: the machine's clock."""
     await run(
