@@ -228,7 +228,8 @@ async def test_details_count_for_nothing_until_they_are_complete(world, client, 
 async def test_money_that_was_refunded_is_not_given_back_and_the_details_stay_out(world, client, second, tenant, make, files):
     payment = await booked_by_hand(client, make, tenant, files)
     await world.match(tenant)
-    body = {"payment_id": payment, "amount_minor": 500, "reason": "paid twice", "creditor_name": "Dupont", "creditor_iban": IBAN}
+    body = {"payment_id": payment, "amount_minor": 500, "reason": "paid twice"}
+    body |= {"creditor_name": "Dupont", "creditor_iban": "NL91ABNA0417164300"}
     refund = (await client.post("/v1/refunds", json=body, headers={"idempotency-key": "r"})).json()["refund_id"]
     decided = await second.post(f"/v1/refunds/{refund}/decision", json={"approve": True}, headers={"idempotency-key": "d"})
     assert decided.json()["status"] == "approved", decided.text

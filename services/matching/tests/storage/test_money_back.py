@@ -118,7 +118,7 @@ async def test_a_refund_elsewhere_needs_another_person_and_can_be_taken_back(wor
     body = {"payment_id": str(payment), "amount_minor": 300, "reason": "too much"}
     own = (await post(client, "/v1/refunds", body)).json()
     assert own["status"] == "approved"
-    other = (await post(client, "/v1/refunds", {**body, "creditor_iban": "FR7630006000011234567890189"})).json()
+    other = (await post(client, "/v1/refunds", {**body, "creditor_iban": "NL91ABNA0417164300"})).json()
     assert other["status"] == "requested"
     assert (await post(second, f"/v1/refunds/{other['refund_id']}/decision", {"approve": False})).json()["status"] == "refused"
     taken = await post(client, f"/v1/refunds/{own['refund_id']}/cancel", {"reason": "not_owed"})
@@ -128,6 +128,24 @@ async def test_a_refund_elsewhere_needs_another_person_and_can_be_taken_back(wor
     assert (whole["status"], whole["amount_minor"]) == ("approved", 1_000)
     assert (await world.one(tenant, "SELECT status FROM payment"))[0] == "refunded"
     await world.holds()
+
+
+async def test_nothing_is_refunded_to_an_account_of_our_own(world, tenant, make, client):
+    held = await world.account(tenant)
+    other = (await world.account(tenant, "BE71096123456769")).iban
+    virtual = "DE89370400440532013000"
+    assert (await client.post(f"/v1/bank-accounts/{other}/virtual-ibans/pool", json={"ibans": [virtual]})).json() == {"added": 1}
+    await limit(client, tenant, make, 10_000)
+    payment = await world.pay(held, 1_000, debtor_name="Encours SARL", debtor_iban=other)  # a transfer between two of ours
+    await world.match(tenant)
+    body = {"payment_id": str(payment), "reason": "too much"}
+    for named in ({}, {"creditor_iban": held.iban}, {"creditor_iban": other}, {"creditor_iban": virtual}):
+        answer = await post(client, "/v1/refunds", body | named)
+        (error,) = answer.json()["errors"]
+        assert (answer.status_code, error["code"], error["pointer"]) == (422, "creditor-is-ours", "/creditor_iban"), named
+    assert await world.rows(tenant, "SELECT 1 FROM refund") == []
+    elsewhere = await post(client, "/v1/refunds", body | {"creditor_iban": "NL91ABNA0417164300"})
+    assert (elsewhere.status_code, elsewhere.json()["status"]) == (201, "requested")
 
 
 async def test_a_partial_return_unmatches_the_whole_and_says_what_it_means(world, tenant, make, client, camtfile):

@@ -65,6 +65,9 @@ async def request(
     if not name or not iban:
         place = "/creditor_iban" if name else "/creditor_name"
         raise refused(422, "creditor-unknown", "The payer's name or IBAN is not known: name them", place)
+    if await bank.account(conn, tenant_id, iban) or await bank.account_of_virtual(conn, tenant_id, iban):
+        title = "The IBAN is one of our own: what is paid to it has not gone back, and comes in as a new payment"
+        raise refused(422, "creditor-is-ours", title, "/creditor_iban")
     refund_id = new_id()
     given = Refund(
         refund_id,
