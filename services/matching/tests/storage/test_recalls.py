@@ -210,6 +210,7 @@ async def test_a_refused_recall_restores_no_deduction_that_would_pass_the_limit_
         b"",
         b"<a/>",
         b"<!DOCTYPE a><a/>",
+        ('<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a>' + camt056("E2E-1", "10.00").decode()).encode("utf-16"),
         camt056("E", "0.00"),
         camt056("E", "1e3"),
         camt056("NOTPROVIDED", "1.00"),

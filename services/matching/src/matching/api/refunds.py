@@ -22,6 +22,7 @@ from matching.api.accounts import Iban, database_of
 from matching.api.commands import ReasonCode, command
 from matching.api.handwork import DecideCommand
 from matching.api.pages import page
+from matching.bankfiles import BankFileError
 from matching.handlers import recalls, refunds
 from matching.storage import refunds as stored
 from matching.storage.recalls import LISTED
@@ -235,7 +236,7 @@ async def post_recalls(request: Request, caller: Writer, body: Annotated[bytes, 
         raise Problem(415, "media-type-unsupported", "A recall is application/xml")
     try:
         asked = await run_in_threadpool(camt056.parse, body)
-    except camt056.RecallError as error:
+    except BankFileError as error:
         raise Problem(422, "recall-unreadable", "The file is no readable camt.056", str(error)[:300]) from None
     now = request.app.state.runtime.clock.now()
     async with database_of(request).transaction(caller.tenant_id) as conn:

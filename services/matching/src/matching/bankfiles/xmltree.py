@@ -12,6 +12,8 @@ from xml.sax.saxutils import unescape
 
 from lxml import etree
 
+from matching.bankfiles.errors import BankFileError
+
 APART = frozenset({"Ntry", "TxDtls", "Stmt", "Rpt", "Ntfctn"})
 """Elements of which a parent has many, each read by itself."""
 MANY = frozenset({"Bal", "Btch", "Ustrd", "Strd", "CdtrRefInf", "Nb", "AddtlRmtInf", "AddtlInf", "Chrgs", "Rcrd"})
@@ -177,6 +179,21 @@ def _walk(shape: Shape, number: int, prefix: str, known: set[str], *, read: bool
             shape.lists.setdefault(path, []).append((first, number, at))
         number += 1
     return number
+
+
+def whole(data: bytes) -> etree._Element:
+    """The root of a message that is small enough to be read at once: no DOCTYPE, no entities, no network. Raises BankFileError."""
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, huge_tree=False, load_dtd=False, remove_comments=True, remove_pis=True
+    )
+    try:
+        root = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise BankFileError("not well-formed XML" + (f", line {line}" if line else "")) from None
+    if getattr(root.getroottree().docinfo, "doctype", None):
+        raise BankFileError("a bank file has no DOCTYPE")
+    return root
 
 
 _names: dict[object, str] = {}
