@@ -7,7 +7,7 @@ import itertools
 from typing import Any
 
 from bankdays import Bank
-from camtfile import camt056
+from camtfile import camt056, pain002
 
 PAYERS = ("DE89370400440532013000", "FR7630004000031234567890143")
 XML = {"content-type": "application/xml"}
@@ -103,6 +103,18 @@ class BankSteps:
 
         async def act():
             answer = await self.client.post("/v1/recalls", content=body, headers=XML)
+            assert answer.status_code == 201, answer.text
+
+        return await self.once(act)
+
+    async def refund_reported(self):
+        one = await self.pick(self.a, "SELECT end_to_end_id FROM refund WHERE status <> 'requested' ORDER BY refund_id")
+        if one is None:
+            return None
+        body = pain002("FILE-1", (one[0], ("RJCT", "ACSP", "RJCT")[self.b % 3], "AC04"))
+
+        async def act():
+            answer = await self.client.post("/v1/refund-reports", content=body, headers=XML)
             assert answer.status_code == 201, answer.text
 
         return await self.once(act)

@@ -60,3 +60,23 @@ def camt056(e2e: str, amount: str, reason: str = "FRAD", case: str = "C1") -> by
         f'<CxlId>{case}</CxlId><OrgnlEndToEndId>{e2e}</OrgnlEndToEndId><OrgnlIntrBkSttlmAmt Ccy="EUR">{amount}</OrgnlIntrBkSttlmAmt>'
         f"<CxlRsnInf><Rsn><Cd>{reason}</Cd></Rsn></CxlRsnInf></TxInf></Undrlyg></FIToFIPmtCxlReq></Document>"
     ).encode()
+
+
+def pain002(message: str, *told: tuple[str, str | None, str | None], group: tuple = (), block: tuple = (), version: str = "10") -> bytes:
+    """A bank's report on a message: EndToEndId, status and reason of each transaction; `group` and `block`: theirs, as far as there are."""
+
+    def said(name: str, status: str | None = None, reason: str | None = None) -> str:
+        why = f"<StsRsnInf><Rsn><Cd>{reason}</Cd></Rsn></StsRsnInf>" if reason else ""
+        return (f"<{name}>{status}</{name}>" if status else "") + why
+
+    each = "".join(
+        f"<TxInfAndSts><OrgnlEndToEndId>{end}</OrgnlEndToEndId>{said('TxSts', *more)}<OrgnlTxRef><PmtMtd>TRF</PmtMtd></OrgnlTxRef>"
+        "</TxInfAndSts>"
+        for end, *more in told
+    )
+    return (
+        f'<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.{version}"><CstmrPmtStsRpt><GrpHdr><MsgId>B1</MsgId></GrpHdr>'
+        f"<OrgnlGrpInfAndSts><OrgnlMsgId>{message}</OrgnlMsgId><OrgnlMsgNmId>pain.001.001.09</OrgnlMsgNmId>{said('GrpSts', *group)}"
+        f"</OrgnlGrpInfAndSts><OrgnlPmtInfAndSts><OrgnlPmtInfId>{message}</OrgnlPmtInfId>{said('PmtInfSts', *block)}{each}"
+        "</OrgnlPmtInfAndSts></CstmrPmtStsRpt></Document>"
+    ).encode()

@@ -380,6 +380,6 @@ STEPS = (
     "returned", "recalled", "recalled", "recall_decided", "recall_taken", "allocated", "allocated", "unmatched", "moved", "refunded",
     "refunded", "decide_refund", "refund_cancelled", "refunds_sent", "refund_booked", "listed", "total", "total", "total_booked",
     "matched", "matched", "matched", "merge", "known", "confirmed",
-    "imputed", "refunds_sent", "refund_booked", "brought_back", "brought_back", "explained",
+    "imputed", "refunds_sent", "refund_reported", "refund_booked", "brought_back", "brought_back", "explained",
     "explained", "planned", "planned", "instalment", "instalment",
 )  # fmt: skip

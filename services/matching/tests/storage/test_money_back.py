@@ -123,6 +123,7 @@ async def test_a_refund_elsewhere_needs_another_person_and_can_be_taken_back(wor
     assert (await post(second, f"/v1/refunds/{other['refund_id']}/decision", {"approve": False})).json()["status"] == "refused"
     taken = await post(client, f"/v1/refunds/{own['refund_id']}/cancel", {"reason": "not_owed"})
     assert taken.json()["status"] == "cancelled"
+    assert (await world.one(tenant, "SELECT next_look_at <= now() FROM payment"))[0]  # what came for it meanwhile may have it
     assert tuple(await world.one(tenant, "SELECT unapplied_minor, refunded_minor, status FROM payment")) == (1_000, 0, "unapplied")
     whole = (await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "all of it"})).json()
     assert (whole["status"], whole["amount_minor"]) == ("approved", 1_000)

@@ -1,7 +1,8 @@
-"""Money that goes back: refunds, their files for the bank, and recalls of banks (camt.056)."""
+"""Money that goes back: refunds, their files for the bank and its reports on them (pain.002), and recalls of banks (camt.056)."""
 
+from collections.abc import Callable
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import Body, Path, Request
@@ -17,13 +18,14 @@ from shared.web.problems import Problem
 from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching import pain002
 from matching import recalls as camt056
 from matching.api.accounts import Iban, database_of
 from matching.api.commands import ReasonCode, command
 from matching.api.handwork import DecideCommand
 from matching.api.pages import page
 from matching.bankfiles import BankFileError
-from matching.handlers import recalls, refunds
+from matching.handlers import recalls, refund_reports, refunds
 from matching.storage import refunds as stored
 from matching.storage.recalls import LISTED
 
@@ -32,6 +34,7 @@ Writer = Annotated[Caller, requires("payments:write")]
 Reader = Annotated[Caller, requires("payments:read")]
 RefundStatus = Literal["requested", "approved", "sent", "paid", "returned", "refused", "cancelled"]
 RecallStatus = Literal["open", "requested", "accepted", "refused", "settled"]
+Message = TypeVar("Message")
 
 
 class RefundCommand(Command):
@@ -52,7 +55,7 @@ class CancelCommand(Command):
 
 
 class RefundView(BaseModel):
-    """A refund as it stands."""
+    """A refund as it stands. `bank_reason`: why the bank refused it (an ISO code in lower case), where its report said so."""
 
     refund_id: UUID
     payment_id: UUID
@@ -70,6 +73,7 @@ class RefundView(BaseModel):
     requested_at: datetime
     decided_at: datetime | None
     refund_file_id: UUID | None
+    bank_reason: str | None
 
 
 class RefundList(BaseModel):
@@ -93,6 +97,25 @@ class RefundFileView(BaseModel):
     refunds: int
     amount_minor: int
     execution_date: date
+
+
+class ReportedRefund(RefundView):
+    """What became of a bank's word on a refund; `bank_status` is that word, as it came.
+
+    `refused`: the refund is cancelled, now or already. `unchanged`: the booked debit will close it, or has. What is left needs a person:
+    `booked` (refused, but its debit is booked), `contradictory` (both refused and not), `status_unknown` (a status of no code set).
+    """
+
+    outcome: refund_reports.Outcome
+    bank_status: str | None
+
+
+class RefundReportTaken(BaseModel):
+    """What became of a report: the file that it is on, if that is ours, its refunds, and the numbers (from 1) of what names none."""
+
+    refund_file_id: UUID | None
+    refunds: list[ReportedRefund]
+    unknown: list[int]
 
 
 class RecallView(BaseModel):
@@ -229,15 +252,29 @@ async def get_file(request: Request, caller: Reader, refund_file_id: Annotated[I
     return Response(content, media_type="application/xml")
 
 
+@ROUTER.post("/refund-reports", status_code=201, response_model=RefundReportTaken, max_body_size=pain002.MAX_BYTES)
+async def post_report(request: Request, caller: Writer, body: Annotated[bytes, Body(media_type="application/xml")]) -> Response:
+    """Takes a pain.002 in, what the bank says of a file: what it refuses is unapplied again. The same again changes nothing."""
+    report = await _read(request, body, pain002.parse, "report", "pain.002")
+    now = request.app.state.runtime.clock.now()
+    async with database_of(request).transaction(caller.tenant_id) as conn:
+        file_id, reported, unknown = await refund_reports.take(conn, caller.tenant_id, report, by=caller.subject, now=now)
+        entries = [
+            (caller.subject, "refund.report", str(one.refund_id), {"outcome": outcome, "status": status, "reason": one.bank_reason})
+            for one, outcome, status in reported
+        ]
+        await audit.record(conn, caller.tenant_id, entries)
+    views = [
+        ReportedRefund(**RefundView.model_validate(one, from_attributes=True).model_dump(), outcome=outcome, bank_status=status)
+        for one, outcome, status in reported
+    ]
+    return JSONResponse(RefundReportTaken(refund_file_id=file_id, refunds=views, unknown=unknown).model_dump(mode="json"), 201)
+
+
 @ROUTER.post("/recalls", status_code=201, response_model=RecallsTaken, max_body_size=camt056.MAX_BYTES)
 async def post_recalls(request: Request, caller: Writer, body: Annotated[bytes, Body(media_type="application/xml")]) -> Response:
     """Takes a camt.056 in: the payments that it asks back are unmatched and stand as given back. The same again changes nothing."""
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() not in {"application/xml", "text/xml"}:
-        raise Problem(415, "media-type-unsupported", "A recall is application/xml")
-    try:
-        asked = await run_in_threadpool(camt056.parse, body)
-    except BankFileError as error:
-        raise Problem(422, "recall-unreadable", "The file is no readable camt.056", str(error)[:300]) from None
+    asked = await _read(request, body, camt056.parse, "recall", "camt.056")
     now = request.app.state.runtime.clock.now()
     async with database_of(request).transaction(caller.tenant_id) as conn:
         taken, unknown = [], []
@@ -285,6 +322,16 @@ async def list_recalls(
         cursor=cursor,
     )
     return RecallList(items=[RecallView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
+
+
+async def _read(request: Request, body: bytes, parse: Callable[[bytes], Message], what: str, kind: str) -> Message:
+    """A message of a bank that is small enough to be read at once."""
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() not in {"application/xml", "text/xml"}:
+        raise Problem(415, "media-type-unsupported", f"A {what} is application/xml")
+    try:
+        return await run_in_threadpool(parse, body)
+    except BankFileError as error:
+        raise Problem(422, f"{what}-unreadable", f"The file is no readable {kind}", str(error)[:300]) from None
 
 
 async def _told(

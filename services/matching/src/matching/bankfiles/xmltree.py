@@ -14,7 +14,7 @@ from lxml import etree
 
 from matching.bankfiles.errors import BankFileError
 
-APART = frozenset({"Ntry", "TxDtls", "Stmt", "Rpt", "Ntfctn"})
+APART = frozenset({"Ntry", "TxDtls", "Stmt", "Rpt", "Ntfctn", "TxInfAndSts"})
 """Elements of which a parent has many, each read by itself."""
 MANY = frozenset({"Bal", "Btch", "Ustrd", "Strd", "CdtrRefInf", "Nb", "AddtlRmtInf", "AddtlInf", "Chrgs", "Rcrd"})
 """Elements of which every one is asked for."""

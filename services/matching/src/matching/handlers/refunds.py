@@ -7,7 +7,8 @@ sent yet can be taken back, one that the bank refused as well; one whose payment
 Rows are locked after their payment's.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
@@ -38,6 +39,11 @@ AHEAD = timedelta(days=360)
 """How far ahead a file may be executed: as far as a bank that says so takes SEPA files (Ulster Bank, Bankline help, "What is the Requested
 Execution Date?"); others normally take 365 days (AMC Banking, "Payment date").
 """
+
+
+_MESSAGES, _MESSAGE_DIGITS = "REFUNDS-", 27
+_MESSAGE = re.compile(f"{_MESSAGES}([0-9a-f]{{{_MESSAGE_DIGITS}}})")
+"""What a file is called, to the bank and by it: a message's id has 35 characters, and so only the beginning of the file's own."""
 
 
 async def request(
@@ -114,11 +120,23 @@ async def cancel(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID, *, ban
     books, payment, given = await _locked(conn, tenant_id, refund_id)
     if given.status != ("sent" if bank_refused else "approved"):
         raise Problem(409, "refund-not-so-far", "The refund is not at the state that this ends")
-    books.cancel_refund(payment, given.amount_minor)
     await _set(conn, tenant_id, given, "cancelled", by=by, now=now)
-    await forget_refunds(conn, tenant_id, [refund_id])
-    await save_and_publish(conn, books, now, {})
+    await _take_back(conn, tenant_id, books, [(payment.payment_id, refund_id, given.amount_minor)], now)
     return given
+
+
+async def refused_by_bank(
+    conn: AsyncConnection, tenant_id: UUID, refunds: Sequence[Refund], reasons: Mapping[UUID, str], *, by: str, now: datetime
+) -> None:
+    """The bank will not execute these refunds, for `reasons`: those that are still sent are taken back."""
+    books = await lock_with_items(conn, sorted({(tenant_id, one.payment_id) for one in refunds}, key=str))
+    await _take_back(conn, tenant_id, books, await stored.refuse(conn, tenant_id, reasons, by=by, now=now), now)
+
+
+async def file_of(conn: AsyncConnection, tenant_id: UUID, message_id: str) -> UUID | None:
+    """The file that a message of ours is; None where it is none of ours."""
+    found = _MESSAGE.fullmatch(message_id)
+    return await stored.file_between(conn, tenant_id, UUID(f"{found[1]:0<32}"), UUID(f"{found[1]:f<32}")) if found else None
 
 
 async def cancel_unsent(conn: AsyncConnection, books: Books, payments: Sequence[Payment]) -> None:
@@ -161,7 +179,7 @@ async def write_file(
         for one in refunds
     ]
     debtor = pain001.Debtor(account.holder_name, account.iban, account.number, account.currency)
-    content = pain001.write(f"REFUNDS-{file_id.hex[:27]}", now, execution, debtor, transfers)
+    content = pain001.write(f"{_MESSAGES}{file_id.hex[:_MESSAGE_DIGITS]}", now, execution, debtor, transfers)
     await stored.insert_file(conn, tenant_id, file_id, bank_account_id, content, refunds, execution=execution, by=by, now=now)
     await stored.set_status(conn, tenant_id, [one.refund_id for one in refunds], "sent", file=file_id)
     return file_id, refunds
@@ -250,6 +268,16 @@ async def _known(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID, *, loc
     if given is None:
         raise Problem(404, "refund-unknown", "There is no such refund")
     return given
+
+
+async def _take_back(
+    conn: AsyncConnection, tenant_id: UUID, books: Books, cancelled: Sequence[tuple[UUID, UUID, int]], now: datetime
+) -> None:
+    """What cancelled refunds (payment, refund, amount) had taken is unapplied again, and looked at anew."""
+    for payment_id, _, amount in cancelled:
+        books.cancel_refund(books.payments[tenant_id, payment_id], amount)
+    await forget_refunds(conn, tenant_id, [refund_id for _, refund_id, _ in cancelled])
+    await save_and_publish(conn, books, now, {}, looks={(tenant_id, payment_id): machine_now() for payment_id, _, _ in cancelled})
 
 
 async def _approve(conn: AsyncConnection, books: Books, payment: Payment, given: Refund, *, by: str, now: datetime) -> None:

@@ -1,7 +1,7 @@
 """Refunds as they stand, and the files for the bank that they are in."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ from matching.storage.rows import fetch, found
 
 @dataclass(slots=True)
 class Refund:
-    """A refund as it stands."""
+    """A refund as it stands. `bank_reason`: why the bank refused it, where its report said so."""
 
     refund_id: UUID
     payment_id: UUID
@@ -32,6 +32,7 @@ class Refund:
     requested_at: datetime
     decided_at: datetime | None
     refund_file_id: UUID | None
+    bank_reason: str | None = None
 
 
 LISTED = (
@@ -40,7 +41,7 @@ LISTED = (
 )
 _COLUMNS = (
     "refund_id, payment_id, entity_id, bank_account_id, currency, amount_minor, reason, creditor_name, creditor_iban, end_to_end_id, "
-    "status, requested_by, decided_by, requested_at, decided_at, refund_file_id"
+    "status, requested_by, decided_by, requested_at, decided_at, refund_file_id, bank_reason"
 )
 
 
@@ -68,7 +69,7 @@ async def insert(conn: AsyncConnection, tenant_id: UUID, given: Refund) -> None:
     await run(
         conn,
         f"INSERT INTO refund (tenant_id, {_COLUMNS}) VALUES (:tenant, :id, :payment, :entity, :account, :currency, :amount, :reason, "  # noqa: S608 - ours
-        ":name, :iban, :e2e, :status, :by, NULL, :now, NULL, NULL)",
+        ":name, :iban, :e2e, :status, :by, NULL, :now, NULL, NULL, NULL)",
         tenant=tenant_id,
         id=given.refund_id,
         payment=given.payment_id,
@@ -155,6 +156,50 @@ async def named(
         ends=list(ends),
     )
     return [Refund(*row) for row in rows]
+
+
+async def reported(conn: AsyncConnection, tenant_id: UUID, file_id: UUID | None, ends: Collection[str]) -> list[Refund]:
+    """The refunds that a bank's report may be about: those of the file, else those that were in some file, by their EndToEndIds."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_COLUMNS} FROM refund WHERE tenant_id = :tenant AND refund_file_id IS NOT NULL AND CASE "  # noqa: S608 - ours
+        "WHEN CAST(:file AS uuid) IS NULL THEN end_to_end_id = ANY(CAST(:ends AS text[])) ELSE refund_file_id = :file END "
+        "ORDER BY refund_id",
+        tenant=tenant_id,
+        file=file_id,
+        ends=list(ends),
+    )
+    return [Refund(*row) for row in rows]
+
+
+async def refuse(
+    conn: AsyncConnection, tenant_id: UUID, reasons: Mapping[UUID, str], *, by: str, now: datetime
+) -> list[tuple[UUID, UUID, int]]:
+    """Sent refunds are cancelled, for the bank refused them; returns those that were still sent: payment, refund, amount."""
+    rows = await fetch(
+        conn,
+        "UPDATE refund SET status = 'cancelled', bank_reason = t.reason, decided_by = :by, decided_at = :now "
+        "FROM unnest(CAST(:ids AS uuid[]), CAST(:reasons AS text[])) AS t(id, reason) "
+        "WHERE tenant_id = :tenant AND refund_id = t.id AND status = 'sent' RETURNING payment_id, refund_id, amount_minor",
+        tenant=tenant_id,
+        ids=list(reasons),
+        reasons=list(reasons.values()),
+        by=by,
+        now=now,
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def file_between(conn: AsyncConnection, tenant_id: UUID, first: UUID, last: UUID) -> UUID | None:
+    """The one file for the bank whose id is between two, which are included; None where there is none."""
+    rows = await fetch(
+        conn,
+        "SELECT refund_file_id FROM refund_file WHERE tenant_id = :tenant AND refund_file_id BETWEEN :first AND :last LIMIT 2",
+        tenant=tenant_id,
+        first=first,
+        last=last,
+    )
+    return rows[0][0] if len(rows) == 1 else None
 
 
 async def insert_file(

@@ -70,11 +70,13 @@ REFUND = Table(
     need("requested_at", DateTime(timezone=True)),
     Column("decided_at", DateTime(timezone=True)),
     Column("refund_file_id", UUID),
+    Column("bank_reason", Text),
     Index("refund_payment", "tenant_id", "payment_id"),
     Index("refund_end_to_end", "tenant_id", "bank_account_id", "end_to_end_id", unique=True),
     CheckConstraint("amount_minor > 0", name="refund_above_zero"),
     CheckConstraint("status IN ('requested', 'approved', 'sent', 'paid', 'returned', 'refused', 'cancelled')", name="refund_status"),
 )
+"""Money that goes back by our own transfer. `bank_reason`: why the bank refused it (a code as of returns), where its report said so."""
 
 REFUND_FILE = Table(
     "refund_file",
