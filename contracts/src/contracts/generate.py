@@ -171,6 +171,7 @@ def _headers(*, state: bool) -> dict[str, Any]:
         "ce_entityid": _UUID | {"description": "The legal entity, where the event belongs to one."},
         "ce_correlationid": text,
         "ce_causationid": text,
+        "ce_doneby": text | {"description": "The service that has done already what it does with such events; others pay no regard to it."},
         "ce_traceparent": text | {"description": "W3C trace context."},
     }
     return {"type": "object", "required": list(properties), "properties": properties | optional}

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from contracts.envelope import done_by
 from contracts.payments import PaymentReceived
 from prometheus_client import REGISTRY
 from shared import batches as module
@@ -134,6 +135,14 @@ async def test_a_value_that_no_column_holds_is_poison_and_not_tried_for_ever(dat
         await batches.handle("PaymentReceived", consumed([record(TENANT, payment(1))]))
     (letter,) = await _letters(database)
     assert letter.reason == "Error 22000"
+
+
+async def test_what_the_service_has_done_as_it_told_it_is_passed_over(batches: Batches, urls: Urls, database: Database) -> None:
+    done = [_with(record(TENANT, payment(number)), header=done_by(name)) for number, name in ((1, "toyservice"), (2, "reporting"))]
+    unread = _with(done[0], value=b"not even JSON")
+    await batches.handle("PaymentReceived", consumed([*done, unread, record(TENANT, payment(3))]))
+    assert await _payments(urls) == {2, 3}
+    assert await _letters(database) == []
 
 
 async def test_a_fact_older_than_the_inbox_or_from_far_ahead_is_put_aside(batches: Batches, database: Database) -> None:

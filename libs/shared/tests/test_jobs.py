@@ -2,6 +2,8 @@ import asyncio
 from uuid import UUID
 
 import asyncpg
+import pytest
+from shared import jobs as module
 from shared.clock import BusinessClock
 from shared.db import Database, fetch
 from shared.jobs import Job, JobContext, Scheduler
@@ -143,6 +145,28 @@ async def test_what_fails_for_one_tenant_is_done_for_the_others(urls: Urls) -> N
         return done == set(others)
 
     await eventually(all_others)
+    scheduler.stop()
+    await task
+    await database.close()
+
+
+async def test_a_round_that_took_longer_than_its_period_is_followed_by_the_next(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(urls.app, application_name="jobs-long", pool_max=4)
+    await _served(database)
+    clock = [0.0]
+    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
+
+    async def run(context: JobContext, tenant: UUID) -> None:
+        del context, tenant
+        clock[0] += 4_000.0
+
+    scheduler = _scheduler(database, Job("job", 3_600.0, run))
+    task = asyncio.create_task(scheduler.run())
+
+    async def several() -> bool:
+        return clock[0] > 4_000.0 * len(TENANTS) * 2
+
+    await eventually(several)
     scheduler.stop()
     await task
     await database.close()

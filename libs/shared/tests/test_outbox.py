@@ -179,6 +179,13 @@ async def test_a_cause_is_carried_on_and_ids_name_the_change(database: Database,
     await _drain(urls)
 
 
+async def test_an_event_with_which_its_service_is_done_says_so(database: Database, urls: Urls) -> None:
+    async with database.transaction(TENANT) as conn:
+        await publish(conn, [Outgoing(TENANT, payment(7), done=True), Outgoing(TENANT, payment(8))])
+    found = {json.loads(value)["payment_id"]: dict(headers).get("ce_doneby") for _, _, value, headers in await _drain(urls)}
+    assert found == {str(payment(7).payment_id): b"matching", str(payment(8).payment_id): None}
+
+
 async def test_the_relays_role_reaches_the_outbox_alone(urls: Urls) -> None:
     conn = await asyncpg.connect(urls.relay)
     assert await conn.fetch("SELECT * FROM outbox") == []

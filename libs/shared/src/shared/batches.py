@@ -19,7 +19,7 @@ from typing import Any
 from uuid import UUID
 
 from contracts.catalogue import topics
-from contracts.envelope import ContractError, Event, Message, attributes, decode
+from contracts.envelope import ContractError, Event, Message, attributes, decode, done_by
 from opentelemetry.trace import SpanKind
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -92,11 +92,12 @@ class Batches:
         event, _ = self._routes[name]
         # only facts go through the inbox, which forgets
         oldest = machine_now() - inbox.KEPT if topics()[name].kind == "fact" else None
+        done = done_by(self.name)
         items: list[_Item] = []
         dead: list[DeadLetter] = []
         for record in records:
-            if record.value is None:
-                continue  # a tombstone: erasure travels as an event of its own
+            if record.value is None or done in record.headers:
+                continue  # a tombstone (erasure travels as an event of its own), or what we told and did at once
             try:
                 message = decode(event, record.headers, record.value)
             except (ContractError, RecursionError) as error:  # the latter: JSON nested beyond reason

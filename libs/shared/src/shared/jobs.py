@@ -131,7 +131,7 @@ class Scheduler:
             except Exception as error:  # noqa: BLE001 - a job that fails is told of and tried again; it takes nothing down
                 _tell(job, error)
             metrics.JOB_SECONDS.labels(job.name).observe(monotonic() - started)
-            await self._sleep(job.every_seconds)
+            await self._sleep(max(0.0, started + job.every_seconds - monotonic()))
 
     async def _round(self, job: Job) -> None:
         due = job.due

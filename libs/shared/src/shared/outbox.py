@@ -24,6 +24,7 @@ from contracts.envelope import (
     Envelope,
     Event,
     StateEvent,
+    done_by,
     encode_all,
     event_id_text,
     namer,
@@ -53,7 +54,8 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     All that a transaction tells of one aggregate names the same entity: events of one tenant and entity keep their order.
 
     `also` is a second name under which the same state is told (an item's change that is its payment as well): encoded and
-    checked once.
+    checked once. `done`: this transaction does itself what the service's own handler of the event would, which passes it over
+    (`batches`).
     """
 
     tenant_id: UUID
@@ -61,6 +63,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     entity_id: UUID | None = None
     cause: Envelope | None = None
     also: type[StateEvent] | None = None
+    done: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +128,8 @@ def prepare(events: Iterable[Outgoing | Tombstone]) -> Prepared:
 
 
 _Told = tuple[str, str | None, str, str, Headers, Headers]
-"""Of an event what its record needs: tenant, entity, aggregate; the parts that its id is drawn from; the header of its sequence and
-those of its cause, where there are any.
+"""Of an event what its record needs: tenant, entity, aggregate; the parts that its id is drawn from; the headers of its sequence and
+of who is done with it, and those of its cause, where there are any.
 """
 
 
@@ -177,7 +180,8 @@ class _Writer:
         self._add(also, told, retold(lines, cls, also))  # type: ignore[arg-type] # it says itself where they are not alike
 
     def _told(self, cls: type[Event], outs: Sequence[Outgoing]) -> list[_Told]:
-        key, state = topics()[cls.__name__].key, issubclass(cls, StateEvent)
+        topic, state = topics()[cls.__name__], issubclass(cls, StateEvent)
+        key = topic.key
         told = []
         for out in outs:
             data, cause = out.data, out.cause
@@ -190,6 +194,8 @@ class _Writer:
                 sequence.append(("ce_sequence", b"%020d" % version))
             else:
                 parts = SEPARATOR.join(("", *map(str, natural_key(data, key))))
+            if out.done:
+                sequence.append(done_by(topic.owner))
             entity = None if out.entity_id is None else _text(out.entity_id)
             told.append((_text(out.tenant_id), entity, aggregate, parts, sequence, why))
         return told
