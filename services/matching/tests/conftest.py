@@ -84,7 +84,7 @@ class World:
             if one.virtual_iban:
                 rows = await fetch(conn, "SELECT virtual_iban_id FROM virtual_iban WHERE iban = :iban", iban=one.virtual_iban)
                 virtual = rows[0][0]
-            return (await ingest.book_notifications(conn, held, [(one, virtual)], NOW)).payment_ids[0]
+            return (await ingest.book_notifications(conn, held, [(one, virtual)], NOW))[0]
 
     async def feed(self, *messages) -> None:
         """Hands messages, in their order, to the handlers that the worker would choose, a batch per run of one type."""

@@ -24,7 +24,6 @@ from shared.jobs import Job, JobContext
 from matching.handlers.announcements import expire
 from matching.handlers.customers import keep_customers, keep_erasures, keep_identities, keep_merges, move_merged
 from matching.handlers.disputes import keep_disputes, meet_late
-from matching.handlers.files import import_slices
 from matching.handlers.imputation import impute_waiting
 from matching.handlers.ingest import withdraw
 from matching.handlers.invoices import keep_invoices
@@ -34,6 +33,7 @@ from matching.handlers.plans import keep_plans
 from matching.handlers.promises import keep_promises
 from matching.handlers.pulls import pull
 from matching.handlers.reconciliation import advance
+from matching.handlers.slices import import_slices
 from matching.pulling import Source, load
 from matching.settings import MatchingSettings
 from matching.storage import reconciliation
@@ -44,7 +44,7 @@ from matching.storage.parties import MERGED
 from matching.storage.statements import IMPORT_DUE
 
 ROUTES: Routes = {
-    PaymentReceived: match_payments,  # what a notification names for sure is settled already (ADR 16)
+    PaymentReceived: match_payments,  # but for those that are settled as they are booked (ADR 18)
     InvoiceIssued: keep_invoices,
     InvoiceChanged: keep_invoices,
     InvoiceCancelled: keep_invoices,

@@ -186,7 +186,7 @@ class System:
     async def notify(self, held, one: Transaction):
         """A signed notification of one transfer, as the API takes it."""
         async with self.database.transaction(held.tenant_id) as conn:
-            return (await ingest.book_notifications(conn, held, [(one, None)], NOW)).payment_ids[0]
+            return (await ingest.book_notifications(conn, held, [(one, None)], NOW))[0]
 
     async def taken(self) -> list[Record]:
         """What waits in the outbox, taken out of it: the test is the relay and chooses the moment. No relay may run."""

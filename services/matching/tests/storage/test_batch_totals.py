@@ -5,8 +5,8 @@ from datetime import date
 
 import httpx
 import pytest
-from matching.handlers.files import import_slices
 from matching.handlers.reconciliation import advance
+from matching.handlers.slices import import_slices
 from shared.clock import machine_now
 from shared.ids import new_id
 from shared.jobs import JobContext

@@ -75,7 +75,7 @@ class Service:
         )  # fmt: skip
         async with self.world.database.transaction(self.tenant) as conn:
             virtual = self.virtual.get(clues.creditor_account)
-            (payment,), _ = await ingest.book_notifications(conn, self.held[clues.currency], [(one, virtual)], NOW)
+            (payment,) = await ingest.book_notifications(conn, self.held[clues.currency], [(one, virtual)], NOW)
         async with self.world.database.transaction(self.tenant) as conn:
             await engine.match(conn, [(self.tenant, payment)], NOW, {})
         settled = Counter()

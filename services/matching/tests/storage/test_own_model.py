@@ -44,7 +44,7 @@ async def paid(world, held, tenant, numbers, *, silent=()):
     async with world.database.transaction(tenant) as conn:
         booked = await ingest.book_notifications(conn, held, [(one, None) for one in told], world.runtime.clock.now())
     await world.match(tenant)
-    return dict(zip(numbers, booked.payment_ids, strict=True))
+    return dict(zip(numbers, booked, strict=True))
 
 
 async def corrected(world, tenant, make, payment, number, now):

@@ -3,10 +3,16 @@
 import json
 from datetime import date
 
+import asyncpg
 import msgspec
+import pytest
+from bankdays import Bank, book, job, money
+from contracts.envelope import done_by
 from matching.domain.statements import Reference, Transaction
 from matching.handlers.ingest import Origin, book_lines
+from matching.handlers.slices import import_slices
 from shared.ids import new_id
+from shared.outbox import unfold
 
 IDS = {
     "bank_account_id": "SELECT bank_account_id, 'account' FROM bank_account",
@@ -73,6 +79,16 @@ async def stands(world, tenant, make) -> dict[str, list[str]]:
     return found
 
 
+async def passed_over(world, tenant) -> list[str]:
+    """The payments whose PaymentReceived the worker of matching does not look at."""
+    owner = await asyncpg.connect(world.urls.owner)
+    rows = await owner.fetch("SELECT topics, batches FROM outbox")
+    await owner.close()
+    told = [json.loads(value) for row in rows for *_, value, headers in unfold(*row) if done_by("matching") in headers]
+    keys = {str(row[0]): row[1] for row in await world.rows(tenant, "SELECT payment_id, bank_reference FROM payment")}
+    return sorted(keys[one["payment_id"]] for one in told if one["payment_id"] in keys)
+
+
 def ordered(value):
     """Lists without the order that ids gave them."""
     if isinstance(value, list):
@@ -101,6 +117,7 @@ async def test_it_makes_no_difference_when_payments_are_settled(world, make, now
     first, settled = await brought(world, make, now, TOLD, settle=True)
     second, none = await brought(world, make, now, TOLD, settle=False)
     assert (settled, none) == (["B0", "B1"], [])
+    assert await passed_over(world, first) == settled
     one, other = await stands(world, first, make), await stands(world, second, make)
     for what in one:
         assert one[what] == other[what], what
@@ -114,3 +131,46 @@ async def test_of_two_that_name_one_item_the_first_is_settled_and_the_other_find
         ("matched", 60_000, 0, None),
         ("partly_matched", 40_000, 20_000, "overpaid"),
     ]
+
+
+async def many(bank, count: int = 1_100) -> None:
+    """A statement that is booked slice by slice: each line names an item of its own, of which there are two."""
+    lines = [bank.entry(1_000, ref=f"L{n}", structured=f"REF{n:06d}") for n in range(1, count + 1)]
+    await book(bank.client, bank.camtfile.statement(bank.held.iban, "0.00", money(count * 1_000), *lines))
+
+
+@pytest.fixture
+async def bank(world, client, tenant, make, camtfile):
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000, reference=f"REF{n:06d}") for n in (1, 1_100)))
+    return Bank(world, client, await world.account(tenant), camtfile)
+
+
+async def statuses(world, tenant):
+    return [tuple(row) for row in await world.rows(tenant, "SELECT status, count(*) FROM payment GROUP BY 1 ORDER BY 1")]
+
+
+async def test_what_a_long_statement_names_for_sure_is_settled_with_it(world, tenant, bank):
+    await many(bank)
+    await import_slices(job(world), tenant)
+    assert await statuses(world, tenant) == [("matched", 2), ("received", 1_098)]
+    assert await passed_over(world, tenant) == ["L1", "L1100"]
+    await world.holds()
+
+
+async def test_whatever_fails_in_deciding_a_long_statement_is_in(world, tenant, bank):
+    await many(bank)
+    owner = await asyncpg.connect(world.urls.owner)
+    try:
+        await owner.execute(
+            "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"IF NEW.tenant_id = '{tenant}' THEN RAISE 'broken'; END IF; RETURN NEW; END $$; "
+            "CREATE TRIGGER broken BEFORE INSERT ON allocation FOR EACH ROW EXECUTE FUNCTION broken()"
+        )
+        await import_slices(job(world), tenant)
+    finally:
+        await owner.execute("DROP FUNCTION broken CASCADE")
+        await owner.close()
+    assert await statuses(world, tenant) == [("received", 1_100)]
+    await world.match(tenant)
+    assert await statuses(world, tenant) == [("matched", 2), ("unapplied", 1_098)]
+    await world.holds()

@@ -16,7 +16,7 @@ class Postings:
 
     `touched_accounts` are added to, in the order of the first change; `items_before` holds open amount, status and close cause of each
     touched item as they were, None for a new one; `acts` names the events that a payment's changes call for; `stored` are the
-    allocations (tenant, payment, item) that the database holds.
+    allocations (tenant, payment, item) that the database holds; `booked` are the payments that this transaction stores, as they stand.
     """
 
     accounts: dict[Key, Account] = field(default_factory=dict)
@@ -32,6 +32,7 @@ class Postings:
     set_off_with: dict[Key, list[tuple[UUID, UUID, int]]] = field(default_factory=dict)
     """Per payment, what its list set off beside the money: credit note, item, amount."""
     entries: list[Entry] = field(default_factory=list)
+    booked: frozenset[Key] = frozenset()
 
     def added(self) -> list[Account]:
         """What accounts are added that nobody was told of yet: each is told once."""

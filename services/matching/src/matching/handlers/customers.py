@@ -26,8 +26,8 @@ from matching.domain.engine.index import name_keys
 from matching.domain.engine.parties import PREFIX_MIN
 from matching.domain.engine.text import fold
 from matching.handlers.accounts import forget_holders
-from matching.handlers.files import forget_waiting
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.slices import forget_waiting
 from matching.storage import parties
 from matching.storage.account_balances import account_id
 from matching.storage.books import lock

@@ -4,13 +4,11 @@ Rules:
 - the same file again, and a statement of it, is known by the file's digest and its place in the file;
 - a statement that does not add up is stored as rejected, told of, and nothing of it is booked; a good file replaces it, or a second
   person accepts it with a reason, unless parts of it could not be read at all;
-- up to a thousand transactions are booked at once; of a longer statement everything waits in slices that a job books one by one, each
-  with its own commit, payments before what takes payments back: a crash goes on where it was;
-- while the outbox is full the job waits.
+- up to a thousand transactions are booked at once; of a longer statement everything waits in slices (`matching.handlers.slices`).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Container, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -18,36 +16,26 @@ from datetime import date, datetime
 from typing import BinaryIO
 from uuid import UUID
 
-import msgspec
 from contracts.payments import StatementRejected
-from shared import outbox
-from shared.clock import machine_now, monotonic
+from shared.clock import machine_now
 from shared.days import business_day
 from shared.ids import named_id
-from shared.jobs import JobContext
 from shared.money import MAX_MINOR
 from shared.outbox import Outgoing, publish
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.bankfiles import read
-from matching.domain.engine.parties import compact
-from matching.domain.statements import CurrencyOf, Entry, Ordinals, Statement, Transaction, is_local_number
+from matching.domain.statements import CurrencyOf, Entry, Ordinals, Statement, is_local_number
 from matching.handlers.apart import is_apart, on_its_own
 from matching.handlers.ingest import SAME_PAYMENT, SLICE, Counts, Line, Origin, book_lines
 from matching.handlers.limits import second_person
+from matching.handlers.slices import OTHERS, book_slice, packed
 from matching.handlers.totals import details_after_all, resolve_totals
 from matching.storage import bank, statements
 from matching.storage.bank import BankAccount
 
-OTHERS = 1_000_000_000
-"""Slices of what is no payment are numbered from here: returns come after the payments that they take back."""
-OUTBOX_FULL = 20_000
-ROUND_SECONDS = 4.0
-"""How long the job books for one tenant before the next one's turn."""
 ACCEPTABLE = frozenset({"balance_differs", "balance_missing", "count_differs", "sum_differs"})
-_ENCODER = msgspec.json.Encoder()
-_DECODER = msgspec.json.Decoder(list[tuple[str, Transaction]])
 
 
 @dataclass(slots=True)
@@ -93,7 +81,7 @@ class _Staged:
         ready = []
         for index, lines in enumerate((self.payments, self.others)):
             while len(lines) >= SLICE or (everything and lines):
-                ready.append((self.slices[index], _ENCODER.encode(lines[:SLICE])))
+                ready.append((self.slices[index], packed(lines[:SLICE])))
                 self.slices[index] += 1
                 del lines[:SLICE]
         return ready
@@ -147,63 +135,12 @@ async def accept(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, *, 
     second_person(kept.uploaded_by, by)
     await statements.accept(conn, tenant_id, statement_id, by=by, reason=reason, at=machine_now())
     for _ in range(3):  # a short one has a slice of payments, one of the rest, and the end
-        if not await _book_slice(conn, tenant_id, kept, now):
+        if not await book_slice(conn, tenant_id, kept, now):
             break
     accepted = await statements.kept(conn, tenant_id, statement_id)
     if accepted is None:
         raise Problem(404, "statement-unknown", "There is no such statement")
     return accepted
-
-
-async def import_slices(context: JobContext, tenant_id: UUID) -> None:
-    """Job: books what waits, a slice at a time, for some seconds."""
-    until = monotonic() + ROUND_SECONDS
-    while monotonic() < until:
-        async with context.database.transaction(tenant_id) as conn:
-            if await outbox.depth(conn, OUTBOX_FULL) >= OUTBOX_FULL:
-                return
-            kept = await statements.importing(conn, tenant_id)
-            if kept is None:
-                return
-            await _book_slice(conn, tenant_id, kept, context.now)
-
-
-async def forget_waiting(conn: AsyncConnection, tenant_id: UUID, ibans: Container[str], names: Iterable[str]) -> None:
-    """Takes what tells of erased customers off the transactions that wait in slices. What each is known by was noted before."""
-    wanted = {compact(name) for name in names} - {""}
-    for statement_id, number in await statements.slices(conn, tenant_id):
-        body = await statements.hold_slice(conn, tenant_id, statement_id, number)
-        if body is None:  # booked meanwhile
-            continue
-        lines = _DECODER.decode(body)
-        theirs = [
-            one
-            for _, one in lines
-            if one.counterparty_iban in ibans
-            or wanted.intersection(compact(name or "") for name in (one.counterparty_name, one.ultimate_name))
-        ]
-        for one in theirs:
-            one.counterparty_name, one.counterparty_iban, one.ultimate_name, one.remittance = None, None, None, []
-        if theirs:
-            await statements.put_back(conn, tenant_id, statement_id, number, _ENCODER.encode(lines))
-
-
-async def _book_slice(conn: AsyncConnection, tenant_id: UUID, kept: statements.Kept, now: datetime) -> bool:
-    """Books the next slice of a statement; after the last one the statement is booked. Returns whether there was one."""
-    held = await bank.account(conn, tenant_id, kept.account)
-    if held is None:
-        raise LookupError("the account of a statement is gone")
-    await bank.hold_account(conn, held.bank_account_id, alone=True)
-    body = await statements.take_slice(conn, tenant_id, kept.statement_id)
-    if body is not None:
-        apart, lines = await is_apart(conn, held, kept.statement_id), _DECODER.decode(body)
-        origin = Origin(kept.statement_id, kept.kind, apart)
-        await book_lines(conn, held, origin, await on_its_own(conn, held, lines) if apart else lines, now)
-        await details_after_all(conn, held, lines, now)
-        return True
-    await resolve_totals(conn, held, now)
-    await statements.settle(conn, tenant_id, kept.statement_id, "booked")
-    return False
 
 
 async def _in_a_thread(parts: Generator[_Part]) -> AsyncGenerator[_Part]:

@@ -22,14 +22,15 @@ from shared.clock import machine_now
 from shared.failures import UnavailableError
 from shared.ids import named_id
 from shared.jobs import JobContext
-from shared.outbox import Outgoing, publish
+from shared.outbox import Outgoing, prepare, put
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.bankfiles.schemes import as_issued
-from matching.domain.books import Key
+from matching.domain.books import Key, Payment
 from matching.domain.statements import ROLES, Transaction
-from matching.handlers.publishing import save_and_publish
+from matching.handlers.publishing import meanwhile, payment_event, save_and_publish
 from matching.handlers.returns import meet_waiting, take_back, withdraw_payments
+from matching.handlers.settling import settle_sure, tell
 from matching.storage import bank, movements, payments
 from matching.storage.bank import BankAccount
 from matching.storage.books import lock, look_again
@@ -57,13 +58,6 @@ class Origin(NamedTuple):
     apart: bool
 
 
-class Booked(NamedTuple):
-    """The payments that notifications are about, in their order, and which of them are new."""
-
-    payment_ids: list[UUID]
-    new: set[UUID]
-
-
 @dataclass(slots=True)
 class Counts:
     """What became of transactions."""
@@ -73,10 +67,13 @@ class Counts:
     returns: int = 0
 
 
-async def book_lines(conn: AsyncConnection, held: BankAccount, origin: Origin, lines: Sequence[Line], now: datetime) -> Counts:
+async def book_lines(
+    conn: AsyncConnection, held: BankAccount, origin: Origin, lines: Sequence[Line], now: datetime, *, settle: bool = False
+) -> Counts:
     """Books transactions of one statement, report or notification of an account that the caller holds.
 
-    Booked is only what a statement says is booked; anything else is notified, and only money that came in is.
+    Booked is only what a statement says is booked; anything else is notified, and only money that came in is. `settle`: payments that
+    name for sure what they pay are settled with it; what hinders that is raised.
     """
     result = Counts()
     final = ROLES[origin.kind] == "statement"
@@ -88,7 +85,7 @@ async def book_lines(conn: AsyncConnection, held: BankAccount, origin: Origin, l
         for confirmation in ("booked", "notified"):
             rows = [(key, one) for key, one in part if (final and one.status == "booked") == (confirmation == "booked")]
             if rows:
-                await _book_payments(conn, held, origin, rows, confirmation, result, now)
+                await _book_payments(conn, held, origin, rows, confirmation, result, now, settle=settle)
     others = [(key, one) for key, one in ours if one.kind != "payment" and one.status == "booked"]
     if final and others:  # a notification of anything else waits for the statement
         await _book_others(conn, held, others, result, now)
@@ -110,6 +107,8 @@ async def _book_payments(
     confirmation: str,
     result: Counts,
     now: datetime,
+    *,
+    settle: bool,
 ) -> None:
     source, statement = origin.kind.lower(), origin.statement_id
     known = await bank.known(conn, held.tenant_id, held.bank_account_id, [key for key, _ in rows])
@@ -131,18 +130,12 @@ async def _book_payments(
         if virtual_id is not None and one.counterparty_iban == one.virtual_iban:  # a file that names nobody but the creditor, who is us
             one.counterparty_name = one.counterparty_iban = None
         if match is None:
-            new.append((named_id("payment", held.tenant_id, held.bank_account_id, key), key, one, virtual_id))
+            new.append(new_payment(held, key, one, virtual_id, confirmation, source))
         elif match.confirmation == "notified":
             said.append(Said(match.payment_id, one, virtual_id))
             if confirmation == "booked":
                 confirmed[match.payment_id] = one.day
-    stored: set[UUID] = set()
-    if new:
-        at = machine_now()
-        stored = await bank.insert_payments(
-            conn, held, new, confirmation=confirmation, source=source, at=at, now=now, statement_id=statement
-        )
-    await publish(conn, [received(held, row, confirmation, source) for row in new if row[0] in stored])
+    stored = await store(conn, held, new, now, statement_id=statement, settle=settle) if new else set()
     result.new_payments += len(stored)
     if confirmation == "booked":
         result.returns += await meet_waiting(conn, held, stored, now)
@@ -173,29 +166,59 @@ def _told_before(before: ToldBefore, one: Transaction, taken: set[UUID], confirm
     return None
 
 
-def received(held: BankAccount, row: tuple[UUID, str, Transaction, UUID | None], confirmation: str, source: str) -> Outgoing:
-    """PaymentReceived of a row of `bank.insert_payments`."""
-    payment_id, _, one, virtual = row
-    return Outgoing(
+def new_payment(held: BankAccount, key: str, one: Transaction, virtual_iban_id: UUID | None, confirmation: str, source: str) -> bank.New:
+    """A payment that nobody has looked at, of a transaction with its key."""
+    payment = Payment(
         held.tenant_id,
-        PaymentReceived(
-            version=1,
-            payment_id=payment_id,
-            bank_account_id=held.bank_account_id,
-            amount_minor=one.amount_minor,
-            currency=one.currency,
-            booking_date=one.day,
-            value_date=one.value_date or one.day,
-            confirmation="booked" if confirmation == "booked" else "notified",
-            source=source,
-            allocations=[],
-            unapplied_minor=one.amount_minor,
-            returned_minor=0,
-            refunded_minor=0,
-            virtual_iban_id=virtual,
-        ),
-        held.entity_id,
+        named_id("payment", held.tenant_id, held.bank_account_id, key),
+        version=1,
+        bank_account_id=held.bank_account_id,
+        entity_id=held.entity_id,
+        currency=one.currency,
+        amount_minor=one.amount_minor,
+        allocated_minor=0,
+        unapplied_minor=one.amount_minor,
+        returned_minor=0,
+        refunded_minor=0,
+        booking_date=one.day,
+        value_date=one.value_date or one.day,
+        confirmation=confirmation,
+        source=source,
+        status="received",
+        virtual_iban_id=virtual_iban_id,
+        payer_customer_id=None,
+        account_id=None,
+        rule=None,
+        unapplied_reason=None,
+        candidate_customer_ids=None,
+        return_reason=None,
+        looks=0,
     )
+    return bank.New(payment, key, one)
+
+
+async def store(
+    conn: AsyncConnection,
+    held: BankAccount,
+    new: Sequence[bank.New],
+    now: datetime,
+    *,
+    statement_id: UUID | None = None,
+    settle: bool = False,
+) -> set[UUID]:
+    """Stores new payments of an account, and tells of them; returns the ids of those that were not there. `settle` as in `book_lines`."""
+    told = [payment_event(PaymentReceived, one.payment) for one in new]  # as it is before anything is decided
+    settled = await settle_sure(conn, new) if settle else None
+    done = settled.books.booked if settled else frozenset()
+    events = [Outgoing(held.tenant_id, event, held.entity_id, done=(held.tenant_id, event.payment_id) in done) for event in told]
+    storing = bank.insert_payments(conn, held, new, at=machine_now(), now=now, statement_id=statement_id)
+    stored, prepared = await meanwhile(storing, lambda: prepare(events))
+    if len(stored) < len(events):
+        prepared = prepare(out for out, event in zip(events, told, strict=True) if event.payment_id in stored)
+    put(conn, prepared)
+    if settled is not None:
+        await tell(conn, settled, stored, now)
+    return stored
 
 
 async def confirm_notified(
@@ -273,19 +296,14 @@ async def _book_others(
 
 
 async def book_notifications(
-    conn: AsyncConnection, held: BankAccount, told: Sequence[tuple[Transaction, UUID | None]], now: datetime
-) -> Booked:
-    """Stores payments of one account that a signed notification told of, each with its virtual IBAN's id.
+    conn: AsyncConnection, held: BankAccount, told: Sequence[tuple[Transaction, UUID | None]], now: datetime, *, settle: bool = False
+) -> list[UUID]:
+    """Stores payments of one account that a signed notification told of, each with its virtual IBAN's id; returns their ids in that order.
 
-    Two with one identity are one payment.
+    Two with one identity are one payment. `settle` as in `book_lines`.
     """
     await bank.hold_account(conn, held.bank_account_id, alone=False)
     _as_issued(held, [one for one, _ in told])
-    rows = []
-    for one, virtual_iban_id in told:
-        key = one.identity()
-        rows.append((named_id("payment", held.tenant_id, held.bank_account_id, key), key, one, virtual_iban_id))
-    new = list({row[0]: row for row in rows}.values())
-    stored = await bank.insert_payments(conn, held, new, confirmation="notified", source="notification", at=machine_now(), now=now)
-    await publish(conn, [received(held, row, "notified", "notification") for row in new if row[0] in stored])
-    return Booked([row[0] for row in rows], stored)
+    rows = [new_payment(held, one.identity(), one, virtual_iban_id, "notified", "notification") for one, virtual_iban_id in told]
+    await store(conn, held, list({row.key: row for row in rows}.values()), now, settle=settle)
+    return [row.payment.payment_id for row in rows]

@@ -1,6 +1,7 @@
 """Matching payments with open items: direct hits, and what the engine reads, over a batch.
 
-The hot way, when references hit: planner guard, proposal, save, and at the transaction's end add to the accounts and publish: a
+The hot way, when references hit of what was not settled as it was booked (`handlers.settling`): planner guard, proposal, save, and
+at the transaction's end add to the accounts and publish: a
 statement each, and nothing is locked before it is written (`storage.books.save`).
 What no direct hit decides, the engine does (`handlers.deciding`); what it has seen is looked at again under lock.
 What finds nothing there is looked at again after 2 s and after 60 s of the machine's clock, so that a payment and its
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
-from contracts.envelope import Envelope, Message, event_id
+from contracts.envelope import Envelope, Message
 from contracts.payments import PaymentReceived
 from shared.batches import Context
 from shared.clock import machine_now
@@ -41,7 +42,7 @@ _JSON = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
-class _Batch:
+class Batch:
     """What is to be stored of a batch beside its books.
 
     `machine` is the machine's clock; `in_time`: the payments were due for another look. `quiet` are payments about which nothing new was
@@ -49,7 +50,7 @@ class _Batch:
     """
 
     machine: datetime
-    in_time: bool
+    in_time: bool = False
     decisions: list[Decided] = field(default_factory=list)
     looks: dict[Key, Look] = field(default_factory=dict)
     quiet: dict[Key, tuple[int, Look]] = field(default_factory=dict)
@@ -61,20 +62,6 @@ async def match_payments(conn: AsyncConnection, messages: Sequence[Message[Payme
     """PaymentReceived: decides on the payments, as far as nobody has."""
     causes = {(message.tenant_id, message.data.payment_id): message.envelope for message in messages}
     await match(conn, list(causes), ctx.now, causes, new=True)
-
-
-async def match_told(conn: AsyncConnection, tenant_id: UUID, payments: Iterable[UUID], now: datetime) -> None:
-    """Decides on payments that this very transaction has booked, as far as what they name is sure (ADR 16). The rest, and all of them
-    where this raises and the caller books them again without it, wait for their PaymentReceived to come round.
-    """
-    name, recorded = PaymentReceived.__name__, machine_now()
-    causes = {
-        (tenant_id, one): Envelope(
-            id=event_id(tenant_id, PaymentReceived, one, 1), type=name, source="/encours/matching", time=recorded, tenantid=tenant_id
-        )
-        for one in payments
-    }
-    await match(conn, list(causes), now, causes, new=True, sure=True)
 
 
 async def look_at_due(context: JobContext, tenant_id: UUID) -> None:
@@ -104,26 +91,25 @@ async def match(
     *,
     new: bool = False,
     in_time: bool = False,
-    sure: bool = False,
 ) -> None:
     """Decides on payments in the order given (the payment order): those received, unapplied or partly matched.
 
     `now` is the business moment of the decision. `new`: hardly anybody works on the payments yet, so they and what they name are not
     locked, and ChangedError (unavailable: the batch is handled again) is raised where somebody does; others are locked when it is
-    clear what becomes of them. `in_time`: the payments are due for another look, others were woken. `sure`: those that need the engine
-    are left alone. A payment about which nothing new is found keeps its version.
+    clear what becomes of them. `in_time`: the payments are due for another look, others were woken. A payment about which nothing new is
+    found keeps its version.
     """
     ties: Ties = {}
     if (await by_key(conn, (key[0] for key in payments))).payments_expected:  # the debtor's own word goes first
         payments, ties = await meet(conn, payments, now, causes)
     found = await candidates.direct(conn, payments)
-    proposals = await _propose(conn, payments, found, sure=sure)
+    proposals = await _propose(conn, payments, found)
     for key in ties.keys() & proposals.keys():
         tell_of_tie(proposals[key], ties[key])
     if not proposals:
         return
     books = await _lock(conn, found, proposals, new=new)
-    batch = _Batch(machine_now(), in_time)
+    batch = Batch(machine_now(), in_time)
     order = {key: at for at, key in enumerate(payments)}
     for key in sorted(books.payments, key=order.__getitem__):  # the rows' own ids: the driver's compare faster
         payment = books.payments[key]
@@ -132,14 +118,14 @@ async def match(
         if moved(books, payment, proposals[key]):
             batch.quiet[key] = (payment.looks, batch.machine)
         else:
-            _carry_out(books, payment, proposals[key], batch)
+            carry_out(books, payment, proposals[key], batch)
     await note_set_offs(conn, books.set_off_with)
     await note_clues(conn, batch.clues, batch.done)
     await save_and_publish(conn, books, now, causes, decisions=batch.decisions, looks=batch.looks)
     await look_again(conn, batch.quiet)
 
 
-def _carry_out(books: Books, payment: Payment, proposal: Proposal, into: _Batch) -> None:
+def carry_out(books: Books, payment: Payment, proposal: Proposal, into: Batch) -> None:
     """Does to a payment what was proposed, and notes what is to be stored of that."""
     key = (payment.tenant_id, payment.payment_id)
     attributed = _attribute(books, payment, proposal)
@@ -169,10 +155,8 @@ def _carry_out(books: Books, payment: Payment, proposal: Proposal, into: _Batch)
     into.decisions.append(Decided(*key, payment.version + 1, proposal.rule, evidence, proposal.inputs, proposal.named_customers))
 
 
-async def _propose(conn: AsyncConnection, payments: Sequence[Key], found: Direct, *, sure: bool) -> dict[Key, Proposal]:
+async def _propose(conn: AsyncConnection, payments: Sequence[Key], found: Direct) -> dict[Key, Proposal]:
     """The proposal for each payment that can still be decided on."""
-    if sure:
-        return {key: direct(hits) for key, hits in found.hits.items() if key not in found.waiting}
     proposals = {key: direct(hits) for key, hits in found.hits.items()}
     if found.waiting:
         proposals.update(await decide(conn, payments, found, proposals))

@@ -1,4 +1,4 @@
-"""Payments that a bank's signed notifications tell of: booked, and settled as far as they name for sure what they pay (ADR 16).
+"""Payments that a bank's signed notifications tell of: booked, and settled as far as they name for sure what they pay (ADR 16, 18).
 
 Invariants:
 - what a notification tells of is booked all or not at all, and answered when that is committed;
@@ -27,7 +27,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.statements import VALUE_APART, Transaction
 from matching.handlers.ingest import SAME_PAYMENT, book_notifications
-from matching.handlers.matching import match_told
 from matching.storage import bank
 
 TOGETHER = 1_000
@@ -127,7 +126,6 @@ class Desk:
         fitting: list[_Asked] = []
         rows: list[tuple[bank.BankAccount, Transaction, UUID | None]] = []
         ids: dict[int, UUID] = {}
-        new: set[UUID] = set()
         async with self._database.transaction(tenant_id) as conn:
             for asked in group:
                 try:
@@ -140,11 +138,8 @@ class Desk:
                 by_account.setdefault(held.bank_account_id, []).append(at)
             for account_id in sorted(by_account):
                 numbers = by_account[account_id]
-                booked = await book_notifications(conn, rows[numbers[0]][0], [rows[at][1:] for at in numbers], now)
-                ids |= zip(numbers, booked.payment_ids, strict=True)
-                new |= booked.new
-            if settle and new:
-                await match_told(conn, tenant_id, [one for one in dict.fromkeys(ids[at] for at in range(len(rows))) if one in new], now)
+                booked = await book_notifications(conn, rows[numbers[0]][0], [rows[at][1:] for at in numbers], now, settle=settle)
+                ids |= zip(numbers, booked, strict=True)
         first = 0
         for asked in fitting:
             if not asked.answer.done():  # its request may be gone

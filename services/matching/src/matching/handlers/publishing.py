@@ -8,8 +8,9 @@ wait for each other's commit alone. Payments that wait are looked at again when 
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 
 import msgspec
 from contracts.envelope import MAX_EVENT_BYTES, Envelope
@@ -46,6 +47,8 @@ from matching.storage.allocations import restore_value_dates
 from matching.storage.books import Decided, Look, save
 from matching.storage.payments import wake
 
+_Written = TypeVar("_Written")
+_Made = TypeVar("_Made")
 TOLD_MAX = MAX_EVENT_BYTES - 4_096
 """Bytes of allocations (`weight`) beyond which a payment is allocated to no further item: what is left is for one more, and for all else
 that an event of the payment says.
@@ -76,22 +79,28 @@ async def save_and_publish(
     """
     if None in books.changed_allocations.values():
         await restore_value_dates(conn, books)
-    saving = asyncio.create_task(save(conn, books, now, decisions=decisions, looks=looks, keep_looks=keep_looks))
-    try:
-        for _ in range(3):  # lets the statement out: it is sent when the loop has come round
-            await asyncio.sleep(0)
-        why = _causes(books, causes)
-        prepared = prepare(_events(books, why))
-    except BaseException:
-        saving.cancel()
-        await asyncio.gather(saving, return_exceptions=True)
-        raise
-    await saving  # what the database says comes as it is: a group of errors would hide that it is only unavailable
+    why = _causes(books, causes)
+    saving = save(conn, books, now, decisions=decisions, looks=looks, keep_looks=keep_looks)
+    _, prepared = await meanwhile(saving, lambda: prepare(_events(books, why)))
     reopened = [books.items[key] for key, before in books.items_before.items() if before is not None and not before[0]]
     await wake(conn, [item for item in reopened if item.open_minor and item.kind != "credit_note"], books.acts)
     if added := books.added():
         at_end(conn, _tell_balances, (added, why))
     put(conn, prepared)
+
+
+async def meanwhile(writing: Coroutine[Any, Any, _Written], make: Callable[[], _Made]) -> tuple[_Written, _Made]:
+    """What the database answers to a statement, and what is made while it is at it."""
+    task = asyncio.create_task(writing)
+    try:
+        for _ in range(3):  # lets the statement out: it is sent when the loop has come round
+            await asyncio.sleep(0)
+        made = make()
+    except BaseException:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+    return await task, made  # what the database says comes as it is: a group of errors would hide that it is only unavailable
 
 
 async def _tell_balances(conn: AsyncConnection, changes: Sequence[tuple[Sequence[Account], Mapping[Key, Envelope]]]) -> None:

@@ -1,4 +1,4 @@
-"""Payments that are settled as they are booked: each names one item, which owes at least all that it brings (ADR 16).
+"""Payments that are settled as they are booked: each names one item, which owes at least all that it brings (ADR 18).
 
 Nobody knows of them yet, so nothing is locked; what they name is written over the version that was read, as for all new payments (ADR 15).
 What needs more than that is booked only, and decided on when its PaymentReceived comes round: the engine's, what is too much or lacks
@@ -23,8 +23,6 @@ from matching.storage import bank, candidates
 from matching.storage.books import ChangedError, Decided, by_key, lock
 from matching.storage.candidates import Direct
 
-SOURCE = "/encours/matching"
-
 
 @dataclass(slots=True)
 class Settled:
@@ -35,7 +33,7 @@ class Settled:
 
 
 async def settle_sure(conn: AsyncConnection, new: Sequence[bank.New]) -> Settled:
-    """Decides on those of new payments of one tenant that name for sure what they pay, which then stand as they are to be stored."""
+    """Decides on those of new payments of one tenant that name for sure what they pay: they then stand as they are to be stored."""
     tenant_id = new[0].payment.tenant_id
     if (await by_key(conn, [tenant_id])).payments_expected:  # the debtor's own word goes first
         return Settled(Books(), [])
@@ -58,11 +56,13 @@ def _sure(new: Sequence[bank.New], found: Direct) -> Mapping[Key, tuple[str, Can
     for one in new:
         key = (one.payment.tenant_id, one.payment.payment_id)
         hits = found.hits.get(key, [])
-        if len(hits) != 1 or hits[0][1].inexact or hits[0][1].open_minor < one.payment.unapplied_minor or hits[0][1].item_id in taken:
+        if len(hits) != 1:
             continue
-        if found.items[key[0], hits[0][1].item_id].kind != "credit_note":
+        item = hits[0][1]
+        enough = item.open_minor >= one.payment.unapplied_minor and not item.inexact
+        if enough and item.item_id not in taken and found.items[key[0], item.item_id].kind != "credit_note":
             sure[key] = hits[0]
-            taken.add(hits[0][1].item_id)
+            taken.add(item.item_id)
     return sure
 
 

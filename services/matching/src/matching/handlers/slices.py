@@ -2,7 +2,7 @@
 
 Rules:
 - payments come before what takes payments back, and batch totals are looked at when all is booked;
-- what payments name for sure is settled with it (ADR 16); what hinders deciding does not hinder money from coming in: then they are only
+- what payments name for sure is settled with it (ADR 18); what hinders deciding does not hinder money from coming in: then they are only
   booked, and decided on when their PaymentReceived comes round;
 - while the outbox is full the job waits.
 """

@@ -14,18 +14,15 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from shared.clock import machine_now
-from shared.ids import named_id
-from shared.outbox import publish
 from shared.web.problems import Problem
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.returns import REPLACED
 from matching.domain.statements import Transaction
-from matching.handlers.ingest import SAME_PAYMENT, Line, confirm_notified, received
+from matching.handlers.ingest import SAME_PAYMENT, Line, confirm_notified, new_payment, store
 from matching.handlers.returns import give_back, withdraw_payments
-from matching.storage import bank, movements
+from matching.storage import movements
 from matching.storage.bank import BankAccount
 from matching.storage.payments import to_withdraw
 
@@ -65,10 +62,9 @@ async def book_total(conn: AsyncConnection, tenant_id: UUID, movement_id: UUID, 
         bank_reference=total.bank_reference,
         end_to_end_id=total.end_to_end_id,
     )
-    payment_id = named_id("payment", tenant_id, held.bank_account_id, key)
-    row = (payment_id, key, one, None)
-    await bank.insert_payments(conn, held, [row], confirmation="booked", source="statement", at=machine_now(), now=now)
-    await publish(conn, [received(held, row, "booked", "statement")])
+    row = new_payment(held, key, one, None, "booked", "statement")
+    payment_id = row.payment.payment_id
+    await store(conn, held, [row], now)
     await movements.resolve(conn, tenant_id, [movement_id], payment_id)
     if total.bank_reference:
         await _details(conn, held, [total.bank_reference], now)  # some may be here already

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from shared.db import records, run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.domain.rows import Payment
 from matching.domain.statements import Amount, Transaction
-from matching.storage.rows import fetch, literal, texts
+from matching.storage.rows import fetch, from_lists, literal, texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,27 +155,33 @@ def _in_another_currency(one: Transaction) -> Amount | None:
     return one.instructed if one.instructed is not None and one.instructed.minor and one.instructed.currency != one.currency else None
 
 
-_TOLD = {
-    "amounts": "bigint", "bookings": "date", "values": "date", "instructeds": "bigint", "currencies": "", "bank_refs": "", "entry_refs": "",
-    "e2es": "", "txs": "", "structureds": "", "remittances": "", "debtor_names": "", "debtor_ibans": "", "ultimates": "",
-    "instructed_ins": "",
+class New(NamedTuple):
+    """A payment that is to be stored, as it stands by then, with its key and what the bank tells of it."""
+
+    payment: Payment
+    key: str
+    told: Transaction
+
+
+_STANDS = {
+    "key": "varchar", "id": "uuid", "virtual": "uuid", "payer": "uuid", "account": "uuid", "version": "bigint", "amount": "bigint",
+    "allocated": "bigint", "unapplied": "bigint", "booking": "date", "value": "date", "status": "text", "rule": "text",
+    "looks": "smallint", "instructed": "bigint",
 }  # fmt: skip
-"""What is told of payments, as one text a column: of numbers and days an array literal, else `texts`."""
-_COLUMNS = ", ".join(
-    f"CAST(CAST(:{name} AS text) AS {kind}[])" if kind else f"string_to_array(CAST(:{name} AS text), chr(30), '')"
-    for name, kind in _TOLD.items()
-)
+_TOLD = (
+    "currency", "bank_ref", "entry_ref", "e2e", "tx", "structured", "remittance", "debtor_name", "debtor_iban", "ultimate", "instructed_in",
+)  # fmt: skip
 _INSERT = (
     "WITH new AS (INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, transaction_key, currency, "  # noqa: S608 - our own names
-    "amount_minor, unapplied_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, bank_reference, "
-    "entry_reference, end_to_end_id, transaction_id, structured_reference, remittance, debtor_name, debtor_iban, "
-    "ultimate_debtor_name, received_at, instructed_minor, instructed_currency, statement_id) "
-    "SELECT CAST(:tenant AS uuid), id, 1, CAST(:account AS uuid), CAST(:entity AS uuid), key, "
-    "currencies, amounts, amounts, bookings, values, CAST(:confirmation AS text), CAST(:source AS text), 'received', virtual, bank_refs, "
-    "entry_refs, e2es, txs, structureds, string_to_array(coalesce(remittances, ''), chr(31)), debtor_names, debtor_ibans, ultimates, "
-    "CAST(:at AS timestamptz), instructeds, instructed_ins, CAST(:statement AS uuid) "
-    f"FROM unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[]), CAST(:virtuals AS uuid[]), {_COLUMNS}) "
-    f"AS t(id, key, virtual, {', '.join(_TOLD)}) ON CONFLICT DO NOTHING RETURNING payment_id, currency, amount_minor), "
+    "amount_minor, allocated_minor, unapplied_minor, booking_date, value_date, confirmation, source, status, virtual_iban_id, "
+    "payer_customer_id, account_id, rule, looks, bank_reference, entry_reference, end_to_end_id, transaction_id, structured_reference, "
+    "remittance, debtor_name, debtor_iban, ultimate_debtor_name, received_at, instructed_minor, instructed_currency, statement_id) "
+    "SELECT CAST(:tenant AS uuid), id, version, CAST(:account AS uuid), CAST(:entity AS uuid), key, "
+    "currency, amount, allocated, unapplied, booking, value, CAST(:confirmation AS text), CAST(:source AS text), status, virtual, "
+    "payer, t.account, rule, looks, bank_ref, entry_ref, e2e, tx, structured, "
+    "string_to_array(coalesce(remittance, ''), chr(31)), debtor_name, debtor_iban, ultimate, "
+    "CAST(:at AS timestamptz), instructed, instructed_in, CAST(:statement AS uuid) "
+    f"FROM {from_lists('n', _STANDS, *_TOLD)} ON CONFLICT DO NOTHING RETURNING payment_id, currency, amount_minor), "
     "entered AS (INSERT INTO ledger_entry (tenant_id, entity_id, currency, debit, credit, amount_minor, payment_id, at) "
     "SELECT CAST(:tenant AS uuid), CAST(:entity AS uuid), currency, 'bank', 'unapplied', amount_minor, payment_id, "
     "CAST(:now AS timestamptz) FROM new) SELECT payment_id FROM new"
@@ -181,21 +189,13 @@ _INSERT = (
 
 
 async def insert_payments(
-    conn: AsyncConnection,
-    held: BankAccount,
-    rows: Sequence[tuple[UUID, str, Transaction, UUID | None]],
-    *,
-    confirmation: str,
-    source: str,
-    at: datetime,
-    now: datetime,
-    statement_id: UUID | None = None,
+    conn: AsyncConnection, held: BankAccount, rows: Sequence[New], *, at: datetime, now: datetime, statement_id: UUID | None = None
 ) -> set[UUID]:
-    """Stores new payments (id, key, transaction, virtual IBAN) and their ledger entries; returns the ids of those that are new.
+    """Stores new payments of an account, told in one way, and that their money came in; returns the ids of those that are new.
 
     `at` is the machine's clock, `now` the business moment of the entries, `statement_id` what they are told by, if it is a statement.
     """
-    told = [one for _, _, one, _ in rows]
+    payments, told = [row.payment for row in rows], [row.told for row in rows]
     instructed = [_in_another_currency(one) for one in told]
     found = await records(
         conn,
@@ -203,28 +203,36 @@ async def insert_payments(
         tenant=held.tenant_id,
         account=held.bank_account_id,
         entity=held.entity_id,
-        confirmation=confirmation,
-        source=source,
+        confirmation=payments[0].confirmation,
+        source=payments[0].source,
         at=at,
         now=now,
         statement=statement_id,
-        ids=[row[0] for row in rows],
-        keys=[row[1] for row in rows],
-        virtuals=[row[3] for row in rows],
-        currencies=texts(one.currency for one in told),
-        amounts=literal([one.amount_minor for one in told]),
-        bookings=literal([one.day for one in told]),
-        values=literal([one.value_date or one.day for one in told]),
-        bank_refs=texts(one.bank_reference for one in told),
-        entry_refs=texts(one.entry_reference for one in told),
-        e2es=texts(one.end_to_end_id for one in told),
-        txs=texts(one.transaction_id for one in told),
-        structureds=texts(one.structured_reference for one in told),
-        remittances=texts("\x1f".join([line.replace("\x1f", " ") for line in one.remittance]) for one in told),
-        debtor_names=texts(one.counterparty_name for one in told),
-        debtor_ibans=texts(one.counterparty_iban for one in told),
-        ultimates=texts(one.ultimate_name for one in told),
-        instructeds=literal([other.minor if other else None for other in instructed]),
-        instructed_ins=texts(other.currency if other else None for other in instructed),
+        n_key=[row.key for row in rows],
+        n_id=[one.payment_id for one in payments],
+        n_virtual=[one.virtual_iban_id for one in payments],
+        n_payer=[one.payer_customer_id for one in payments],
+        n_account=[one.account_id for one in payments],
+        n_version=literal([one.version for one in payments]),
+        n_amount=literal([one.amount_minor for one in payments]),
+        n_allocated=literal([one.allocated_minor for one in payments]),
+        n_unapplied=literal([one.unapplied_minor for one in payments]),
+        n_booking=literal([one.booking_date for one in payments]),
+        n_value=literal([one.value_date for one in payments]),
+        n_status=literal([one.status for one in payments]),
+        n_rule=literal([one.rule for one in payments]),
+        n_looks=literal([one.looks for one in payments]),
+        n_instructed=literal([other.minor if other else None for other in instructed]),
+        n_currency=texts(one.currency for one in payments),
+        n_bank_ref=texts(one.bank_reference for one in told),
+        n_entry_ref=texts(one.entry_reference for one in told),
+        n_e2e=texts(one.end_to_end_id for one in told),
+        n_tx=texts(one.transaction_id for one in told),
+        n_structured=texts(one.structured_reference for one in told),
+        n_remittance=texts("\x1f".join([line.replace("\x1f", " ") for line in one.remittance]) for one in told),
+        n_debtor_name=texts(one.counterparty_name for one in told),
+        n_debtor_iban=texts(one.counterparty_iban for one in told),
+        n_ultimate=texts(one.ultimate_name for one in told),
+        n_instructed_in=texts(other.currency if other else None for other in instructed),
     )
     return {row[0] for row in found}

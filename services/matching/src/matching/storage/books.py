@@ -218,7 +218,7 @@ async def save(
     looks: Mapping[Key, Look] | None = None,
     keep_looks: bool = False,
 ) -> None:
-    """Writes what was done to the books and raises the versions of everything touched, in memory too.
+    """Writes what was done to the books and raises the versions of everything touched, in memory too, but for payments just `booked`.
 
     `now` is the business moment of the entries. `looks` says when a payment is to be looked at again (machine clock). Raises ChangedError
     where a payment or item is no longer at the version that was read.
@@ -226,7 +226,7 @@ async def save(
     if not (books.acts or books.items_before or books.entries):
         return
     looks = looks or {}
-    payments = [books.payments[key] for key in books.acts]
+    payments = [books.payments[key] for key in books.acts if key not in books.booked]
     items = [books.items[key] for key, before in books.items_before.items() if before is not None]
     new = [books.items[key] for key, before in books.items_before.items() if before is None]
     touched: tuple[Payment | Item, ...] = (*payments, *items, *new)

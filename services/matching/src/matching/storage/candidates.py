@@ -6,7 +6,7 @@ Every query leads with the tenant and stays within the payment's legal entity; p
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from shared.db import records
@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Item, Key, Payment
 from matching.domain.cascade import Candidate
 from matching.storage.books import ITEM, PAYMENT
-from matching.storage.rows import keys
+from matching.storage.rows import from_lists, keys, literal, texts
 
 _KEPT = (
     "NOT EXISTS (SELECT 1 FROM dismissed_pair d WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id "
@@ -61,13 +61,8 @@ def _of(alias: str, columns: str) -> str:
 
 
 # Each step is a lookup by whole key, in this order: OFFSET 0 keeps the planner from another one.
-DIRECT = (
-    f"SELECT {_of('p', PAYMENT)}, "  # noqa: S608 - our own text
-    f"CASE WHEN h.open_minor > 0 AND NOT h.inexact AND p.account_id IS NULL THEN NULL ELSE {_WAITING} END, "
-    f"h.rule, h.inexact, {_of('h', ITEM)} FROM "
-    "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
-    "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p "
-    f"LEFT JOIN LATERAL (SELECT r.rule, {_of('i', ITEM)}, i.currency <> p.currency OR (p.unapplied_minor < i.open_minor "
+_HITS = (
+    f"(SELECT r.rule, {_of('i', ITEM)}, i.currency <> p.currency OR (p.unapplied_minor < i.open_minor "  # noqa: S608 - our own text
     f"AND (i.open_minor - p.unapplied_minor <= {DEDUCTION_MAX} OR EXISTS (SELECT 1 FROM item_discount d WHERE d.tenant_id = i.tenant_id "
     "AND d.item_id = i.item_id))) AS inexact "
     "FROM (SELECT 'structured_reference' AS rule, item_id FROM item_reference WHERE tenant_id = p.tenant_id "
@@ -75,7 +70,20 @@ DIRECT = (
     "UNION ALL SELECT 'virtual_iban_invoice', invoice_id FROM virtual_iban WHERE tenant_id = p.tenant_id "
     "AND virtual_iban_id = p.virtual_iban_id AND status = 'assigned' OFFSET 0) r "
     "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = p.tenant_id AND item_id = r.item_id OFFSET 0) i "
-    f"WHERE i.entity_id = p.entity_id AND {_KEPT}) h ON true WHERE p.status IN ('received', 'unapplied', 'partly_matched')"
+    f"WHERE i.entity_id = p.entity_id AND {_KEPT}) h"
+)
+DIRECT = (
+    f"SELECT {_of('p', PAYMENT)}, "  # noqa: S608 - our own text
+    f"CASE WHEN h.open_minor > 0 AND NOT h.inexact AND p.account_id IS NULL THEN NULL ELSE {_WAITING} END, "
+    f"h.rule, h.inexact, {_of('h', ITEM)} FROM "
+    "unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) "
+    "CROSS JOIN LATERAL (SELECT * FROM payment WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id OFFSET 0) p "
+    f"LEFT JOIN LATERAL {_HITS} ON true WHERE p.status IN ('received', 'unapplied', 'partly_matched')"
+)
+_NEW = {"tenant_id": "uuid", "payment_id": "uuid", "entity_id": "uuid", "virtual_iban_id": "uuid", "unapplied_minor": "bigint"}
+NAMED = (
+    f"SELECT p.payment_id, h.rule, h.inexact, {_of('h', ITEM)} "  # noqa: S608 - our own text
+    f"FROM (SELECT * FROM {from_lists('p', _NEW, 'currency', 'structured_reference')} OFFSET 0) p CROSS JOIN LATERAL {_HITS}"
 )
 _PAYMENT_COLUMNS = PAYMENT.count(",") + 1
 
@@ -104,10 +112,32 @@ async def direct(conn: AsyncConnection, payments: Sequence[Key]) -> Direct:
         if waiting is not None:
             found.waiting[key] = Waiting(*waiting)
         if rule is not None:
-            item = Item(*named)
-            found.items.setdefault((item.tenant_id, item.item_id), item)
-            candidate = Candidate(
-                item.item_id, item.account_id, item.customer_id, item.open_minor, item.currency, item.invoice_number, item.due_date, inexact
-            )
-            found.hits.setdefault(key, []).append((rule, candidate))
+            found.hits.setdefault(key, []).append((rule, _candidate(found.items, inexact, *named)))
     return found
+
+
+async def named(conn: AsyncConnection, payments: Sequence[tuple[Payment, str | None]]) -> Direct:
+    """The same of payments that are not stored yet, each with its structured reference: what names items, and these."""
+    found = Direct({}, {}, {}, {})
+    for payment_id, rule, inexact, *item in await records(
+        conn,
+        NAMED,
+        p_tenant_id=[one.tenant_id for one, _ in payments],
+        p_payment_id=[one.payment_id for one, _ in payments],
+        p_entity_id=[one.entity_id for one, _ in payments],
+        p_virtual_iban_id=[one.virtual_iban_id for one, _ in payments],
+        p_unapplied_minor=literal([one.unapplied_minor for one, _ in payments]),
+        p_currency=texts(one.currency for one, _ in payments),
+        p_structured_reference=texts(reference for _, reference in payments),
+    ):
+        found.hits.setdefault((item[0], payment_id), []).append((rule, _candidate(found.items, inexact, *item)))
+    return found
+
+
+def _candidate(items: dict[Key, Item], inexact: Any, *row: Any) -> Candidate:
+    """An item that was found, from its row; it goes to the others."""
+    item = Item(*row)
+    items.setdefault((item.tenant_id, item.item_id), item)
+    return Candidate(
+        item.item_id, item.account_id, item.customer_id, item.open_minor, item.currency, item.invoice_number, item.due_date, inexact
+    )

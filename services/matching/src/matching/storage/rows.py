@@ -77,9 +77,12 @@ def keys(pairs: Iterable[Key]) -> dict[str, list[UUID]]:
 
 
 def from_lists(prefix: str, columns: Mapping[str, str], *lists: str) -> str:
-    """A FROM item of rows whose columns come as lists where they are ids, else as array literals; `lists`: those that come as `texts`."""
+    """A FROM item of rows whose columns come as array literals; `lists`: those that come as `texts`.
+
+    Ids come as lists, and so do texts that keep every character, which are `varchar`.
+    """
     arrays = [
-        f"CAST(:{prefix}_{name} AS uuid[])" if kind == "uuid" else f"CAST(CAST(:{prefix}_{name} AS text) AS {kind}[])"
+        f"CAST(:{prefix}_{name} AS {kind}[])" if kind in {"uuid", "varchar"} else f"CAST(CAST(:{prefix}_{name} AS text) AS {kind}[])"
         for name, kind in columns.items()
     ]
     arrays += [f"string_to_array(:{prefix}_{name}, chr(30), '')" for name in lists]
