@@ -14,6 +14,7 @@ from matching.domain.cascade import Candidate, Proposal, direct, settle
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.inputs import InputsError, from_stored
 from matching.domain.proposing import propose
+from matching.domain.rows import received
 
 DIRECT = ("virtual_iban_invoice", "structured_reference")
 _ID, _DAY = UUID(int=0), date(2000, 1, 1)
@@ -82,12 +83,9 @@ def _direct(rule: str, evidence: Mapping[str, Any]) -> Proposal:
 
 
 def _payment(money: int, currency: str) -> Payment:
-    nobody = dict.fromkeys(
-        ("virtual_iban_id", "payer_customer_id", "account_id", "rule", "unapplied_reason", "candidate_customer_ids", "return_reason")
-    )
-    return Payment(
-        _ID, _ID, 0, _ID, _ID, currency, money, 0, money, 0, 0, _DAY, _DAY, confirmation="booked", source="", status="received", looks=0,
-        **nobody,  # type: ignore[arg-type] # each may be None
+    return received(
+        _ID, _ID, bank_account_id=_ID, entity_id=_ID, currency=currency, amount_minor=money, booking_date=_DAY, value_date=_DAY,
+        confirmation="booked", source="",
     )  # fmt: skip
 
 

@@ -143,6 +143,30 @@ class Payment:
     allocations: dict[UUID, Allocation] = field(default_factory=dict)
 
 
+def received(
+    tenant_id: UUID,
+    payment_id: UUID,
+    *,
+    bank_account_id: UUID,
+    entity_id: UUID,
+    currency: str,
+    amount_minor: int,
+    booking_date: date,
+    value_date: date,
+    confirmation: str,
+    source: str,
+    virtual_iban_id: UUID | None = None,
+) -> Payment:
+    """A payment that has come in and that nobody has looked at: all of it is unapplied, and whose it is is not known."""
+    return Payment(
+        tenant_id, payment_id, 1, bank_account_id, entity_id, currency, amount_minor,
+        allocated_minor=0, unapplied_minor=amount_minor, returned_minor=0, refunded_minor=0,
+        booking_date=booking_date, value_date=value_date, confirmation=confirmation, source=source, status="received",
+        virtual_iban_id=virtual_iban_id, payer_customer_id=None, account_id=None, rule=None, unapplied_reason=None,
+        candidate_customer_ids=None, return_reason=None, looks=0,
+    )  # fmt: skip
+
+
 @dataclass(slots=True)
 class Entry:
     """A double entry: both sides in one record, so it is balanced by construction. `amount_minor` is above zero."""

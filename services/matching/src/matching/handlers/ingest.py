@@ -26,7 +26,8 @@ from shared.outbox import Outgoing, prepare, put
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.bankfiles.schemes import as_issued
-from matching.domain.books import Key, Payment
+from matching.domain.books import Key
+from matching.domain.rows import received
 from matching.domain.statements import ROLES, Transaction
 from matching.handlers.publishing import meanwhile, payment_event, save_and_publish
 from matching.handlers.returns import meet_waiting, take_back, withdraw_payments
@@ -168,31 +169,18 @@ def _told_before(before: ToldBefore, one: Transaction, taken: set[UUID], confirm
 
 def new_payment(held: BankAccount, key: str, one: Transaction, virtual_iban_id: UUID | None, confirmation: str, source: str) -> bank.New:
     """A payment that nobody has looked at, of a transaction with its key."""
-    payment = Payment(
+    payment = received(
         held.tenant_id,
         named_id("payment", held.tenant_id, held.bank_account_id, key),
-        version=1,
         bank_account_id=held.bank_account_id,
         entity_id=held.entity_id,
         currency=one.currency,
         amount_minor=one.amount_minor,
-        allocated_minor=0,
-        unapplied_minor=one.amount_minor,
-        returned_minor=0,
-        refunded_minor=0,
         booking_date=one.day,
         value_date=one.value_date or one.day,
         confirmation=confirmation,
         source=source,
-        status="received",
         virtual_iban_id=virtual_iban_id,
-        payer_customer_id=None,
-        account_id=None,
-        rule=None,
-        unapplied_reason=None,
-        candidate_customer_ids=None,
-        return_reason=None,
-        looks=0,
     )
     return bank.New(payment, key, one)
 

@@ -20,7 +20,8 @@ from shared.outbox import Outgoing, publish
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Books, Payment
+from matching.domain.books import Books
+from matching.domain.rows import received
 from matching.handlers import allocations
 from matching.handlers.limits import second_person
 from matching.handlers.payments import lock_items, lock_with_items, take_off
@@ -110,31 +111,17 @@ async def _book(conn: AsyncConnection, tenant_id: UUID, given: Settlement, *, by
 
 async def _cash(conn: AsyncConnection, tenant_id: UUID, given: Settlement, now: datetime) -> UUID:
     """The payment that cash is: received on the entity's cash desk, which is no bank account."""
-    payment = Payment(
-        tenant_id=tenant_id,
-        payment_id=named_id("payment", tenant_id, "cash", given.settlement_id),
-        version=1,
+    payment = received(
+        tenant_id,
+        named_id("payment", tenant_id, "cash", given.settlement_id),
         bank_account_id=named_id("cash_desk", tenant_id, given.entity_id, given.currency),
         entity_id=given.entity_id,
         currency=given.currency,
         amount_minor=given.amount_minor,
-        allocated_minor=0,
-        unapplied_minor=given.amount_minor,
-        returned_minor=0,
-        refunded_minor=0,
         booking_date=given.value_date,
         value_date=given.value_date,
         confirmation="booked",
         source="cash",
-        status="received",
-        virtual_iban_id=None,
-        payer_customer_id=None,
-        account_id=None,
-        rule=None,
-        unapplied_reason=None,
-        candidate_customer_ids=None,
-        return_reason=None,
-        looks=0,
     )
     await stored.insert_cash(conn, payment, f"cash:{given.settlement_id}", at=machine_now(), now=now)
     await publish(conn, [Outgoing(tenant_id, payment_event(PaymentReceived, payment), payment.entity_id)])
