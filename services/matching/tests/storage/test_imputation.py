@@ -8,6 +8,7 @@ from datetime import date, timedelta
 import pytest
 from contracts.customers import CustomerChanged, CustomerIdentityChanged
 from contracts.invoices import Instalment
+from matching.handlers import imputation
 from matching.handlers.imputation import impute_waiting
 from shared.jobs import JobContext
 from shared.kafka import Offsets
@@ -140,6 +141,21 @@ async def test_it_is_done_by_itself_only_where_an_entity_wants_it_and_only_after
         await run_job(world, tenant, make.NOW + timedelta(days=10))
         assert await opened(world, tenant) == {"F-1": 800, "F-2": 0}
     assert len([m for m in await world.events("PaymentMatched") if m.tenant_id == tenant]) == 1
+    await world.holds()
+
+
+async def test_what_is_for_a_person_keeps_it_from_none_behind_it(world, tenant, make, client, monkeypatch):
+    await debtor(world, tenant, make)
+    first, held = await set_up(world, tenant, make), await world.account(tenant)
+    second = await world.pay(held, 100, debtor_iban=PAYER, day=date(2026, 3, 3))
+    await world.match(tenant)
+    await world.rows(tenant, "UPDATE payment SET confirmation = 'booked', next_look_at = NULL RETURNING 1")
+    await client.put(f"/v1/imputation-settings/{make.entity_id(tenant)}", json={"after_days": 10})
+    monkeypatch.setattr(imputation, "SLICE", 1)
+    monkeypatch.setattr(imputation, "has_room", lambda payment: payment.payment_id != first)
+    await run_job(world, tenant, make.NOW + timedelta(days=20))
+    rows = await world.rows(tenant, "SELECT payment_id FROM payment WHERE status = 'matched'")
+    assert [row[0] for row in rows] == [second]
     await world.holds()
 
 

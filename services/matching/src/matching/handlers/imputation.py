@@ -8,7 +8,7 @@ Rules:
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 import msgspec
@@ -107,16 +107,24 @@ async def carry_out(
 
 
 async def impute_waiting(context: JobContext, tenant_id: UUID) -> None:
-    """Job: booked money of a known payer that names nothing, after the days that its entity has set; a payment a commit."""
-    async with context.database.transaction(tenant_id) as conn:
-        waiting = await stored.waiting(conn, tenant_id, LAWS, business_day(context.now), SLICE)
-    for payment_id in waiting:
+    """Job: booked money of a known payer that names nothing, after the days that its entity has set; a payment a commit.
+
+    All that wait are gone through: those whose debts are too many wait for a person, and keep it from none behind them.
+    """
+    last, today = (date.min, UUID(int=0)), business_day(context.now)
+    while True:
         async with context.database.transaction(tenant_id) as conn:
-            try:
-                await carry_out(conn, tenant_id, payment_id, customer_id=None, by="imputation", now=context.now)
-            except Problem as problem:
-                if problem.status != 409:  # noqa: PLR2004 - it was decided on, its debts were paid, since it was looked for, or are too many
-                    raise
+            waiting = await stored.waiting(conn, tenant_id, LAWS, today, after=last, limit=SLICE)
+        for _, payment_id in waiting:
+            async with context.database.transaction(tenant_id) as conn:
+                try:
+                    await carry_out(conn, tenant_id, payment_id, customer_id=None, by="imputation", now=context.now)
+                except Problem as problem:
+                    if problem.status != 409:  # noqa: PLR2004 - it was decided on, its debts were paid, since it was looked for, or are too many
+                        raise
+        if len(waiting) < SLICE:
+            return
+        last = waiting[-1]
 
 
 async def _imputed(conn: AsyncConnection, key: Key, customer_id: UUID | None) -> tuple[Books, Imputed]:

@@ -1,6 +1,6 @@
 """How entities use the law's order of imputation, and which payments and items it is for."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -53,16 +53,22 @@ async def put_setting(conn: AsyncConnection, tenant_id: UUID, setting: Setting) 
     )
 
 
-async def waiting(conn: AsyncConnection, tenant_id: UUID, countries: Collection[str], today: date, limit: int) -> Sequence[UUID]:
-    """Booked payments that name nothing, of known payers in these countries who owe something, after their entity's days; oldest first."""
+async def waiting(
+    conn: AsyncConnection, tenant_id: UUID, countries: Collection[str], today: date, *, after: tuple[date, UUID], limit: int
+) -> list[tuple[date, UUID]]:
+    """Booked payments that name nothing, of known payers in these countries who owe something, after their entity's days.
+
+    Those behind `after` by booking date and id, oldest first.
+    """
     rows = await fetch(
         conn,
-        "SELECT p.payment_id FROM imputation_setting s JOIN payment p ON p.tenant_id = s.tenant_id AND p.entity_id = s.entity_id "
-        "AND p.status IN ('unapplied', 'partly_matched') JOIN customer c ON c.tenant_id = p.tenant_id "
+        "SELECT p.booking_date, p.payment_id FROM imputation_setting s JOIN payment p ON p.tenant_id = s.tenant_id "
+        "AND p.entity_id = s.entity_id AND p.status IN ('unapplied', 'partly_matched') JOIN customer c ON c.tenant_id = p.tenant_id "
         "AND c.customer_id = p.payer_customer_id AND c.country = ANY(CAST(:countries AS text[])) "
         "WHERE s.tenant_id = :tenant AND s.after_days IS NOT NULL AND p.unapplied_reason = 'no_reference' "
         "AND p.confirmation = 'booked' AND p.next_look_at IS NULL "
         "AND p.booking_date <= CAST(:today AS date) - CAST(s.after_days AS int) "
+        "AND (p.booking_date, p.payment_id) > (CAST(:day AS date), CAST(:id AS uuid)) "
         "AND EXISTS (SELECT 1 FROM open_item i WHERE i.tenant_id = p.tenant_id AND i.account_id = p.account_id "
         "AND i.status = 'open' AND i.kind <> 'credit_note' AND i.open_minor > i.contested_minor AND NOT EXISTS ("
         "SELECT 1 FROM dismissed_pair d WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id AND d.item_id = i.item_id)) "
@@ -70,9 +76,11 @@ async def waiting(conn: AsyncConnection, tenant_id: UUID, countries: Collection[
         tenant=tenant_id,
         countries=list(countries),
         today=today,
+        day=after[0],
+        id=after[1],
         limit=limit,
     )
-    return [row[0] for row in rows]
+    return [(row[0], row[1]) for row in rows]
 
 
 async def owed(conn: AsyncConnection, payment: Key, account_id: UUID) -> list[UUID]:
