@@ -1,7 +1,10 @@
 """What the tests of decisions share: payers that are known by their IBAN, and every decision taken again from what it was stored with."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import asyncpg
 from contracts.customers import CustomerIdentityChanged
 from matching.domain.replaying import differences, replay
 from matching.storage.models import shipped
@@ -56,3 +59,19 @@ async def replayed(world, tenant):
         assert differences(again, {**held, "rule": rule}) == []
         counts[rule] = counts.get(rule, 0) + 1
     return counts
+
+
+@asynccontextmanager
+async def undecidable(world, tenant) -> AsyncIterator[None]:
+    """The database refuses every allocation of a tenant."""
+    owner = await asyncpg.connect(world.urls.owner)
+    try:
+        await owner.execute(
+            "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"IF NEW.tenant_id = '{tenant}' THEN RAISE 'broken'; END IF; RETURN NEW; END $$; "
+            "CREATE TRIGGER broken BEFORE INSERT ON allocation FOR EACH ROW EXECUTE FUNCTION broken()"
+        )
+        yield
+    finally:
+        await owner.execute("DROP FUNCTION broken CASCADE")
+        await owner.close()

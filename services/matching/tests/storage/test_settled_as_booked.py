@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from bankdays import Bank, book, job, money
 from contracts.envelope import done_by
+from decided import undecidable
 from matching.domain.statements import Reference, Transaction
 from matching.handlers.ingest import Origin, book_lines
 from matching.handlers.slices import import_slices
@@ -159,17 +160,8 @@ async def test_what_a_long_statement_names_for_sure_is_settled_with_it(world, te
 
 async def test_whatever_fails_in_deciding_a_long_statement_is_in(world, tenant, bank):
     await many(bank)
-    owner = await asyncpg.connect(world.urls.owner)
-    try:
-        await owner.execute(
-            "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
-            f"IF NEW.tenant_id = '{tenant}' THEN RAISE 'broken'; END IF; RETURN NEW; END $$; "
-            "CREATE TRIGGER broken BEFORE INSERT ON allocation FOR EACH ROW EXECUTE FUNCTION broken()"
-        )
+    async with undecidable(world, tenant):
         await import_slices(job(world), tenant)
-    finally:
-        await owner.execute("DROP FUNCTION broken CASCADE")
-        await owner.close()
     assert await statuses(world, tenant) == [("received", 1_100)]
     await world.match(tenant)
     assert await statuses(world, tenant) == [("matched", 2), ("unapplied", 1_098)]
