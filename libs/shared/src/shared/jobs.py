@@ -47,7 +47,7 @@ class JobContext:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work that is done every `every_seconds` for each tenant that the service has seen.
+    """Work that is done every `every_seconds` for each tenant that the service has seen, and at once again where that took longer.
 
     `due`: only for those of whom this says that there may be something to do, a condition of `tenants_due`. Where it says no the work
     would find nothing; where it says yes it may.

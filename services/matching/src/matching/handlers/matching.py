@@ -1,8 +1,8 @@
 """Matching payments with open items: direct hits, and what the engine reads, over a batch.
 
 The hot way, when references hit of what was not settled as it was booked (`handlers.settling`): planner guard, proposal, save, and
-at the transaction's end add to the accounts and publish: a
-statement each, and nothing is locked before it is written (`storage.books.save`).
+at the transaction's end add to the accounts and publish: a statement each, and nothing is locked before it is written
+(`storage.books.save`).
 What no direct hit decides, the engine does (`handlers.deciding`); what it has seen is looked at again under lock.
 What finds nothing there is looked at again after 2 s and after 60 s of the machine's clock, so that a payment and its
 invoice that are handled at the same moment by two workers still meet; what comes in between (another invoice of the customer)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 import structlog
-from prometheus_client import Counter
 from shared import failures
 from shared.clock import BusinessClock
 from shared.days import business_day
@@ -27,13 +26,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.statements import VALUE_APART, Transaction
 from matching.handlers.ingest import SAME_PAYMENT, book_notifications
+from matching.handlers.settling import LEFT
 from matching.storage import bank
 
 TOGETHER = 1_000
 """Payments booked together, where one notification has no more."""
 SETTLED = 500
 """Payments booked together that are settled with it: where more come at once, taking them in goes first, and the worker settles."""
-LEFT = Counter("encours_notifications_left_total", "Notifications whose payments were left to the worker, because deciding on them failed.")
 log = structlog.get_logger(__name__)
 
 
@@ -99,7 +98,7 @@ class Desk:
                 log.warning(
                     "notified payments could not be decided on as they are booked", notifications=len(group), error=failures.told(error)
                 )
-                LEFT.inc(len(group))
+                LEFT.labels("notification").inc(len(group))
             error = await self._failed(group, settle=False)
             for asked in group:
                 # another try of each finds no database that is not there: they would wait for it one after the other

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from contracts.envelope import Envelope, event_id
 from contracts.payments import PaymentReceived
+from prometheus_client import Counter
 from shared.clock import machine_now
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,6 +24,8 @@ from matching.storage import bank, candidates
 from matching.storage.books import ChangedError, Decided, by_key, lock
 from matching.storage.candidates import Direct
 
+LEFT = Counter("encours_left_to_the_worker_total", "What was only booked, because deciding on it failed.", ["what"])
+
 
 @dataclass(slots=True)
 class Settled:
@@ -33,7 +36,10 @@ class Settled:
 
 
 async def settle_sure(conn: AsyncConnection, new: Sequence[bank.New]) -> Settled:
-    """Decides on those of new payments of one tenant that name for sure what they pay: they then stand as they are to be stored."""
+    """Decides on those of new payments of one tenant that name for sure what they pay: they then stand as they are to be stored.
+
+    All that the transaction still asks is looked up by key (`by_key`).
+    """
     tenant_id = new[0].payment.tenant_id
     if (await by_key(conn, [tenant_id])).payments_expected:  # the debtor's own word goes first
         return Settled(Books(), [])

@@ -22,6 +22,7 @@ from matching.domain.engine.parties import compact
 from matching.domain.statements import Transaction
 from matching.handlers.apart import is_apart, on_its_own
 from matching.handlers.ingest import Line, Origin, book_lines
+from matching.handlers.settling import LEFT
 from matching.handlers.totals import details_after_all, resolve_totals
 from matching.storage import bank, statements
 
@@ -40,12 +41,13 @@ def packed(lines: Sequence[Line]) -> bytes:
 
 
 async def import_slices(context: JobContext, tenant_id: UUID) -> None:
-    """Job: books what waits, a slice at a time, for some seconds."""
+    """Job: books what waits, a slice at a time, for some seconds. Raises what hinders a slice from being booked."""
     until, more = monotonic() + ROUND_SECONDS, True
     while more and monotonic() < until:
         try:
             more = await _book_next(context, tenant_id, settle=True)
-        except Exception as error:  # noqa: BLE001 - it may be the deciding; what else it is comes again
+        except Exception as error:  # noqa: BLE001 - it may be the deciding: what hinders the booking is raised by the next try
+            LEFT.labels("slice").inc()
             log.warning("payments of a statement could not be decided on as they are booked", error=failures.told(error))
             more = await _book_next(context, tenant_id, settle=False)
 
