@@ -6,10 +6,11 @@ to it, and offered again until that has reached it.
 """
 
 import fnmatch
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 from uuid import UUID
 
 import asyncssh
@@ -23,6 +24,10 @@ _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 
 class PullError(Exception):
     """A source that does not answer as it should: tried again later. The text names no secret."""
+
+
+class NotGivenError(PullError):
+    """One file that a source does not give, or whose receipt it does not take, while it answers: tried again later."""
 
 
 class Download(msgspec.Struct, frozen=True, tag_field="kind", tag="download", forbid_unknown_fields=True):
@@ -70,10 +75,10 @@ class Remote(Protocol):
         """What it offers."""
 
     async def read(self, name: str) -> bytes:
-        """A file's bytes. Raises PullError for one larger than MAX_BYTES."""
+        """A file's bytes, of one larger than MAX_BYTES the first, and more than that. Raises NotGivenError."""
 
     async def taken(self, name: str) -> None:
-        """Tells the source that the file is ours."""
+        """Tells the source that the file is ours. Raises NotGivenError."""
 
 
 class _Counter:
@@ -89,17 +94,19 @@ class _Counter:
         return found
 
     async def read(self, name: str) -> bytes:
-        async with self._client.stream("GET", f"downloads/{name}") as answer:
-            answer.raise_for_status()
-            data = bytearray()
-            async for chunk in answer.aiter_bytes():
-                data += chunk
-                if len(data) > MAX_BYTES:
-                    raise PullError("a file is too large")
+        data = bytearray()
+        with _one_file(httpx.HTTPStatusError):
+            async with self._client.stream("GET", f"downloads/{quote(name, safe='')}") as answer:
+                answer.raise_for_status()
+                async for chunk in answer.aiter_bytes():
+                    data += chunk
+                    if len(data) > MAX_BYTES:
+                        break
         return bytes(data)
 
     async def taken(self, name: str) -> None:
-        (await self._client.post(f"downloads/{name}/receipt")).raise_for_status()
+        with _one_file(httpx.HTTPStatusError):
+            (await self._client.post(f"downloads/{quote(name, safe='')}/receipt")).raise_for_status()
 
 
 class _Folder:
@@ -114,15 +121,26 @@ class _Folder:
         ]
 
     async def read(self, name: str) -> bytes:
-        async with self._client.open(f"{self._source.folder}/{name}", "rb") as file:
-            data: bytes = await file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise PullError("a file is too large")
+        with _one_file(asyncssh.SFTPError):
+            async with self._client.open(f"{self._source.folder}/{name}", "rb") as file:
+                data: bytes = await file.read(MAX_BYTES + 1)
         return data
 
     async def taken(self, name: str) -> None:
         if self._source.done is not None:
-            await self._client.posix_rename(f"{self._source.folder}/{name}", f"{self._source.done}/{name}")
+            with _one_file(asyncssh.SFTPError):
+                await self._client.posix_rename(f"{self._source.folder}/{name}", f"{self._source.done}/{name}")
+
+
+@contextmanager
+def _one_file(refusal: type[Exception]) -> Iterator[None]:
+    """What a source that answers refuses of one file. That it is gone is told of as it is."""
+    try:
+        yield
+    except (asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection):
+        raise
+    except refusal as error:
+        raise NotGivenError(type(error).__name__) from error
 
 
 @asynccontextmanager

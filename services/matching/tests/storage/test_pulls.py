@@ -1,9 +1,16 @@
 """Bank files that are fetched: over the simulated bank's counter, and over SFTP; each once, whatever is repeated or lost."""
 
+import io
+import zipfile
+
 import asyncssh
 import httpx
 import msgspec
 import pytest
+from bankdays import Bank, ahead
+from camtfile import camt056, pain002
+from handwork import item, limit, post
+from lxml import etree
 from matching.handlers.pulls import pull
 from matching.pulling import Download, Sftp, load
 from sandbox.app import SandboxSettings, create_app
@@ -42,6 +49,135 @@ async def test_the_banks_counter_is_emptied_and_each_file_taken_once(world, tena
     items = (await client.get("/v1/pulled-files", params={"outcome": "unreadable"})).json()["items"]
     assert [(one["source"], one["outcome"], bool(one["detail"])) for one in items] == [("bank", "unreadable", True)]
     await world.holds()
+
+
+@pytest.fixture
+async def counter(tenant, ctx):
+    """The simulated bank's counter: what is put on it, and what has become of it once it was fetched, by name."""
+    bank = httpx.ASGITransport(app=create_app(SandboxSettings(smtp_port=0)))
+    source = Download(tenant_id=tenant, name="bank", url="http://bank.test/bank", order_types=("C53", "CRZ"))
+
+    class Counter:
+        async def offers(self, name, content, order_type="CRZ"):
+            async with httpx.AsyncClient(transport=bank, base_url="http://bank.test") as http:
+                answer = await http.post("/bank/downloads", params={"name": name, "order_type": order_type}, content=content)
+                assert answer.status_code == 201
+
+        async def left(self):
+            async with httpx.AsyncClient(transport=bank, base_url="http://bank.test") as http:
+                return sorted(
+                    [
+                        one["name"]
+                        for kind in source.order_types
+                        for one in (await http.get("/bank/downloads", params={"order_type": kind})).json()["files"]
+                    ]
+                )
+
+        async def is_fetched(self):
+            return await pull(ctx, tenant, [source], transport=bank)
+
+    return Counter()
+
+
+async def outcomes(client):
+    """Of the files fetched, the oldest first, what became of each, and what a person is told."""
+    items = (await client.get("/v1/pulled-files")).json()["items"]
+    return [(one["outcome"], one["detail"]) for one in reversed(items)]
+
+
+def packed(*contents):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as into:
+        for number, content in enumerate(contents):
+            into.writestr(f"{number}.xml", content)
+    return archive.getvalue()
+
+
+async def test_recalls_and_reports_on_refunds_are_fetched_with_the_statements(world, tenant, make, client, camtfile, counter):
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 1_000_000)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    await world.pay(held, 1_000, "REF000001", end_to_end_id="E2E-1")
+    await world.match(tenant)
+    doubled = await world.pay(held, 700, debtor_name="Dupont", debtor_iban="DE89370400440532013000", number=2)
+    assert (await post(client, "/v1/refunds", {"payment_id": str(doubled), "reason": "paid twice"})).json()["status"] == "approved"
+    await Bank(world, client, held, camtfile).books((700, {"ref": "B2"}))
+    order = {"bank_account_id": str(held.bank_account_id), "execution_date": ahead(1)}
+    file_id = (await post(client, "/v1/refund-files", order)).json()["refund_file_id"]
+    document = etree.fromstring((await client.get(f"/v1/refund-files/{file_id}")).content)
+    refund, message = document.findtext(".//{*}EndToEndId"), document.findtext(".//{*}MsgId")
+    await counter.offers("recall", camt056("E2E-1", "10.00"))
+    await counter.offers("reports", packed(pain002("SALARIES", ("E-9", "RJCT", "AC04")), pain002(message, (refund, "RJCT", "AC04"))))
+    assert await counter.is_fetched() == 2
+    assert (await outcomes(client), await counter.left()) == ([("taken", None)] * 2, [])
+    assert (await item(world, tenant, "F-1")).open_minor == 1_000
+    assert [(one["status"], one["bank_reason"]) for one in (await client.get("/v1/refunds")).json()["items"]] == [("cancelled", "ac04")]
+    audit = await world.rows(
+        tenant, "SELECT DISTINCT actor, action FROM audit WHERE action IN ('refund.report', 'recall.receive') ORDER BY 2"
+    )
+    assert [tuple(row) for row in audit] == [("pull:bank", "recall.receive"), ("pull:bank", "refund.report")]
+    await world.holds()
+
+
+async def test_what_of_a_message_is_for_a_person_waits_for_one_and_the_rest_is_taken(world, tenant, client, counter):
+    held = await world.account(tenant)
+    await world.pay(held, 1_000, end_to_end_id="E2E-1")
+    asked = camt056("E2E-1", "10.00")
+    both = asked.replace(
+        b"</Undrlyg>", asked[asked.index(b"<TxInf>") : asked.index(b"</Undrlyg>")].replace(b"E2E-1", b"E2E-2") + b"</Undrlyg>"
+    )
+    await counter.offers("recalls", both)
+    await counter.offers("order", b"<Document><CstmrCdtTrfInitn/></Document>")
+    await counter.offers("mixed", packed(asked, b"<Document><BkToCstmrStmt/></Document>"))
+    assert await counter.is_fetched() == 3
+    assert await outcomes(client) == [
+        ("unreadable", "recalls that name no payment, or several: number 2"),
+        ("unreadable", "pain.001 is a credit transfer order, not a statement"),
+        ("unreadable", "messages that are no statements, and among them one (camt): each is to come by itself"),
+    ]
+    assert [one["status"] for one in (await client.get("/v1/recalls")).json()["items"]] == ["open"]
+    assert await counter.left() == ["mixed", "order", "recalls"]
+    await world.holds()
+
+
+async def test_a_file_that_waits_for_a_person_is_fetched_again_when_he_says_so(world, tenant, client, camtfile, counter):
+    await counter.offers("early", statement(camtfile, "FR7630006000011234567890189", 1, 900), "C53")
+    assert await counter.is_fetched() == 1
+    assert await outcomes(client) == [("unreadable", "account-unknown")]
+    name = (await client.get("/v1/pulled-files")).json()["items"][0]["name"]
+    await world.account(tenant, iban="FR7630006000011234567890189")
+    assert await counter.is_fetched() == 0
+    answer = await post(client, "/v1/pulled-files/again", {"source": "bank", "name": name})
+    assert (answer.status_code, answer.json()["name"]) == (202, name)
+    assert await counter.is_fetched() == 1
+    assert (await outcomes(client), await counter.left(), await paid(world, tenant)) == ([("taken", None)], [], [900])
+    for wrong in ({"source": "bank", "name": name}, {"source": "bank", "name": "other"}):  # it is taken; there is none
+        assert (await post(client, "/v1/pulled-files/again", wrong)).status_code == 404
+
+
+async def test_a_file_that_a_source_does_not_give_holds_up_no_other(world, tenant, client, camtfile, ctx):
+    held = await world.account(tenant)
+    contents = {f"{number}": statement(camtfile, held.iban, number, 100 * number) for number in (1, 2, 3)}
+    refused = {("GET", "/bank/downloads/1"), ("POST", "/bank/downloads/2/receipt")}
+    receipts = []
+
+    def answer(request):
+        path, method = request.url.path, request.method
+        if (method, path) in refused:
+            return httpx.Response(500)
+        if path == "/bank/downloads":
+            return httpx.Response(200, json={"files": [{"id": name} for name in contents if name not in receipts]})
+        if method == "POST":
+            receipts.append(path.split("/")[3])
+            return httpx.Response(204)
+        return httpx.Response(200, content=contents[path.rpartition("/")[2]])
+
+    source = Download(tenant_id=tenant, name="bank", url="http://bank.test/bank", order_types=("C53",))
+    assert await pull(ctx, tenant, [source], transport=httpx.MockTransport(answer)) == 2
+    assert (await paid(world, tenant), receipts) == ([200, 300], ["3"])
+    refused.clear()
+    assert await pull(ctx, tenant, [source], transport=httpx.MockTransport(answer)) == 1
+    assert (await paid(world, tenant), receipts) == ([100, 200, 300], ["3", "1", "2"])
 
 
 async def test_a_source_that_does_not_answer_holds_up_no_other(world, tenant, camtfile, ctx, tmp_path):

@@ -259,11 +259,6 @@ async def post_report(request: Request, caller: Writer, body: Annotated[bytes, B
     now = request.app.state.runtime.clock.now()
     async with database_of(request).transaction(caller.tenant_id) as conn:
         file_id, reported, unknown = await refund_reports.take(conn, caller.tenant_id, report, by=caller.subject, now=now)
-        entries = [
-            (caller.subject, "refund.report", str(one.refund_id), {"outcome": outcome, "status": status, "reason": one.bank_reason})
-            for one, outcome, status in reported
-        ]
-        await audit.record(conn, caller.tenant_id, entries)
     views = [
         ReportedRefund(**RefundView.model_validate(one, from_attributes=True).model_dump(), outcome=outcome, bank_status=status)
         for one, outcome, status in reported
@@ -277,15 +272,7 @@ async def post_recalls(request: Request, caller: Writer, body: Annotated[bytes, 
     asked = await _read(request, body, camt056.parse, "recall", "camt.056")
     now = request.app.state.runtime.clock.now()
     async with database_of(request).transaction(caller.tenant_id) as conn:
-        taken, unknown = [], []
-        for number, one in enumerate(asked, 1):
-            held = await recalls.receive(conn, caller.tenant_id, one, now=now)
-            if held is None:
-                unknown.append(number)
-            else:
-                taken.append(held)
-        entries = [(caller.subject, "recall.receive", str(one.recall_id), {"payment_id": str(one.payment_id)}) for one in taken]
-        await audit.record(conn, caller.tenant_id, entries)
+        taken, unknown = await recalls.take(conn, caller.tenant_id, asked, by=caller.subject, now=now)
     views = [RecallView.model_validate(one, from_attributes=True) for one in taken]
     return JSONResponse(RecallsTaken(taken=views, unknown=unknown).model_dump(mode="json"), 201)
 

@@ -5,7 +5,7 @@ never round, never guess: an entry that cannot be read makes its statement wrong
 """
 
 from matching.bankfiles.archives import is_packed
-from matching.bankfiles.detection import MAX_BYTES, detect, read
+from matching.bankfiles.detection import MAX_BYTES, detect, messages, read
 from matching.bankfiles.errors import BankFileError, NotAStatementError
 
-__all__ = ["MAX_BYTES", "BankFileError", "NotAStatementError", "detect", "is_packed", "read"]
+__all__ = ["MAX_BYTES", "BankFileError", "NotAStatementError", "detect", "is_packed", "messages", "read"]

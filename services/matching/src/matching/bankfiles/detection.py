@@ -104,6 +104,21 @@ def read(file: BinaryIO, currency_of: CurrencyOf = _nobody) -> Iterator[Item]:
             raise BankFileError(f"file {number} of the archive: {error}") from None
 
 
+def messages(file: BinaryIO, most: int) -> Iterator[tuple[str, bytes]]:
+    """The messages that are no statements in a file, or an archive of them: the kind of each, as "pain.002", and its first bytes.
+
+    Of each `most` and one: who is given more knows that it is too large. Raises BankFileError where one is a statement, or nothing known.
+    """
+    for member in [file] if archives.is_packed(file) is None else archives.unpacked(file, MAX_BYTES):
+        try:
+            family = detect(member)
+        except NotAStatementError as error:
+            member.seek(0)
+            yield error.kind, member.read(most + 1)
+        else:
+            raise BankFileError(f"messages that are no statements, and among them one ({family}): each is to come by itself")
+
+
 def _read(file: BinaryIO, currency_of: CurrencyOf) -> Iterator[Item]:
     family = detect(file)
     empty = True

@@ -18,6 +18,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from shared import audit
 from shared.clock import machine_now
 from shared.failures import UnavailableError
 from shared.ids import named_id
@@ -45,6 +46,19 @@ from matching.storage.recalls import Held, Waiting
 SET_OFF = "set_off"
 _COUNTED = BY_HAND | {RULES["remittance"]}
 """Rules of allocations whose differences one person's limit is for."""
+
+
+async def take(conn: AsyncConnection, tenant_id: UUID, asked: Sequence[Recall], *, by: str, now: datetime) -> tuple[list[Held], list[int]]:
+    """Takes a message's recalls in; returns them, and the numbers (from 1) of those that name no payment, or more than one."""
+    taken, unknown = [], []
+    for number, one in enumerate(asked, 1):
+        held = await receive(conn, tenant_id, one, now=now)
+        if held is None:
+            unknown.append(number)
+        else:
+            taken.append(held)
+    await audit.record(conn, tenant_id, [(by, "recall.receive", str(one.recall_id), {"payment_id": str(one.payment_id)}) for one in taken])
+    return taken, unknown
 
 
 async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now: datetime) -> Held | None:

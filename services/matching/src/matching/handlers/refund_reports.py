@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from shared import audit
 from shared.logging import log
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,7 +27,8 @@ from matching.storage.refunds import Refund
 
 Outcome = Verdict | Literal["booked"]
 _BOOKED = frozenset({"paid", "returned"})
-_ODD = frozenset({"booked", "contradictory", "status_unknown"})
+ODD = frozenset({"booked", "contradictory", "status_unknown"})
+"""What needs a person."""
 
 
 class Reported(NamedTuple):
@@ -50,8 +52,13 @@ async def take(
         found = await _told_of(conn, tenant_id, file_id, report)
     reported = [Reported(one, _outcome(one, word), word.status) for one, word in found]
     for given, outcome, status in reported:
-        if outcome in _ODD:
+        if outcome in ODD:
             log.warning("refund_report", refund_id=str(given.refund_id), outcome=outcome, bank_status=status)
+    entries = [
+        (by, "refund.report", str(one.refund_id), {"outcome": outcome, "status": status, "reason": one.bank_reason})
+        for one, outcome, status in reported
+    ]
+    await audit.record(conn, tenant_id, entries)
     known = {one.end_to_end_id for one, _ in found}
     return file_id, reported, [number for number, end in enumerate(report.told, 1) if end not in known]
 

@@ -52,3 +52,16 @@ async def newest(conn: AsyncConnection, tenant_id: UUID, outcome: str | None, li
         outcome=outcome,
         limit=limit,
     )
+
+
+async def forget(conn: AsyncConnection, tenant_id: UUID, source: str, name: str) -> Row[Any] | None:
+    """A file that waits for a person is to be fetched again; returns what was noted of it, None where none waits."""
+    rows = await fetch(
+        conn,
+        "DELETE FROM pulled_file WHERE tenant_id = :tenant AND source = :source AND name = :name AND outcome = 'unreadable' "
+        "RETURNING source, name, file_sha256, outcome, detail, pulled_at",
+        tenant=tenant_id,
+        source=source,
+        name=name,
+    )
+    return rows[0] if rows else None

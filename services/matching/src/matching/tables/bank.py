@@ -137,4 +137,4 @@ PULLED_FILE = Table(
     need("pulled_at", DateTime(timezone=True)),
     CheckConstraint("outcome IN ('taken', 'unreadable')", name="pulled_file_outcome"),
 )
-"""What was fetched from where; `unreadable` ones wait for a person and are not fetched again under that name."""
+"""What was fetched from where; `unreadable` ones wait for a person, and are not fetched again before he says so."""
