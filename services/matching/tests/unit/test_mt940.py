@@ -354,3 +354,27 @@ def test_a_czech_domestic_payment_is_no_german_return_and_has_its_symbol():
 def test_a_german_business_code_is_none_on_a_czech_account(account, kind):
     line, closing = ":61:2603020302D1234,56NTRFNONREF", ":62F:D260302EUR1234,56"
     assert transaction(line, ":86:109?00X?20FV 7?32FIRMA", account=account, closing=closing).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("line", "notes", "name", "ultimate", "iban"),
+    [
+        ("C1234,56", ["/TRTP/SEPA OVERBOEKING/IBAN/{}/NAME/DERDENGELDEN A/S/REMI/F 1", "/EREF/E-1/ULTD//NAME/DE KLANT BV/ID/12345"],
+         "DERDENGELDEN A/S", "DE KLANT BV", THEIRS),
+        ("C1234,56", ["/EREF/E-1/ORDP//NAME/INCASSO 24/7 BV/ID/4711/REMI/F 1/ULTD//NAME/DE", " KLANT BV/ID/9/ISDT/2026-03-02"],
+         "INCASSO 24/7 BV", "DE KLANT BV", None),
+        ("C1234,56", ["/EREF/E-1//CNTP/{}/INGBNL2A/BANK/AMSTERDAM//REMI/USTD//F 1/", "/ULTD/DE KLANT BV/KVK12345678//PURP/SUPP/"],
+         "BANK", "DE KLANT BV", THEIRS),
+        ("C1234,56", ["/EREF/E-1//CNTP/{}/INGBNL2A/BANK///REMI/USTD//F 1//ULTD/KLANT A/S//"], "BANK", "KLANT A/S", THEIRS),
+        ("C1234,56", ["/EREF/E-1//CNTP/{}/INGBNL2A/BANK///REMI/USTD//F 1//ULTD//KVK12345678/"], "BANK", None, THEIRS),
+        ("D1234,56", ["/IBAN/{}/NAME/INCASSANT/EREF/E-1/ULTC//NAME/VERZEKERAAR/ULTD//NAME/WIJ"], "INCASSANT", "VERZEKERAAR", THEIRS),
+        ("D1234,56", ["/BENM//NAME/LEVERANCIER/REMI/INKOOP/EREF/E-1/ULTB//NAME/DOCHTER"], "LEVERANCIER", "DOCHTER", None),
+        ("D1234,56", ["/RTRN/MD06//EREF/E-1//CNTP/{}/INGBNL2A/BANK///REMI/USTD//F 1//ULTD/DE KLANT BV//"], "BANK", "DE KLANT BV", THEIRS),
+    ],
+)  # fmt: skip
+def test_for_whom_dutch_banks_say_the_other_pays_or_is_paid_is_told_apart_from_the_other(line, notes, name, ultimate, iban):
+    """ABN AMRO and Rabobank write the name below a code word of its own, ING in subfields: name and number."""
+    closing = f":62F:{line[0]}260302EUR1234,56"
+    statement, one = parsed(f":61:2603020302{line}NTRFEREF", ":86:" + notes[0].format(THEIRS), *notes[1:], closing=closing)
+    assert statement.verdict() is None
+    assert (one.counterparty_name, one.ultimate_name, one.counterparty_iban, one.end_to_end_id) == (name, ultimate, iban, "E-1")

@@ -4,7 +4,9 @@
   `?32` and `?33` name, `?60`..`?65` more text, `?7x` the bank's own, any separator; in the text the
   SEPA keywords EREF+, KREF+, MREF+, SVWZ+ and so on.
   Source: Deutsche Kreditwirtschaft, DFUe agreement, annex 3, chapter on MT940.
-- Dutch, Swiss, Nordic: /KEY/value/KEY/value: /EREF/ /REMI/ /NAME/ /IBAN/ /CNTP/account/bic/name/, /BENM//NAME/, /ORDP//NAME/, /RTRN/.
+- Dutch, Swiss, Nordic: /KEY/value/KEY/value: /EREF/ /REMI/ /NAME/ /IBAN/ /CNTP/account/bic/name/, /BENM//NAME/, /ORDP//NAME/, /RTRN/;
+  for whom: /ULTD//NAME/name/ID/number (ABN AMRO, Rabobank), /ULTD/name/number/ (ING). Sources: ABN AMRO, "Customer Statement - MT940
+  with Structured Information To Account Owner"; Rabobank, "Format description MT940 Structured"; ING, "Structured MT940 & MT942 (V.4)".
 - labelled text: `IBAN: ... NAAM: ...` (ABN AMRO, in columns of 32 characters), `REK: .../NAAM: ...` (Knab), `Z RACH.: ...; OD: ...`
   (mBank, module `polish`).
 - plain text.
@@ -37,6 +39,8 @@ _KEYS = (
     "TRTP|IBAN|BIC|NAME|REMI|EREF|MARF|CSID|ORDP|BENM|ADDR|ISDT|CNTP|PURP|ULTD|ULTC|ULTB|RTRN|PREF|KREF|CREF|SVCL|TRCD|OCMT|EXCH|CHGS|"
     "IREF|ACCW|OGB|CHRG|BUSP|GSID|NRTX|PIND|RTYP|ORGR|UDTR|UCRD|RETN|BBAN|ACNO|BAI"
 )
+_ULTIMATE = frozenset({"ULTD", "ULTC", "ULTB"})
+"""For whom the other pays (ultimate debtor) or is paid (ultimate creditor; beneficiary with ABN AMRO and Rabobank)."""
 _SLASHED = re.compile(rf"/({_KEYS})/", re.ASCII)
 _KEY_SET = frozenset(_KEYS.split("|"))
 _KEY_FIRST = re.compile(r"/[A-Z]{4}/", re.ASCII)
@@ -295,8 +299,11 @@ def _slashed(one: Transaction, text: str) -> None:
     pieces = _SLASHED.split(text)
     lines = [" ".join(pieces[0].split())]
     found: dict[str, str] = {}
+    ultimate = ""  # the code word of an ultimate party whose name is still to come: /ULTD//NAME/
     for key, value in zip(pieces[1::2], pieces[2::2], strict=True):
-        found[key] = f"{found[key]} {value}" if found.get(key) else value
+        place = ultimate if key == "NAME" and ultimate else key
+        ultimate = key if key in _ULTIMATE and not value.strip(" /") else ""
+        found[place] = f"{found[place]} {value}" if found.get(place) else value
     if "REMI" in found:
         lines.append(_remittance(one, found["REMI"]))
     elif not found.keys() & {"EREF", "NAME", "CNTP", "IBAN"}:
@@ -305,7 +312,7 @@ def _slashed(one: Transaction, text: str) -> None:
     if end and end.upper() not in _NOT_GIVEN:
         one.end_to_end_id = end
     one.mandate_id = _clean(found.get("MARF"))
-    one.counterparty_name = _clean(found.get("NAME"))
+    one.counterparty_name = _named(found.get("NAME"))
     account = (found.get("IBAN") or found.get("BBAN") or found.get("ACNO") or "").split("/")[0]
     one.batch_id = _clean(found.get("PREF"))
     if "CNTP" in found:
@@ -313,12 +320,27 @@ def _slashed(one: Transaction, text: str) -> None:
         one.counterparty_name = _clean(name) or one.counterparty_name
     for key in ("ORDP", "BENM"):
         if found.get(key, "").strip(" /") and not one.counterparty_name:
-            one.counterparty_name = _clean(found[key])
+            one.counterparty_name = _named(found[key])
     one.counterparty_iban = "".join(account.split()).upper() or None
     returned = _clean(found.get("RTRN") or found.get("RETN"))
     if returned:
         one.return_reason = returned.split("/")[0].strip()
+    payers = one.credit != bool(returned)  # of a debit that is no return, the other is who is paid
+    one.ultimate_name = _ultimate(found.get("ULTD") if payers else found.get("ULTC") or found.get("ULTB"))
     one.remittance = [line for line in lines if line]
+
+
+def _named(value: str | None) -> str | None:
+    """The name of a party without its identification (/ID/)."""
+    return _clean((value or "").partition("/ID/")[0])
+
+
+def _ultimate(value: str | None) -> str | None:
+    """The name of an ultimate party. ING has its number behind it, each with a slash at its end."""
+    text = value or ""
+    name, slash, number = text.removesuffix("/").rpartition("/")
+    numbered = slash and text.endswith("/") and "/ID/" not in text and any(map(str.isdecimal, number))
+    return _named(name if numbered else text)
 
 
 def _remittance(one: Transaction, value: str) -> str:
