@@ -104,3 +104,14 @@ def test_information_behind_the_parts_of_an_amount_is_that_of_the_movement():
     last = last[:22] + f"{0:015d}" + last[37:]
     _, (one,) = everything("".join([head, opening, whole, base, told, closing.replace("1145500", "1150500"), last]).encode())
     assert "Facture F-9" in one.remittance
+
+
+@pytest.mark.parametrize(("communication", "reference"), [("090933755493", "090933755493"), ("", None), ("F-1001", None)])
+def test_the_amounts_of_a_foreign_payment_are_no_text(communication, reference):
+    """Structured communication 105: amount in the account's currency, in its own, rate, its currency, structured communication."""
+    day = samples.coda().splitlines(keepends=True)
+    said = f"{920_000:015d}{1_000_000:015d}000108695652USD{communication:<12}US{920_000:015d}"
+    first = f"2100010000{'A':<21}0{900_000:015d}020326041130001105{said[:50]}02032606110 0"
+    _, (one,) = everything("".join([*day[:2], f"{first:<128}\n", f"{'2200010000' + said[50:]:<125}0 0\n", *day[-2:]]).encode())
+    assert (one.instructed.minor, one.instructed.currency, one.structured_reference) == (100_000, "USD", reference)
+    assert one.remittance == [communication] * bool(communication and not reference)

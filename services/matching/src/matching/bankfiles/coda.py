@@ -8,6 +8,7 @@ Amounts have three decimals, whatever the currency.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -297,13 +298,16 @@ def _structured(one: Transaction, kind: str, text: str) -> None:
         if text[8:9].strip() not in {"", "0"}:
             one.return_reason = text[142:146].strip() or _R_TYPES.get(text[141:142], "unknown")
         return
-    if kind in {"105", "106"}:  # amounts: 15 digits, three decimals: gross in the account's currency, in the original's
-        digits, currency = text[15:30], text[42:45].strip()
+    if (
+        kind == "105"
+    ):  # original amount: in the account's currency, in its own, rate, its currency, structured communication, country, in euro
+        digits, currency, text = text[15:30], text[42:45].strip(), text[45:57]
         if digits.isdecimal() and currency.isalpha():
-            try:
+            with suppress(BankFileError):
                 one.instructed = Amount(scaled(digits, DECIMALS, currency), currency)
-            except BankFileError:
-                one.instructed = None
+        if is_valid("OGM", text):
+            one.references.append(Reference("OGM", text))
+            return
     said = " ".join(text.split())
     if said:
         one.remittance.append(said)
