@@ -76,3 +76,29 @@ def test_bai2_type_codes(code, kind, credit, reversal):
 def test_a_text_of_bai2_keeps_its_spaces_where_it_goes_on():
     text = samples.bai2().replace("Facture F-1001/", "Ref: 1, GS ID: 2")
     assert movements(text)[0].remittance == ["Ref: 1, GS ID: 2"]
+
+
+def complemented(*more):
+    """The first movement of the day, whose last complement gives way to these."""
+    lines = samples.cfonb120().splitlines(keepends=True)
+    at = next(at for at, line in enumerate(lines) if "LCC" in line)
+    told = [f"{lines[at][:45]}{qualifier}{text:<70}  \n" for qualifier, text in more]
+    return movements("".join([*lines[:at], *told, *lines[at + 1 :]]))[0]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Reglement de la facture F-1001 du 2 mars et de tout le reste de la F-10023 du 12 janvier",  # cut within a number
+        "Reglement de la facture F-1001 du 2 mars et d'une partie de la facture F-10023 du 12 mai",  # before a word
+        "Facture F-1001",
+    ],
+)
+def test_the_two_halves_of_a_text_of_cfonb_are_one(said):
+    one = complemented(*((name, part) for name, part in (("LCC", said[:70]), ("LC2", said[70:])) if part))
+    assert one.remittance == ["VIR DUPONT SA", said]
+
+
+def test_why_money_went_back_is_said_by_the_iso_code_of_cfonb():
+    assert complemented(("RET", "AC04BA COMPTE CLOS")).return_reason == "AC04"
+    assert complemented(("RET", "COMPTE CLOS")).return_reason is None

@@ -1,8 +1,8 @@
 """Reads CFONB 120, the French account statement: records of 120 characters.
 
-Source: CFONB, "Releve de compte sur support informatique" (July 2004) and its additions on record 05 (2007); what an interbank
-operation code means: CFONB, "Codes operations interbancaires", as silarhi/cfonb-parser lists them with their SWIFT types
-(specs/error_codes.csv; SWIFT's COM is a commission, RTI a returned item).
+Source: CFONB, "Releve de compte sur support informatique" (July 2004) and its additions on record 05 (August 2007, whose fields
+pennylane-hq/cfonb lists in its readme); what an interbank operation code means: CFONB, "Codes operations interbancaires", as
+silarhi/cfonb-parser lists them with their SWIFT types (specs/error_codes.csv; SWIFT's COM is a commission, RTI a returned item).
 Record 01 old balance, 04 movement, 05 complement of the movement (a qualifier and 70 characters), 07 new balance. The last character of
 an amount carries a digit and the sign: { and A to I are 0 to 9 credit, } and J to R are 0 to 9 debit.
 """
@@ -41,6 +41,8 @@ class _Open:
     """The raw old balance: without a movement nothing says how many decimals it has."""
     places: int | None
     movement: tuple[Entry, Transaction] | None = None
+    label: str = ""
+    """The first half of the payer's text (LCC) of the movement, as wide as it is."""
 
 
 def read(file: BinaryIO) -> Iterator[Item]:
@@ -59,10 +61,10 @@ def read(file: BinaryIO) -> Iterator[Item]:
                 raise BankFileError(f"record {number}: a movement before the old balance")
         elif kind == "04":
             yield from _flush(now)
-            now.movement = _movement(now, line, number)
+            now.movement, now.label = _movement(now, line, number), ""
         elif kind == "05":
             if now.movement is not None:
-                _complement(now.movement[1], line[45:48], line[48:118])
+                _complement(now, now.movement[1], line[45:48], line[48:118])
         else:
             yield from _end(now, line)
             now = None
@@ -138,8 +140,11 @@ def _movement(now: _Open, line: str, number: int) -> tuple[Entry, Transaction]:
     return entry, one
 
 
-def _complement(one: Transaction, qualifier: str, text: str) -> None:
-    """Record 05. Names: NPY payer, NPO ultimate payer, NBE payee, NBU ultimate payee; accounts CPY, CBE; references RCN, REF, RUM, LCS."""
+def _complement(now: _Open, one: Transaction, qualifier: str, text: str) -> None:
+    """Record 05. Names: NPY payer, NPO ultimate payer, NBE payee, NBU ultimate payee; accounts CPY, CBE; references RCN, REF, RUM, LCS.
+
+    LCC and LC2 are the two halves of the payer's text, cut within a word; RET says why money went back: the ISO code first.
+    """
     value = " ".join(text.split())
     if not value:
         return
@@ -165,6 +170,9 @@ def _complement(one: Transaction, qualifier: str, text: str) -> None:
             one.references.append(known)
     elif qualifier in {"MMO", "FEE"}:
         _money(one, text, charge=qualifier == "FEE")
+    elif qualifier == "LC2" and now.label:
+        one.remittance[one.remittance.index(" ".join(now.label.split()))] = " ".join((now.label + text).split())
+        now.label = ""
     elif qualifier not in {
         "CPY",
         "CBE",
@@ -177,8 +185,12 @@ def _complement(one: Transaction, qualifier: str, text: str) -> None:
         "NPO",
         "NBU",
         "PDO",
-    }:  # LIB, LCC, LC2, LC3 and the bank's own
+    }:  # LIB, LCC, RET and the bank's own
         one.remittance.append(value)
+        if qualifier == "LCC":
+            now.label = text
+        elif qualifier == "RET" and schemes.RETURN_REASON.fullmatch(text[:4]):
+            one.return_reason = text[:4]
 
 
 def _money(one: Transaction, text: str, *, charge: bool) -> None:

@@ -66,10 +66,6 @@ _IBAN_BIC_NAME = re.compile(rf"(?:^|\s)({_IBAN.pattern.replace('(', '(?:', 1)}) 
 """ING before 2014: the other's IBAN, BIC and name, and behind it a number, whatever it is."""
 _COUNTRIES = numdb.get("iban")
 _MONEY = re.compile(r"([A-Z]{3})\s*([0-9]+(?:[.,][0-9]*)?)", re.ASCII)
-_REASONS = re.compile(
-    r"\b(A[CGM][0-9]{2}|BE0[0-9]|CNOR|CURR|CUST|DNOR|DT01|DUPL|ED05|FF0[0-9]|FOCR|M[DS]0[0-9]|NARR|RC01|RR0[0-9]|SL0[0-9]|TM01)\b"
-)
-"""Return reasons of ISO 20022 (ExternalReturnReason1Code) as banks write them in free text."""
 _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOT PROVIDED", "NONREF"})
 _GERMAN_RETURNS = frozenset({"108", "109", "110", "111", "159", "160", "181", "182", "183", "184"})
 """Business codes (Geschaeftsvorfallcodes, DFUe agreement, annex 3): direct debits, card payments and cheques given back (108 to 111),
@@ -139,7 +135,7 @@ def _classify(one: Transaction, business: str | None) -> None:
     back = one.return_reason is not None or business in _GERMAN_RETURNS or code[:4] in _RETURN_TYPES
     back = back or (not one.credit and _RETURN_WORDS.search(said) is not None)
     if back or one.reversal:
-        reason = _REASONS.search(said)
+        reason = schemes.RETURN_REASON.search(said)
         one.return_reason = one.return_reason or (reason[1] if reason else None if one.reversal else "unknown")
     if not one.amount_minor:
         one.kind = "other"
@@ -217,7 +213,7 @@ def _coded(one: Transaction, text: str, coded: re.Match[str], own: str) -> str |
         return None
     supplement = fields.get("34", "").strip()
     if business in _GERMAN_RETURNS and supplement.isascii() and supplement.isdecimal():  # the text key's supplement says why
-        reason = _REASONS.search(" ".join(one.remittance))
+        reason = schemes.RETURN_REASON.search(" ".join(one.remittance))
         one.return_reason = reason[1] if reason else supplement
     return business
 

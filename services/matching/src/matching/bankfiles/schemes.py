@@ -1,4 +1,4 @@
-"""Structured references: which scheme one belongs to, and how it is compared."""
+"""Structured references: which scheme one belongs to, and how it is compared. Return reasons in a text."""
 
 import re
 
@@ -10,6 +10,10 @@ from matching.domain.statements import Reference
 _OGM = re.compile(r"(?:\+{3}|\*{3})\s*([0-9]{3})/([0-9]{4})/([0-9]{5})\s*(?:\+{3}|\*{3})", re.ASCII)
 _VARIABLE_SYMBOL = re.compile(r"\bVS: ?0*([1-9][0-9]{0,9})\b", re.ASCII)
 """What a Czech payment is for, up to ten digits (Czech Banking Association, standard of the electronic XML statement)."""
+RETURN_REASON = re.compile(
+    r"\b(A[CGM][0-9]{2}|BE0[0-9]|CNOR|CURR|CUST|DNOR|DT01|DUPL|ED05|FF0[0-9]|FOCR|M[DS]0[0-9]|NARR|RC01|RR0[0-9]|SL0[0-9]|TM01)\b"
+)
+"""Return reasons of ISO 20022 (ExternalReturnReason1Code) as banks write them in free text."""
 _SWISS = {"QRR", "ISR REFERENCE", "ISR", "ESR"}
 _ESR_MIN = 15
 
