@@ -320,3 +320,11 @@ async def test_a_cheque_that_comes_after_its_days_is_met_by_its_reference_alone(
     told = [m.data.status for m in await world.events("PaymentAnnouncementChanged") if str(m.data.announcement_id) == first]
     assert told == (["announced", "received"] if again else ["announced", "expired", "received"])
     await world.holds()
+
+
+async def test_items_that_do_not_add_up_to_the_money_are_said_at_its_amount(world, tenant, make, client):
+    await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    answer = await post(client, "/v1/payment-announcements", {**announcement(make, tenant, 1_000, "F-1"), "amount_minor": 900})
+    assert (answer.status_code, answer.json()["code"]) == (422, "remittance-differs")
+    assert answer.json()["errors"][0]["pointer"] == "/amount_minor"

@@ -335,3 +335,13 @@ async def test_an_archive_of_statements_is_booked_whole_or_not_at_all(world, ten
     assert (refused.status_code, refused.json()["code"]) == (422, "bank-file-unreadable")
     assert "file 3 of the archive" in refused.json()["detail"]
     await world.holds()
+
+
+async def test_a_media_type_that_is_none_of_a_bank_file_is_told_all_that_are(client):
+    refused = await client.post("/v1/bank-files", content=b"{}", headers={"content-type": "application/json"})
+    assert (refused.status_code, refused.json()["code"]) == (415, "media-type-unsupported")
+    said = refused.json()["title"].removeprefix("A bank file is ").split(", ")
+    for media in said:
+        answer = await client.post("/v1/bank-files", content=b"no statement", headers={"content-type": media})
+        assert answer.json()["code"] == "bank-file-unreadable"
+    assert "application/gzip" in said

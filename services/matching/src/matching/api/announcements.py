@@ -55,7 +55,7 @@ async def post_announcement(request: Request, caller: Writer, body: Announcement
     ones under two Idempotency-Keys are two.
     """
     lines = [RemittanceLine(None, line.item_id, line.amount_minor, 0, None, line.amount_minor) for line in body.lines]
-    checked(lines, body.amount_minor)
+    checked(lines, body.amount_minor, "/amount_minor")
     if body.expected_on > business_day(request.app.state.runtime.clock.now()) + timedelta(days=AHEAD_DAYS_MAX):
         error = FieldError("/expected_on", "expected-ahead", f"is more than {AHEAD_DAYS_MAX} days ahead")
         raise Problem(422, "expected-ahead", f"Money is announced for at most {AHEAD_DAYS_MAX} days ahead", errors=[error])

@@ -103,12 +103,12 @@ class ExpectedList(BaseModel):
     next_cursor: str | None
 
 
-def checked(lines: list[RemittanceLine], total: int) -> None:
-    """Raises a 422 Problem that names the line that does not add up."""
+def checked(lines: list[RemittanceLine], total: int, of: str = "/total_minor") -> None:
+    """Raises a 422 Problem that names the line that does not add up, or the whole amount, which the body has `of` that place."""
     wrong = problem(lines, total)
     if wrong:
         at, why = wrong
-        pointer = "/total_minor" if at is None else f"/lines/{at}"
+        pointer = of if at is None else f"/lines/{at}"
         raise Problem(422, "remittance-differs", "The list does not add up", why, errors=[FieldError(pointer, "remittance-differs", why)])
 
 

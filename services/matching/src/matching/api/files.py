@@ -117,9 +117,7 @@ async def post_file(request: Request, caller: Writer) -> Response:
     """
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media not in _MEDIA:
-        raise Problem(
-            415, "media-type-unsupported", "A bank file is application/xml, text/plain, application/zip or application/octet-stream"
-        )
+        raise Problem(415, "media-type-unsupported", f"A bank file is {', '.join(sorted(_MEDIA))}")
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spooled:
         digest = hashlib.sha256()
         async for chunk in request.stream():
