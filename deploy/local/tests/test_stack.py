@@ -152,10 +152,10 @@ async def test_servers_that_the_environment_names_are_used_and_left_alone(tmp_pa
 
 
 def test_a_token_of_the_command_is_what_the_services_verify(tmp_path, capsys):
-    assert main(["--root", str(tmp_path), "token", "--scope", "payments:read"]) == 0
+    assert main(["--root", str(tmp_path), "token", "--scope", "payments:read", "--subject", "second"]) == 0
     token = capsys.readouterr().out.strip()
     claims = jwt.decode(token, Issuer(tmp_path / "secrets").public_key_file.read_bytes(), ["EdDSA"], audience=AUDIENCE, issuer=ISSUER)
-    assert (claims["tenant_id"], claims["scope"]) == (TENANT_ID, "payments:read")
+    assert (claims["tenant_id"], claims["scope"], claims["sub"]) == (TENANT_ID, "payments:read", "second")
     assert claims["exp"] - claims["iat"] == 12 * 3600
     assert claims["iat"] <= datetime.now(UTC).timestamp()  # noqa: TID251 - tokens are the machine clock's
     assert {file.name: oct(file.stat().st_mode & 0o777) for file in (tmp_path / "secrets").glob("jwt-private*")} == {

@@ -15,6 +15,7 @@ from onemachine.errors import LocalError
 from onemachine.firststeps import SCOPE, TENANT_ID, first_steps, prepare
 from onemachine.infrastructure import Infrastructure
 from onemachine.stack import SANDBOX, SERVICES, Stack, waiting
+from onemachine.tokens import SUBJECT
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     token = commands.add_parser("token", help="print a bearer token")
     token.add_argument("--tenant", default=TENANT_ID, help="tenant id (default: that of the first steps)")
     token.add_argument("--scope", default=SCOPE, help="scopes separated by spaces (default: those of the first steps)")
+    token.add_argument("--subject", default=SUBJECT, help="who it is for; another one is another person (default: %(default)s)")
     token.add_argument("--hours", type=int, default=12, help="how long it is valid (default: %(default)s)")
     token.set_defaults(run=_token)
     return parser
@@ -118,7 +120,9 @@ def _infra(options: argparse.Namespace) -> None:
 
 
 def _token(options: argparse.Namespace) -> None:
-    print(Stack(options.root).issuer.token(tenant_id=options.tenant, scope=options.scope, now=machine_now(), hours=options.hours))  # noqa: T201 - a command's answer
+    issuer = Stack(options.root).issuer
+    subject, hours = options.subject, options.hours
+    print(issuer.token(tenant_id=options.tenant, scope=options.scope, now=machine_now(), subject=subject, hours=hours))  # noqa: T201 - a command's answer
 
 
 def _duration(seconds: float) -> str:

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ISSUER = "encours-one-machine"
 AUDIENCE = "encours"
+SUBJECT = "first-steps"
+"""Whom a token is for where nothing else is said."""
 
 
 class Issuer:
@@ -29,7 +31,7 @@ class Issuer:
         public = self._key().public_key()
         self.public_key_file.write_bytes(public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
 
-    def token(self, *, tenant_id: str, scope: str, now: datetime, subject: str = "first-steps", hours: int = 12) -> str:
+    def token(self, *, tenant_id: str, scope: str, now: datetime, subject: str = SUBJECT, hours: int = 12) -> str:
         """A bearer token for `tenant_id` with `scope` (scopes separated by spaces), valid for `hours` from `now`."""
         claims = {
             "iss": ISSUER,
