@@ -46,6 +46,9 @@ async def test_virtual_ibans_over_http(world, tenant, make, client):
     pool = await client.post(f"/v1/bank-accounts/{held.iban}/virtual-ibans/pool", json={"ibans": ["DE89370400440532013000"]})
     assert (pool.status_code, pool.json()) == (200, {"added": 1})
     body = {"bank_account_id": str(held.bank_account_id), "customer_id": str(make.customer_id(tenant, "C1")), "holder_name": "Vendeur SA"}
+    assert (await client.post("/v1/virtual-ibans", json=body)).json()["code"] == "idempotency-key-missing"
+    told = (await client.get("/openapi.json")).json()["paths"]["/v1/virtual-ibans"]["post"]["parameters"]
+    assert [(one["name"], one["required"]) for one in told] == [("Idempotency-Key", True)]
     given = await client.post("/v1/virtual-ibans", json=body, headers={"idempotency-key": "v1"})
     assert (given.status_code, given.json()["virtual_iban"]) == (201, "DE89370400440532013000")
     assert (await client.post("/v1/virtual-ibans", json=body, headers={"idempotency-key": "v2"})).status_code == 409

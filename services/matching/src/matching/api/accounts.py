@@ -12,7 +12,7 @@ from shared import audit
 from shared.db import Database
 from shared.ids import named_id
 from shared.web.auth import Caller, requires
-from shared.web.idempotency import once
+from shared.web.idempotency import KEYED, once
 from shared.web.models import Command, CurrencyCode, Date, Id, Lax, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import FieldError, Problem
@@ -267,9 +267,9 @@ async def add_to_pool(request: Request, caller: Writer, iban: Annotated[str, Pat
     return PoolView(added=added)
 
 
-@ROUTER.post("/virtual-ibans", status_code=201, response_model=VirtualIbanView)
+@ROUTER.post("/virtual-ibans", status_code=201, response_model=VirtualIbanView, openapi_extra=KEYED)
 async def assign(request: Request, caller: Writer, command: AssignCommand) -> Response:
-    """Gives the next virtual IBAN of the pool to a customer or an invoice. Idempotency-Key required."""
+    """Gives the next virtual IBAN of the pool to a customer or an invoice."""
     if (command.customer_id is None) == (command.invoice_id is None):
         raise Problem(422, "assignee-unclear", "A virtual IBAN names either a customer or an invoice")
     async with database_of(request).transaction(caller.tenant_id) as conn:
