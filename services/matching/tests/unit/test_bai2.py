@@ -64,3 +64,21 @@ def test_words_in_the_place_of_a_reference_of_bai2_are_text():
     assert text != samples.bai2()
     _, found = everything(text.encode())
     assert (found[1].end_to_end_id, found[1].remittance) == (None, ["050^DEPOSIT DUPONT F-1002", "Account Payment"])
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "name"),
+    [
+        ("165", "ORIG CO NAME:ACME CO    ORIG ID:12 DESC DATE:260302\n88,CO ENTRY DESCR:PAYABLES IND NAME:VENDEUR SA", "ACME CO"),
+        ("455", "ORIG CO NAME:POWER AND LIGHT  CO ENTRY DESCR:BILL  SEC:CCD", "POWER AND LIGHT"),
+        ("195", "WIRE TYPE:WIRE IN DATE: 260302 TRN:2026SEQ:1/2\n88,ORIG:ACME LLC ID:0099 SND BK:A BANK, N.A. ID:2 PMT DET:F", "ACME LLC"),
+        ("495", "WIRE TYPE:WIRE OUT DATE:260302 TIME:0802 ET TRN:2026 BNF:SUPPLIER INC ID:7 BNF BK:B BANK ID:3", "SUPPLIER INC"),
+        ("195", "PAYMENT ORIG:NOBODY KNOWS WHAT THIS IS", None),
+        ("557", "ORIG CO NAME:VENDEUR SA ORIG ID:1 IND NAME:DUPONT", None),
+    ],
+)  # fmt: skip
+def test_labels_in_a_text_of_bai2_name_the_other(code, said, name):
+    """JPMorgan Chase's of an ACH entry, Bank of America's of a wire; of what went back they may name us."""
+    text = samples.bai2().replace("16,142,5050,0,BANK-2,E2E-2,Facture/\n88,F-1002\n", f"16,{code},5050,0,BANK-2,E2E-2,{said}\n")
+    _, found = everything(text.encode())
+    assert found[1].counterparty_name == name

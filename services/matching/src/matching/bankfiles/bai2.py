@@ -5,7 +5,9 @@ control totals and counts of records. A transaction code from 100 to 399 is mone
 The sums of an account (100, 400) cover what the bank chose not to list, so only the control totals and the balances must agree.
 Goldman Sachs says in continuations of a transaction, a tag each, who paid (DBNM, account DACT), who was paid (CRNM, CACT) and the
 end-to-end reference (EREF), and in its text why something went back (Goldman Sachs, Transaction Banking, "BAI File Guide"); Silicon
-Valley Bank has ORG, BNF NAME and BNF ID (files of venturehacks/bai2). A reference that is words without a digit (Westpac) is text.
+Valley Bank has ORG, BNF NAME and BNF ID (files of venturehacks/bai2). JPMorgan Chase labels an ACH entry within its text (ORIG CO NAME: who
+sends or takes it, ORIG ID, ...), Bank of America a wire (ORIG: who sends it, BNF: who gets it, ID, SND BK, ...), as their customers'
+published statements have it. A reference that is words without a digit (Westpac) is text.
 """
 
 import re
@@ -42,6 +44,10 @@ CONTINUED, GOING_ON = "\x1e", "\x1f"
 _MARK = re.compile(f"([{CONTINUED}{GOING_ON}])")
 _TAGS = {"ORG": "DBNM", "BNF NAME": "CRNM", "BNF ID": "CACT"} | {tag: tag for tag in ("DBNM", "DACT", "CRNM", "CACT", "EREF")}
 _TAGGED = re.compile(f"[{CONTINUED}{GOING_ON}]({'|'.join(_TAGS)}):=? *([^{CONTINUED}{GOING_ON}]*)")
+_END = r"(?= (?:ORIG ID|DESC DATE|CO ENTRY DESCR|SEC|TRACE#|EED|IND ID|IND NAME|TRN|ID|(?:SND|BNF|ORIG) BK|PMT DET):|$)"
+_COMPANY = re.compile(rf"\bORIG CO NAME: ?(.+?){_END}", re.ASCII)
+_ORIGINATOR, _BENEFICIARY = (re.compile(rf"^WIRE TYPE:.*?\b{tag}: ?(.+?){_END}", re.ASCII) for tag in ("ORIG", "BNF"))
+"""Names among the labels of a text: up to the next label."""
 _WHY = re.compile(r'Reason: "([A-Z]{1,2}[0-9]{2})"', re.ASCII)
 """A return reason of Nacha or ISO 20022."""
 FULL = 80
@@ -282,6 +288,9 @@ def _tagged(one: Transaction, said: dict[str, str]) -> None:
         sides.reverse()
     for name, account in sides[:1]:
         one.counterparty_name, one.counterparty_iban = said.get(name) or None, said.get(account) or None
+    if one.counterparty_name is None and one.return_reason is None:  # of what went back the text may name us
+        found = _COMPANY.search(text) or (_ORIGINATOR if one.credit else _BENEFICIARY).search(text)
+        one.counterparty_name = found[1] if found else None
 
 
 def _end_account(now: _File, body: str) -> Statement | None:
