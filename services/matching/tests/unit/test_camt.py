@@ -169,6 +169,20 @@ def test_the_number_of_a_check_and_what_a_bank_says_of_a_return_are_text():
 
 
 @pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ("<AddtlInf>AC04 Konto erloschen</AddtlInf>", "AC04"),
+        ("<Rsn><Prtry>914</Prtry></Rsn><AddtlInf>MD06 Widerspruch</AddtlInf>", "914"),
+        ("<AddtlInf>Konto erloschen</AddtlInf>", "unknown"),
+    ],
+)
+def test_a_return_whose_code_stands_in_what_the_bank_adds_says_why(said, reason):
+    back = f"<NtryDtls><TxDtls><Refs/><RtrInf>{said}</RtrInf></TxDtls></NtryDtls>"
+    ((_, entries),) = parse(document(entry(details=back, indicator="DBIT")))
+    assert entries[0].transactions[0].return_reason == reason
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"",

@@ -246,10 +246,11 @@ def _sub_family(code: str) -> str:
 
 
 def _reason(detail: Node) -> str | None:
-    """The ISO reason, or the bank's own, of a return; None where the transaction is none."""
+    """The ISO reason, or the bank's own, of a return, else the ISO code in what it adds; None where the transaction is none."""
     if "RtrInf" not in detail.values:
         return None
-    return detail.text("RtrInf/Rsn/Cd") or detail.text("RtrInf/Rsn/Prtry") or detail.text("RtrInf/Rsn") or "unknown"
+    said = schemes.RETURN_REASON.search(" ".join(detail.texts("RtrInf/AddtlInf"))) or ["", "unknown"]
+    return detail.text("RtrInf/Rsn/Cd") or detail.text("RtrInf/Rsn/Prtry") or detail.text("RtrInf/Rsn") or said[1]
 
 
 def _beside(detail: Node) -> list[str]:
@@ -317,8 +318,7 @@ def _charges(element: Node) -> list[Amount]:
     found = []
     for charges in element.all("Chrgs"):
         single = [_amount_at(one, "Amt") for one in charges.all("Rcrd")] or [_amount_at(charges, "Amt")]
-        known = [one for one in single if one] or [one for one in [_amount_at(charges, "TtlChrgsAndTaxAmt")] if one]
-        found += known
+        found += [one for one in single if one] or [one for one in [_amount_at(charges, "TtlChrgsAndTaxAmt")] if one]
     return found
 
 
