@@ -45,7 +45,8 @@ _BODY: dict[str, Any] = {
 class StatementView(BaseModel):
     """What became of a statement in a file. `importing`: it is long, and is booked slice by slice from now on.
 
-    `account` is the account's IBAN, or its bank's own number.
+    `account` is the account's IBAN, or its bank's own number. All `entries` are proved; fees, other debits, batch totals that wait for
+    their details, and what is dated before the account's start date make no payment.
     """
 
     statement_id: UUID
