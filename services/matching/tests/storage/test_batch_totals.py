@@ -290,3 +290,22 @@ async def test_details_that_are_booked_in_slices_take_its_place_when_the_last_is
     assert [tuple(row) for row in await world.rows(tenant, counted)] == [("booked", 1_002, 100_100)]
     assert await ledger(world, tenant) == 100_100
     await world.holds()
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_batch_of_mt940_waits_for_the_details_of_a_camt_advice(world, tenant, make, client, camtfile, late):
+    """ABN AMRO, ING and Rabobank say how many payments an entry stands for (NRTX) and which batch it is (PREF)."""
+    await put_account(client, make, tenant)
+    said = ":86:/TRTP/SEPA INCASSO BATCH/PREF/PI-1/NRTX/0000002/PIND/BRUTO"
+    lines = [":20:A", f":25:{IBAN}", ":28C:1", ":60F:C260302EUR0,", ":61:2603020302C30,N247NONREF", said, ":62F:C260302EUR30,", "-", ""]
+    statement = "\r\n".join(lines).encode()
+    batch = DETAILS.replace("<AcctSvcrRef>BATCH</AcctSvcrRef>", "").replace("<Btch>", "<Btch><PmtInfId>PI-1</PmtInfId>")
+    advice = camtfile.statement(IBAN, "", "", batch, kind="054")
+    first, second = (advice, statement) if late else (statement, advice)
+    await post_file(client, first)
+    assert [one["amount_minor"] for one in await waiting(client)] == ([] if late else [3_000])
+    await post_file(client, second)
+    assert await waiting(client) == []
+    await world.match(tenant)
+    assert await payments(world, tenant) == SWAPPED[1:]
+    assert await ledger(world, tenant) == 3_000

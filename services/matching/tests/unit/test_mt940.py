@@ -378,3 +378,16 @@ def test_for_whom_dutch_banks_say_the_other_pays_or_is_paid_is_told_apart_from_t
     statement, one = parsed(f":61:2603020302{line}NTRFEREF", ":86:" + notes[0].format(THEIRS), *notes[1:], closing=closing)
     assert statement.verdict() is None
     assert (one.counterparty_name, one.ultimate_name, one.counterparty_iban, one.end_to_end_id) == (name, ultimate, iban, "E-1")
+
+
+@pytest.mark.parametrize(
+    ("line", "count", "kind", "batch"),
+    [("C1234,56", "/NRTX/162", "total", True), ("C1234,56", "/NRTX/0000001", "payment", False), ("C1234,56", "", "payment", False),
+     ("D1234,56", "/NRTX/2", "other", True)],
+)  # fmt: skip
+def test_an_entry_that_stands_for_several_is_a_total(line, count, kind, batch):
+    text = f":20:A\r\n:25:{OWN}\r\n:28C:1\r\n:60F:C260301EUR0,\r\n:61:2603020302{line}N247NONREF\r\n"
+    text += f":86:/TRTP/SEPA INCASSO BATCH/PREF/109180-911{count}/PIND/BRUTO\r\n:62F:{line[0]}260302EUR1234,56\r\n-\r\n"
+    (_, entry), _ = read(io.BytesIO(text.encode()))
+    (one,) = entry.transactions
+    assert (one.kind, entry.batch, one.batch_id, one.entry_reference) == (kind, batch, "109180-911", "109180-911")

@@ -267,12 +267,12 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
         status="pending" if mark.startswith("E") else "booked",
         reversal=mark.startswith("R"),
         bank_reference=bank or None,
-        entry_reference=bank or None,
         end_to_end_id=customer or None,
         transaction_code=kind or None,
     )
-    describe(one, notes, [words, supplement, *more], statement.account, dutch=dutch)
-    return Entry(signed_minor=one.signed_minor, currency=currency, status=one.status, transactions=[one])
+    several = describe(one, notes, [words, supplement, *more], statement.account, dutch=dutch)
+    one.entry_reference = bank or one.batch_id
+    return Entry(signed_minor=one.signed_minor, currency=currency, status=one.status, transactions=[one], batch=several)
 
 
 def _going_on(more: list[str], notes: list[str]) -> tuple[list[str], list[str]]:

@@ -89,18 +89,18 @@ def is_iban(text: str) -> bool:
     return found is not None and bool(_COUNTRIES.info(found[1])[0][1])
 
 
-def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str], own: str = "", *, dutch: bool = False) -> None:
-    """Fills in what the notes say, and kind and return reason.
+def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str], own: str = "", *, dutch: bool = False) -> bool:
+    """Fills in what the notes say, and kind and return reason. Returns whether it stands for several: a batch without its details.
 
     `own`: the account the statement is of. `dutch`: a number of ten digits in the supplement is an account.
     """
     text = "".join(notes)
     coded = _CODED.match(text)
-    business = None
+    business, several = None, False
     if coded and (coded[1] or coded[2] in "?>" or text.count(coded[2]) > 1):
         business = _coded(one, text, coded, own)
     elif (joined := join(notes, CHUNK)) and _SLASHED.search(joined):
-        _slashed(one, joined)
+        several = _slashed(one, joined)
     else:
         _plain(one, notes, own)
     _supplement(one, supplement, dutch=dutch)
@@ -108,6 +108,9 @@ def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str], 
     if not one.references and (belgian := schemes.ogm_in(" ".join(one.remittance))):
         one.references.append(belgian)
     _classify(one, business)
+    if several and one.kind == "payment":
+        one.kind = "total"
+    return several
 
 
 def _supplement(one: Transaction, supplement: Sequence[str], *, dutch: bool) -> None:
@@ -290,8 +293,8 @@ def _money(one: Transaction, lines: Sequence[str]) -> None:
             _amount(one, text[at + len(key) + 2 : at + 40], charge=charge)
 
 
-def _slashed(one: Transaction, text: str) -> None:
-    """The /KEY/value/ dialect."""
+def _slashed(one: Transaction, text: str) -> bool:
+    """The /KEY/value/ dialect; returns whether it says that it stands for several transactions (NRTX)."""
     pieces = _SLASHED.split(text)
     lines = [" ".join(pieces[0].split())]
     found: dict[str, str] = {}
@@ -324,6 +327,7 @@ def _slashed(one: Transaction, text: str) -> None:
     payers = one.credit != bool(returned)  # of a debit that is no return, the other is who is paid
     one.ultimate_name = _ultimate(found.get("ULTD") if payers else found.get("ULTC") or found.get("ULTB"))
     one.remittance = [line for line in lines if line]
+    return (_clean(found.get("NRTX")) or "").lstrip("0") not in {"", "1"}
 
 
 def _named(value: str | None) -> str | None:
