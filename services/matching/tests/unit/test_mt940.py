@@ -136,6 +136,11 @@ def test_a_coded_text_may_begin_with_letters_and_part_its_fields_with_a_plus():
     assert transaction(f"{CREDIT}NMSCNONREF", ":86:BIC+2012 KREF+30").remittance == ["BIC+2012 KREF+30"]
 
 
+def test_what_names_a_german_file_that_is_booked_in_one_sum_is_its_batch():
+    for said, batch in (("KREF+PI-1?21SVWZ+ANZAHL 12", "PI-1"), ("KREF+NONREF?21SVWZ+X", None), ("EREF+E-1?21KREF+I-1?22SVWZ+X", None)):
+        assert transaction(f"{CREDIT}N192NONREF", f":86:192?00SAMMLER?20{said}").batch_id == batch
+
+
 def test_ing_before_2014_wrote_account_bank_and_name_into_its_text():
     written = f"0123456789 {THEIRS} INGBNL2A J. Janssen 20120123456789 Factuurnr 7"
     one = transaction(f"{CREDIT}NOV EREF", f":86:{written}")

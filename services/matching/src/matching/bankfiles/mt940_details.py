@@ -3,7 +3,7 @@
 - German (and Polish, Dutch Triodos): a business code of three digits, then fields `?20`..`?29` text, `?30` bank, `?31` account,
   `?32` and `?33` name, `?60`..`?65` more text, `?7x` the bank's own, any separator; in the text the
   SEPA keywords EREF+, KREF+, MREF+, SVWZ+ and so on.
-  Source: Deutsche Kreditwirtschaft, DFUe agreement, annex 3, chapter on MT940.
+  Source: Deutsche Kreditwirtschaft, DFUe agreement, annex 3, chapter on MT940; KREF: WGZ Bank, "SEPA-Belegungsregeln MT940" (2016).
 - Dutch, Swiss, Nordic: /KEY/value/KEY/value: /EREF/ /REMI/ /NAME/ /IBAN/ /CNTP/account/bic/name/, /BENM//NAME/, /ORDP//NAME/, /RTRN/;
   for whom: /ULTD//NAME/name/ID/number (ABN AMRO, Rabobank), /ULTD/name/number/ (ING). Sources: ABN AMRO, "Customer Statement - MT940
   with Structured Information To Account Owner"; Rabobank, "Format description MT940 Structured"; ING, "Structured MT940 & MT942 (V.4)".
@@ -251,6 +251,8 @@ def _sepa(one: Transaction, fields: Sequence[str]) -> None:
             one.end_to_end_id = text
         elif key == "MREF":
             one.mandate_id = text or None
+        elif key == "KREF" and not one.end_to_end_id and text.upper() not in _NOT_GIVEN:  # of a file booked in one sum
+            one.batch_id = text
         elif key == "SVWZ":
             lines.append(_told(whole, start, end, ends, fields))
         elif key in {"ABWA", "ABWE"}:
