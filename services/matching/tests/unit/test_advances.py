@@ -32,6 +32,20 @@ def test_an_advance_is_whose_account_it_came_from_whoever_else_is_called_alike()
     assert not search(replace(payment, debtor_iban="FR76B"), index, Learnt()).hypotheses
 
 
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("KELGAU BAU AG", ["C1"]), ("STE KELGAU BAU AG", ["C1"]), ("KELGAU BAU", []), ("KELGAU BAU GMBH", []),
+        ("KELGAU BAU SUED AG", ["C4"]),
+    ],
+)  # fmt: skip
+def test_an_advance_is_his_who_is_called_just_so_with_the_legal_form(written, kept):
+    names = ("Kelgau Bau AG", "Kelgau Bau GmbH", "Kelgau Bau GmbH", "Kelgau Bau Süd AG")
+    index = Index([Customer(f"C{n}", f"1000{n}", name, "EUR") for n, name in enumerate(names, 1)])
+    payment = clues(9_000_00, "PREPAYMENT 3669380", debtor_name=written)
+    assert [one.customer_id for one in search(payment, index, Learnt()).hypotheses] == kept
+
+
 @pytest.mark.parametrize(("own", "others", "kept"), [(0, 0, True), (1, 0, True), (4, 1, True), (2, 2, False), (0, 1, False), (9, 7, False)])
 def test_an_advance_from_an_account_that_mostly_paid_for_others_may_be_theirs(own, others, kept):
     payment = clues(9_000_00, "PREPAYMENT 3669380")

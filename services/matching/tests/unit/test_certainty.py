@@ -1,6 +1,7 @@
 """What the engine leaves to a person however sure it is, and what it learns of that."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -111,6 +112,28 @@ def test_a_list_that_was_cut_off_is_completed_only_with_the_one_item_of_an_amoun
 def test_what_bears_an_items_number_is_no_advance_however_short_that_is(text, kept):
     hypotheses = found(clues(500_00, text), item("64", 1_301_03))
     assert [one.rule for one in hypotheses if not one.lines] == ["advance:on_account"] * kept
+
+
+@pytest.mark.parametrize(
+    ("written", "iban", "refused"),
+    [
+        ("DUPONT HOLDING SA", "FR76Z", None),
+        ("DUPONT HOLDI", "FR76Z", None),  # cut off
+        ("NOTAIRE LEGRAND", "FR76P", None),
+        ("NOTAIRE LEGRAND", "FR76Z", "nobody knows the payer"),
+        ("DUPONT HERITAGE", "FR76Z", "nobody knows the payer"),
+    ],
+)
+def test_who_pays_for_its_subsidiary_is_known_by_its_name_or_its_account(written, iban, refused):
+    customers = [
+        Customer("C9", "10009", "Dupont Holding SA", "EUR", ["FR76P"]), Customer("C1", "10001", "Atelier Rouge SARL", "EUR", parent_id="C9")
+    ]  # fmt: skip
+    index = Index(customers)
+    index.add_item(item("FA2024-00001", 7_419_23))
+    payment = clues(7_419_23, "VIREMENT", debtor_name=written)
+    (exact,) = search(replace(payment, debtor_iban=iban), index, Learnt()).hypotheses
+    exact.confidence = 1.0
+    assert (exact.customer_id, exact.rule, never_automatic([exact])) == ("C1", "exact_amount:exact", refused)
 
 
 @pytest.mark.parametrize(("kept", "settled", "refused"), [(0, 0, False), (99, 1, False), (98, 1, True), (0, 1, True)])

@@ -11,7 +11,7 @@ from matching.domain.engine.confidence import Model
 from matching.domain.engine.features import NAMES, TWICE_DAYS
 from matching.domain.engine.hypotheses import LIST_MIN
 from matching.domain.engine.payment_runs import LONG_RUN
-from matching.domain.engine.records import ADVANCE, COMPLETED, LEARNED, NAMED, RUNS, Hypothesis, Line
+from matching.domain.engine.records import ADVANCE, BY_PARENT, COMPLETED, LEARNED, NAMED, RUNS, Hypothesis, Line
 from matching.domain.engine.text import DIGITS, NEAR, SHORT
 
 SHOWN = 5
@@ -278,10 +278,11 @@ def _is_discount(line: Line, lines: Sequence[Line]) -> bool:
 
 
 def _payer_known(value: Mapping[str, float]) -> bool:
-    """Whether account or name say who paid, without what the text names."""
+    """Whether account or name, its parent's too, say who paid, without what the text names."""
     return bool(
-        value["virtual_iban"] or value["own_iban"] or max(value["learned_iban"], value["learned_name"]) >= LEARNED or value["name"] >= NAMED
-    )
+        value["virtual_iban"] or value["own_iban"] or max(value["learned_iban"], value["learned_name"]) >= LEARNED
+        or value["name"] >= NAMED * (BY_PARENT if value["via_parent"] else 1)
+    )  # fmt: skip
 
 
 def contributions(model_steps: Mapping[str, float]) -> list[tuple[str, float]]:

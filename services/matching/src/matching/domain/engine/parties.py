@@ -54,6 +54,12 @@ def likeness(written: str, known: str) -> float:
     return max(_likeness(theirs, ours) for theirs in spellings(written) for ours in spellings(known))
 
 
+def same_name(written: str, known: str) -> bool:
+    """Whether what a payer is called is a customer's name in full, with its legal form: Dupont AG is not Dupont GmbH."""
+    theirs = {form for one in spellings(written) for form in (whole(one), whole(one).removeprefix("STE"))}
+    return any(whole(one) in theirs for one in spellings(known))
+
+
 def _likeness(written: str, known: str) -> float:
     ours, full = compact(known), whole(known)
     best = 0.0

@@ -14,6 +14,8 @@ RUNS = frozenset({"run_but_some", "named_run"})
 """Rules of a large debtor's payment run."""
 LEARNED, NAMED = 0.6, 0.85
 """Share of what came from an IBAN, or under a name, by which it is a customer's; likeness of names by which they are one."""
+BY_PARENT = 0.6
+"""What of the evidence for a customer is evidence for its subsidiaries, which it may pay for."""
 
 
 @dataclass(slots=True)

@@ -16,10 +16,11 @@ from matching.domain.engine.days import OF_DAY, OF_MONTH, Days
 from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import add_promised, readings
-from matching.domain.engine.parties import likeness
+from matching.domain.engine.parties import likeness, same_name
 from matching.domain.engine.readings import ALIKE_MAX, Reading, alike
 from matching.domain.engine.records import (
     ADVANCE,
+    BY_PARENT,
     COMPLETED,
     LEARNED,
     NAMED,
@@ -171,17 +172,23 @@ def _advance(clues: Clues, text: Text, parties: Sequence[Party], source: Source,
     words = {fold(word) for word in text.words}
     if any(fold(item.number) in words or (text.days and text.days.of(item, clues.booking_date) == OF_DAY) for item in items):
         return []
-    payer = _for_itself(clues, parties, learnt)
+    payer = _for_itself(clues, parties, source, learnt)
     if payer is None:
         return []
     doubt = None if learnt.keeps_advances() else "what was called an advance has settled items before"
     return [Hypothesis(payer.customer_id, ADVANCE, [], of_party(payer), doubt=doubt)]
 
 
-def _for_itself(clues: Clues, parties: Sequence[Party], learnt: Learnt) -> Party | None:
+def _for_itself(clues: Clues, parties: Sequence[Party], source: Source, learnt: Learnt) -> Party | None:
     """The one known payer, unless its account mostly paid for others; whom an agent pays for, its virtual IBAN says."""
     payers = [one for one in parties if one.known()]
-    payers = [one for one in payers if 1 in (one.virtual_iban, one.own_iban)] or payers  # beside its account's a like name is none
+    # beside the account's holder, or who is called just so, with the legal form, whoever is called alike is nobody
+    written = clues.ultimate_name or clues.debtor_name or ""
+    payers = (
+        [one for one in payers if 1 in (one.virtual_iban, one.own_iban)]
+        or [one for one in payers if same_name(written, source.customers[one.customer_id].name)]
+        or payers
+    )
     if len(payers) != 1:
         return None
     payer = payers[0]
@@ -341,10 +348,10 @@ def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
         for child in source.children.get(party.customer_id, ()):
             one = of(child)
             one.via_parent = True
-            one.virtual_iban = max(one.virtual_iban, 0.6 * party.virtual_iban)
-            one.own_iban = max(one.own_iban, 0.6 * party.own_iban)
-            one.name = max(one.name, 0.6 * party.name)
-            one.learned_name = max(one.learned_name, 0.6 * party.learned_name)
+            one.virtual_iban = max(one.virtual_iban, BY_PARENT * party.virtual_iban)
+            one.own_iban = max(one.own_iban, BY_PARENT * party.own_iban)
+            one.name = max(one.name, BY_PARENT * party.name)
+            one.learned_name = max(one.learned_name, BY_PARENT * party.learned_name)
     ordered = sorted(found.values(), key=lambda party: (-party.weight(), str(party.customer_id)))
     return ordered[:PARTIES_MAX]
 
