@@ -198,7 +198,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
     if rule in {"only_item", "instalment", "promised", "near_amount"}:
         return "a part of an item that nobody named is a guess"
     if (
-        money in {"short", "over"}
+        money in {"short", "percent", "over"}
         and (value["weakest_name"] < SHORT or value["tied_names"] or value["settled_named"])
         and value["reference"] <= 0
     ):

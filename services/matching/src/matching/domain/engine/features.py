@@ -79,8 +79,8 @@ TWICE_DAYS = (0, 1, 7)
 """Days after which a payment file that was sent twice comes again: the same day, the next, with the next week's run."""
 
 MONEY = {
-    "exact": 6.0, "charges_stated": 6.0, "exchanged": 6.0, "rounding": 5.0, "charges": 4.0, "rate": 3.0, "over": 1.0, "short": 1.0,
-    "short_round": 0.5, "rate_short": 0.0,
+    "exact": 6.0, "charges_stated": 6.0, "exchanged": 6.0, "rounding": 5.0, "percent": 4.5, "charges": 4.0, "rate": 3.0, "over": 1.0,
+    "short": 1.0, "short_round": 0.5, "rate_short": 0.0,
 }  # fmt: skip
 STRUCTURE = {
     "document_number": 6.0, "exact_amount": 5.0, "run_of_items": 4.0, "document_numbers_in_part": 4.0, "named_run": 4.0,
@@ -144,7 +144,7 @@ def features(setting: Setting, reading: Reading, all_readings: Sequence[Reading]
             older_taken += item.item_id in mine
     older_left = older - older_taken
     over = [(day - line.item.discount_until).days for line in lines if line.reason == "discount" and line.item.discount_until is not None]
-    offered = not reading.discounted and reading.money not in {"short", "short_round"} and any(
+    offered = not reading.discounted and reading.money not in {"short", "short_round", "percent"} and any(
         line.item.discount_until is not None and line.item.discount_percent and day <= line.item.discount_until for line in lines
     )  # fmt: skip
     same = [(day - when).days for amount, when in habit.paid if amount == clues.amount_minor and when <= day]

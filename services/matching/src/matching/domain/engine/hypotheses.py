@@ -11,6 +11,7 @@ from matching.domain.engine import combinations
 from matching.domain.engine.days import Days
 from matching.domain.engine.habits import Habit, Learnt
 from matching.domain.engine.payment_runs import LONG_RUN, payment_runs
+from matching.domain.engine.percents import is_share
 from matching.domain.engine.readings import ALIKE_MAX, CHARGES_MAX, Pool, Reading, Target, add, grain_of, key_of, make, pool, targets
 from matching.domain.engine.records import Clues, Line, OpenItem, Promise
 from matching.domain.engine.text import LONG, Hit, Named
@@ -274,12 +275,23 @@ def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, item
             wanted.append((late[0], "near_amount"))
     for item, rule in wanted:
         gap = item.open_minor - target.amount
-        if gap > 0:
+        if rule == "document_number" and gap > 0 and _as_said(item, gap, named):
+            part = Line(item, target.amount, target.charges, "bank_charges" if target.charges else None)
+            add(found, Reading(rule, "percent", [part], target=target.amount))
+        elif gap > 0:
             round_gap = gap < ROUNDED_AWAY or (gap <= CHARGES_MAX and gap % CHARGES_STEP == 0) or _as_discount(item, gap)
             money = "short_round" if round_gap else "short"
             add(found, Reading(rule, money, [Line(item, target.amount)], residual=-gap, target=target.amount))
         elif rule == "document_number" and 0 < item.open_minor < target.amount:
             add(found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount))
+
+
+def _as_said(item: OpenItem, gap: int, named: Named) -> bool:
+    """Whether a percentage that the payer names is what is missing of an item, or what is paid of it. Whether the item's own discount is
+    granted once it is over is the seller's to say.
+    """
+    percents = named.percents - {round(item.discount_percent * 1000)}
+    return is_share(gap, item.open_minor, percents) or is_share(item.open_minor - gap, item.open_minor, percents)
 
 
 def _as_discount(item: OpenItem, gap: int) -> bool:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from matching.domain.engine.days import Days, named_days
+from matching.domain.engine.percents import PERCENT, named_percents
 from matching.domain.engine.records import OpenItem
 from matching.domain.engine.words import ADVANCE, OTHER
 
@@ -74,6 +75,7 @@ class Text:
     readings: int = 1
     advance: bool = False
     days: Days = field(default_factory=Days)
+    percents: frozenset[int] = frozenset()
 
 
 def read(lines: Sequence[str], others: Iterable[str | None] = ()) -> Text:
@@ -84,13 +86,18 @@ def read(lines: Sequence[str], others: Iterable[str | None] = ()) -> Text:
     words: list[str] = []
     runs: dict[str, list[Span]] = {}
     parts: list[tuple[int, int]] = []
+    percents: frozenset[int] = frozenset()
     for part in [*joined, *(one for one in others if one and one != "NOTPROVIDED")]:
         value = part[:TEXT_MAX] if part.isascii() else unicodedata.normalize("NFKD", part[:TEXT_MAX])
+        value = value.upper()
+        if said := named_percents(value):
+            percents |= said
+            value = PERCENT.sub(" ", value)  # no number of a document
         start = len(words)
-        _runs(_WORDS.findall(_GLUED.sub(" ", value.upper())), words, runs)
+        _runs(_WORDS.findall(_GLUED.sub(" ", value)), words, runs)
         parts.append((start, len(words)))
         words.append("|")
-    return Text(words, runs, parts, len(joined), advance=any(word in ADVANCE for word in words), days=named_days(lines))
+    return Text(words, runs, parts, len(joined), advance=any(word in ADVANCE for word in words), days=named_days(lines), percents=percents)
 
 
 def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> None:
@@ -192,7 +199,8 @@ class Hit:
 @dataclass(slots=True)
 class Named:
     """What of a customer's items a text names. `ranged` are those between the two ends of a range, `unread` how many
-    words look like numbers and are none of them, `loose` how many may be a part of one that nobody knows, `days` what it says of when.
+    words look like numbers and are none of them, `loose` how many may be a part of one that nobody knows, `days` what it says of when,
+    `percents` which percentages it names.
     """
 
     hits: list[Hit] = field(default_factory=list)
@@ -200,6 +208,7 @@ class Named:
     unread: int = 0
     loose: int = 0
     days: Days = field(default_factory=Days)
+    percents: frozenset[int] = frozenset()
 
 
 def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = ()) -> Named:  # noqa: C901, PLR0912 - a search
@@ -210,7 +219,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     runs = text.runs
     by_span: dict[tuple[int, int], list[Hit]] = {}
     if not runs:
-        return Named(days=text.days)
+        return Named(days=text.days, percents=text.percents)
     known = list(items)
     endings = {ending(value) for value in runs}
     for item in known:
@@ -229,7 +238,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
                 by_span.setdefault((span.start, span.end), []).append(Hit(item, FULL, span))
     _misspelt(runs, known, by_span)
     if not by_span:
-        return Named([], [], *_unread(text, set(), ignored), text.days)
+        return Named([], [], *_unread(text, set(), ignored), text.days, text.percents)
     chosen: list[Hit] = []
     taken: set[int] = set()
     seen: set[object] = set()
@@ -247,7 +256,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
             seen.add(top.item.item_id)
             chosen.append(top)
     chosen.sort(key=lambda hit: hit.span.start)
-    return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored), text.days)
+    return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored), text.days, text.percents)
 
 
 def _may_name(endings: Container[str], number: str) -> bool:
