@@ -60,6 +60,16 @@ async def test_an_agreed_discount_is_taken_by_the_terms(world, tenant, make):
     await world.holds()
 
 
+async def test_a_retention_that_the_payer_names_leaves_its_percentage_open_and_is_no_discount(world, tenant, make):
+    held = await world.account(tenant)
+    await world.feed(identity(tenant, make, 1), make.invoice(tenant, "FA2026-00001", 33_333, customer="C1", due=DAY))
+    await world.pay(held, 31_667, debtor_iban=iban(1), remittance=["FA2026-00001 abzgl. 5 % Sicherheitseinbehalt"])
+    await world.match(tenant)
+    assert tuple(await world.one(tenant, "SELECT open_minor, cash_minor, discount_minor FROM open_item")) == (1_666, 31_667, 0)
+    assert await replayed(world, tenant) == {"document_number": 1}
+    await world.holds()
+
+
 @pytest.mark.parametrize(("amount", "left"), [(9_800, 0), (9_900, 100)])
 async def test_a_reference_with_an_agreed_discount_settles_the_whole_item_and_with_another_deduction_a_part(
     world, tenant, make, amount, left

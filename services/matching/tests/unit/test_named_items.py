@@ -123,3 +123,23 @@ def test_a_text_of_any_length_is_read_in_bounded_steps():
     assert max(len(places) for places in text.runs.values()) <= 20
     assert len(name_items(text, [item(f"{number}-123", 100) for number in range(1_000)]).hits) <= 20
     assert read(["1" * 100_000]).runs == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("BV 2025-0178 6. AZ", ["25-0178-6"]),
+        ("BV 2025-0178 6. AZ BV 2025-0178 7. AZ", ["25-0178-6", "25-0178-7"]),
+        ("2025-0178 07 LESS 5PCT", ["25-0178-7"]),
+        ("BV 2025-0178 16. AZ", ["25-0178-16"]),
+        ("BV 2025-0178 7.6.2025", ["25-0178-6"]),  # a day: any of the order's, the first one due
+        ("BV 2025-0178 5. AZ", ["25-0178-6"]),
+        ("BV 2025-0178", ["25-0178-6"]),
+        ("PO 88001 2", ["FA2024-00001"]),  # its number says nothing of the order
+    ],
+)
+def test_an_orders_number_and_a_counter_name_one_of_the_orders_items(text, named):
+    """The numbers are the order's with a counter behind."""
+    items = [item(f"25-0178-{n}", 4_000_00 + n, n, order_numbers=("20250178",)) for n in (6, 7, 16)]
+    items += [item(f"FA2024-0000{n}", 10_00 + n, n, order_numbers=("88001",)) for n in (1, 2)]
+    assert [hit.item.number for hit in name_items(read([text]), items).hits] == named

@@ -16,6 +16,7 @@ from matching.domain.engine.days import OF_DAY, OF_MONTH, Days
 from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import add_promised, readings
+from matching.domain.engine.misspelling import near
 from matching.domain.engine.parties import likeness, same_name
 from matching.domain.engine.readings import ALIKE_MAX, Reading, alike
 from matching.domain.engine.records import (
@@ -48,7 +49,6 @@ from matching.domain.engine.text import (
     fold,
     forms,
     name_items,
-    near,
     read,
 )
 

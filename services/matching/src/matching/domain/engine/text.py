@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from matching.domain.engine.days import Days, named_days
+from matching.domain.engine.misspelling import near, shortened
 from matching.domain.engine.percents import PERCENT, named_percents
 from matching.domain.engine.records import OpenItem
 from matching.domain.engine.words import ADVANCE, OTHER
@@ -39,7 +40,6 @@ _FOLD = str.maketrans("OILSB", "01158")
 _YEAR = re.compile(r"(19|20)[0-9]{2}", re.ASCII)
 _YEAR_LAST = re.compile(r"(19|20)?[0-9]{2}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
-_HEAD = re.compile(r"[A-Z]+|[0-9]+", re.ASCII)
 _GLUED = re.compile(r"(?<=[A-Z]{4})(?=[0-9])|(?<=[0-9])(?=[A-Z]{4})", re.ASCII)
 """Where a word of four letters or more and a number are written as one; a number's own prefix is put together again."""
 _RANGE = {"A", "BIS", "TO", "AU", "THRU", "TILL", "JUSQUA", "TOT", "HASTA", "AL"}
@@ -173,19 +173,6 @@ def heads(number: str) -> frozenset[str]:
     return frozenset(one.translate(_FOLD) for one in found if any(map(str.isdecimal, one)))
 
 
-def near(written: str, known: str) -> bool:
-    """Whether one letter is wrong, missing, too many, or two are exchanged."""
-    if abs(len(written) - len(known)) > 1:
-        return False
-    at = 0
-    for a, b in zip(written, known, strict=False):
-        if a != b:
-            break
-        at += 1
-    rest, other = written[at:], known[at:]
-    return rest[1:] == other[1:] or rest[1:] == other or rest == other[1:] or (rest[:2] == other[1::-1] and rest[2:] == other[2:])
-
-
 @dataclass(slots=True)
 class Hit:
     """An item that the text names, how strongly, and where; `tied` others are named as strongly by the same words."""
@@ -235,7 +222,8 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
                 by_span.setdefault((span.start, span.end), []).append(Hit(item, FULL, span))
         for order in item.order_numbers:
             for span in runs.get(order, ()) if len(order) >= VALUE_MIN else ():
-                by_span.setdefault((span.start, span.end), []).append(Hit(item, FULL, span))
+                named = Span(span.start, span.end + _counted(text.words, span.end, item.number, order), span.other)
+                by_span.setdefault((named.start, named.end), []).append(Hit(item, FULL, named))
     _misspelt(runs, known, by_span)
     if not by_span:
         return Named([], [], *_unread(text, set(), ignored), text.days, text.percents)
@@ -257,6 +245,15 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
             chosen.append(top)
     chosen.sort(key=lambda hit: hit.span.start)
     return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored), text.days, text.percents)
+
+
+def _counted(words: Sequence[str], at: int, number: str, order: str) -> bool:
+    """Whether an order's number is followed by what an item's number adds to it: `2025-0178 6. AZ` is 25-0178-6. No day is that."""
+    *before, last = _DIGITS.findall(number) or [""]
+    return bool(
+        before and order.endswith(before[-1]) and words[at].isdecimal() and words[at].lstrip("0") == last.lstrip("0")
+        and not words[at + 1][:1].isdecimal()
+    )  # fmt: skip
 
 
 def _may_name(endings: Container[str], number: str) -> bool:
@@ -308,7 +305,7 @@ def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: d
         loose = [span for span in spans if not span.other and not any(at in firm for at in range(span.start, span.end))]
         if loose:
             free[value] = loose
-            for one in _shortened(value):
+            for one in shortened(value):
                 written.setdefault(one, []).append(value)
     if not free:
         return
@@ -320,7 +317,7 @@ def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: d
         values: set[str] = set()
         for number in _long_forms(item, digits=bool(numeric)):
             if len(number) in lengths:
-                values.update(value for one in written.keys() & _shortened(number) for value in written[one] if near(value, number))
+                values.update(value for one in written.keys() & shortened(number) for value in written[one] if near(value, number))
         for value in values:
             meant[value].append(item)
     for value, found in meant.items():
@@ -339,12 +336,6 @@ def _long_forms(item: OpenItem, *, digits: bool) -> list[str]:
         return [full, last, *orders]
     _, *others = forms(item.number)
     return [full, *[form for form, _ in others[:1] if len(form) >= WHOLE_MIN], *orders]
-
-
-@lru_cache(maxsize=20_000)
-def _shortened(value: str) -> frozenset[str]:
-    """The value, and all that is left of it without one letter: two that are `near` have one of these in common."""
-    return frozenset([value, *(value[:at] + value[at + 1 :] for at in range(len(value)))])
 
 
 def _unread(text: Text, taken: set[int], ignored: Container[str]) -> tuple[int, int]:
