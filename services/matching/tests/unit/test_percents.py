@@ -64,8 +64,19 @@ def test_whether_the_items_own_discount_is_granted_late_is_not_the_payers_to_say
     assert _decided(3_233_33, "FA2024-00001 ABZGL. 3% SKONTO", **terms)[1] in {GUESS, "the discount was taken when it was over"}
 
 
-def test_a_percentage_beside_an_item_that_nobody_names_is_for_a_person():
-    assert _decided(3_166_66, "RECHNUNG -5% SE")[1] is not None
+@pytest.mark.parametrize(
+    ("other", "text", "refused"),
+    [
+        (512_01, "RECHNUNG -5% SE", None),
+        (3_333_34, "RECHNUNG -5% SE", "a part of an item that nobody named is a guess"),  # 3,166.67 is 95 % of it, too
+        (512_01, "RECHNUNG 77 -5% SE", "the payer names something else that nobody can read"),
+        (512_01, "RECHNUNG -4% SE", "a part of an item that nobody named is a guess"),
+    ],
+)
+def test_where_nothing_is_named_the_percentage_finds_the_one_item_that_it_is_true_of(other, text, refused):
+    every = found(clues(3_166_67, text), item("FA2024-00001", 3_333_33, 3), item("FA2024-00888", other, 90))
+    judge(every, shipped().model)
+    assert decide(every, 0.85).refused == refused
 
 
 @pytest.mark.parametrize(

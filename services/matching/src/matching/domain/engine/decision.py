@@ -198,7 +198,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
     if rule in {"only_item", "instalment", "promised", "near_amount"}:
         return "a part of an item that nobody named is a guess"
     if (
-        money in {"short", "percent", "over"}
+        (money in {"short", "over"} or (money == "percent" and named))
         and (value["weakest_name"] < SHORT or value["tied_names"] or value["settled_named"])
         and value["reference"] <= 0
     ):
@@ -211,7 +211,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "with an open credit note the exchange rate would be more like those seen"
     if money == "over" and value["weakly_named_left_out"]:
         return "the payer names an open item that this leaves out"
-    if ((value["unread"] and money == "rate") or (best.unread and money in {"short", "over"})) and value["reference"] <= 0:
+    guessed = money in {"short", "over"} or (money == "percent" and not named)
+    if ((value["unread"] and money == "rate") or (best.unread and guessed)) and value["reference"] <= 0:
         return "the payer names something else that nobody can read"
     if money == "short_round":
         return "what is missing may be a bank's charge, or a discount that nobody offered"

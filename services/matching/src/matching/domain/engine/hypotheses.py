@@ -253,12 +253,16 @@ def _runs(
 
 
 def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], target: Target, named: Named) -> None:
-    """A part of one item: named, the only one open, or an instalment of a half or a third."""
+    """A part of one item: named, the one that a named percentage is true of, the only one open, or an instalment of a half or a third."""
     open_ids = {item.item_id for item in items}
     hits = [hit for hit in named.hits if hit.item.item_id in open_ids]
     owed = [item for item in items if item.open_minor > target.amount]
     wanted = [(hit.item, "document_number") for hit in _strong(hits) or hits][:3]
-    if not hits:
+    said = [item for item in owed if _as_said(item, item.open_minor - target.amount, named)] if named.percents else []
+    if not hits and len(said) == 1:
+        grain, spread = grain_of([item.open_minor for item in items])
+        add(found, _percent("exact_amount", said[0], target, len(items) * len(named.percents) * grain / spread))
+    elif not hits:
         wanted += [(item, "instalment") for item in owed for parts in (2, 3) if abs(item.original_minor - target.amount * parts) < parts][
             :2
         ]
@@ -276,14 +280,19 @@ def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, item
     for item, rule in wanted:
         gap = item.open_minor - target.amount
         if rule == "document_number" and gap > 0 and _as_said(item, gap, named):
-            part = Line(item, target.amount, target.charges, "bank_charges" if target.charges else None)
-            add(found, Reading(rule, "percent", [part], target=target.amount))
+            add(found, _percent(rule, item, target))
         elif gap > 0:
             round_gap = gap < ROUNDED_AWAY or (gap <= CHARGES_MAX and gap % CHARGES_STEP == 0) or _as_discount(item, gap)
             money = "short_round" if round_gap else "short"
             add(found, Reading(rule, money, [Line(item, target.amount)], residual=-gap, target=target.amount))
         elif rule == "document_number" and 0 < item.open_minor < target.amount:
             add(found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount))
+
+
+def _percent(rule: str, item: OpenItem, target: Target, chance: float = 0.0) -> Reading:
+    """What is left of an item by a percentage."""
+    part = Line(item, target.amount, target.charges, "bank_charges" if target.charges else None)
+    return Reading(rule, "percent", [part], chance=chance, target=target.amount)
 
 
 def _as_said(item: OpenItem, gap: int, named: Named) -> bool:
