@@ -1,5 +1,6 @@
 """Small camt files for tests."""
 
+from collections.abc import Sequence
 from datetime import date
 
 
@@ -10,7 +11,7 @@ def entry(
     ref: str | None = None,
     e2e: str | None = None,
     text: str = "",
-    structured: str | None = None,
+    structured: str | Sequence[str] | None = None,
     credit: bool = True,
     iban: str | None = None,
     cdtr: str | None = None,
@@ -25,7 +26,8 @@ def entry(
             f"<CdtrAcct><Id><IBAN>{cdtr}</IBAN></Id></CdtrAcct>" if cdtr else "",
         ]
     )
-    strd = f"<Strd><CdtrRefInf><Ref>{structured}</Ref></CdtrRefInf></Strd>" if structured else ""
+    named = [structured] if isinstance(structured, str) else structured or ()
+    strd = "".join(f"<Strd><CdtrRefInf><Ref>{one}</Ref></CdtrRefInf></Strd>" for one in named)
     rtr = f"<RtrInf><Rsn><Cd>{reason}</Cd></Rsn></RtrInf>" if reason else ""
     return (
         f'<Ntry><Amt Ccy="EUR">{amount}</Amt><CdtDbtInd>{"CRDT" if credit else "DBIT"}</CdtDbtInd>'

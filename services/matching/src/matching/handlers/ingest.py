@@ -80,7 +80,7 @@ async def book_lines(
     final = ROLES[origin.kind] == "statement"
     ours = [(key, one) for key, one in lines if one.day >= held.start_date]
     payments = [(key, one) for key, one in ours if one.kind == "payment"]
-    _as_issued(held, [one for _, one in payments])
+    _as_compared(held, [one for _, one in payments])
     for start in range(0, len(payments), SLICE):
         part = payments[start : start + SLICE]
         for confirmation in ("booked", "notified"):
@@ -93,11 +93,17 @@ async def book_lines(
     return result
 
 
-def _as_issued(held: BankAccount, payments: Sequence[Transaction]) -> None:
-    """References of payments on a Finnish account as invoices bear them. Which transaction it is stays as the bank wrote it."""
-    if held.iban is not None and held.iban.startswith("FI"):
-        for one in payments:
+def _as_compared(held: BankAccount, payments: Sequence[Transaction]) -> None:
+    """References as invoices bear them. Which transaction it is stays as the bank wrote it.
+
+    Of several references, one for each of the payer's invoices, none says what all of the money is for: they go with the text.
+    """
+    finnish = held.iban is not None and held.iban.startswith("FI")
+    for one in payments:
+        if finnish:
             one.references = [as_issued(reference) for reference in one.references]
+        if len(values := dict.fromkeys(reference.value for reference in one.references)) > 1:
+            one.references, one.remittance = [], [*one.remittance, *(value for value in values if value not in one.remittance)]
 
 
 async def _book_payments(
@@ -291,7 +297,7 @@ async def book_notifications(
     Two with one identity are one payment. `settle` as in `book_lines`.
     """
     await bank.hold_account(conn, held.bank_account_id, alone=False)
-    _as_issued(held, [one for one, _ in told])
+    _as_compared(held, [one for one, _ in told])
     rows = [new_payment(held, one.identity(), one, virtual_iban_id, "notified", "notification") for one, virtual_iban_id in told]
     await store(conn, held, list({row.key: row for row in rows}.values()), now, settle=settle)
     return [row.payment.payment_id for row in rows]
