@@ -11,7 +11,7 @@ def entry(
     ref: str | None = None,
     e2e: str | None = None,
     text: str = "",
-    structured: str | Sequence[str] | None = None,
+    structured: str | Sequence[str | tuple[str, str]] | None = None,
     credit: bool = True,
     iban: str | None = None,
     cdtr: str | None = None,
@@ -27,7 +27,7 @@ def entry(
         ]
     )
     named = [structured] if isinstance(structured, str) else structured or ()
-    strd = "".join(f"<Strd><CdtrRefInf><Ref>{one}</Ref></CdtrRefInf></Strd>" for one in named)
+    strd = "".join(f"<Strd><CdtrRefInf><Ref>{one}</Ref></CdtrRefInf></Strd>" if isinstance(one, str) else document(*one) for one in named)
     rtr = f"<RtrInf><Rsn><Cd>{reason}</Cd></Rsn></RtrInf>" if reason else ""
     return (
         f'<Ntry><Amt Ccy="EUR">{amount}</Amt><CdtDbtInd>{"CRDT" if credit else "DBIT"}</CdtDbtInd>'
@@ -36,6 +36,15 @@ def entry(
         + (f"<AcctSvcrRef>{ref}</AcctSvcrRef>" if ref else "")
         + f"<NtryDtls><TxDtls><Refs>{refs}</Refs><RltdPties>{parties}</RltdPties>"
         f"<RmtInf><Ustrd>{text}</Ustrd>{strd}</RmtInf>{rtr}</TxDtls></NtryDtls></Ntry>"
+    )
+
+
+def document(number: str, amount: str) -> str:
+    """What is remitted for an invoice, or, below zero, taken off by a credit note."""
+    kind, tag = ("CREN", "CdtNoteAmt") if amount.startswith("-") else ("CINV", "RmtdAmt")
+    return (
+        f"<Strd><RfrdDocInf><Tp><CdOrPrtry><Cd>{kind}</Cd></CdOrPrtry></Tp><Nb>{number}</Nb></RfrdDocInf>"
+        f'<RfrdDocAmt><{tag} Ccy="EUR">{amount.lstrip("-")}</{tag}></RfrdDocAmt></Strd>'
     )
 
 

@@ -1,7 +1,8 @@
-"""Payments that bear several structured references, as ISO 20022 lets a payer give one for each of his invoices."""
+"""Payments for several invoices whose structured remittance (ISO 20022) names each: by its reference, or its number and what it gets."""
 
 import pytest
 from bankdays import Bank
+from decided import iban, identity, replayed
 from handwork import item
 
 
@@ -39,4 +40,21 @@ async def test_the_same_reference_twice_is_one(world, tenant, bank):
     await bank.books((25_000, {"ref": "B1", "structured": ["REF000001", "REF000001"]}))
     await world.match(tenant)
     assert await left(world, tenant) == [35_000, 40_000]
+    await world.holds()
+
+
+async def test_each_document_gets_what_is_remitted_for_it(world, tenant, make, bank):
+    """From an account that is known to be the customer's."""
+    await world.feed(
+        identity(tenant, make, 0),
+        *(
+            make.invoice(tenant, f"FA2026-3000{number}", amount, customer="C0")
+            for number, amount in ((1, 100_000), (2, 50_000), (3, 9_000))
+        ),
+    )
+    said = [("FA2026-30001", "732.00"), ("FA2026-30002", "500.00")]
+    await bank.books((123_200, {"ref": "B1", "structured": said, "iban": iban(0)}))
+    await world.match(tenant)
+    assert [(await item(world, tenant, f"FA2026-3000{number}")).open_minor for number in (1, 2, 3)] == [26_800, 0, 9_000]
+    await replayed(world, tenant)
     await world.holds()

@@ -1,15 +1,15 @@
 """Entries of camt messages and the transactions in them: what `camt` does with each Ntry."""
 
-import re
 from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
 
 from matching.bankfiles import schemes
 from matching.bankfiles.amounts import minor_of
+from matching.bankfiles.camt_remittance import beside, remittance
 from matching.bankfiles.errors import BankFileError
 from matching.bankfiles.xmltree import Node
-from matching.domain.statements import Amount, Entry, Reference, Statement, Transaction
+from matching.domain.statements import Amount, Entry, Statement, Transaction
 
 _STATUS = {"BOOK": "booked", "PDNG": "pending", "FUTR": "pending", "INFO": "information"}
 _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOTAVAILABLE", "NONREF", "NOREF", "NOT PROVIDED", "NOT AVAILABLE"})
@@ -37,8 +37,6 @@ _GIRO = "VCOM"
 """Sub-family "credit transfer with agreed commercial information": slips of a giro, which banks book by the day in one sum."""
 _COLLECTIVE = "SAMMEL"
 """How German-speaking banks begin what they call a collective booking."""
-_FLAG = re.compile(r"\?(?:REJECT|ERROR)\?[0-9]{1,3}", re.ASCII)
-"""Swiss Payment Standards: how a slip was read, beside the payer's text."""
 _REFUND = "REFU"
 """ExternalPurpose1Code: "Transaction is the payment of a refund"."""
 
@@ -92,7 +90,7 @@ def _readable_entry(node: Node, details: list[Node], made: date | None, statemen
     if total.kind == "payment":
         total.kind = "total"
     if len(details) > 1:
-        total.references = [one for detail in details for one in _remittance(detail)[0]]
+        total.references = [one for detail in details for one in remittance(detail)[0]]
     entry.transactions = [total]
     if stated_details not in {None, len(details)}:
         entry.remarks.append(f"a batch of {stated_details} with {len(details)} details: a total")
@@ -183,7 +181,7 @@ class _Common:
             more = (detail.text("AddtlTxInf") if detail is not None else None) or self.entry.text("AddtlNtryInf")
             found.remittance = [" ".join(more.split())] if more else []
         if detail is not None:
-            found.remittance += [text for text in _beside(detail) if text not in found.remittance]
+            found.remittance += [text for text in beside(detail) if text not in found.remittance]
         purpose = detail.text("Purp/Cd") if detail is not None else None
         _classify(found, reason, purpose)
         return found
@@ -220,7 +218,7 @@ class _Common:
         found.ultimate_name = _first(detail.values, _ULTIMATE["Dbtr" if first is debtor else "Cdtr"])
         if found.credit and not went_back and creditor[1] and creditor[1] != ours:  # whether it is ours, our books know
             found.virtual_iban = creditor[1]
-        found.references, found.remittance = _remittance(detail)
+        found.references, found.remittance = remittance(detail, found.amount_minor, found.currency)
 
 
 def _classify(found: Transaction, reason: str | None, purpose: str | None) -> None:
@@ -251,42 +249,6 @@ def _reason(detail: Node) -> str | None:
         return None
     said = schemes.RETURN_REASON.search(" ".join(detail.texts("RtrInf/AddtlInf"))) or ["", "unknown"]
     return detail.text("RtrInf/Rsn/Cd") or detail.text("RtrInf/Rsn/Prtry") or detail.text("RtrInf/Rsn") or said[1]
-
-
-def _beside(detail: Node) -> list[str]:
-    """What a person looks for beside the payer's text: the number of a check, and what the bank says of a return."""
-    cheque = detail.text("Refs/ChqNb") or ""
-    return [f"check {cheque}"] * bool(cheque.strip("0")) + [" ".join(text.split()) for text in detail.texts("RtrInf/AddtlInf")]
-
-
-def _remittance(detail: Node) -> tuple[list[Reference], list[str]]:
-    """Structured references and free lines. A document number in a structured field counts as a line."""
-    references: list[Reference] = []
-    lines = detail.texts("RmtInf/Ustrd")
-    if (
-        detail.number("RmtInf/Strd") == 1 and detail.number("RmtInf/Strd/CdtrRefInf") <= 1
-    ):  # nearly always: the first of each is all there is
-        references += _reference(detail, "RmtInf/Strd/CdtrRefInf/")
-        lines += detail.texts("RmtInf/Strd/RfrdDocInf/Nb") + _without_flags(detail.texts("RmtInf/Strd/AddtlRmtInf"))
-    else:
-        for part in detail.all("RmtInf/Strd"):
-            references += [one for found in part.all("CdtrRefInf") for one in _reference(found, "")]
-            lines += part.texts("RfrdDocInf/Nb") + _without_flags(part.texts("AddtlRmtInf"))
-    if not references and (belgian := schemes.ogm_in(" ".join(lines))):
-        references.append(belgian)
-    return references, lines
-
-
-def _without_flags(lines: list[str]) -> list[str]:
-    return [line for line in lines if not _FLAG.fullmatch(line)]
-
-
-def _reference(element: Node, at: str) -> list[Reference]:
-    """The structured reference below a path, as a list of one or none."""
-    get = element.values.get
-    kind = get(at + "Tp/CdOrPrtry/Cd") or get(at + "Tp/CdOrPrtry/Prtry") or ""
-    known = schemes.reference(get(at + "Ref"), kind, get(at + "Tp/Issr") or "")
-    return [known] if known else []
 
 
 def _party(detail: Node, role: str) -> tuple[str | None, str | None]:

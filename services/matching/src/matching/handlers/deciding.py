@@ -166,7 +166,7 @@ def _take_direct(taken: dict[Key, int], tenant: UUID, hit: Proposal, money: int)
 async def _gather(conn: AsyncConnection, asked: Sequence[Waiting]) -> _Gathered:
     cases = []
     for one in asked:
-        text = read(one.remittance, (one.end_to_end_id,))
+        text = read(one.remittance, (one.end_to_end_id,), (one.unapplied_minor, one.currency))
         case = _Case(one, text, list(text.runs)[:VALUES_MAX])
         if len(text.runs) > VALUES_MAX:
             case.left_out.append("words of a long text")

@@ -103,7 +103,8 @@ def _as_compared(held: BankAccount, payments: Sequence[Transaction]) -> None:
         if finnish:
             one.references = [as_issued(reference) for reference in one.references]
         if len(values := dict.fromkeys(reference.value for reference in one.references)) > 1:
-            one.references, one.remittance = [], [*one.remittance, *(value for value in values if value not in one.remittance)]
+            said = " ".join(one.remittance).split()
+            one.references, one.remittance = [], [*one.remittance, *(value for value in values if value not in said)]
 
 
 async def _book_payments(

@@ -10,9 +10,22 @@ from math import comb
 from matching.domain.engine import combinations
 from matching.domain.engine.days import Days
 from matching.domain.engine.habits import Habit, Learnt
+from matching.domain.engine.itemised import itemised
 from matching.domain.engine.payment_runs import LONG_RUN, payment_runs
 from matching.domain.engine.percents import is_share
-from matching.domain.engine.readings import ALIKE_MAX, CHARGES_MAX, Pool, Reading, Target, add, grain_of, key_of, make, pool, targets
+from matching.domain.engine.readings import (
+    ALIKE_MAX,
+    Pool,
+    Reading,
+    Target,
+    add,
+    grain_of,
+    key_of,
+    make,
+    may_be_forgiven,
+    pool,
+    targets,
+)
 from matching.domain.engine.records import Clues, Line, OpenItem, Promise
 from matching.domain.engine.text import LONG, Hit, Named
 
@@ -21,14 +34,6 @@ LIST_MIN = 4
 ROUNDING_MAX = 5
 ROUNDING_PARTS = 1_000_000
 """Cents that two sides may differ by through rounding, or a millionth of a large amount."""
-ROUNDED_AWAY = 100
-"""Less than so much, in minor units, a payer who rounds leaves away: whether that stays owed is the seller's to say."""
-CHARGES_STEP = 250
-"""What is missing in such steps may be a bank's charge."""
-DISCOUNTS = (10, 15, 20, 25, 30, 40, 50)
-"""Discounts as they are usual, in tenths of a percent."""
-ROUNDED = 1000
-"""One minor unit, in thousandths."""
 NEAR_DAYS = (-3, 60)
 NEAR_PERCENT = 80
 """A payment of so much of the one item that is due about then may be a part of it."""
@@ -56,6 +61,8 @@ def readings(clues: Clues, items: Sequence[OpenItem], named: Named, learnt: Lear
     for target in sums[:2]:
         if target.currency in pools and target.money != "charges":
             _short(found, clues, pools[target.currency].items, target, named)
+    if (told := itemised(clues, items, named)) is not None:
+        add(found, told)
     _exchanged(found, clues, items, named, learnt)
     return list(found.values())
 
@@ -282,8 +289,7 @@ def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, item
         if rule == "document_number" and gap > 0 and _as_said(item, gap, named):
             add(found, _percent(rule, item, target))
         elif gap > 0:
-            round_gap = gap < ROUNDED_AWAY or (gap <= CHARGES_MAX and gap % CHARGES_STEP == 0) or _as_discount(item, gap)
-            money = "short_round" if round_gap else "short"
+            money = "short_round" if may_be_forgiven(item, gap) else "short"
             add(found, Reading(rule, money, [Line(item, target.amount)], residual=-gap, target=target.amount))
         elif rule == "document_number" and 0 < item.open_minor < target.amount:
             add(found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount))
@@ -301,11 +307,6 @@ def _as_said(item: OpenItem, gap: int, named: Named) -> bool:
     """
     percents = named.percents - {round(item.discount_percent * 1000)}
     return is_share(gap, item.open_minor, percents) or is_share(item.open_minor - gap, item.open_minor, percents)
-
-
-def _as_discount(item: OpenItem, gap: int) -> bool:
-    """Whether what is missing is such a share of an item as is taken for paying early, though nobody offered it."""
-    return any(abs(gap * 1000 - item.open_minor * share) <= ROUNDED for share in DISCOUNTS)
 
 
 def _exchanged(  # noqa: C901 - a search

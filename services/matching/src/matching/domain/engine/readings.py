@@ -11,6 +11,14 @@ from matching.domain.engine.records import Clues, Id, Line, OpenItem, Promise
 CHARGES_MAX = 5_000
 CHARGES_PERCENT = 25
 """Bank charges that nobody stated: a sum seen before, at most this much and this share of what was received."""
+ROUNDED_AWAY = 100
+"""Less than so much, in minor units, a payer who rounds leaves away: whether that stays owed is the seller's to say."""
+CHARGES_STEP = 250
+"""What is missing in such steps may be a bank's charge."""
+DISCOUNTS = (10, 15, 20, 25, 30, 40, 50)
+"""Discounts as they are usual, in tenths of a percent."""
+ROUNDED = 1000
+"""One minor unit, in thousandths."""
 SILENT = frozenset({"exact_amount", "run_of_items", "combination", "run_but_some"})
 """Rules that no word of the payer supports."""
 ALIKE_MAX = 4
@@ -187,6 +195,14 @@ def make(
             lines[0].diff_cents -= residual
             lines[0].reason = lines[0].reason or "rounding"
     return Reading(rule, money, lines, chance, withheld, equal, residual, taken, target.amount)
+
+
+def may_be_forgiven(item: OpenItem, gap: int) -> bool:
+    """Whether what is missing of an item may be no part that is still to come: rounded away, a bank's charge, or such a share of it as is
+    taken for paying early, though nobody offered it.
+    """
+    discounted = any(abs(gap * 1000 - item.open_minor * share) <= ROUNDED for share in DISCOUNTS)
+    return gap < ROUNDED_AWAY or (gap <= CHARGES_MAX and gap % CHARGES_STEP == 0) or discounted
 
 
 def grain_of(prices: Sequence[int]) -> tuple[int, int]:

@@ -104,7 +104,7 @@ class Found:
 def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = None) -> Found:
     """Every reading of the payment that the evidence gives, with its features; not yet judged. `text` are its words, once read."""
     if text is None:
-        text = read(clues.remittance, (clues.end_to_end_id,))
+        text = read(clues.remittance, (clues.end_to_end_id,), (clues.amount_minor, clues.currency))
     documents = _documents(clues, text, source)
     parties = _parties(clues, text, source, learnt, documents)
     found = Found(parties=parties, text=text, documents=documents)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 
+from matching.domain.engine.amounts import Amounts, Told, named_amounts
 from matching.domain.engine.days import Days, named_days
 from matching.domain.engine.misspelling import near, shortened
 from matching.domain.engine.percents import PERCENT, named_percents
@@ -66,7 +67,7 @@ class Span:
 class Text:
     """What a payer wrote, cut into words, and every run of whole words that may be a number, folded.
 
-    `parts` are where each part lies; the first `readings` of them are the same lines, read in another way.
+    `parts` are where each part lies; the first `readings` of them are the same lines, read in another way. No run has words of `amounts`.
     """
 
     words: list[str]
@@ -76,10 +77,14 @@ class Text:
     advance: bool = False
     days: Days = field(default_factory=Days)
     percents: frozenset[int] = frozenset()
+    amounts: Amounts = field(default_factory=Amounts)
 
 
-def read(lines: Sequence[str], others: Iterable[str | None] = ()) -> Text:
-    """Reads the lines as one text, and again joined without spaces where a bank has cut it at a fixed width."""
+def read(lines: Sequence[str], others: Iterable[str | None] = (), paid: tuple[int, str] = (0, "")) -> Text:
+    """Reads the lines as one text, and again joined without spaces where a bank has cut it at a fixed width.
+
+    `paid`: what amounts have to come to, to be known as such: minor units and their currency.
+    """
     joined = [" ".join(lines)]
     if len(lines) > 1 and "".join(lines) != joined[0]:
         joined.append("".join(lines))
@@ -87,23 +92,28 @@ def read(lines: Sequence[str], others: Iterable[str | None] = ()) -> Text:
     runs: dict[str, list[Span]] = {}
     parts: list[tuple[int, int]] = []
     percents: frozenset[int] = frozenset()
+    amounts = Amounts()
     for part in [*joined, *(one for one in others if one and one != "NOTPROVIDED")]:
-        value = part[:TEXT_MAX] if part.isascii() else unicodedata.normalize("NFKD", part[:TEXT_MAX])
-        value = value.upper()
+        value = (part[:TEXT_MAX] if part.isascii() else unicodedata.normalize("NFKD", part[:TEXT_MAX])).upper()
         if said := named_percents(value):
             percents |= said
             value = PERCENT.sub(" ", value)  # no number of a document
         start = len(words)
-        _runs(_WORDS.findall(_GLUED.sub(" ", value)), words, runs)
+        value = _GLUED.sub(" ", value)
+        if not start:
+            amounts = named_amounts(value, [word.start() for word in _WORDS.finditer(value)], *paid)
+        _runs(_WORDS.findall(value), words, runs, amounts.words)
         parts.append((start, len(words)))
         words.append("|")
-    return Text(words, runs, parts, len(joined), advance=any(word in ADVANCE for word in words), days=named_days(lines), percents=percents)
+    return Text(words, runs, parts, len(joined), any(word in ADVANCE for word in words), named_days(lines), percents, amounts)
 
 
-def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> None:
+def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]], amounts: Container[int]) -> None:
     offset = len(words)
     words += found
     for start, word in enumerate(found):
+        if offset + start in amounts:
+            continue
         if not any(map(str.isdecimal, word)) and len(word) > 4:  # noqa: PLR2004 - a prefix is short; a long word is prose
             continue
         other = start > 0 and (
@@ -112,7 +122,7 @@ def _runs(found: list[str], words: list[str], runs: dict[str, list[Span]]) -> No
         value = ""
         for end in range(start, min(start + RUN_MAX, len(found))):
             value += found[end]
-            if len(value) > LENGTH_MAX:
+            if len(value) > LENGTH_MAX or offset + end in amounts:
                 break
             if len(value) >= ENDING_MIN and any(map(str.isdecimal, value)):
                 places = runs.setdefault(value.translate(_FOLD), [])
@@ -187,7 +197,7 @@ class Hit:
 class Named:
     """What of a customer's items a text names. `ranged` are those between the two ends of a range, `unread` how many
     words look like numbers and are none of them, `loose` how many may be a part of one that nobody knows, `days` what it says of when,
-    `percents` which percentages it names.
+    `percents` which percentages it names, `told` the amounts that come to what was paid.
     """
 
     hits: list[Hit] = field(default_factory=list)
@@ -196,6 +206,7 @@ class Named:
     loose: int = 0
     days: Days = field(default_factory=Days)
     percents: frozenset[int] = frozenset()
+    told: Sequence[Told] = ()
 
 
 def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = ()) -> Named:  # noqa: C901, PLR0912 - a search
@@ -206,7 +217,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     runs = text.runs
     by_span: dict[tuple[int, int], list[Hit]] = {}
     if not runs:
-        return Named(days=text.days, percents=text.percents)
+        return Named(days=text.days, percents=text.percents, told=text.amounts.told)
     known = list(items)
     endings = {ending(value) for value in runs}
     for item in known:
@@ -226,7 +237,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
                 by_span.setdefault((named.start, named.end), []).append(Hit(item, FULL, named))
     _misspelt(runs, known, by_span)
     if not by_span:
-        return Named([], [], *_unread(text, set(), ignored), text.days, text.percents)
+        return Named([], [], *_unread(text, set(), ignored), text.days, text.percents, text.amounts.told)
     chosen: list[Hit] = []
     taken: set[int] = set()
     seen: set[object] = set()
@@ -244,7 +255,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
             seen.add(top.item.item_id)
             chosen.append(top)
     chosen.sort(key=lambda hit: hit.span.start)
-    return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored), text.days, text.percents)
+    return Named(chosen, _ranged(text, chosen, known), *_unread(text, taken, ignored), text.days, text.percents, text.amounts.told)
 
 
 def _counted(words: Sequence[str], at: int, number: str, order: str) -> bool:
@@ -346,7 +357,13 @@ def _unread(text: Text, taken: set[int], ignored: Container[str]) -> tuple[int, 
         for at in range(start, end):
             word = text.words[at]
             digits = sum(map(str.isdecimal, word))
-            if at in taken or not digits or word.translate(_FOLD) in ignored or (at > start and text.words[at - 1] in OTHER):
+            if (
+                at in taken
+                or at in text.amounts.words
+                or not digits
+                or word.translate(_FOLD) in ignored
+                or (at > start and text.words[at - 1] in OTHER)
+            ):
                 continue
             if digits < ENDING_MIN:
                 short += digits == len(word) and not any(
