@@ -26,7 +26,7 @@ class Notification(Command):
     """A bank's word that one instant payment came in. `account_iban` is our account or the virtual IBAN credited.
 
     `account_number` stands for it where the account has no IBAN. `instructed_*`: what the payer told his bank to pay, where that was
-    another currency: with the amount credited it says the bank's rate. In the account's currency it is not kept.
+    another currency (with the amount credited it says the bank's rate), or more than was credited (banks took charges on the way).
     """
 
     account_iban: Iban | None = None

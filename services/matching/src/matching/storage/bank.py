@@ -150,9 +150,14 @@ async def known(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, k
     return {row[1]: Known(*row) for row in rows}
 
 
-def _in_another_currency(one: Transaction) -> Amount | None:
-    """What the payer told his bank to pay, where that was another currency: with the amount credited it says the bank's rate."""
-    return one.instructed if one.instructed is not None and one.instructed.minor and one.instructed.currency != one.currency else None
+def _sent(one: Transaction) -> Amount | None:
+    """What the payer told his bank to pay, where that says more than the amount credited: in another currency the bank's rate, else what
+    banks took off on the way.
+    """
+    sent = one.instructed
+    if sent is None or (sent.minor <= one.amount_minor if sent.currency == one.currency else not sent.minor):
+        return None
+    return sent
 
 
 class New(NamedTuple):
@@ -196,7 +201,7 @@ async def insert_payments(
     `at` is the machine's clock, `now` the business moment of the entries, `statement_id` what they are told by, if it is a statement.
     """
     payments, told = [row.payment for row in rows], [row.told for row in rows]
-    instructed = [_in_another_currency(one) for one in told]
+    instructed = [_sent(one) for one in told]
     found = await records(
         conn,
         _INSERT,

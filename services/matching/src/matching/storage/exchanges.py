@@ -19,7 +19,7 @@ async def instructed(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key
     wanted = list(payments)
     rows = await fetch(
         conn,
-        "SELECT tenant_id, payment_id, instructed_currency, instructed_minor FROM payment WHERE instructed_minor IS NOT NULL "
+        "SELECT tenant_id, payment_id, instructed_currency, instructed_minor FROM payment WHERE instructed_currency <> currency "
         "AND (tenant_id, payment_id) IN (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
         tenants=[key[0] for key in wanted],
         ids=[key[1] for key in wanted],

@@ -290,15 +290,19 @@ def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, item
             add(found, _percent(rule, item, target))
         elif gap > 0:
             money = "short_round" if may_be_forgiven(item, gap) else "short"
-            add(found, Reading(rule, money, [Line(item, target.amount)], residual=-gap, target=target.amount))
-        elif rule == "document_number" and 0 < item.open_minor < target.amount:
+            add(found, Reading(rule, money, [_part(item, target)], residual=-gap, target=target.amount))
+        elif rule == "document_number" and 0 < item.open_minor < target.amount and not target.charges:
             add(found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount))
 
 
 def _percent(rule: str, item: OpenItem, target: Target, chance: float = 0.0) -> Reading:
     """What is left of an item by a percentage."""
-    part = Line(item, target.amount, target.charges, "bank_charges" if target.charges else None)
-    return Reading(rule, "percent", [part], chance=chance, target=target.amount)
+    return Reading(rule, "percent", [_part(item, target)], chance=chance, target=target.amount)
+
+
+def _part(item: OpenItem, target: Target) -> Line:
+    """So much of an item as was sent: what the bank says that it took of that is charges."""
+    return Line(item, target.amount, target.charges, "bank_charges" if target.charges else None)
 
 
 def _as_said(item: OpenItem, gap: int, named: Named) -> bool:

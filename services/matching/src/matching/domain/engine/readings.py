@@ -11,6 +11,8 @@ from matching.domain.engine.records import Clues, Id, Line, OpenItem, Promise
 CHARGES_MAX = 5_000
 CHARGES_PERCENT = 25
 """Bank charges that nobody stated: a sum seen before, at most this much and this share of what was received."""
+STATED_PARTS = 100
+"""Charges that the bank states: as much as that, or such a part of what was received. Beyond it a person looks at what the bank says."""
 ROUNDED_AWAY = 100
 """Less than so much, in minor units, a payer who rounds leaves away: whether that stays owed is the seller's to say."""
 CHARGES_STEP = 250
@@ -93,8 +95,8 @@ def targets(clues: Clues, learnt: Learnt) -> list[Target]:
     if clues.instructed_minor and clues.instructed_currency:
         if clues.instructed_currency != clues.currency:
             found.append(Target(clues.instructed_currency, clues.instructed_minor, "exchanged"))
-        elif clues.instructed_minor > clues.amount_minor:
-            found.append(Target(clues.currency, clues.instructed_minor, "charges_stated", clues.instructed_minor - clues.amount_minor))
+        elif 0 < (charge := clues.instructed_minor - clues.amount_minor) <= max(CHARGES_MAX, clues.amount_minor // STATED_PARTS):
+            found.append(Target(clues.currency, clues.instructed_minor, "charges_stated", charge))
     last = found[-1]
     if len(found) == 1 or last.money == "exchanged":
         for charge, _ in sorted(learnt.charges.most_common(12)):
