@@ -2,9 +2,12 @@
 
 import asyncio
 import itertools
+from datetime import date
 
 import pytest
+from contracts.customers import CustomerErased, CustomerMerged
 from handwork import limit
+from shared.testing.events import message
 
 _KEYS = itertools.count()
 REFERENCE = "RF18539007547034"
@@ -29,7 +32,7 @@ async def payments(world, tenant):
     return [tuple(row) for row in rows]
 
 
-def netting(tenant, make, amount):
+def netting(tenant, make, amount, *, number="F-1", proof="N-1"):
     """What we owe the customer is set against his invoice."""
     return {
         "kind": "netting",
@@ -37,8 +40,8 @@ def netting(tenant, make, amount):
         "customer_id": str(make.customer_id(tenant, "C1")),
         "currency": "EUR",
         "value_date": "2026-03-02",
-        "proof": {"reference": "N-1"},
-        "lines": [{"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": amount}],
+        "proof": {"reference": proof},
+        "lines": [{"item_id": str(make.invoice_id(tenant, number)), "amount_minor": amount}],
     }
 
 
@@ -151,6 +154,97 @@ async def test_what_was_netted_has_a_proof_and_stays(world, tenant, make, client
     assert waits.items() >= told.items()
     await lowered(world, make, tenant, 800, version=3)  # as much as that it can follow
     assert (await client.get("/v1/unfollowed-invoices")).json()["items"] == []
+    await world.holds()
+
+
+async def taken_back(client, given):
+    answer = await post(client, f"/v1/settlements/{given['settlement_id']}/reverse", {"reason": "mistake"})
+    assert answer.json()["status"] == "reversed", answer.text
+
+
+TERMS = "SELECT original_minor, open_minor, cash_minor, set_off_minor, due_date, instalment_amounts, invoice_version, status FROM open_item"
+
+
+async def test_what_a_netting_held_up_is_followed_once_that_is_taken_back(world, tenant, make, client):
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 2_000)
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference=REFERENCE))
+    first = (await post(client, "/v1/settlements", netting(tenant, make, 400))).json()
+    second = (await post(client, "/v1/settlements", netting(tenant, make, 300, proof="N-2"))).json()
+    await world.pay(held, 300, REFERENCE)
+    await world.match(tenant)
+    later = date(2026, 4, 5)
+    await lowered(world, make, tenant, 600)
+    newest = make.invoice(tenant, "F-1", 250, reference=REFERENCE, version=3, cls=make.Changed, due=later)
+    await world.feed(newest)
+    await world.feed(newest)  # told again
+    [waits] = (await client.get("/v1/unfollowed-invoices")).json()["items"]
+    assert (waits["invoice_version"], waits["payable_minor"]) == (3, 250)
+    await taken_back(client, first)  # what is netted still is more than the invoice says
+    assert tuple(await world.one(tenant, TERMS)) == (1_000, 400, 300, 300, date(2026, 3, 6), [1_000], 3, "open")
+    assert len((await client.get("/v1/unfollowed-invoices")).json()["items"]) == 1
+    await taken_back(client, second)
+    assert tuple(await world.one(tenant, TERMS)) == (250, 0, 250, 0, later, [250], 3, "paid")
+    assert await payments(world, tenant) == [(250, 50, "overpaid")]
+    assert (await client.get("/v1/unfollowed-invoices")).json()["items"] == []
+    told = [m for m in await world.events("OpenItemChanged") if m.tenant_id == tenant][-1]
+    assert (told.data.original_minor, told.data.open_minor) == (250, 0)
+    assert told.envelope.causationid == str(newest.envelope.id)
+    await world.holds()
+
+
+@pytest.mark.parametrize("since", ["followed", "cancelled"])
+async def test_what_was_held_up_and_is_overtaken_is_not_followed_any_more(world, tenant, make, client, since):
+    await limit(client, tenant, make, 2_000)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    given = (await post(client, "/v1/settlements", netting(tenant, make, 700))).json()
+    await lowered(world, make, tenant, 500)
+    if since == "followed":
+        await lowered(world, make, tenant, 800, version=3)
+    else:
+        await world.feed(make.invoice(tenant, "F-1", 1_000, version=3, cls=make.Cancelled))
+    assert (await client.get("/v1/unfollowed-invoices")).json()["items"] == []
+    await lowered(world, make, tenant, 500)  # late, and known
+    await taken_back(client, given)
+    assert tuple(await world.one(tenant, "SELECT original_minor, open_minor, set_off_minor, invoice_version FROM open_item")) == (
+        (800, 800, 0, 3) if since == "followed" else (1_000, 0, 0, 3)
+    )
+    assert (await world.one(tenant, "SELECT count(*) FROM item_review"))[0] == 0
+    await world.holds()
+
+
+async def test_an_invoice_in_another_currency_is_held_up_by_a_netting_and_followed_after_it(world, tenant, make, client):
+    await limit(client, tenant, make, 2_000)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    given = (await post(client, "/v1/settlements", netting(tenant, make, 700))).json()
+    await lowered(world, make, tenant, 1_000, currency="USD", customer="C2")
+    assert [one["invoice_version"] for one in (await client.get("/v1/unfollowed-invoices")).json()["items"]] == [2]
+    of = {"customer_id": make.customer_id(tenant, "C2"), "source_system": "erp", "customer_number": "C2"}
+    await world.feed(message(tenant, CustomerErased(version=2, erased_on=date(2026, 3, 2), **of)))
+    await world.feed(message(tenant, CustomerMerged(version=3, into_customer_id=make.customer_id(tenant, "C3"), status="merged", **of)))
+    await taken_back(client, given)
+    now = await world.one(tenant, "SELECT currency, open_minor, set_off_minor, customer_id, moved_from_customer_id FROM open_item")
+    assert tuple(now) == ("USD", 1_000, 0, make.customer_id(tenant, "C3"), make.customer_id(tenant, "C2"))
+    balances = await world.rows(tenant, "SELECT currency, open_minor FROM account_balance WHERE open_minor <> 0")
+    assert [tuple(row) for row in balances] == [("USD", 1_000)]
+    await world.holds()
+
+
+async def test_money_and_a_lower_amount_at_the_moment_the_netting_is_taken_back(world, tenant, make, client):
+    held = await world.account(tenant)
+    await limit(client, tenant, make, 2_000)
+    for at in range(6):
+        await world.feed(make.invoice(tenant, f"F-{at}", 1_000, reference=f"REF{at:06d}"))
+    asked = [netting(tenant, make, 700, number=f"F-{at}", proof=f"N-{at}") for at in range(6)]
+    given = [(await post(client, "/v1/settlements", one)).json() for one in asked]
+    for at in range(6):
+        await world.pay(held, 300, f"REF{at:06d}", number=at)
+    versions = [make.invoice(tenant, f"F-{at}", 200, reference=f"REF{at:06d}", version=2, cls=make.Changed) for at in range(6)]
+
+    await asyncio.gather(world.match(tenant), *(world.feed(one) for one in versions), *(taken_back(client, one) for one in given))
+    await world.match(tenant)
+    rows = await world.rows(tenant, "SELECT DISTINCT original_minor, open_minor, cash_minor, set_off_minor FROM open_item")
+    assert [tuple(row) for row in rows] == [(200, 0, 200, 0)]
     await world.holds()
 
 

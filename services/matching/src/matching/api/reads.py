@@ -13,7 +13,7 @@ from shared.web.route import Router
 
 from matching.api.accounts import database_of
 from matching.api.pages import page
-from matching.storage import account_balances, items, payments
+from matching.storage import account_balances, held_up, items, payments
 
 ROUTER = Router(prefix="/v1", tags=["receivables"])
 Reader = Annotated[Caller, requires("payments:read")]
@@ -58,7 +58,7 @@ class UnfollowedView(BaseModel):
     """An invoice whose newest version says less, or is in another currency, than was netted of it: its item stands as it was.
 
     `payable_minor` is what that version says, `original_minor` what the item counts with, in the item's `currency`. Taking the netting back
-    (settlements) and sending the invoice once more, in another version, brings the two together.
+    (settlements) brings the two together.
     """
 
     item_id: UUID
@@ -146,7 +146,7 @@ async def list_unfollowed(
     cursor: CursorText = None,
 ) -> UnfollowedList:
     """Invoices that their items could not follow, by item, of one customer where asked: a person decides what becomes of the netting."""
-    rows, after = await page(request, caller, items.UNFOLLOWED, {"customer_id": customer_id}, limit=limit, cursor=cursor)
+    rows, after = await page(request, caller, held_up.LISTED, {"customer_id": customer_id}, limit=limit, cursor=cursor)
     return UnfollowedList(items=[UnfollowedView.model_validate(row, from_attributes=True) for row in rows], next_cursor=after)
 
 

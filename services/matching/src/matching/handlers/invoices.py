@@ -2,7 +2,8 @@
 
 Rules:
 - origin `history` opens nothing; `opening` opens with what was still open on take-over; else payable opens the item;
-- a change that leaves less than what is settled gives the rest back (`lowered`); one that a netting forbids is not made, and noted;
+- a change that leaves less than what is settled gives the rest back (`lowered`); one that a netting forbids is held up, and followed
+  when the netting is taken back, if no newer one has come;
 - a cancelled invoice owes nothing: what was given up of it is no loss, what was allocated goes back to the payments, set-offs go back
   to the credit notes; a netting stays until its proof is taken back;
 - a credit note that names an invoice is set off against it as far as both are open, or the invoice was written off, whichever comes
@@ -11,7 +12,7 @@ Rules:
 Whatever the order of arrival, an item stands at the highest version of its invoice.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from matching.handlers.lowered import release
 from matching.handlers.matching import match
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.write_offs import reverse_latest
+from matching.storage import held_up
 from matching.storage import items as stored
 from matching.storage.account_balances import account_id
 from matching.storage.books import Open, by_key, lock
@@ -45,16 +47,17 @@ Reference = tuple[UUID, UUID, str, str, UUID]
 
 async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[InvoiceState]], ctx: Context) -> None:
     """InvoiceIssued, InvoiceChanged, InvoiceCancelled, CreditNoteIssued: the item of each as its newest version says."""
-    said, named = await billed(conn, list(_newest(messages).values()))
+    told = _newest(messages)
+    said, named = await billed(conn, list(told.values()))
     newest = _newest(said)
     if not newest:
         return
     await stored.hold_credits(conn, {key[0] for key in newest}, {key[0] for key, one in newest.items() if one.data.credited_invoice_id})
     waits = await by_key(conn, (key[0] for key in newest))
-    books = await _lock(conn, newest)
+    books = await lock_said(conn, newest)
     contested = await stored.contested(conn, [key for key in newest if key not in books.items])
     changed: list[Item] = []
-    reviews = []
+    unfollowed = []
     freed: dict[Key, None] = {}
     references: list[Reference] = []
     discounts: list[tuple[UUID, UUID, date, int]] = []
@@ -69,8 +72,8 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
         elif data.version > item.invoice_version:
             if data.status == "cancelled":
                 freed.update(await _cancel(conn, books, item))
-            elif not await _change(conn, books, item, message, freed):
-                reviews.append((*key, data.version, "payable_below_settled", data.payable_minor))
+            elif not await change(conn, books, item, message, freed):
+                unfollowed.append((told[key], "payable_below_settled", _original(data)))
             item.invoice_version = data.version
             books.touch(item)
         else:
@@ -90,7 +93,9 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     again = [(item.tenant_id, item.item_id) for item in renewed]
     await stored.set_references(conn, again, references)
     await stored.set_discounts(conn, again, discounts)
-    await stored.review(conn, reviews, ctx.now)
+    if netted := [(item.tenant_id, item.item_id) for item in renewed if item.set_off_minor]:
+        await held_up.drop(conn, netted)
+        await held_up.keep(conn, unfollowed, ctx.now)
     await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)
     await _meet_waiting(conn, [item for item in changed if item.open_minor], references, ctx, waits)
 
@@ -142,14 +147,16 @@ async def set_off_pairs(conn: AsyncConnection, pairs: Sequence[tuple[UUID, UUID,
     await save_and_publish(conn, books, ctx.now, causes)
 
 
-async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]]) -> Books:
-    """The books that the messages need, with the set-offs of what is cancelled or lowered below what is settled.
+async def lock_said(conn: AsyncConnection, newest: Mapping[Key, Message[InvoiceState]], beside: Iterable[Key] = ()) -> Books:
+    """The books that the messages need, with the set-offs of what is cancelled or lowered below what is settled; and items `beside`.
 
     Raises UnavailableError when an item moved between looking and locking.
     """
-    held = await stored.accounts_of(conn, newest)
-    less = [key for key in held if newest[key].data.status == "cancelled"]
-    if said := {key: (newest[key].data.currency, _original(newest[key].data)) for key in held if key not in less}:
+    items = dict.fromkeys((*newest, *beside))
+    held = await stored.accounts_of(conn, items)
+    meant = [key for key in newest if key in held]
+    less = [key for key in meant if newest[key].data.status == "cancelled"]
+    if said := {key: (newest[key].data.currency, _original(newest[key].data)) for key in meant if key not in less}:
         less += await stored.settled_beyond(conn, said)
     allocated = await stored.payments_on(conn, less) if less else []
     set_offs = await stored.set_offs_of(conn, less) if less else {}
@@ -165,10 +172,10 @@ async def _lock(conn: AsyncConnection, newest: dict[Key, Message[InvoiceState]])
         accounts=accounts,
         new_accounts=[_account(message) for message in newest.values()],
         payments=payments,
-        items=[*newest, *partners],
+        items=[*items, *partners],
     )
     books.set_offs = set_offs
-    for key in newest:
+    for key in items:
         item = books.items.get(key)
         if item is not None and (item.tenant_id, item.account_id) not in books.accounts:
             raise UnavailableError("an item moved to another account at the same moment")
@@ -249,7 +256,7 @@ def _new_item(message: Message[InvoiceState], contested: int) -> Item:
     )
 
 
-async def _change(conn: AsyncConnection, books: Books, item: Item, message: Message[InvoiceState], freed: dict[Key, None]) -> bool:
+async def change(conn: AsyncConnection, books: Books, item: Item, message: Message[InvoiceState], freed: dict[Key, None]) -> bool:
     """Brings an item to what a newer version of its invoice says; False when the amounts cannot follow.
 
     `freed` takes the payments that have money again.

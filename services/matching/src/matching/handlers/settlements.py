@@ -6,12 +6,15 @@ Rules:
 - a customer's items are those of whoever stands for him now;
 - one proof settles once per entity and kind; refused or taken back, it has settled nothing, and may be given again;
 - cash is a payment (source `cash`, on the entity's cash desk), allocated to the lines; netting is no payment: it closes items;
-- reversed, everything is as before. Rows are locked after the payment's and the items'.
+- reversed, everything is as before, and an item follows what its invoice has said meanwhile that a netting held up.
+Rows are locked after the payment's and the items'.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from contracts.envelope import Message
+from contracts.invoices import InvoiceState
 from contracts.payments import PaymentReceived
 from shared.aliases import stands_for
 from shared.clock import machine_now
@@ -20,15 +23,20 @@ from shared.outbox import Outgoing, publish
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Books
+from matching.domain.books import Books, Key
 from matching.domain.rows import received
 from matching.handlers import allocations
+from matching.handlers.customers import billed
+from matching.handlers.invoices import change, lock_said
 from matching.handlers.limits import second_person
 from matching.handlers.payments import lock_items, lock_with_items, take_off
 from matching.handlers.publishing import payment_event, save_and_publish
 from matching.handlers.refusals import refused
+from matching.storage import held_up
 from matching.storage import settlements as stored
+from matching.storage.items import change_terms
 from matching.storage.limits import limit_of, settled_alone
+from matching.storage.parties import note_named
 from matching.storage.settlements import Settlement
 
 RULE = "settlement"
@@ -65,17 +73,40 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID, *
     if given.status != "booked":
         raise Problem(409, "settlement-not-booked", "The settlement is not booked, or reversed already")
     if given.payment_id is None:
-        books = await lock_items(conn, [(tenant_id, item) for item, _ in given.lines])
-        for item_id, amount in given.lines:
-            books.undo_net(books.items[tenant_id, item_id], amount)
+        await _take_back(conn, tenant_id, given, now)
     else:
         books = await lock_with_items(conn, [(tenant_id, given.payment_id)])
         payment = books.payments[tenant_id, given.payment_id]
         await take_off(conn, books, payment)
         books.give_back(payment, "cash_given_back", ledger="cash")
+        await save_and_publish(conn, books, now, {})
     await _set(conn, tenant_id, given, "reversed", by=by, now=now)
-    await save_and_publish(conn, books, now, {})
     return given
+
+
+async def _take_back(conn: AsyncConnection, tenant_id: UUID, given: Settlement, now: datetime) -> None:
+    """Takes a netting back, and follows the versions of its invoices that it held up and that no other netting does."""
+    books, held, named = await _lock_netted(conn, tenant_id, given)
+    for item_id, amount in given.lines:
+        books.undo_net(books.items[tenant_id, item_id], amount)
+    freed: dict[Key, None] = {}
+    followed = [key for key, said in held.items() if await change(conn, books, books.items[key], said, freed)]
+    looks = dict.fromkeys(freed, machine_now() + timedelta(seconds=1))
+    await save_and_publish(conn, books, now, {key: held[key].envelope for key in followed}, looks=looks)
+    if followed:
+        await change_terms(conn, [books.items[key] for key in followed])
+        await note_named(conn, {key: named.get(key) for key in followed})
+        await held_up.drop(conn, followed)
+
+
+async def _lock_netted(
+    conn: AsyncConnection, tenant_id: UUID, given: Settlement
+) -> tuple[Books, dict[Key, Message[InvoiceState]], dict[Key, UUID]]:
+    """The items of a netting, locked, and what of their invoices is held up, with all that following it needs and whom it names."""
+    items = [(tenant_id, item) for item, _ in given.lines]
+    said, named = await billed(conn, await held_up.of(conn, items))
+    held = {(tenant_id, message.data.invoice_id): message for message in said}
+    return await lock_said(conn, held, items), held, named
 
 
 async def _fitting(conn: AsyncConnection, tenant_id: UUID, given: Settlement) -> Books:
@@ -131,8 +162,10 @@ async def _cash(conn: AsyncConnection, tenant_id: UUID, given: Settlement, now: 
 async def _locked(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID) -> Settlement:
     """A settlement with the items and the payment that it is about: those are locked before it."""
     first = await _known(conn, tenant_id, settlement_id)
-    items = [(tenant_id, item) for item, _ in first.lines]
-    await lock_with_items(conn, [(tenant_id, first.payment_id)] if first.payment_id else [], items=items)
+    if first.payment_id is None:
+        await _lock_netted(conn, tenant_id, first)
+    else:
+        await lock_with_items(conn, [(tenant_id, first.payment_id)], items=[(tenant_id, item) for item, _ in first.lines])
     return await _known(conn, tenant_id, settlement_id, lock=True)
 
 

@@ -1,7 +1,7 @@
 """Open items: new ones, their terms and references, and which others they meet (credit notes, disputes, waiting payments)."""
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
 from shared.db import records, run
@@ -19,14 +19,6 @@ LISTED = (
     f"AND (CAST(:customer_id AS uuid) IS NULL OR customer_id = {ASKED}) AND (CAST(:status AS text) IS NULL OR status = :status) "
     "AND (CAST(:invoice_number AS text) IS NULL OR invoice_number = :invoice_number)"
 )
-UNFOLLOWED = (
-    "SELECT i.item_id AS at, i.item_id, i.entity_id, i.customer_id, i.source_system, i.invoice_number, i.currency, "  # noqa: S608 - ours
-    "r.invoice_version, r.payable_minor, i.original_minor, i.set_off_minor, r.noted_at FROM item_review r JOIN open_item i "
-    "ON i.tenant_id = r.tenant_id AND i.item_id = r.item_id AND i.invoice_version = r.invoice_version "
-    "AND i.original_minor <> r.payable_minor WHERE r.tenant_id = :tenant "
-    f"AND (CAST(:customer_id AS uuid) IS NULL OR i.customer_id = {ASKED})"
-)
-"""Items that stand otherwise than the newest version of their invoice says."""
 _COLUMNS = {
     "tenant_id": "uuid",
     "item_id": "uuid",
@@ -276,23 +268,6 @@ async def waiting_payments(
         r_values=[row[2] for row in references],
     )
     return [(row[0], row[1]) for row in rows]
-
-
-async def review(conn: AsyncConnection, rows: Sequence[tuple[UUID, UUID, int, str, int]], now: datetime) -> None:
-    """Notes changes that were not made, for a person: (tenant, item, version of the invoice, reason, payable in minor units)."""
-    if rows:
-        await run(
-            conn,
-            "INSERT INTO item_review (tenant_id, item_id, invoice_version, reason, payable_minor, noted_at) SELECT t.*, :now FROM "
-            "unnest(CAST(:tenants AS uuid[]), CAST(:items AS uuid[]), CAST(:versions AS bigint[]), CAST(:reasons AS text[]), "
-            "CAST(:payables AS bigint[])) AS t ON CONFLICT DO NOTHING",
-            now=now,
-            tenants=[row[0] for row in rows],
-            items=[row[1] for row in rows],
-            versions=[row[2] for row in rows],
-            reasons=[row[3] for row in rows],
-            payables=[row[4] for row in rows],
-        )
 
 
 async def item_numbered(

@@ -309,4 +309,6 @@ ITEM_REVIEW = Table(
     need("reason", Text),
     need("payable_minor", BigInteger),
     need("noted_at", DateTime(timezone=True)),
+    Column("said", JSONB),
 )
+"""Versions of invoices that a netting keeps their items from following; `said` is the event."""
