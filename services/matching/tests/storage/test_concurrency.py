@@ -242,3 +242,29 @@ async def test_random_histories_conserve_money(world, make):
                 async with world.database.transaction(tenant) as conn:
                     await unmatch(conn, tenant, dice.choice(pays), None, "wrong", NOW)
         await world.holds()
+
+
+@pytest.mark.parametrize("matched", [True, False])
+async def test_two_lists_of_one_payment_that_come_at_the_same_moment_are_both_taken_in(world, tenant, make, client, matched):
+    """They name items of each other in another order: the money is for one of them, and the other waits for its own."""
+    held = await world.account(tenant)
+    numbers = [f"F-{n}" for n in range(8)]
+    await world.feed(*(make.invoice(tenant, number, 1_000, customer=f"C{at % 3}") for at, number in enumerate(numbers)))
+    for turn in range(4):
+        await world.pay(held, 600, end_to_end_id=f"LIST-{turn}", number=turn)
+    if matched:
+        await world.match(tenant)
+
+    async def send(turn, order, payer):
+        query = {"entity_id": str(make.entity_id(tenant)), "currency": "EUR", "reference": f"LIST-{turn}"}
+        query["payer_customer_id"] = str(make.customer_id(tenant, payer))
+        content = "document_number;net\n" + "".join(f"{number};1,00\n" for number in order)
+        headers = {"content-type": "text/csv"}
+        return await client.post("/v1/remittances/file", params=query, content=content.encode(), headers=headers)
+
+    lists = [(turn, order, payer) for turn in range(4) for order, payer in ((numbers[:6], "C0"), (numbers[:1:-1], "C1"))]
+    answers = await asyncio.gather(*(send(*one) for one in lists))
+    assert [one.status_code for one in answers] == [201] * 8
+    assert sorted(one.json()["status"] for one in answers) == ["received"] * 4 + ["waiting"] * 4
+    assert (await world.one(tenant, "SELECT CAST(sum(cash_minor) AS bigint) FROM open_item"))[0] == 4 * 600
+    await world.holds()

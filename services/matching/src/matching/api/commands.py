@@ -1,4 +1,4 @@
-"""A command that changes money: once per Idempotency-Key, in one transaction, tried again when another one was at the same rows."""
+"""What changes money: in one transaction, tried again when another one was at the same rows; a command once per Idempotency-Key."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,15 +19,20 @@ TRIES = 6
 
 
 async def command(request: Request, caller: Caller, produce: Callable[[AsyncConnection], Awaitable[Response]]) -> Response:
+    """The answer of `produce`, which is given the transaction, once per Idempotency-Key; tried and raising as `tried`."""
+    return await tried(request, caller, lambda conn: once(request, caller, conn, lambda: produce(conn)))
+
+
+async def tried(request: Request, caller: Caller, produce: Callable[[AsyncConnection], Awaitable[Response]]) -> Response:
     """The answer of `produce`, which is given the transaction. Raises what `produce` raises, and at last what is unavailable."""
-    for tried in range(TRIES):
+    for again in range(1, TRIES + 1):
         try:
             async with database_of(request).transaction(caller.tenant_id) as conn:
-                return await once(request, caller, conn, lambda: produce(conn))
+                return await produce(conn)
         except OverflowError as error:
             raise Problem(409, "balance-too-large", "A balance would be larger than any that is kept", str(error)) from None
         except Exception as error:
-            if not is_unavailable(error) or tried == TRIES - 1:
+            if not is_unavailable(error) or again == TRIES:
                 raise
-        await asyncio.sleep(0.02 * 2**tried)
+        await asyncio.sleep(0.01 * 2**again)
     raise AssertionError("unreachable")

@@ -16,7 +16,7 @@ from shared.web.problems import FieldError, Problem
 from shared.web.route import Router
 
 from matching import remittance_files
-from matching.api.accounts import database_of
+from matching.api.commands import tried
 from matching.api.expected import ExpectedDetail, Writer, checked, new, receive, reference_of, take
 from matching.domain.exchange import rate_of
 from matching.domain.remittances import DEDUCTIONS, RemittanceLine
@@ -136,5 +136,4 @@ async def post_file(
     held = new(request, caller, expected_id, entity_id, form, payer_customer_id, found.currency, total, found.lines)
     held.reference, held.document_number = reference_of(reference or found.reference), (found.document_number or "")[:255] or None
     held.rate, held.rate_currency = found.rate, found.rate_currency
-    async with database_of(request).transaction(caller.tenant_id) as conn:
-        return await take(conn, request, caller, held, reference or found.reference)
+    return await tried(request, caller, lambda conn: take(conn, request, caller, held, reference or found.reference))
