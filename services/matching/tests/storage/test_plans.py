@@ -115,6 +115,24 @@ async def test_the_next_instalment_or_several_at_once_settle_the_plans_items_in_
     await world.holds()
 
 
+async def test_money_that_came_before_the_plan_and_waits_is_looked_at_again(world, tenant, make, held, says):
+    await world.feed(make.invoice(tenant, "FA-2026-009", 300))  # the amount alone says nothing
+    await world.pay(held, 300, debtor_iban=IBAN, number=1)
+    await world.match(tenant)
+    due = "SELECT count(*) FROM payment WHERE next_look_at <= now()"
+    await world.rows(tenant, "UPDATE payment SET next_look_at = NULL RETURNING 1")  # its looks are over
+    assert (await world.one(tenant, "SELECT status FROM payment"))[0] == "unapplied"
+    await world.feed(says(1))
+    assert (await world.one(tenant, due))[0] == 1
+    await world.match(tenant)
+    assert (await owed(world, tenant))["FA-2026-001"] == 300
+    assert (await expected(world, tenant), await rules(world, tenant)) == (["received", 300, 600], ["payment_plan"])
+    await world.rows(tenant, "UPDATE payment SET next_look_at = NULL RETURNING 1")
+    await world.feed(says(2, left=(300, 300), instalments=(0, 300, 300)))  # says nothing new
+    assert (await world.one(tenant, due))[0] == 0
+    await world.holds()
+
+
 async def test_several_instalments_in_one_batch_follow_each_other(world, tenant, held, says):
     await world.feed(says(1))
     for number in range(3):

@@ -3,6 +3,7 @@
 Rules:
 - a living plan's expectations follow dunning's newest word and what is owed here: they are reckoned anew when either says something new
   of the plan, which is when a word comes and when a payment met one of them;
+- money of just that amount that came before dunning's word and waits is looked at again;
 - they end with the plan: completed, broken or cancelled by dunning's word. Nothing here judges it, and nothing is published.
 """
 
@@ -14,6 +15,7 @@ import msgspec
 from contracts.dunning import PaymentPlanState
 from contracts.envelope import Message
 from shared.batches import Context
+from shared.clock import machine_now
 from shared.failures import PoisonError
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Key
 from matching.domain.plans import Instalment, through
 from matching.storage import plans as storage
+from matching.storage.expected import load, look_for
 from matching.tables.expected import PAYMENT_PLAN
 
 _ENDS = {"completed": "received", "broken": "expired", "cancelled": "cancelled"}
@@ -47,11 +50,14 @@ async def keep_plans(conn: AsyncConnection, messages: Sequence[Message[PaymentPl
             }
         )
     applied = await keep(conn, PAYMENT_PLAN, rows)
-    await expect(conn, [(key[0], key[1]) for key in applied], ctx.now)
+    if changed := await expect(conn, [(key[0], key[1]) for key in applied], ctx.now):
+        await look_for(conn, list((await load(conn, changed, lock=False)).values()), machine_now())
 
 
-async def expect(conn: AsyncConnection, plans: Iterable[Key], now: datetime) -> None:
-    """Reckons anew what is expected of some plans. A fixed number of statements, none without a plan."""
+async def expect(conn: AsyncConnection, plans: Iterable[Key], now: datetime) -> list[Key]:
+    """Reckons anew what is expected of some plans; returns what is expected now that was not, or otherwise. A fixed number of statements,
+    none without a plan.
+    """
     wanted = list(plans)
     rows = await storage.lock(conn, wanted) if wanted else []
     living = [row for row in rows if row[7] == "active"]
@@ -59,7 +65,7 @@ async def expect(conn: AsyncConnection, plans: Iterable[Key], now: datetime) -> 
     if ended:
         await storage.end(conn, ended)
     if not living:
-        return
+        return []
     owed = await storage.owed(conn, {(row[0], UUID(each["item_id"])) for row in living for each in row[5]})
     found = {}
     for row in living:
@@ -67,4 +73,4 @@ async def expect(conn: AsyncConnection, plans: Iterable[Key], now: datetime) -> 
         instalments = [Instalment(each["number"], date.fromisoformat(each["due_on"]), each["open_minor"]) for each in row[6]]
         mine = {item_id: owed[row[0], item_id] for item_id, _ in left if (row[0], item_id) in owed}
         found[row[0], row[1]] = (row, through(left, instalments, mine))
-    await storage.expect(conn, found, now)
+    return await storage.expect(conn, found, now)

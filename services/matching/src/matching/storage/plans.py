@@ -54,15 +54,17 @@ _ROW = {
 }
 
 
-async def expect(conn: AsyncConnection, plans: Mapping[Key, tuple[Any, Sequence[Through]]], now: datetime) -> None:
-    """Expects what is still to come of living plans (by key: the row of `lock`, and what is expected), and nothing more."""
+async def expect(conn: AsyncConnection, plans: Mapping[Key, tuple[Any, Sequence[Through]]], now: datetime) -> list[Key]:
+    """Expects what is still to come of living plans (by key: the row of `lock`, and what is expected), and nothing more; returns what is
+    expected now that was not, or otherwise.
+    """
     rows = [
         (key[0], named_id("plan-instalment", *key, each.number), key[1], plan[2], plan[3], plan[4], each.amount_minor, each.due_on, text)
         for key, (plan, found) in sorted(plans.items(), key=lambda one: str(one[0]))
         for each in found
         for text in [lines_json(each.lines)]
     ]
-    await run(
+    changed = await fetch(
         conn,
         "WITH wanted AS (SELECT t.*, CAST(t.lines AS jsonb) AS said FROM "  # noqa: S608 - our own column names
         f"{unnest(_ROW)}), come AS (UPDATE expected_payment e SET status = 'received', version = e.version + 1 FROM wanted w "
@@ -73,10 +75,11 @@ async def expect(conn: AsyncConnection, plans: Mapping[Key, tuple[Any, Sequence[
         "ON CONFLICT (tenant_id, expected_id) DO UPDATE SET version = e.version + 1, amount_minor = EXCLUDED.amount_minor, "
         "lines = EXCLUDED.lines, payer_customer_id = EXCLUDED.payer_customer_id, status = 'waiting', payment_id = NULL "
         "WHERE e.status IN ('waiting', 'received') AND (e.status, e.amount_minor, e.lines, e.payer_customer_id) IS DISTINCT FROM "
-        "('waiting', EXCLUDED.amount_minor, EXCLUDED.lines, EXCLUDED.payer_customer_id)",
+        "('waiting', EXCLUDED.amount_minor, EXCLUDED.lines, EXCLUDED.payer_customer_id) RETURNING e.tenant_id, e.expected_id",
         now=now,
         **arrays(rows, list(_ROW)),
     )
+    return [(row[0], row[1]) for row in changed]
 
 
 async def end(conn: AsyncConnection, plans: Mapping[Key, str]) -> None:
