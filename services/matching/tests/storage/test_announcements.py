@@ -4,8 +4,10 @@ import asyncio
 from datetime import UTC, date, datetime
 
 import pytest
+from bankdays import job
 from expecting import IBAN_OF_C1, announcement, into, items, known, post, remittance
 from matching.handlers import announcements
+from matching.handlers.matching import look_at_due
 from shared.jobs import JobContext
 from shared.testing.events import context
 
@@ -179,6 +181,33 @@ async def test_what_is_said_of_a_merged_customer_and_of_who_stands_for_him_is_on
     await world.feed(into(make, tenant, "C1", "C2"), into(make, tenant, "C0", "C1"))
     assert {await said(customer) for customer in ("C1", "C2", "C0")} == {before}
     assert await said("C3") != before
+    await world.holds()
+
+
+@pytest.mark.parametrize("came", [False, True])
+async def test_a_cheque_that_was_announced_under_two_ids_before_their_merge_is_expected_once(world, tenant, make, client, came):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 2_000), make.invoice(tenant, "F-2", 2_000, customer="C2"))
+    made = []
+    for customer in ("C1", "C2"):
+        payer = str(make.customer_id(tenant, customer))
+        body = announcement(make, tenant, 1_000, reference="CHQ 7", customer_id=payer)
+        made.append((await post(client, "/v1/payment-announcements", body)).json()["expected_id"])
+    other = announcement(make, tenant, 1_000, reference="CHQ 8", customer_id=str(make.customer_id(tenant, "C1")))
+    another = (await post(client, "/v1/payment-announcements", other)).json()["expected_id"]
+    await known(world, tenant, make)
+    if came:
+        await world.pay(held, 1_000, debtor_iban=IBAN_OF_C1, end_to_end_id="CHQ7")
+        await world.match(tenant)
+    await world.feed(into(make, tenant, "C1", "C2"))
+    await look_at_due(job(world), tenant)
+    if not came:
+        await world.pay(held, 1_000, debtor_iban=IBAN_OF_C1, end_to_end_id="CHQ7")
+        await world.match(tenant)
+    found = {one["expected_id"]: one["status"] for one in (await client.get("/v1/expected-payments")).json()["items"]}
+    assert (sorted(found[one] for one in made), found[another]) == (["cancelled", "received"], "waiting")
+    told = {str(m.data.announcement_id): m.data.status for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant}
+    assert told == {one: {"waiting": "announced"}.get(status, status) for one, status in found.items()}
     await world.holds()
 
 

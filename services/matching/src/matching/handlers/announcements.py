@@ -1,5 +1,6 @@
 """Announced money holds reminders back until it comes, its day passes or somebody takes it back: each is told."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from contracts.payments import AnnouncedItem, PaymentAnnouncementChanged
@@ -10,6 +11,7 @@ from shared.outbox import Outgoing, publish
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.domain.books import Key
 from matching.storage import expected as stored
 from matching.storage.expected import Expected
 
@@ -34,6 +36,19 @@ async def end(conn: AsyncConnection, tenant_id: UUID, expected_id: UUID, status:
     await stored.save(conn, held)
     await announce(conn, held)
     return held
+
+
+async def join(conn: AsyncConnection, customers: Sequence[Key]) -> None:
+    """Customers were merged: money that was announced under two of their ids is announced once, and comes once. What came meanwhile, and
+    might have been either, is looked at again.
+    """
+    twice = await stored.announced_twice(conn, customers)
+    ended = [held for held in (await stored.load(conn, twice)).values() if held.status == "waiting"] if twice else []
+    for held in ended:
+        held.status = "cancelled"
+        await stored.save(conn, held)
+        await announce(conn, held)
+    await stored.look_for(conn, ended, machine_now())
 
 
 async def expire(context: JobContext, tenant_id: UUID) -> None:

@@ -26,6 +26,7 @@ from matching.domain.engine.index import name_keys
 from matching.domain.engine.parties import PREFIX_MIN
 from matching.domain.engine.text import fold
 from matching.handlers.accounts import forget_holders
+from matching.handlers.announcements import join
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.slices import forget_waiting
 from matching.storage import parties
@@ -105,6 +106,7 @@ async def keep_merges(conn: AsyncConnection, messages: Sequence[Message[Customer
         await move(conn, tenant, ctx.now, causes[tenant])
     concerned = {(tenant, one) for (tenant, own), pair in changed.items() for one in (own, *pair)}
     await look_again_at(conn, await parties.ibans_of(conn, sorted(concerned)), machine_now())
+    await join(conn, sorted(concerned))
 
 
 async def keep_erasures(conn: AsyncConnection, messages: Sequence[Message[CustomerErased]], _: Context) -> None:

@@ -310,6 +310,26 @@ async def spoken(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, Sp
     return {(row[0], row[1]): Spoken(row[2], row[3], row[4], same_payer=False) for row in rows}
 
 
+async def announced_twice(conn: AsyncConnection, customers: Iterable[Key]) -> list[Key]:
+    """Announcements that wait under one id of a customer, one of these, and are announced under another one too: by entity, kind,
+    reference, amount and day. The one that holds longest is not among them, unless it has come under the other id.
+    """
+    payer = {name: survivor(f"{name}.tenant_id", f"{name}.payer_customer_id") for name in "eo"}
+    rows = await fetch(
+        conn,
+        "SELECT e.tenant_id, e.expected_id FROM expected_payment e WHERE e.status = 'waiting' AND e.reference IS NOT NULL "  # noqa: S608 - ours
+        "AND e.holds_until IS NOT NULL AND (e.tenant_id, e.payer_customer_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) AND EXISTS (SELECT 1 FROM expected_payment o "
+        "WHERE o.tenant_id = e.tenant_id AND o.entity_id = e.entity_id AND o.amount_minor = e.amount_minor AND o.currency = e.currency "
+        "AND o.kind = e.kind AND o.reference = e.reference AND o.expected_on = e.expected_on "
+        "AND o.payer_customer_id <> e.payer_customer_id "
+        f"AND {payer['o']} = {payer['e']} AND (o.status = 'waiting' AND (o.holds_until, o.expected_id) > (e.holds_until, e.expected_id) "
+        "OR o.status IN ('partly', 'received'))) ORDER BY 1, 2",
+        **keys(customers),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 _OVERDUE = "status = 'waiting' AND holds_until < :today"
 OVERDUE = f"EXISTS (SELECT 1 FROM expected_payment WHERE tenant_id = t.tenant_id AND {_OVERDUE})"  # noqa: S608 - ours
 """For `Job.due`."""
