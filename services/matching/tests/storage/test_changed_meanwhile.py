@@ -10,6 +10,7 @@ from matching.storage.candidates import direct
 from shared.failures import is_unavailable
 from shared.testing.waiting import eventually
 
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 
@@ -85,7 +86,7 @@ async def test_a_change_that_is_not_committed_yet_is_waited_for(world, tenant, p
     first = asyncio.create_task(other())
     await saved.wait()
     waiting = asyncio.create_task(second())
-    await eventually(lambda: world.rows(tenant, "SELECT 1 FROM pg_locks WHERE NOT granted"), what="waiting for a lock")
+    await eventually(lambda: world.rows(tenant, WAITING), what="waiting for a lock")
     commit.set()
     await first
     with pytest.raises(ChangedError):
