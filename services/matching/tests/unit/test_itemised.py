@@ -56,7 +56,13 @@ def test_an_amount_that_was_paid_is_no_number_that_nobody_can_read():
 def test_where_amounts_do_not_come_to_what_was_paid_they_are_read_as_numbers():
     assert "12345678" in read(["123456,78"], paid=(1, "EUR")).runs
     assert not read(["123456,78"], paid=(12_345_678, "EUR")).runs
-    assert read(["123456,78"], paid=(12_345_678, "JPY")).runs  # which has no decimals
+    for currency in ("JPY", "HRK", ""):  # which has no decimals, is no more, is not known
+        assert read(["123456,78"], paid=(12_345_678, currency)).runs
+
+
+def test_a_payment_in_a_currency_that_is_no_more_is_read_as_any_other():
+    lost = item("FA2024-00001", 600_00, currency="HRK")
+    assert settled(found(clues(600_00, "FA2024-00001", currency="HRK"), lost), "document_number:exact") == [{"FA2024-00001": 600_00}]
 
 
 @given(

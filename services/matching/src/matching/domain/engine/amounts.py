@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 from shared.money import exponent
@@ -32,10 +33,19 @@ class Amounts(NamedTuple):
     words: frozenset[int] = frozenset()
 
 
+@cache
+def _has_cents(currency: str) -> bool:
+    """Whether amounts in a currency have two decimals; of one that ISO 4217 does not list, or not any more, nobody knows."""
+    try:
+        return exponent(currency) == CENTS
+    except ValueError:
+        return False
+
+
 def named_amounts(text: str, places: Sequence[int], paid: int, currency: str) -> Amounts:
     """The amounts of a text that is upper case and whose words begin at these places; none where they do not come to what was paid."""
     found = []
-    for amount in _AMOUNT.finditer(text) if currency and exponent(currency) == CENTS else ():
+    for amount in _AMOUNT.finditer(text) if _has_cents(currency) else ():
         minor = int("".join(_DIGITS.findall(amount[2])))
         start, end = bisect_left(places, amount.start(2)), bisect_left(places, amount.end(2))
         found.append(Told(start, end, -minor if amount[1] or amount[3] else minor))
