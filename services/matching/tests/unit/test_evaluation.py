@@ -64,6 +64,21 @@ def test_one_object_comes_of_it_and_each_decision_is_the_same_twice(tmp_path):
     assert first["candidates"][0]["evidence"]["named_share"] == 1
 
 
+def test_a_decision_is_told_with_all_of_its_items(tmp_path):
+    folder = history(tmp_path / "set", 60)
+    invoices = [json.loads(line) for line in (folder / "invoices.jsonl").read_text().splitlines()]
+    total = sum(one["amount_cents"] for one in invoices)
+    payment = {"id": "P", "booking_date": "2026-04-01", "amount_cents": total, "currency": "EUR", "debtor_iban": "FR76A",
+               "remittance": [" ".join(one["number"] for one in invoices)], "split": "test"}  # fmt: skip
+    lines = [{"invoice_id": one["id"], "cents": one["amount_cents"], "diff_cents": 0, "reason": None} for one in invoices]
+    truth = {"payment_id": "P", "kind": "bulk", "customer_id": "C1", "allocations": lines, "unapplied_cents": 0, "no_reference": False}
+    write(folder, payments=[payment], truth=[truth])
+    with (tmp_path / "out").open("w") as out:
+        evaluate(folder, out)
+    told = json.loads((tmp_path / "out").read_text())
+    assert len(told["candidates"][0]["allocations"]) == len(told["allocations"]) == 60
+
+
 def test_a_missing_file_and_a_malformed_line_are_named(tmp_path):
     folder = history(tmp_path / "set")
     with (folder / "payments.jsonl").open("a") as file:

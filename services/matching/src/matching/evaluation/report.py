@@ -190,7 +190,7 @@ def decided(case: Case, decision: Decision, model: Model) -> dict[str, Any]:
                 "rule": one.rule,
                 "confidence": round(one.confidence, 6),
                 "lost": one.lost,
-                "allocations": _lines(one)[:50],
+                "allocations": _lines(one),
                 "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
                 "moved_by": {name: round(step, 2) for name, step in contributions(model.explained(one.features))},
             }
