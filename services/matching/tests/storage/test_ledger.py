@@ -6,6 +6,7 @@ import itertools
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+from bankdays import Bank, ahead
 from contracts.customers import CustomerChanged
 from handwork import limit
 from matching.domain.ledger import letters
@@ -60,6 +61,19 @@ async def exported(client, make, tenant, **query):
     answer = await client.get("/v1/ledger-export", params=params)
     assert answer.status_code == 200, answer.text
     return answer
+
+
+async def lettered(client, make, tenant, last):
+    """The lettered lines of a FEC by account and first document: document, debit less credit, day; and all of its rows."""
+    answer = await exported(client, make, tenant, format="fec", last=last)
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode()), delimiter="\t"))
+    assert all(bool(row["EcritureLet"]) == bool(row["DateLet"]) for row in rows)
+    found = {}
+    for row in rows:
+        signed = Decimal(row["Debit"].replace(",", ".")) - Decimal(row["Credit"].replace(",", "."))
+        if row["EcritureLet"]:
+            found.setdefault((row["CompteNum"], row["EcritureLet"]), []).append((row["PieceRef"], signed, row["DateLet"]))
+    return {key[0] + " " + lines[0][0]: lines for key, lines in found.items()}, rows
 
 
 async def test_the_fec_has_its_eighteen_columns_and_is_balanced_entry_by_entry(world, tenant, make, client):
@@ -166,18 +180,7 @@ async def test_what_is_settled_is_lettered_as_of_the_end_of_the_period(world, te
     await world.handled(tenant, by=make.match, given=([first], context(datetime(2026, 4, 1, 9, tzinfo=UTC))))
     await world.handled(tenant, by=make.match, given=(rest, context(datetime(2026, 4, 8, 9, tzinfo=UTC))))
 
-    async def lettered(last):
-        answer = await exported(client, make, tenant, format="fec", last=last)
-        rows = list(csv.DictReader(io.StringIO(answer.content.decode()), delimiter="\t"))
-        assert all(bool(row["EcritureLet"]) == bool(row["DateLet"]) for row in rows)
-        found = {}
-        for row in rows:
-            signed = Decimal(row["Debit"].replace(",", ".")) - Decimal(row["Credit"].replace(",", "."))
-            if row["EcritureLet"]:
-                found.setdefault((row["CompteNum"], row["EcritureLet"]), []).append((row["PieceRef"], signed, row["DateLet"]))
-        return {key[0] + " " + lines[0][0]: lines for key, lines in found.items()}, rows
-
-    found, rows = await lettered("2026-12-31")
+    found, rows = await lettered(client, make, tenant, "2026-12-31")
     assert found == {
         "411000 F-1": [("F-1", -6, "20260408"), ("F-1", -4, "20260408")],  # and the invoice's 10.00
         "411000 F-3": [("F-3", -3, "20260302")],
@@ -187,12 +190,28 @@ async def test_what_is_settled_is_lettered_as_of_the_end_of_the_period(world, te
         "471000 B2": [("B2", -2, "20260408"), ("F-2", 2, "20260408")],
     }
     assert {(row["EcritureDate"], row["PieceDate"]) for row in rows if row["CompteNum"] == "512000"} == {("20260302", "20260302")}
-    at_its_end, _ = await lettered("2026-04-07")
+    at_its_end, _ = await lettered(client, make, tenant, "2026-04-07")
     assert set(at_its_end) == {"411000 F-3", "411000 A-3", "471000 B0"}
     # an allocation that is undone ends it, in the periods after that
     assert (await post(client, f"/v1/payments/{first.data.payment_id}/unmatch", {"reason": "wrong_item"})).status_code == 200
-    assert set((await lettered("2036-12-31"))[0]) == {"411000 F-3", "411000 A-3", "471000 B1", "471000 B2"}
-    assert (await lettered("2026-04-30"))[0] == found
+    assert set((await lettered(client, make, tenant, "2036-12-31"))[0]) == {"411000 F-3", "411000 A-3", "471000 B1", "471000 B2"}
+    assert (await lettered(client, make, tenant, "2026-04-30"))[0] == found
+
+
+async def test_a_refund_is_lettered_once_the_bank_has_booked_it(world, tenant, make, client, camtfile):
+    await limit(client, tenant, make, 1_000)
+    bank = Bank(world, client, await world.account(tenant), camtfile)
+    payment = await world.pay(bank.held, 1_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000", number=1)
+    await world.match(tenant)
+    given = await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "twice"})
+    assert given.json()["status"] == "approved", given.text
+    await bank.books((1_000, {"ref": "B1"}))
+    order = {"bank_account_id": str(bank.held.bank_account_id), "execution_date": ahead(1)}
+    assert (await post(client, "/v1/refund-files", order)).status_code == 201
+    assert (await lettered(client, make, tenant, "2036-12-31"))[0] == {}
+    await bank.books((-600, {"ref": "D1", "e2e": (await world.one(tenant, "SELECT end_to_end_id FROM refund"))[0]}))
+    found, _ = await lettered(client, make, tenant, "2036-12-31")
+    assert {name: [line[1] for line in lines] for name, lines in found.items()} == {"467000 B1": [-6, 6]}  # 4.00 are nobody's yet
 
 
 def test_letters_go_on_after_z():

@@ -78,7 +78,8 @@ class ChartError(ValueError):
 class Posting:
     """An entry with what an accountant wants to see of its item, payment and customer. `amount_minor` is above zero.
 
-    `item_letter` is its item's once that is settled, `payment_letter` its payment's once nothing of it is unapplied, each with the day.
+    `item_letter` is its item's once that is settled, `payment_letter` its payment's once nothing of it is unapplied, `back_letter` its
+    payment's once what was to go back of it has gone; each with the day.
 
     `rate` is what a unit of its currency was worth in euro that day, where the accountant has said so. The payer is another than the
     customer where one pays for the other: what is unapplied was the payer's, what is owed is the customer's.
@@ -101,6 +102,8 @@ class Posting:
     item_lettered: date | None = None
     payment_letter: int | None = None
     payment_lettered: date | None = None
+    back_letter: int | None = None
+    back_lettered: date | None = None
 
     @property
     def in_euro(self) -> int:
@@ -152,11 +155,13 @@ def lines(posting: Posting, chart: Mapping[str, tuple[str, str]], amount_minor: 
 
 
 def _letter(posting: Posting, ledger: str) -> tuple[str, date | None]:
-    """An invoice's lines share one with its invoice (which the ERP posts), a payment's with what became of it."""
+    """An invoice's lines share one with its invoice (which the ERP posts), a payment's with what was settled, or left, of it."""
     if ledger in {"receivables", "credit_notes"} and posting.item_letter is not None:
         return letters(posting.item_letter), posting.item_lettered
     if ledger == "unapplied" and posting.payment_letter is not None:
         return letters(posting.payment_letter), posting.payment_lettered
+    if ledger in {"refunds", "recalled"} and posting.back_letter is not None:
+        return letters(posting.back_letter), posting.back_lettered
     return "", None
 
 

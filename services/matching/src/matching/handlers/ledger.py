@@ -10,7 +10,7 @@ EcritureDate is the day on which an entry was made in these books ("date de comp
 account's debit or credit, as the administration reads it; told by lemondeduchiffre.fr, "FEC : du format informatique au contenu
 comptable"), whenever the bank booked the money; that day, or the invoice's, is PieceDate.
 Lettering (EcritureLet, DateLet) is as of the period's end, so that a file stays as it was: the lines of an item that is settled share
-a letter, and the lines of a payment of which nothing is unapplied.
+a letter, and the lines of a payment of which nothing is unapplied, and of what was to go back and has gone.
 """
 
 import csv

@@ -28,24 +28,26 @@ def _side(ledgers: str) -> str:
     return f"CASE WHEN debit IN ({ledgers}) THEN amount_minor WHEN credit IN ({ledgers}) THEN -amount_minor ELSE 0 END"
 
 
-_OWED, _FREE = _side("'receivables', 'credit_notes'"), _side("'unapplied'")
+_OWED, _FREE, _BACK = _side("'receivables', 'credit_notes'"), _side("'unapplied'"), _side("'refunds', 'recalled'")
 _LETTERED = (
     "SELECT *, CASE WHEN sum(owed) OVER i = 0 THEN min(entry_id) OVER i END AS item_letter, "  # noqa: S608 - ours
     "max(at) FILTER (WHERE owed <> 0) OVER i AS settled, "
-    "CASE WHEN sum(free) OVER p = 0 THEN min(entry_id) OVER p END AS payment_letter, max(at) FILTER (WHERE free <> 0) OVER p AS used "
-    f"FROM (SELECT *, {_OWED} AS owed, {_FREE} AS free "
+    "CASE WHEN sum(free) OVER p = 0 THEN min(entry_id) OVER p END AS payment_letter, max(at) FILTER (WHERE free <> 0) OVER p AS used, "
+    "CASE WHEN sum(back) OVER p = 0 THEN min(entry_id) OVER p END AS back_letter, max(at) FILTER (WHERE back <> 0) OVER p AS gone "
+    f"FROM (SELECT *, {_OWED} AS owed, {_FREE} AS free, {_BACK} AS back "
     "FROM ledger_entry WHERE tenant_id = :tenant AND entity_id = :entity AND at < :after) until_then "
     "WINDOW i AS (PARTITION BY item_id, currency), p AS (PARTITION BY payment_id, currency)"
 )
-"""SQL: an entity's entries until the end of a period. An item that is settled by then, and a payment of which nothing is unapplied, has a
-letter: the number of its first entry, which no other has and which never changes. By windows: a join of sums has no key to go by.
+"""SQL: an entity's entries until the end of a period. An item that is settled by then, a payment of which nothing is unapplied, and what of
+one was to go back and has gone, has a letter: the number of its first entry, which no other has and which never changes. By windows: a
+join of sums has no key to go by.
 """
 
 
 def _entries(*, lettered: bool) -> str:
     letters = ", ".join(
         f"l.{letter}, CASE WHEN l.{letter} IS NOT NULL THEN CAST(l.{at} AT TIME ZONE '{BUSINESS_ZONE}' AS date) END"
-        for letter, at in (("item_letter", "settled"), ("payment_letter", "used"))
+        for letter, at in (("item_letter", "settled"), ("payment_letter", "used"), ("back_letter", "gone"))
     )
     of, more = (f"({_LETTERED})", f", {letters}") if lettered else ("ledger_entry", "")
     return (
