@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from contracts.envelope import FactEvent, StateEvent
-from contracts.fields import Code, Currency, Date, Line, PositiveMinor, Sha256, Text
+from contracts.fields import Code, Count, Currency, Date, Line, PositiveMinor, Sha256, Text
 
 Rate = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,10})?(?!\n)$")]
 """An exchange rate: a decimal above zero with up to ten decimals."""
@@ -47,7 +47,9 @@ class PaymentState(StateEvent, frozen=True, kw_only=True, gc=False):
     `confirmation` is `notified` until the booked entry confirms it. `payer_customer_id` is known once a rule or a person
     says who paid. `unapplied_reason` and `candidate_customer_ids` tell why some of it has no item. `refund_pending_minor` is
     the part of `refunded_minor` that the bank has not booked yet. `return_class` says what `return_reason` (an ISO 20022
-    code in lower case) means.
+    code in lower case) means. A payment that settles more items than an event has room for (a payout, a factor's list) names some
+    of them here, and `further_allocations` says how many more there are: `GET /v1/payments/{payment_id}` of matching names all, and
+    what is owed of each item is in the item's own events.
     """
 
     payment_id: UUID
@@ -69,6 +71,7 @@ class PaymentState(StateEvent, frozen=True, kw_only=True, gc=False):
     return_reason: Code | None = None
     refund_pending_minor: PositiveMinor = 0
     return_class: ReturnClass | None = None
+    further_allocations: Count = 0
 
 
 class PaymentReceived(PaymentState, frozen=True, kw_only=True, gc=False):

@@ -276,8 +276,7 @@ async def test_a_list_of_a_payer_who_was_merged_means_what_the_survivor_owes_and
 
 
 @pytest.mark.parametrize("first", ["list", "money"])
-async def test_a_payment_settles_as_many_items_of_a_list_as_its_events_have_room_for(world, tenant, make, client, first):
-    """Else none of it could be told, and the payment would never be decided on. What is left over is for a person, line by line."""
+async def test_a_payment_settles_all_items_of_a_list_and_its_events_name_those_that_they_have_room_for(world, tenant, make, client, first):
     held = await world.account(tenant)
     numbers = [f"FA-2026-{n:04}-{'é' * 60}" for n in range(400)]
     await world.feed(*(make.invoice(tenant, number, 100, customer=f"C{n % 7}") for n, number in enumerate(numbers)))
@@ -291,14 +290,14 @@ async def test_a_payment_settles_as_many_items_of_a_list_as_its_events_have_room
             await world.match(tenant)
     await world.feed(make.invoice(tenant, "F-LATER", 100))
     shown = (await client.get(f"/v1/payments/{payment}")).json()
-    settled = len(shown["allocations"])
-    assert (shown["status"], shown["unapplied_minor"]) == ("partly_matched", 40_100 - 100 * settled)
-    assert 150 < settled < 400
+    assert (shown["status"], shown["unapplied_minor"], len(shown["allocations"])) == ("matched", 0, 401)
     listed = (await client.get(f"/v1/expected-payments/{answer.json()['expected_id']}")).json()
-    assert (listed["status"], [one["line"] for one in listed["refused"]]) == ("received", list(range(settled, 401)))
-    assert {one["why"] for one in listed["refused"]} == {"the payment settles so many that its events have no room for more"}
-    told = [m for m in await world.events("PaymentMatched") if m.tenant_id == tenant]
-    assert len(told[0].data.allocations) == settled
+    assert (listed["status"], listed["refused"]) == ("received", [])
+    told = [m.data for m in await world.events("PaymentMatched") if m.tenant_id == tenant]
+    assert [len(one.allocations) + one.further_allocations for one in told] == [400, 401]
+    assert all(150 < len(one.allocations) < 400 for one in told)
+    ids = [one["item_id"] for one in shown["allocations"]]
+    assert [str(one.item_id) for one in told[-1].allocations] == sorted(ids)[: len(told[-1].allocations)]
     await world.holds()
 
 

@@ -49,7 +49,8 @@ CHECKS = (
         "payments_are_conserved",
         "SELECT format('payment %s: %s in, %s allocated', payment_id, amount_minor, a.allocated) AS what FROM payment CROSS JOIN LATERAL "
         "(SELECT coalesce(sum(amount_minor), 0) AS allocated FROM jsonb_to_recordset(allocations) AS x(amount_minor bigint)) AS a "
-        "WHERE amount_minor <> a.allocated + unapplied_minor + returned_minor + refunded_minor",
+        "WHERE CASE WHEN further_allocations = 0 THEN amount_minor <> a.allocated + unapplied_minor + returned_minor + refunded_minor "
+        "ELSE amount_minor <= a.allocated + unapplied_minor + returned_minor + refunded_minor END",
     ),
     Check(
         "measured_days_are_whole",

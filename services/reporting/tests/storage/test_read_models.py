@@ -132,6 +132,12 @@ async def test_the_checks_find_what_does_not_add_up(infrastructure, apply, ledge
         await apply(database, book.balance("c1", owes=149, unapplied=21, credits_=30, version=2))
         assert await verify() == {"at_rest_balances_equal_items", "at_rest_balances_equal_unapplied_payments"}
         await apply(database, book.balance("c1", owes=150, unapplied=20, credits_=30, version=3))
+        for further, found in ((2, set()), (0, {"payments_are_conserved"})):  # allocations that the event has no room for
+            async with database.transaction(book.tenant_id) as conn:
+                await conn.execute(
+                    text("UPDATE payment SET unapplied_minor = 3, further_allocations = :n WHERE payer_customer_id IS NULL"), {"n": further}
+                )
+            assert await verify() == found
         async with database.transaction(book.tenant_id) as conn:
             await conn.execute(text("UPDATE open_item SET instalments = '[]', original_minor = 7, status = 'paid' WHERE kind = 'invoice'"))
             await conn.execute(text("UPDATE payment SET returned_minor = 1"))

@@ -25,7 +25,7 @@ from matching.domain.books import Books, Exchange, Item, Key, Payment
 from matching.domain.exchange import BANK_RATE, exchange, implied
 from matching.handlers.limits import BY_HAND, RULE
 from matching.handlers.payments import lock_with_items
-from matching.handlers.publishing import has_room, save_and_publish
+from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
 from matching.handlers.write_offs import reverse_latest
 from matching.storage.account_balances import account_id
@@ -91,8 +91,7 @@ async def allocate(
 
     `version` is the one that the person looked at, where that matters.
 
-    Raises Problem: 404 for an unknown payment, item or customer, 409 where one of them has not so much, 422 for what may never meet, and
-    for more items than can be told.
+    Raises Problem: 404 for an unknown payment, item or customer, 409 where one of them has not so much, 422 for what may never meet.
     """
     key = (tenant_id, payment_id)
     await known_customer(conn, tenant_id, customer_id)
@@ -126,8 +125,6 @@ async def allocate(
         if line.difference_minor and held is not None and held.diff_reason not in {None, line.reason}:
             raise refused(409, "difference-has-another-reason", "This payment forgives the item for another reason already", f"/lines/{at}")
         books.allocate(payment, item, rule, amount=line.amount_minor, diff=line.difference_minor, reason=line.reason)
-    if not has_room(payment):
-        raise refused(422, "items-too-many", "These are more items than the events of one payment have room for (some 300)", "/lines")
     _attribute(books, payment, lines, customer_id)
     payment.rule = rule
     books.decided(payment, payment.unapplied_reason or "overpaid")

@@ -21,7 +21,7 @@ from matching.domain.books import Books, Key, Payment
 from matching.domain.imputation import LAWS, Debt, UnknownLawError, debts_of, impute
 from matching.handlers.allocations import known_customer
 from matching.handlers.payments import lock_with_items
-from matching.handlers.publishing import has_room, save_and_publish
+from matching.handlers.publishing import save_and_publish
 from matching.storage import imputation as stored
 from matching.storage.account_balances import account_id
 from matching.storage.books import Decided
@@ -62,8 +62,7 @@ async def carry_out(
     """Allocates what is unapplied of a payment as the law says; `customer_id` names the payer where nobody is known yet.
 
     Raises Problem: 404 for an unknown payment or customer; 409 where nothing is unapplied, nobody is known to have paid, nothing is owed,
-    the payment is not the `version` that the person looked at, or it would settle more items than can be told; 422 where the debtor's
-    country or its law is not known.
+    or the payment is not the `version` that the person looked at; 422 where the debtor's country or its law is not known.
     """
     key = (tenant_id, payment_id)
     books, imputed = await _imputed(conn, key, customer_id)
@@ -73,10 +72,6 @@ async def carry_out(
     versions = {item_id: item.version for (_, item_id), item in books.items.items()}
     for debt, part in imputed.parts:
         books.allocate(payment, books.items[tenant_id, debt.item_id], RULE, amount=part)
-    if not has_room(payment):
-        raise Problem(
-            409, "items-too-many", "These are more items than the events of one payment have room for (some 300): choose among them"
-        )
     payment.rule = RULE
     payment.candidate_customer_ids = None
     books.decided(payment, "overpaid")
@@ -107,10 +102,7 @@ async def carry_out(
 
 
 async def impute_waiting(context: JobContext, tenant_id: UUID) -> None:
-    """Job: booked money of a known payer that names nothing, after the days that its entity has set; a payment a commit.
-
-    All that wait are gone through: those whose debts are too many wait for a person, and keep it from none behind them.
-    """
+    """Job: booked money of a known payer that names nothing, after the days that its entity has set; a payment a commit."""
     last, today = (date.min, UUID(int=0)), business_day(context.now)
     while True:
         async with context.database.transaction(tenant_id) as conn:
@@ -120,7 +112,7 @@ async def impute_waiting(context: JobContext, tenant_id: UUID) -> None:
                 try:
                     await carry_out(conn, tenant_id, payment_id, customer_id=None, by="imputation", now=context.now)
                 except Problem as problem:
-                    if problem.status != 409:  # noqa: PLR2004 - it was decided on, its debts were paid, since it was looked for, or are too many
+                    if problem.status != 409:  # noqa: PLR2004 - it was decided on, or its debts were paid, since it was looked for
                         raise
         if len(waiting) < SLICE:
             return

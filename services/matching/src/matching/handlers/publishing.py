@@ -10,6 +10,7 @@ wait for each other's commit alone. Payments that wait are looked at again when 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import msgspec
@@ -49,10 +50,10 @@ from matching.storage.payments import wake
 
 _Written = TypeVar("_Written")
 _Made = TypeVar("_Made")
-TOLD_MAX = MAX_EVENT_BYTES - 4_096
-"""Bytes of allocations (`weight`) beyond which a payment is allocated to no further item: what is left is for one more, and for all else
-that an event of the payment says.
-"""
+TOLD_BYTES = MAX_EVENT_BYTES - 8_192
+"""Of allocations in an event of a payment (ADR 19): what is left is for all else that it says."""
+TOLD_SURELY = 16
+"""Allocations that have room whatever they say: each has a text of 500 characters at most (2,000 bytes) and some 300 bytes more."""
 _PAYMENT_EVENTS: tuple[tuple[str, type[PaymentState]], ...] = (
     ("received", PaymentReceived),
     ("unmatched", PaymentUnmatched),
@@ -154,6 +155,7 @@ def _events(books: Books, why: Mapping[Key, Envelope]) -> Iterator[Outgoing]:
 
 def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
     """A payment's whole public state as an event of that class. Text, names and IBANs stay here."""
+    allocations, further = _told(payment)
     return cls(
         version=payment.version,
         payment_id=payment.payment_id,
@@ -164,7 +166,7 @@ def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
         value_date=payment.value_date,
         confirmation=payment.confirmation,  # type: ignore[arg-type] # the table's CHECK has the same two values
         source=payment.source,
-        allocations=[_allocation(held) for held in payment.allocations.values()],
+        allocations=allocations,
         unapplied_minor=payment.unapplied_minor,
         returned_minor=payment.returned_minor,
         refunded_minor=payment.refunded_minor,
@@ -175,17 +177,19 @@ def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
         return_reason=payment.return_reason,
         refund_pending_minor=payment.refund_pending_minor,
         return_class=return_class(payment.return_reason),
+        further_allocations=further,
     )
 
 
-def has_room(payment: Payment) -> bool:
-    """Whether the payment's events have room for all that it is allocated to."""
-    return sum(map(weight, payment.allocations.values())) <= TOLD_MAX
-
-
-def weight(held: Allocated) -> int:
-    """The bytes that an allocation takes of its payment's events: these name all of them, and have an end (`MAX_EVENT_BYTES`)."""
-    return len(msgspec.json.encode(_allocation(held))) + 1
+def _told(payment: Payment) -> tuple[list[Allocation], int]:
+    """The allocations that a payment's event names, by item where there are many, and how many more there are."""
+    allocations = [_allocation(held) for held in payment.allocations.values()]
+    if len(allocations) <= TOLD_SURELY:
+        return allocations, 0
+    allocations.sort(key=lambda one: one.item_id.int)
+    sizes = accumulate(len(msgspec.json.encode(one)) + 1 for one in allocations)
+    told = sum(size <= TOLD_BYTES for size in sizes)
+    return allocations[:told], len(allocations) - told
 
 
 def _allocation(held: Allocated) -> Allocation:

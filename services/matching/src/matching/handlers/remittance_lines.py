@@ -5,7 +5,6 @@ Rules:
 - what is granted of a deduction is in `domain.deductions`: by the item's terms, and within one person's limit; the rest stays open, and the
   decision says of which line and why;
 - what a line gives to an item in another currency, and at which rate, is in `domain.exchanged_lines`; no deduction is granted there;
-- one payment settles as many items as its events, which name all of them, have room for: the lines after that are left to a person;
 - a line whose item is not there yet waits for it; what of the payment has no line is unapplied; what a person has undone is not done again.
 """
 
@@ -31,7 +30,7 @@ from matching.handlers.announcements import announce
 from matching.handlers.limits import BY_HAND
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.plans import expect
-from matching.handlers.publishing import TOLD_MAX, save_and_publish, weight
+from matching.handlers.publishing import save_and_publish
 from matching.storage import expected as stored
 from matching.storage.account_balances import account_id
 from matching.storage.books import Decided
@@ -45,7 +44,6 @@ from matching.storage.payments import dismissed
 
 BY_PERSON = frozenset({"hand", "confirmed", "remittance", "announced", "settlement"})
 """Rules that a remittance list does not undo: a person's word, and the debtor's own."""
-FULL = "the payment settles so many that its events have no room for more"
 _JSON = msgspec.json.Encoder().encode
 
 
@@ -181,23 +179,18 @@ def _carry_out(books: Books, pair: _Pair) -> None:
 
 
 def _give_all(books: Books, pair: _Pair) -> None:
-    """Gives each item of the list what is for it, in the list's order, as far as the payment's events have room."""
+    """Gives each item of the list what is for it, in the list's order."""
     payment = pair.payment
     before = set(payment.allocations)  # given when fewer of the list's items were there
     pair.kept_open |= {at: why for at, why in pair.earlier.items() if pair.items.get(at) in before}
     of_item: dict[UUID, list[Share]] = {}
     for share in pair.shares:  # a list may name an item in several lines
         of_item.setdefault(share.item_id, []).append(share)
-    told = sum(map(weight, payment.allocations.values()))
     for item_id, named in of_item.items():
         item = books.items[payment.tenant_id, item_id]
         if item.kind == "credit_note" or item_id in before:
             continue
-        if told > TOLD_MAX:
-            pair.kept_open |= dict.fromkeys((share.at for share in named), FULL)
-            continue
         _give(books, pair, item, [share for share in named if not share.refused])
-        told += weight(payment.allocations[item_id]) if item_id in payment.allocations else 0
 
 
 def _leave_undone(pair: _Pair) -> None:

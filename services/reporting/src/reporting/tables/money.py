@@ -1,6 +1,6 @@
 """Kept of money: payments, what is announced, where it may come in, and how far the bank's word goes."""
 
-from sqlalchemy import ARRAY, BigInteger, Column, Index, Table
+from sqlalchemy import ARRAY, BigInteger, Column, Index, Integer, Table
 from sqlalchemy.dialects.postgresql import UUID
 
 from reporting.tables.columns import METADATA, date, json, kept, minor, text, uuid
@@ -17,6 +17,7 @@ PAYMENT = kept(
     text("confirmation"),
     text("source"),
     json("allocations"),
+    Column("further_allocations", Integer, nullable=False, server_default="0"),
     minor("unapplied_minor"),
     minor("returned_minor"),
     minor("refunded_minor"),

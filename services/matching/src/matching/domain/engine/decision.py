@@ -32,8 +32,6 @@ LEAST_DOUBT = 1e-9
 """What no model is surer than."""
 WHOLE_CENT = 100
 """One minor unit, in hundredths."""
-ITEMS_MAX = 250
-"""Items that a payment settles without a person: its events name them all, in some 200 bytes each, and have 64 KiB."""
 REVIEW_MIN = 0.02
 """A best reading less probable than this is none."""
 
@@ -185,8 +183,6 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         or (value["party_by_amount"] >= 1 and value["weakest_name"] >= SHORT)
     )  # fmt: skip
     named = value["named_share"] > 0 or value["reference"] > 0
-    if len(best.lines) > ITEMS_MAX:
-        return f"these are more than {ITEMS_MAX} items: the events of one payment have no room for many more"
     if not known:
         return "nobody knows the payer"
     if best.doubt:
