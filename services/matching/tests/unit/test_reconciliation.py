@@ -3,7 +3,7 @@
 from datetime import date
 
 import pytest
-from matching.domain.reconciliation import Balances, Covered, Reach, reach, stands_apart
+from matching.domain.reconciliation import Balances, Covered, Reach, reach, repeats, stands_apart
 
 START = date(2026, 3, 2)
 
@@ -64,4 +64,29 @@ def test_the_account_starts_later_than_the_first_statement():
     ],
 )
 def test_balances_prove_that_a_statement_has_entries_of_its_own(one, others, apart):
-    assert stands_apart(Balances(*one), [Balances(*other) for other in others]) is apart
+    assert stands_apart(told(*one), [told(*other) for other in others]) is apart
+
+
+@pytest.mark.parametrize(
+    ("one", "others", "again"),
+    [
+        ((0, 10), [(0, 10)], True),
+        ((0, 30, 2, 4), [(10, 15, 3), (0, 10, 2), (15, 30, 4)], True),  # day by day
+        ((0, 30, 2, 4, 3), [(0, 30, 3, 3, 3)], True),  # each says its days otherwise
+        ((0, 30, 2, 4, 5), [(0, 30, 3, 3, 3)], False),
+        ((0, 30), [(0, 10), (10, 20)], False),
+        ((0, 10), [(0, 30)], False),  # a part, perhaps
+        ((0, 0), [(0, 0)], False),  # what moves nothing proves nothing
+        ((0, 10), [(0, 20), (20, 0), (0, 10)], True),  # all of the day
+        ((0, 10, 2, 3), [(0, 20), (20, 0), (0, 10)], False),
+        ((0, 10), [], False),
+    ],
+)
+def test_balances_prove_that_files_of_another_kind_have_told_a_statement(one, others, again):
+    assert repeats(told(*one), [told(*other, kind="MT940") for other in others]) is again
+    assert repeats(told(*one), [told(*other) for other in others]) is False  # of its own kind texts and references are the same
+    assert repeats(told(*one), [told(*other, kind="MT940", earlier=False) for other in others]) is False
+
+
+def told(opening, closing, first=2, last=None, entries=1, *, kind="camt.053", earlier=True):
+    return Balances(opening, closing, day(first), day(last or first), entries, kind, earlier)

@@ -1,6 +1,6 @@
 """How far the bank's word about an account reaches, from the statements that are in. It tells "no payments" from "no file".
 
-And what balances prove of statements of the same days: `stands_apart`.
+And what balances prove of statements of the same days: `stands_apart`, `repeats`.
 
 Rules: a statement covers its days; one that begins on the day after what is covered must open with the balance that closed
 it, or something on that day is missing; days between two statements count as covered when balances and numbers connect
@@ -36,10 +36,18 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Balances:
-    """Where a statement opens and closes."""
+    """Where a statement opens and closes, its days, how many entries it has, and what kind of file it was.
+
+    `earlier`: it came before the one that is asked about.
+    """
 
     opening_minor: int
     closing_minor: int
+    first_day: date
+    last_day: date
+    entries: int
+    kind: str
+    earlier: bool
 
 
 def stands_apart(one: Balances, others: Iterable[Balances]) -> bool:
@@ -65,6 +73,25 @@ def stands_apart(one: Balances, others: Iterable[Balances]) -> bool:
         else:
             return False
     return True
+
+
+def repeats(one: Balances, others: Iterable[Balances]) -> bool:
+    """Whether balances prove that earlier files of other kinds have told all of a statement: from where it opens they lead to where it
+    closes, on the same days or in as many entries (of a batch one format may have one). One that moves nothing in sum proves nothing.
+    """
+    rest, path = [each for each in others if each.earlier and each.kind != one.kind], list[Balances]()
+    at = one.opening_minor
+    while at != one.closing_minor:
+        step = next((each for each in rest if each.opening_minor == at), None)
+        if step is None:
+            return False
+        rest.remove(step)
+        path.append(step)
+        at = step.closing_minor
+    if not path:
+        return False
+    days = min(each.first_day for each in path), max(each.last_day for each in path)
+    return days == (one.first_day, one.last_day) or sum(each.entries for each in path) == one.entries
 
 
 def reach(start_date: date, statements: Iterable[Covered]) -> Reach | None:

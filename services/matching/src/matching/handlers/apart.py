@@ -1,9 +1,11 @@
-"""Several statements of one day, each with entries of its own: an equal entry of the next one is another transaction.
+"""Several statements of one day: what each tells for the first time. Balances prove it.
 
 Rules:
 - what a bank's reference does not tell apart is told apart by a number among equal ones of its statement (`Ordinals`);
 - where balances prove that a statement has none of the entries that others of its days had, its own are numbered behind those;
 - nor is an entry of such a statement what another one booked, though the EndToEndId is the same: payers use it again;
+- where balances prove that files of another format had all of its entries, it tells nothing new, whatever its texts and references
+  look like there, but for the details of batch totals that lack them;
 - what is only notified has no statement yet: it keeps its number, and the entry confirms it.
 """
 
@@ -14,8 +16,8 @@ from uuid import UUID
 from shared.ids import named_id
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.reconciliation import stands_apart
-from matching.domain.statements import Transaction
+from matching.domain.reconciliation import repeats, stands_apart
+from matching.handlers.ingest import Line, Origin
 from matching.storage import bank, movements, statements
 from matching.storage.bank import BankAccount
 
@@ -23,15 +25,26 @@ _NUMBERED = re.compile(r"(.*\|[0-9]{4}-[0-9]{2}-[0-9]{2})(?:#([0-9]+))?", re.ASC
 """A key without a reference of the bank's ends with its day; then comes the number among equal ones, from the second on."""
 
 
-async def is_apart(conn: AsyncConnection, held: BankAccount, statement_id: UUID) -> bool:
-    """Whether balances prove that a statement has none of the entries that others of its days had."""
-    days = await statements.of_its_days(conn, held.tenant_id, statement_id)
-    return bool(days) and stands_apart(days[0], days[1:])
+async def told_by(
+    conn: AsyncConnection, held: BankAccount, statement_id: UUID, kind: str, lines: Sequence[Line]
+) -> tuple[Origin, Sequence[Line]]:
+    """What some of a statement's lines tell that no other one of its days told, under the keys by which it is booked."""
+    one, *others = await statements.of_its_days(conn, held.tenant_id, statement_id) or [None]
+    if one is None:
+        return Origin(statement_id, kind, apart=False), lines
+    if repeats(one, others):
+        return Origin(statement_id, kind, apart=False), await _details(conn, held, lines)
+    apart = stands_apart(one, others)
+    return Origin(statement_id, kind, apart), await _on_its_own(conn, held, lines) if apart else lines
 
 
-async def on_its_own(
-    conn: AsyncConnection, held: BankAccount, lines: Sequence[tuple[str, Transaction]]
-) -> Sequence[tuple[str, Transaction]]:
+async def _details(conn: AsyncConnection, held: BankAccount, lines: Sequence[Line]) -> Sequence[Line]:
+    """Those of the lines that are details which a batch total lacks."""
+    lacking = await movements.lacking_details(conn, held, [one.entry_reference for _, one in lines if one.entry_reference])
+    return [(key, one) for key, one in lines if one.kind == "payment" and one.entry_reference in lacking]
+
+
+async def _on_its_own(conn: AsyncConnection, held: BankAccount, lines: Sequence[Line]) -> Sequence[Line]:
     """The lines of a statement that stands apart, under keys that no equal entry has which another statement booked."""
     asked = {at: key for at, (key, one) in enumerate(lines) if one.status == "booked" and not key.startswith("ref:")}
     found, given = list(lines), set[str]()

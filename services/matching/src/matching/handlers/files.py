@@ -27,8 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.bankfiles import read
 from matching.domain.statements import CurrencyOf, Entry, Ordinals, Statement, is_local_number
-from matching.handlers.apart import is_apart, on_its_own
-from matching.handlers.ingest import SAME_PAYMENT, SLICE, Counts, Line, Origin, book_lines
+from matching.handlers.apart import told_by
+from matching.handlers.ingest import SAME_PAYMENT, SLICE, Counts, Line, book_lines
 from matching.handlers.limits import second_person
 from matching.handlers.slices import OTHERS, book_slice, packed
 from matching.handlers.totals import details_after_all, resolve_totals
@@ -234,6 +234,8 @@ async def _settle(
         result.verdict, result.reason, result.detail = "rejected", wrong[0], _tidy(wrong[1])[:500]
     elif not at_once and (staged.slices != [0, OTHERS] or len(staged.payments) + len(staged.others) > SLICE):
         result.verdict = "importing"
+    # one after the other: of two that tell the same the later one sees the earlier one
+    await bank.hold_account(conn, named_id("statements", tenant_id, held.bank_account_id), alone=True)
     await statements.put(
         conn,
         tenant_id=tenant_id,
@@ -258,9 +260,8 @@ async def _settle(
     )
     if result.verdict == "booked":
         await bank.hold_account(conn, held.bank_account_id, alone=True)
-        apart, lines = await is_apart(conn, held, statement_id), [*staged.payments, *staged.others]
-        origin = Origin(statement_id, statement.kind, apart)
-        counts = await book_lines(conn, held, origin, await on_its_own(conn, held, lines) if apart else lines, now)
+        origin, lines = await told_by(conn, held, statement_id, statement.kind, [*staged.payments, *staged.others])
+        counts = await book_lines(conn, held, origin, lines, now)
         await details_after_all(conn, held, lines, now)
         await resolve_totals(conn, held, now)
         _count(result, counts)

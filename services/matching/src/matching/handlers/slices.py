@@ -20,8 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.engine.parties import compact
 from matching.domain.statements import Transaction
-from matching.handlers.apart import is_apart, on_its_own
-from matching.handlers.ingest import Line, Origin, book_lines
+from matching.handlers.apart import told_by
+from matching.handlers.ingest import Line, book_lines
 from matching.handlers.settling import LEFT
 from matching.handlers.totals import details_after_all, resolve_totals
 from matching.storage import bank, statements
@@ -74,9 +74,8 @@ async def book_slice(conn: AsyncConnection, tenant_id: UUID, kept: statements.Ke
     await bank.hold_account(conn, held.bank_account_id, alone=True)
     body = await statements.take_slice(conn, tenant_id, kept.statement_id)
     if body is not None:
-        apart, lines = await is_apart(conn, held, kept.statement_id), _DECODER.decode(body)
-        origin = Origin(kept.statement_id, kept.kind, apart)
-        await book_lines(conn, held, origin, await on_its_own(conn, held, lines) if apart else lines, now, settle=settle)
+        origin, lines = await told_by(conn, held, kept.statement_id, kept.kind, _DECODER.decode(body))
+        await book_lines(conn, held, origin, lines, now, settle=settle)
         await details_after_all(conn, held, lines, now)
         return True
     await resolve_totals(conn, held, now)

@@ -147,6 +147,19 @@ async def resolve(conn: AsyncConnection, tenant_id: UUID, movement_ids: Sequence
     )
 
 
+async def lacking_details(conn: AsyncConnection, held: BankAccount, references: Sequence[str]) -> set[str]:
+    """Those of the references that are of batch totals of an account which wait for their details, or were booked by hand without them."""
+    rows = await fetch(
+        conn,
+        "SELECT bank_reference FROM movement WHERE tenant_id = :tenant AND bank_account_id = :account AND kind = 'total' "
+        "AND (NOT resolved OR payment_id IS NOT NULL) AND bank_reference = ANY(CAST(:references AS text[]))",
+        tenant=held.tenant_id,
+        account=held.bank_account_id,
+        references=list(references),
+    )
+    return {row[0] for row in rows}
+
+
 _RETURNED = (
     "CASE WHEN p.return_reason = 'replaced_by_details' THEN 0 ELSE p.returned_minor - p.withdrawn_minor "
     "- (SELECT coalesce(sum(c.amount_minor), 0) FROM recall c WHERE c.tenant_id = p.tenant_id "

@@ -123,14 +123,16 @@ async def of_its_days(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID
     """A statement, and then the others that booked money of its days; none where it, or one of them, does not say all of it."""
     rows = await fetch(
         conn,
-        "SELECT o.opening_minor, o.closing_minor, coalesce(o.opening_minor + o.entries_minor = o.closing_minor, false) FROM statement s "
+        "SELECT o.opening_minor, o.closing_minor, o.first_day, o.last_day, o.entries, o.kind, "
+        "(coalesce(o.accepted_at, o.received_at), o.statement_id) < (coalesce(s.accepted_at, s.received_at), s.statement_id), "
+        "coalesce(o.opening_minor + o.entries_minor = o.closing_minor, false) FROM statement s "
         "JOIN statement o ON o.tenant_id = s.tenant_id AND o.bank_account_id = s.bank_account_id AND o.role = s.role "
         "AND o.last_day >= s.first_day AND o.first_day <= s.last_day AND (o.verdict <> 'rejected' OR o.statement_id = s.statement_id) "
         "WHERE s.tenant_id = :tenant AND s.statement_id = :id AND s.role = 'statement' ORDER BY o.statement_id <> s.statement_id",
         tenant=tenant_id,
         id=statement_id,
     )
-    return [Balances(row[0], row[1]) for row in rows] if all(row[2] for row in rows) else []
+    return [Balances(*row[:7]) for row in rows] if all(row[7] for row in rows) else []
 
 
 async def put_slices(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, slices: Sequence[tuple[int, bytes]]) -> None:
