@@ -46,6 +46,23 @@ async def test_a_statement_in_two_formats_is_booked_once(world, tenant, bank, fi
     await world.holds()
 
 
+async def test_a_statement_that_comes_again_with_other_texts_is_booked_once(world, tenant, bank):
+    """As a program writes it anew, or as we read it by now; what the bank refers to otherwise is something else."""
+
+    def told(first, *, number=1):
+        lines = bank.entry(1_000, day=DAY, **first), bank.entry(2_000, text="FA-2", day=DAY)
+        return bank.camtfile.statement(bank.held.iban, "0.00", "30.00", *lines, day=DAY, number=number)
+
+    once = told({"text": "FA-1"})
+    await bank.again([once, once.replace(b"FA-", b"FACTURE ")])
+    assert await booked(world, tenant) == (2, 3_000, 0, 0)
+    await bank.again([told({"text": "FA-1", "ref": "B1"})])
+    assert await booked(world, tenant) == (3, 4_000, 0, 0)
+    await bank.again([told({"text": "FA-1"}, number=2).replace(b"FA-", b"FACTURE ")])  # a number of its own: another one, perhaps
+    assert await booked(world, tenant) == (5, 7_000, 0, 0)
+    await world.holds()
+
+
 async def test_days_that_one_file_tells_together_and_others_one_by_one_are_booked_once(world, tenant, bank):
     for number in range(3):
         await bank.books((1_000, {"text": f"FA-{number}", "day": f"2026-03-0{number + 2}"}))

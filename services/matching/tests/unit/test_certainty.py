@@ -148,14 +148,6 @@ def test_what_is_called_an_advance_is_one_where_it_mostly_was(kept, settled, ref
     assert (never_automatic([advance]) == "what was called an advance has settled items before") == refused
 
 
-@pytest.mark.parametrize(("count", "refused"), [(250, False), (251, True)])
-def test_more_items_than_can_be_told_are_for_a_person(count, refused):
-    items = [item(f"FA2024-{n:05}", 10_000 + n * n * 7 % 9973, -n % 60) for n in range(count)]
-    (run,) = [one for one in found(clues(sum(one.open_minor for one in items)), *items) if one.rule == "run_of_items:exact"]
-    assert len(run.lines) == count
-    assert ("the events of one payment" in (never_automatic([run]) or "")) == refused
-
-
 def test_no_item_completes_what_is_partly_called_an_advance():
     """500.00 of the 1,000.00 are a security, and as much is open of another item."""
     every = found(clues(1_000_00, "FA2024-00001 + KAUTION 500,00"), item("FA2024-00001", 500_00, 5), item("FA2024-00002", 500_00))

@@ -82,11 +82,9 @@ def test_balances_prove_that_a_statement_has_entries_of_its_own(one, others, apa
         ((0, 10), [], False),
     ],
 )
-def test_balances_prove_that_files_of_another_kind_have_told_a_statement(one, others, again):
-    assert repeats(told(*one), [told(*other, kind="MT940") for other in others]) is again
-    assert repeats(told(*one), [told(*other) for other in others]) is False  # of its own kind texts and references are the same
-    assert repeats(told(*one), [told(*other, kind="MT940", earlier=False) for other in others]) is False
+def test_balances_prove_that_others_have_told_a_statement(one, others, again):
+    assert repeats(told(*one), [told(*other) for other in others]) is again
 
 
-def told(opening, closing, first=2, last=None, entries=1, *, kind="camt.053", earlier=True):
-    return Balances(opening, closing, day(first), day(last or first), entries, kind, earlier)
+def told(opening, closing, first=2, last=None, entries=1):
+    return Balances(opening, closing, day(first), day(last or first), entries, "camt.053", "1", earlier=True)

@@ -36,7 +36,7 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Balances:
-    """Where a statement opens and closes, its days, how many entries it has, and what kind of file it was.
+    """Where a statement opens and closes, its days and entries, the kind of its file and its number there.
 
     `earlier`: it came before the one that is asked about.
     """
@@ -47,6 +47,7 @@ class Balances:
     last_day: date
     entries: int
     kind: str
+    number: str
     earlier: bool
 
 
@@ -76,11 +77,10 @@ def stands_apart(one: Balances, others: Iterable[Balances]) -> bool:
 
 
 def repeats(one: Balances, others: Iterable[Balances]) -> bool:
-    """Whether balances prove that earlier files of other kinds have told all of a statement: from where it opens they lead to where it
-    closes, on the same days or in as many entries (of a batch one format may have one). One that moves nothing in sum proves nothing.
+    """Whether balances prove that others have told all of a statement: from where it opens they lead to where it closes, on the same days
+    or in as many entries (of a batch one format may have one). One that moves nothing in sum proves nothing.
     """
-    rest, path = [each for each in others if each.earlier and each.kind != one.kind], list[Balances]()
-    at = one.opening_minor
+    rest, path, at = list(others), list[Balances](), one.opening_minor
     while at != one.closing_minor:
         step = next((each for each in rest if each.opening_minor == at), None)
         if step is None:

@@ -4,8 +4,9 @@ Rules:
 - what a bank's reference does not tell apart is told apart by a number among equal ones of its statement (`Ordinals`);
 - where balances prove that a statement has none of the entries that others of its days had, its own are numbered behind those;
 - nor is an entry of such a statement what another one booked, though the EndToEndId is the same: payers use it again;
-- where balances prove that files of another format had all of its entries, it tells nothing new, whatever its texts and references
-  look like there, but for the details of batch totals that lack them;
+- where balances prove that earlier files of another format had all of its entries, it tells nothing new, whatever its texts and
+  references look like there, but for the details of batch totals that lack them; nor does one that comes again under its number in the same
+  format, whatever its texts look like there, but for what the bank refers to otherwise;
 - what is only notified has no statement yet: it keeps its number, and the entry confirms it.
 """
 
@@ -29,11 +30,16 @@ async def told_by(
     conn: AsyncConnection, held: BankAccount, statement_id: UUID, kind: str, lines: Sequence[Line]
 ) -> tuple[Origin, Sequence[Line]]:
     """What some of a statement's lines tell that no other one of its days told, under the keys by which it is booked."""
-    one, *others = await statements.of_its_days(conn, held.tenant_id, statement_id) or [None]
-    if one is None:
+    days = await statements.of_its_days(conn, held.tenant_id, statement_id)
+    if not days:
         return Origin(statement_id, kind, apart=False), lines
-    if repeats(one, others):
+    one, *others = days
+    earlier = [each for each in others if each.earlier]
+    if repeats(one, [each for each in earlier if each.kind != kind]):
         return Origin(statement_id, kind, apart=False), await _details(conn, held, lines)
+    if one.number and repeats(one, [each for each in earlier if (each.kind, each.number) == (kind, one.number)]):
+        told = {key for key, _ in await _details(conn, held, lines)}
+        return Origin(statement_id, kind, apart=False), [line for line in lines if line[0] in told or line[0].startswith("ref:")]
     apart = stands_apart(one, others)
     return Origin(statement_id, kind, apart), await _on_its_own(conn, held, lines) if apart else lines
 

@@ -123,7 +123,7 @@ async def of_its_days(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID
     """A statement, and then the others that booked money of its days; none where it, or one of them, does not say all of it."""
     rows = await fetch(
         conn,
-        "SELECT o.opening_minor, o.closing_minor, o.first_day, o.last_day, o.entries, o.kind, "
+        "SELECT o.opening_minor, o.closing_minor, o.first_day, o.last_day, o.entries, o.kind, o.number, "
         "(coalesce(o.accepted_at, o.received_at), o.statement_id) < (coalesce(s.accepted_at, s.received_at), s.statement_id), "
         "coalesce(o.opening_minor + o.entries_minor = o.closing_minor, false) FROM statement s "
         "JOIN statement o ON o.tenant_id = s.tenant_id AND o.bank_account_id = s.bank_account_id AND o.role = s.role "
@@ -132,7 +132,7 @@ async def of_its_days(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID
         tenant=tenant_id,
         id=statement_id,
     )
-    return [Balances(*row[:7]) for row in rows] if all(row[7] for row in rows) else []
+    return [Balances(*row[:8]) for row in rows] if all(row[8] for row in rows) else []
 
 
 async def put_slices(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, slices: Sequence[tuple[int, bytes]]) -> None:
