@@ -308,3 +308,31 @@ async def test_many_workers_and_dunnings_words_at_once_meet_one_plan_in_order(wo
     assert await owed(world, tenant) == {"FA-2026-001": 0, "FA-2026-002": 0}
     assert await rules(world, tenant) == ["payment_plan"] * 12
     await world.holds()
+
+
+@pytest.mark.parametrize(
+    ("how", "first"), [("lowered", "word"), ("lowered", "money"), ("credited", "word"), ("credited", "money"), ("cancelled", "word")]
+)
+async def test_what_is_not_owed_any_more_is_not_expected_before_dunning_says_so(world, tenant, held, says, make, how, first):
+    """It takes from the last instalments, as it does for dunning; money of what is left then meets the plan, whichever comes first."""
+    await world.feed(says(1))
+    left = 600 if how == "cancelled" else 800
+    if first == "money":
+        await world.pay(held, left, debtor_iban=IBAN)
+        await world.match(tenant)
+        assert await rules(world, tenant) != ["payment_plan"]
+    if how == "lowered":
+        await world.feed(make.invoice(tenant, "FA-2026-001", 500, cls=make.Changed, version=2))
+    elif how == "credited":
+        of = make.invoice_id(tenant, "FA-2026-001")
+        await world.feed(make.invoice(tenant, "A-1", 100, cls=make.Credit, credited_invoice_id=of))
+    else:
+        await world.feed(make.invoice(tenant, "FA-2026-002", 300, cls=make.Cancelled, version=2))
+    if first == "word":
+        assert await expected(world, tenant) == [300, 600, "received" if how == "cancelled" else 800]
+        await world.pay(held, left, debtor_iban=IBAN)
+    await world.match(tenant)
+    assert (await rules(world, tenant), await expected(world, tenant)) == (["payment_plan"], ["received"] * 3)
+    after = await owed(world, tenant)
+    assert (after["FA-2026-001"], after["FA-2026-002"]) == (0, 0)
+    await world.holds()

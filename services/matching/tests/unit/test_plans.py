@@ -5,7 +5,7 @@ from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
-from matching.domain.plans import Instalment, through
+from matching.domain.plans import Instalment, cut, through
 
 A, B = UUID(int=1), UUID(int=2)
 
@@ -28,6 +28,11 @@ def test_what_is_not_owed_any_more_has_met_the_first_instalments():
 
 def test_an_instalment_of_nothing_is_not_expected_again():
     assert [one.amount_minor for one in through([(A, 150)], plan(0, 100, 50, 0), {A: 150})] == [0, 100, 150, 0]
+
+
+def test_what_is_owed_less_and_was_not_paid_takes_from_the_last_instalments():
+    left, rest = cut([(A, 150), (B, 50)], plan(100, 60, 40), {A: (50, 20), B: (90, 30)})  # 100 of A was paid before that
+    assert (left, [one.open_minor for one in rest]) == ([(A, 120), (B, 30)], [100, 50, 0])
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=5), st.lists(st.integers(0, 60), min_size=5, max_size=5), st.data())

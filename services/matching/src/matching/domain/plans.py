@@ -4,11 +4,13 @@ Rules:
 - the debtor may pay the next instalment, or that and the ones after it at once, up to all that is left: one expectation each, whose
   amounts differ, so no two fit one payment equally well;
 - money is meant for the plan's items in the plan's order;
-- dunning says what is left; where matching knows that less is owed by now, that much has met the first instalments meanwhile.
+- dunning says what is left; where matching knows that less is owed by now, that much has met the first instalments meanwhile;
+- what is not owed any more, though nobody paid it (an invoice that is lowered, cancelled or credited), takes from the last ones, as it
+  will in dunning's next word.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
 
@@ -46,6 +48,19 @@ def through(left: Sequence[tuple[UUID, int]], instalments: Sequence[Instalment],
         amount = wanted if each.open_minor and wanted > 0 else 0
         found.append(Through(each.number, each.due_on, amount, _spread(now, amount)))
     return found
+
+
+def cut(
+    left: Sequence[tuple[UUID, int]], instalments: Sequence[Instalment], owed: Mapping[UUID, tuple[int, int]]
+) -> tuple[list[tuple[UUID, int]], list[Instalment]]:
+    """What is left of a plan, by item and by instalment, once less is owed of its items; `owed`: what was owed of each, and what is now."""
+    less = {item_id: max(0, min(amount, owed[item_id][0]) - min(amount, owed[item_id][1])) for item_id, amount in left if item_id in owed}
+    beyond, kept = sum(less.values()), []
+    for each in reversed(instalments):
+        step = min(each.open_minor, beyond)
+        beyond -= step
+        kept.append(replace(each, open_minor=each.open_minor - step))
+    return [(item_id, amount - less.get(item_id, 0)) for item_id, amount in left], kept[::-1]
 
 
 def _spread(left: Sequence[tuple[UUID, int]], amount: int) -> list[RemittanceLine]:

@@ -13,7 +13,7 @@ Whatever the order of arrival, an item stands at the highest version of its invo
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from contracts.envelope import Envelope, Message
@@ -31,6 +31,7 @@ from matching.handlers.customers import billed
 from matching.handlers.instructions import meet_instructions
 from matching.handlers.lowered import release
 from matching.handlers.matching import match
+from matching.handlers.plans import follow, hold
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.write_offs import reverse_latest
 from matching.storage import held_up
@@ -54,6 +55,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
         return
     await stored.hold_credits(conn, {key[0] for key in newest}, {key[0] for key, one in newest.items() if one.data.credited_invoice_id})
     waits = await by_key(conn, (key[0] for key in newest))
+    plans = await hold(conn, _debtors([*told.values(), *newest.values()]))
     books = await lock_said(conn, newest)
     contested = await stored.contested(conn, [key for key in newest if key not in books.items])
     changed: list[Item] = []
@@ -93,11 +95,24 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     again = [(item.tenant_id, item.item_id) for item in renewed]
     await stored.set_references(conn, again, references)
     await stored.set_discounts(conn, again, discounts)
+    await _note_held_up(conn, renewed, unfollowed, ctx.now)
+    await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)
+    await follow(conn, plans, ctx.now)
+    await _meet_waiting(conn, [item for item in changed if item.open_minor], references, ctx, waits)
+
+
+async def _note_held_up(
+    conn: AsyncConnection, renewed: Sequence[Item], unfollowed: Sequence[tuple[Message[InvoiceState], str, int]], now: datetime
+) -> None:
+    """Notes the versions that nettings hold up, and forgets those that were before them."""
     if netted := [(item.tenant_id, item.item_id) for item in renewed if item.set_off_minor]:
         await held_up.drop(conn, netted)
-        await held_up.keep(conn, unfollowed, ctx.now)
-    await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)
-    await _meet_waiting(conn, [item for item in changed if item.open_minor], references, ctx, waits)
+        await held_up.keep(conn, unfollowed, now)
+
+
+def _debtors(messages: Iterable[Message[InvoiceState]]) -> set[Key]:
+    """Whose payment plans may cover what the messages say anew: no plan knows an invoice before its first version."""
+    return {(one.tenant_id, one.data.customer_id) for one in messages if one.data.version > 1 or one.data.credited_invoice_id}
 
 
 async def _meet_waiting(conn: AsyncConnection, payable: Sequence[Item], references: Sequence[Reference], ctx: Context, waits: Open) -> None:

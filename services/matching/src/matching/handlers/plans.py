@@ -3,12 +3,14 @@
 Rules:
 - a living plan's expectations follow dunning's newest word and what is owed here: they are reckoned anew when either says something new
   of the plan, which is when a word comes and when a payment met one of them;
-- money of just that amount that came before dunning's word and waits is looked at again;
+- an invoice that is lowered, cancelled or credited takes from the last of them at once, as it will in dunning's next word;
+- money of just that amount that came before dunning's word, or before that, and waits is looked at again;
 - they end with the plan: completed, broken or cancelled by dunning's word. Nothing here judges it, and nothing is published.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -21,12 +23,14 @@ from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
-from matching.domain.plans import Instalment, through
+from matching.domain.plans import Instalment, cut, through
 from matching.storage import plans as storage
 from matching.storage.expected import load, look_for
 from matching.tables.expected import PAYMENT_PLAN
 
 _ENDS = {"completed": "received", "broken": "expired", "cancelled": "cancelled"}
+Held = tuple[Sequence[Any], Mapping[Key, int]]
+"""Plans as they were locked, and what was owed of their items then."""
 
 
 async def keep_plans(conn: AsyncConnection, messages: Sequence[Message[PaymentPlanState]], ctx: Context) -> None:
@@ -50,8 +54,7 @@ async def keep_plans(conn: AsyncConnection, messages: Sequence[Message[PaymentPl
             }
         )
     applied = await keep(conn, PAYMENT_PLAN, rows)
-    if changed := await expect(conn, [(key[0], key[1]) for key in applied], ctx.now):
-        await look_for(conn, list((await load(conn, changed, lock=False)).values()), machine_now())
+    await _look(conn, await expect(conn, [(key[0], key[1]) for key in applied], ctx.now))
 
 
 async def expect(conn: AsyncConnection, plans: Iterable[Key], now: datetime) -> list[Key]:
@@ -66,11 +69,51 @@ async def expect(conn: AsyncConnection, plans: Iterable[Key], now: datetime) -> 
         await storage.end(conn, ended)
     if not living:
         return []
-    owed = await storage.owed(conn, {(row[0], UUID(each["item_id"])) for row in living for each in row[5]})
+    owed = await _owed(conn, living)
     found = {}
     for row in living:
-        left = [(UUID(each["item_id"]), each["left_minor"]) for each in row[5]]
-        instalments = [Instalment(each["number"], date.fromisoformat(each["due_on"]), each["open_minor"]) for each in row[6]]
+        left, instalments = _left(row)
         mine = {item_id: owed[row[0], item_id] for item_id, _ in left if (row[0], item_id) in owed}
         found[row[0], row[1]] = (row, through(left, instalments, mine))
     return await storage.expect(conn, found, now)
+
+
+async def hold(conn: AsyncConnection, customers: Iterable[Key]) -> Held:
+    """Locks the living plans of customers, which is done before all other rows."""
+    found = await storage.living(conn, wanted) if (wanted := list(customers)) else []
+    plans = [row for row in await storage.lock(conn, found) if row[7] == "active"] if found else []
+    return plans, await _owed(conn, plans) if plans else {}
+
+
+async def follow(conn: AsyncConnection, held: Held, now: datetime) -> None:
+    """Expects of plans what is left of them, where less is owed of their items than when they were locked, though nobody has paid it."""
+    plans, before = held
+    after = await _owed(conn, plans) if plans else {}
+    less = {}
+    for row in plans:
+        left, instalments = _left(row)
+        owed = {item_id: (before[key], after[key]) for item_id, _ in left for key in [(row[0], item_id)] if key in before}
+        if any(now_owed < was for was, now_owed in owed.values()):
+            rest, kept = cut(left, instalments, owed)
+            less[row[0], row[1]] = (
+                [each | {"left_minor": amount} for each, (_, amount) in zip(row[5], rest, strict=True)],
+                [each | {"open_minor": one.open_minor} for each, one in zip(row[6], kept, strict=True)],
+            )
+    if less:
+        await storage.say(conn, less)
+        await _look(conn, await expect(conn, less, now))
+
+
+async def _look(conn: AsyncConnection, changed: Sequence[Key]) -> None:
+    if changed:
+        await look_for(conn, list((await load(conn, changed, lock=False)).values()), machine_now())
+
+
+async def _owed(conn: AsyncConnection, plans: Iterable[Any]) -> dict[Key, int]:
+    return await storage.owed(conn, {(row[0], UUID(each["item_id"])) for row in plans for each in row[5]})
+
+
+def _left(row: Any) -> tuple[list[tuple[UUID, int]], list[Instalment]]:
+    """What is left of a plan by item, and its instalments."""
+    left = [(UUID(each["item_id"]), each["left_minor"]) for each in row[5]]
+    return left, [Instalment(each["number"], date.fromisoformat(each["due_on"]), each["open_minor"]) for each in row[6]]

@@ -1,5 +1,6 @@
 """Dunning's payment plans, and the expected payments that stand for their instalments."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,31 @@ async def lock(conn: AsyncConnection, plans: Iterable[Key]) -> Sequence[Any]:
         "ORDER BY tenant_id, payment_plan_id FOR UPDATE",
         tenants=[key[0] for key in wanted],
         ids=[key[1] for key in wanted],
+    )
+
+
+async def living(conn: AsyncConnection, customers: Iterable[Key]) -> list[Key]:
+    """The living plans of customers, unlocked."""
+    wanted = list(customers)
+    rows = await fetch(
+        conn,
+        "SELECT tenant_id, payment_plan_id FROM payment_plan WHERE status = 'active' AND (tenant_id, customer_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])))",
+        tenants=[key[0] for key in wanted],
+        ids=[key[1] for key in wanted],
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def say(conn: AsyncConnection, plans: Mapping[Key, tuple[Sequence[object], Sequence[object]]]) -> None:
+    """Changes what is left of plans, by item and by instalment, until dunning's next word."""
+    rows = [(*key, json.dumps(items), json.dumps(instalments)) for key, (items, instalments) in plans.items()]
+    columns = {"tenant": "uuid", "plan": "uuid", "of_items": "text", "of_instalments": "text"}
+    await run(
+        conn,
+        "UPDATE payment_plan SET items = CAST(of_items AS jsonb), instalments = CAST(of_instalments AS jsonb) "  # noqa: S608 - our own names
+        f"FROM {unnest(columns)} WHERE tenant_id = tenant AND payment_plan_id = plan",
+        **arrays(rows, list(columns)),
     )
 
 

@@ -95,6 +95,7 @@ PAYMENT_PLAN = Table(
     need("items", JSONB),
     need("instalments", JSONB),
     need("status", Text),
+    Index("payment_plan_living", "tenant_id", "customer_id", postgresql_where=text("status = 'active'")),
 )
 """Dunning's payment plans at their highest version; what is expected of them is in `expected_payment` with their id."""
 
