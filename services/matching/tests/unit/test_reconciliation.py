@@ -3,7 +3,7 @@
 from datetime import date
 
 import pytest
-from matching.domain.reconciliation import Balances, Covered, Reach, reach, repeats, stands_apart
+from matching.domain.reconciliation import Balances, Covered, Reach, reach, stands_apart, told_days
 
 START = date(2026, 3, 2)
 
@@ -67,24 +67,29 @@ def test_balances_prove_that_a_statement_has_entries_of_its_own(one, others, apa
     assert stands_apart(told(*one), [told(*other) for other in others]) is apart
 
 
+DAILY = [(0, 10, (2, 1, 10)), (10, 15, (3, 2, 5)), (15, 30, (4, 1, 15))]
+WEEK = (0, 30, (2, 1, 10), (3, 2, 5), (4, 1, 15))
+
+
 @pytest.mark.parametrize(
-    ("one", "others", "again"),
+    ("one", "others", "days"),
     [
-        ((0, 10), [(0, 10)], True),
-        ((0, 30, 2, 4), [(10, 15, 3), (0, 10, 2), (15, 30, 4)], True),  # day by day
-        ((0, 30, 2, 4, 3), [(0, 30, 3, 3, 3)], True),  # each says its days otherwise
-        ((0, 30, 2, 4, 5), [(0, 30, 3, 3, 3)], False),
-        ((0, 30), [(0, 10), (10, 20)], False),
-        ((0, 10), [(0, 30)], False),  # a part, perhaps
-        ((0, 0), [(0, 0)], False),  # what moves nothing proves nothing
-        ((0, 10), [(0, 20), (20, 0), (0, 10)], True),  # all of the day
-        ((0, 10, 2, 3), [(0, 20), (20, 0), (0, 10)], False),
-        ((0, 10), [], False),
+        (DAILY[0], [DAILY[0]], {2}),
+        (WEEK, DAILY[::-1], {2, 3, 4}),  # day by day
+        (WEEK, DAILY[1:], {3, 4}),
+        (DAILY[1], [WEEK], {3}),
+        ((15, 45, (4, 1, 15), (5, 1, 15)), [WEEK], {4}),  # two weeks, say
+        ((0, 30, (4, 4, 30)), [WEEK], {4}),  # it says the days otherwise
+        ((0, 30, (4, 3, 30)), [WEEK], set()),
+        ((0, 10, (2, 1, 10)), [(0, 30, (2, 3, 30))], set()),  # a part, perhaps
+        ((0, 0, (2, 2, 0)), [(0, 0, (2, 2, 0))], set()),  # what moves nothing proves nothing
+        ((0, 10, (2, 1, 10)), [(0, 20, (2, 1, 20)), (20, 0, (2, 1, -20)), (0, 10, (2, 1, 10))], {2}),
+        (DAILY[0], [], set()),
     ],
 )
-def test_balances_prove_that_others_have_told_a_statement(one, others, again):
-    assert repeats(told(*one), [told(*other) for other in others]) is again
+def test_balances_prove_which_days_of_a_statement_others_have_told(one, others, days):
+    assert told_days(told(*one), [told(*other) for other in others]) == {day(number) for number in days}
 
 
-def told(opening, closing, first=2, last=None, entries=1):
-    return Balances(opening, closing, day(first), day(last or first), entries, "camt.053", "1", earlier=True)
+def told(opening, closing, *days):
+    return Balances(opening, closing, [(day(number), entries, minor) for number, entries, minor in days], "camt.053", "1", earlier=True)

@@ -1,13 +1,13 @@
 """How far the bank's word about an account reaches, from the statements that are in. It tells "no payments" from "no file".
 
-And what balances prove of statements of the same days: `stands_apart`, `repeats`.
+And what balances prove of statements of the same days: `stands_apart`, `told_days`.
 
 Rules: a statement covers its days; one that begins on the day after what is covered must open with the balance that closed
 it, or something on that day is missing; days between two statements count as covered when balances and numbers connect
 (a bank writes none for a day without entries), else they are a gap. Nothing is matched through beyond the first gap.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -35,20 +35,35 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """What a statement has of one day: where it opens and closes, and in how many entries."""
+
+    day: date
+    opening_minor: int
+    closing_minor: int
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
 class Balances:
-    """Where a statement opens and closes, its days and entries, the kind of its file and its number there.
+    """Where a statement opens and closes, what it moves by day (entries, minor units), the kind of its file and its number there.
 
     `earlier`: it came before the one that is asked about.
     """
 
     opening_minor: int
     closing_minor: int
-    first_day: date
-    last_day: date
-    entries: int
+    days: Sequence[tuple[date, int, int]]
     kind: str
     number: str
     earlier: bool
+
+    def parts(self) -> Iterator[Part]:
+        """Its days, each with its own balances."""
+        at = self.opening_minor
+        for day, entries, minor in self.days:
+            yield Part(day, at, at + minor, entries)
+            at += minor
 
 
 def stands_apart(one: Balances, others: Iterable[Balances]) -> bool:
@@ -76,22 +91,29 @@ def stands_apart(one: Balances, others: Iterable[Balances]) -> bool:
     return True
 
 
-def repeats(one: Balances, others: Iterable[Balances]) -> bool:
-    """Whether balances prove that others have told all of a statement: from where it opens they lead to where it closes, on the same days
-    or in as many entries (of a batch one format may have one). One that moves nothing in sum proves nothing.
+def told_days(one: Balances, others: Iterable[Balances]) -> set[date]:
+    """The days of a statement all of whose entries others have told: from where it opens that day they lead to where it closes.
+
+    All of its days, where they lead from end to end in as many entries: each may say the days of its entries otherwise. A day that moves
+    nothing in sum proves nothing.
     """
-    rest, path, at = list(others), list[Balances](), one.opening_minor
-    while at != one.closing_minor:
-        step = next((each for each in rest if each.opening_minor == at), None)
+    told = [part for each in others for part in each.parts()]
+    mine = list(one.parts())
+    if _led(one.opening_minor, one.closing_minor, told) == sum(part.entries for part in mine):
+        return {part.day for part in mine}
+    return {part.day for part in mine if _led(part.opening_minor, part.closing_minor, [each for each in told if each.day == part.day])}
+
+
+def _led(opening_minor: int, closing_minor: int, told: Iterable[Part]) -> int | None:
+    """In how many entries parts of statements lead from one balance to another; None where they do not, or the two are one."""
+    rest, at, entries = list(told), opening_minor, 0
+    while at != closing_minor:
+        step = next((part for part in rest if part.opening_minor == at), None)
         if step is None:
-            return False
+            return None
         rest.remove(step)
-        path.append(step)
-        at = step.closing_minor
-    if not path:
-        return False
-    days = min(each.first_day for each in path), max(each.last_day for each in path)
-    return days == (one.first_day, one.last_day) or sum(each.entries for each in path) == one.entries
+        at, entries = step.closing_minor, entries + step.entries
+    return entries or None
 
 
 def reach(start_date: date, statements: Iterable[Covered]) -> Reach | None:

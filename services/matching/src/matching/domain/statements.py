@@ -172,6 +172,8 @@ class Statement:
     """Number and sum of the entries that came in; `debits` likewise."""
     debits: list[int] = field(default_factory=lambda: [0, 0])
     wrong: tuple[str, str] | None = None
+    days: dict[date, list[int]] = field(default_factory=dict)
+    """Number and sum of the booked entries by day."""
     first_entry_day: date | None = None
     last_entry_day: date | None = None
     last_booked_day: date | None = None
@@ -187,6 +189,10 @@ class Statement:
         self.transactions += len(entry.transactions)
         if entry.status == "booked":
             self.booked_minor += entry.signed_minor
+            for one in entry.transactions[:1]:
+                moved = self.days.setdefault(one.day, [0, 0])
+                moved[0] += 1
+                moved[1] += entry.signed_minor
         side = self.credits if entry.credit else self.debits
         side[0] += 1
         side[1] += abs(entry.signed_minor)

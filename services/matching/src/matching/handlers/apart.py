@@ -4,9 +4,9 @@ Rules:
 - what a bank's reference does not tell apart is told apart by a number among equal ones of its statement (`Ordinals`);
 - where balances prove that a statement has none of the entries that others of its days had, its own are numbered behind those;
 - nor is an entry of such a statement what another one booked, though the EndToEndId is the same: payers use it again;
-- where balances prove that earlier files of another format had all of its entries, it tells nothing new, whatever its texts and
-  references look like there, but for the details of batch totals that lack them; nor does one that comes again under its number in the same
-  format, whatever its texts look like there, but for what the bank refers to otherwise;
+- where balances prove that earlier files of another format had all of a day's entries, it tells nothing new of that day, whatever its
+  texts and references look like there, but for the details of batch totals that lack them; nor does one that comes again under its number
+  in its own format, whatever its texts look like there, but for what the bank refers to otherwise;
 - what is only notified has no statement yet: it keeps its number, and the entry confirms it.
 """
 
@@ -17,7 +17,7 @@ from uuid import UUID
 from shared.ids import named_id
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.reconciliation import repeats, stands_apart
+from matching.domain.reconciliation import stands_apart, told_days
 from matching.handlers.ingest import Line, Origin
 from matching.storage import bank, movements, statements
 from matching.storage.bank import BankAccount
@@ -35,11 +35,14 @@ async def told_by(
         return Origin(statement_id, kind, apart=False), lines
     one, *others = days
     earlier = [each for each in others if each.earlier]
-    if repeats(one, [each for each in earlier if each.kind != kind]):
-        return Origin(statement_id, kind, apart=False), await _details(conn, held, lines)
-    if one.number and repeats(one, [each for each in earlier if (each.kind, each.number) == (kind, one.number)]):
-        told = {key for key, _ in await _details(conn, held, lines)}
-        return Origin(statement_id, kind, apart=False), [line for line in lines if line[0] in told or line[0].startswith("ref:")]
+    told = told_days(one, (each for each in earlier if each.kind != kind))
+    again = told_days(one, (each for each in earlier if one.number and (each.kind, each.number) == (kind, one.number)))
+    if told or again:
+        new, known = list[Line](), list[Line]()
+        for key, line in lines:
+            old = line.status == "booked" and (line.day in told or (line.day in again and not key.startswith("ref:")))
+            (known if old else new).append((key, line))
+        return Origin(statement_id, kind, apart=False), [*new, *await _details(conn, held, known)]
     apart = stands_apart(one, others)
     return Origin(statement_id, kind, apart), await _on_its_own(conn, held, lines) if apart else lines
 

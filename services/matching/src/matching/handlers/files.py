@@ -252,6 +252,7 @@ async def _settle(
         closing_minor=statement.closing_minor,
         entries_minor=statement.booked_minor,
         entries=statement.entries,
+        days=statement.days,
         verdict=result.verdict,
         reason=result.reason,
         detail=result.detail,

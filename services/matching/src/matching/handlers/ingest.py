@@ -140,7 +140,8 @@ async def _book_payments(
         if match is None:
             new.append(new_payment(held, key, one, virtual_id, confirmation, source))
         elif match.confirmation == "notified":
-            said.append(Said(match.payment_id, one, virtual_id))
+            booked_key = key if confirmation == "booked" and key != match.transaction_key else None
+            said.append(Said(match.payment_id, one, virtual_id, booked_key))
             if confirmation == "booked":
                 confirmed[match.payment_id] = one.day
     stored = await store(conn, held, new, now, statement_id=statement, settle=settle) if new else set()
@@ -153,10 +154,10 @@ async def _book_payments(
 def _told_before(before: ToldBefore, one: Transaction, taken: set[UUID], confirmation: str, origin: Origin) -> bank.Known | None:
     """The same payment under another key: by its TxId or UETR, else by its EndToEndId; each is taken once.
 
-    One of the two is booked and the other notified, a few days apart at most; or both are told in different ways on one day, and, where
-    both are booked, by two statements that may have it both.
+    One of the two is booked and the other notified, a few days apart at most (the nearest one); or both are told in different ways on one
+    day, and, where both are booked, by two statements that may have it both.
     """
-    for by, match in before.of(one):
+    for by, match in sorted(before.of(one), key=lambda found: (found[0] != "transaction_id", abs(found[1].booking_date - one.day))):
         told_apart = match.transaction_key.startswith("ref:") and one.bank_reference
         if match.payment_id in taken or match.statement_id == origin.statement_id:  # an earlier slice's entry is another one
             continue

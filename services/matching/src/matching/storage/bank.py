@@ -137,17 +137,19 @@ KNOWN = "payment_id, transaction_key, confirmation, booking_date, entry_referenc
 """The columns of `Known`."""
 
 
+_BY = (
+    f"SELECT {{column}}, {KNOWN} FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account "  # noqa: S608 - ours
+    "AND {column} = ANY(CAST(:keys AS text[]))"
+)
+_BY_KEY = f"{_BY.format(column='transaction_key')} UNION ALL {_BY.format(column='booked_key')} ORDER BY confirmation DESC"
+
+
 async def known(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, keys: Sequence[str]) -> dict[str, Known]:
-    """The account's payments by transaction key."""
-    rows = await fetch(
-        conn,
-        f"SELECT {KNOWN} FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account AND "  # noqa: S608 - ours
-        "transaction_key = ANY(CAST(:keys AS text[]))",
-        tenant=tenant_id,
-        account=bank_account_id,
-        keys=list(keys),
-    )
-    return {row[1]: Known(*row) for row in rows}
+    """The account's payments by the keys under which they were told of first, and under which a statement knows them; what is booked comes
+    before what is notified.
+    """
+    rows = await fetch(conn, _BY_KEY, tenant=tenant_id, account=bank_account_id, keys=list(keys))
+    return {row[0]: Known(*row[1:]) for row in rows}
 
 
 def _sent(one: Transaction) -> Amount | None:

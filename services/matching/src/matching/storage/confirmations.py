@@ -13,11 +13,15 @@ from matching.storage.rows import by_keys, fetch, literal, texts
 
 
 class Said(NamedTuple):
-    """What a bank says of a payment once more, and the virtual IBAN of ours that it was sent to."""
+    """What a bank says of a payment once more, and the virtual IBAN of ours that it was sent to.
+
+    `booked_key`: what a statement knows it by, where that is another key than the one it was told of under.
+    """
 
     payment_id: UUID
     one: Transaction
     virtual_iban_id: UUID | None
+    booked_key: str | None
 
 
 _TEXTS = {
@@ -31,10 +35,10 @@ _TEXTS = {
 """Columns that are filled in where they are empty, and what of a transaction stands in them."""
 _REFERENCES = {"bank_reference": "bank_reference", "entry_reference": "entry_reference"}
 """Columns in which the later word replaces an earlier one: a bank may give a payment another reference when it books it."""
-_LISTS = ", ".join(f"string_to_array(CAST(:{name} AS text), chr(30), '')" for name in (*_TEXTS, *_REFERENCES, "remittance"))
+_LISTS = ", ".join(f"string_to_array(CAST(:{name} AS text), chr(30), '')" for name in (*_TEXTS, *_REFERENCES, "booked_key", "remittance"))
 _ROWS = (
     f"unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]), CAST(:virtual AS uuid[]), {_LISTS}) "
-    f"AS t(tenant, id, virtual, {', '.join(_TEXTS)}, {', '.join(_REFERENCES)}, remittance)"
+    f"AS t(tenant, id, virtual, {', '.join(_TEXTS)}, {', '.join(_REFERENCES)}, booked_key, remittance)"
 )
 _EMPTY = "cardinality(p.remittance) = 0 AND t.remittance IS NOT NULL"
 _LACKING = (
@@ -47,7 +51,7 @@ _FILL_IN = (
     "UPDATE payment SET virtual_iban_id = coalesce(payment.virtual_iban_id, t.virtual), "  # noqa: S608 - our own names
     + ", ".join(f"{name} = coalesce(payment.{name}, t.{name})" for name in _TEXTS)
     + ", "
-    + ", ".join(f"{name} = coalesce(t.{name}, payment.{name})" for name in _REFERENCES)
+    + ", ".join(f"{name} = coalesce(t.{name}, payment.{name})" for name in (*_REFERENCES, "booked_key"))
     + f", remittance = CASE WHEN {_EMPTY.replace('p.', 'payment.')} THEN string_to_array(t.remittance, chr(31)) "
     "ELSE payment.remittance END " + by_keys(_ROWS, "ids", "payment", "payment_id")
 )
@@ -86,5 +90,6 @@ def _told(tenant_id: UUID, said: Sequence[Said]) -> dict[str, object]:
         "ids": [row.payment_id for row in said],
         "virtual": [row.virtual_iban_id for row in said],
         **{name: texts(getattr(row.one, value) for row in said) for name, value in (_TEXTS | _REFERENCES).items()},
+        "booked_key": texts(row.booked_key for row in said),
         "remittance": texts("\x1f".join(line.replace("\x1f", " ") for line in row.one.remittance) or None for row in said),
     }

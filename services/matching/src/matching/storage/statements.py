@@ -1,7 +1,9 @@
 """Statements, and the slices of them that wait to be booked."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -72,12 +74,14 @@ async def importing(conn: AsyncConnection, tenant_id: UUID) -> Kept | None:
     return Kept(*rows[0]) if rows else None
 
 
-async def put(conn: AsyncConnection, **values: Any) -> None:
-    """Stores a statement with its verdict."""
+async def put(conn: AsyncConnection, *, days: Mapping[date, Sequence[int]], **values: Any) -> None:
+    """Stores a statement with its verdict. `days`: entries and minor units of each."""
     columns = ", ".join(values)
     await run(
         conn,
-        f"INSERT INTO statement ({columns}) VALUES ({', '.join(':' + name for name in values)})",  # noqa: S608 - names are ours
+        f"INSERT INTO statement (days, {columns}) VALUES "  # noqa: S608 - names are ours
+        f"(CAST(:days AS jsonb), {', '.join(':' + name for name in values)})",
+        days=json.dumps([(day.isoformat(), *days[day]) for day in sorted(days)]),
         **values,
     )
 
@@ -123,7 +127,7 @@ async def of_its_days(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID
     """A statement, and then the others that booked money of its days; none where it, or one of them, does not say all of it."""
     rows = await fetch(
         conn,
-        "SELECT o.opening_minor, o.closing_minor, o.first_day, o.last_day, o.entries, o.kind, o.number, "
+        "SELECT o.opening_minor, o.closing_minor, o.days, o.kind, o.number, "
         "(coalesce(o.accepted_at, o.received_at), o.statement_id) < (coalesce(s.accepted_at, s.received_at), s.statement_id), "
         "coalesce(o.opening_minor + o.entries_minor = o.closing_minor, false) FROM statement s "
         "JOIN statement o ON o.tenant_id = s.tenant_id AND o.bank_account_id = s.bank_account_id AND o.role = s.role "
@@ -132,7 +136,9 @@ async def of_its_days(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID
         tenant=tenant_id,
         id=statement_id,
     )
-    return [Balances(*row[:8]) for row in rows] if all(row[8] for row in rows) else []
+    if not all(row[6] for row in rows):
+        return []
+    return [Balances(row[0], row[1], [(date.fromisoformat(day), *moved) for day, *moved in row[2]], *row[3:6]) for row in rows]
 
 
 async def put_slices(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, slices: Sequence[tuple[int, bytes]]) -> None:

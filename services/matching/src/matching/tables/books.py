@@ -57,6 +57,7 @@ PAYMENT = Table(
     Column("instructed_minor", BigInteger),
     Column("instructed_currency", Text),
     Column("statement_id", UUID),  # that told of it last
+    Column("booked_key", Text),  # what a statement knows it by, where it was told of under another transaction_key before
     Index("payment_identity", "tenant_id", "bank_account_id", "transaction_key", unique=True),
     *(  # what returns, later news of a payment and batch totals name it by
         Index(f"payment_{name}", "tenant_id", "bank_account_id", column, postgresql_where=text(f"{column} IS NOT NULL"))
@@ -65,6 +66,7 @@ PAYMENT = Table(
             ("bank_reference", "bank_reference"),
             ("entry_reference", "entry_reference"),
             ("transaction", "transaction_id"),
+            ("booked", "booked_key"),
         )
     ),
     Index("payment_moved", "tenant_id", "moved_from_customer_id", postgresql_where=text("moved_from_customer_id IS NOT NULL")),
