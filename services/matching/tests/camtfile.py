@@ -86,7 +86,8 @@ def pain002(message: str, *told: tuple[str, str | None, str | None], group: tupl
         for end, *more in told
     )
     return (
-        f'<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.{version}"><CstmrPmtStsRpt><GrpHdr><MsgId>B1</MsgId></GrpHdr>'
+        f'<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.{version}"><CstmrPmtStsRpt><GrpHdr><MsgId>B1</MsgId>'
+        f"<CreDtTm>2026-03-02T09:00:00</CreDtTm></GrpHdr>"
         f"<OrgnlGrpInfAndSts><OrgnlMsgId>{message}</OrgnlMsgId><OrgnlMsgNmId>pain.001.001.09</OrgnlMsgNmId>{said('GrpSts', *group)}"
         f"</OrgnlGrpInfAndSts><OrgnlPmtInfAndSts><OrgnlPmtInfId>{message}</OrgnlPmtInfId>{said('PmtInfSts', *block)}{each}"
         "</OrgnlPmtInfAndSts></CstmrPmtStsRpt></Document>"

@@ -3,7 +3,7 @@
 import pytest
 from bankdays import FIRST, Bank, ahead, money
 from handwork import item, limit, post
-from lxml import etree
+from iso20022 import valid
 
 NS = {"p": "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"}
 
@@ -27,7 +27,7 @@ async def test_a_refund_is_asked_for_approved_sent_and_closed_by_the_booked_debi
     written = answers[1].json()
     assert (answers[0].status_code, written["refunds"], written["amount_minor"]) == (201, 1, 600)
     assert (await post(client, "/v1/refund-files", order)).status_code == 409  # nothing waits any more
-    document = etree.fromstring((await client.get(f"/v1/refund-files/{written['refund_file_id']}")).content)
+    document = valid((await client.get(f"/v1/refund-files/{written['refund_file_id']}")).content)
     assert document.findtext(".//p:CdtTrfTxInf/p:Amt/p:InstdAmt", namespaces=NS) == "6.00"
     assert document.findtext(".//p:PmtInf/p:CtrlSum", namespaces=NS) == "6.00"
     end = document.findtext(".//p:EndToEndId", namespaces=NS)

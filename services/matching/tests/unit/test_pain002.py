@@ -2,6 +2,7 @@
 
 import pytest
 from camtfile import pain002
+from iso20022 import valid
 from matching.bankfiles import BankFileError
 from matching.pain002 import MOST, parse
 
@@ -14,6 +15,12 @@ def test_every_version_since_the_third_is_read(version):
         ("refused", "RJCT", "AC04"),
         ("unchanged", "ACSP", None),
     ]
+
+
+@pytest.mark.parametrize("version", ["03", "12", "14", "15"])
+@pytest.mark.parametrize("more", [{"group": ("PART",)}, {"group": ("RJCT", "FF01")}, {"block": ("RJCT", "AM04")}, {}])
+def test_the_reports_of_these_tests_are_valid(version, more):
+    valid(pain002("M", ("E1", "RJCT", "AC04"), ("E2", None, None), version=version, **more))
 
 
 @pytest.mark.parametrize(
