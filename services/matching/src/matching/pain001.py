@@ -2,6 +2,9 @@
 
 One payment information block per file, each transfer booked by itself (BtchBookg false), so that its EndToEndId comes back
 on the statement and closes what it was for.
+
+Euro from an account with an IBAN are a SEPA credit transfer. What is not one names no service level, and so leaves the charges to what is
+agreed with the bank: SLEV means the rules of the service level (Nordea, "ChrgBr: ChargeBearer": SLEV with SEPA credit transfers only).
 """
 
 from collections.abc import Sequence
@@ -33,7 +36,14 @@ class Debtor:
     iban: str | None
     number: str
     """The bank's own number, for an account without an IBAN; else the IBAN."""
+    bank_id: str | None
+    """The bank of an account without an IBAN, `BIC:...` or its clearing system's code and its number in that, `USABA:...`."""
     currency: str
+
+    @property
+    def sepa(self) -> bool:
+        """Whether what it pays are SEPA credit transfers."""
+        return self.iban is not None and self.currency == "EUR"
 
 
 def write(message_id: str, created: datetime, execution: date, debtor: Debtor, transfers: Sequence[Transfer]) -> bytes:
@@ -53,7 +63,7 @@ def write(message_id: str, created: datetime, execution: date, debtor: Debtor, t
     _add(block, "BtchBookg", "false")
     _add(block, "NbOfTxs", str(len(transfers)))
     _add(block, "CtrlSum", total)
-    if debtor.currency == "EUR":
+    if debtor.sepa:
         _add(_add(_add(block, "PmtTpInf"), "SvcLvl"), "Cd", "SEPA")
     _add(_add(block, "ReqdExctnDt"), "Dt", execution.isoformat())
     _add(_add(block, "Dbtr"), "Nm", debtor.name[:70])
@@ -63,8 +73,9 @@ def write(message_id: str, created: datetime, execution: date, debtor: Debtor, t
     else:
         _add(_add(_add(account, "Id"), "Othr"), "Id", debtor.number)
     _add(account, "Ccy", debtor.currency)
-    _add(_add(_add(_add(block, "DbtrAgt"), "FinInstnId"), "Othr"), "Id", "NOTPROVIDED")
-    _add(block, "ChrgBr", "SLEV")
+    _name_bank(_add(_add(block, "DbtrAgt"), "FinInstnId"), debtor.bank_id)
+    if debtor.sepa:
+        _add(block, "ChrgBr", "SLEV")
     for one in transfers:
         transfer = _add(block, "CdtTrfTxInf")
         _add(_add(transfer, "PmtId"), "EndToEndId", one.end_to_end_id)
@@ -73,6 +84,18 @@ def write(message_id: str, created: datetime, execution: date, debtor: Debtor, t
         _add(_add(_add(transfer, "CdtrAcct"), "Id"), "IBAN", one.creditor_iban)
         _add(_add(transfer, "RmtInf"), "Ustrd", one.remittance[:140])
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+
+
+def _name_bank(institution: etree._Element, bank_id: str | None) -> None:
+    scheme, _, named = (bank_id or "").partition(":")
+    if scheme == "BIC":
+        _add(institution, "BICFI", named)
+    elif scheme:
+        member = _add(institution, "ClrSysMmbId")
+        _add(_add(member, "ClrSysId"), "Cd", scheme)
+        _add(member, "MmbId", named)
+    else:  # the IBAN names it
+        _add(_add(institution, "Othr"), "Id", "NOTPROVIDED")
 
 
 def _add(parent: etree._Element, name: str, text: str | None = None) -> etree._Element:

@@ -2,7 +2,9 @@
 
 import bank_samples as samples
 import pytest
-from bankdays import book, post_file
+from bankdays import ahead, book, post_file
+from handwork import post
+from iso20022 import valid
 
 
 def numbered(make, tenant, number="123456789", **more):
@@ -57,3 +59,28 @@ async def test_a_number_of_two_accounts_names_neither(tenant, make, client_of):
     for number in ("0123456789", "00123456789"):
         assert (await client.post("/v1/bank-accounts", json=numbered(make, tenant, number))).status_code == 200
     assert (await post_file(client, samples.bai2())).json()["code"] == "account-unknown"
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({}, {"ClrSysMmbId/{*}ClrSysId/{*}Cd": "USABA", "ClrSysMmbId/{*}MmbId": "121140399"}),
+        ({"bic": "BOFAUS3N"}, {"BICFI": "BOFAUS3N"}),
+    ],
+)
+async def test_a_refund_from_an_account_without_an_iban_tells_the_bank_which_account_and_whose(world, tenant, make, client_of, more, named):
+    client, second = [await client_of(tenant, subject=person) for person in ("tester", "second")]
+    held = (await client.post("/v1/bank-accounts", json=numbered(make, tenant, **more))).json()
+    await book(client, samples.bai2())
+    payment = (await world.rows(tenant, "SELECT payment_id FROM payment ORDER BY amount_minor"))[0][0]
+    payee = {"creditor_name": "Dupont", "creditor_iban": "DE89370400440532013000"}
+    await world.match(tenant)
+    refund = (await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "paid twice", **payee})).json()
+    await post(second, f"/v1/refunds/{refund['refund_id']}/decision", {"approve": True})
+    sent = await post(client, "/v1/refund-files", {"bank_account_id": held["bank_account_id"], "execution_date": ahead(1)})
+    assert sent.status_code == 201, sent.text
+    document = valid((await client.get(f"/v1/refund-files/{sent.json()['refund_file_id']}")).content)
+    assert document.findtext(".//{*}DbtrAcct/{*}Id/{*}Othr/{*}Id") == "123456789"
+    assert {path: document.findtext(f".//{{*}}DbtrAgt/{{*}}FinInstnId/{{*}}{path}") for path in named} == named
+    assert document.find(".//{*}DbtrAgt/{*}FinInstnId/{*}Othr") is None
+    await world.holds()

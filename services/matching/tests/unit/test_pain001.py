@@ -9,7 +9,7 @@ from iso20022 import valid
 from matching.pain001 import Debtor, Transfer, write
 
 NOW, DAY = datetime(2026, 3, 2, 9, 0, 0, 123, tzinfo=UTC), date(2026, 3, 3)
-SEPA = Debtor("Vendeur SA", "FR7630006000011234567890189", "FR7630006000011234567890189", "EUR")
+SEPA = Debtor("Vendeur SA", "FR7630006000011234567890189", "FR7630006000011234567890189", None, "EUR")
 
 
 def transfer(number=1, amount=600, name="Dupont", **more):
@@ -61,3 +61,20 @@ def test_a_transfer_in_euro_from_an_iban_is_one_of_sepa_whose_bank_the_iban_name
     assert (texts(document, "SvcLvl/Cd"), texts(document, "ChrgBr")) == (["SEPA"], ["SLEV"])
     assert texts(document, "DbtrAgt/FinInstnId/Othr/Id") == ["NOTPROVIDED"]
     assert texts(document, "DbtrAcct/Id/IBAN") == [SEPA.iban]
+
+
+@pytest.mark.parametrize(
+    ("bank_id", "named"),
+    [
+        ("BIC:BOFAUS3N", {"BICFI": "BOFAUS3N"}),
+        ("BIC:BOFAUS3NXXX", {"BICFI": "BOFAUS3NXXX"}),
+        ("USABA:121140399", {"ClrSysMmbId/ClrSysId/Cd": "USABA", "ClrSysMmbId/MmbId": "121140399"}),
+        ("GBDSC:" + "9" * 35, {"ClrSysMmbId/ClrSysId/Cd": "GBDSC", "ClrSysMmbId/MmbId": "9" * 35}),
+    ],
+)
+@pytest.mark.parametrize("currency", ["USD", "EUR"])
+def test_an_account_without_an_iban_is_named_by_its_number_and_bank_and_is_not_of_sepa(bank_id, named, currency):
+    document = written(Debtor("Seller Inc", None, "1" * 34, bank_id, currency))
+    assert texts(document, "DbtrAcct/Id/Othr/Id") == ["1" * 34]
+    assert {path: texts(document, f"DbtrAgt/FinInstnId/{path}") for path in named} == {path: [text] for path, text in named.items()}
+    assert texts(document, "DbtrAgt/FinInstnId/Othr/Id") == texts(document, "SvcLvl/Cd") == texts(document, "ChrgBr") == []

@@ -178,7 +178,7 @@ async def write_file(
         pain001.Transfer(one.end_to_end_id, one.amount_minor, one.creditor_name, one.creditor_iban, f"Refund {one.end_to_end_id}")
         for one in refunds
     ]
-    debtor = pain001.Debtor(account.holder_name, account.iban, account.number, account.currency)
+    debtor = pain001.Debtor(account.holder_name, account.iban, account.number, account.bank_id, account.currency)
     content = pain001.write(f"{_MESSAGES}{file_id.hex[:_MESSAGE_DIGITS]}", now, execution, debtor, transfers)
     await stored.insert_file(conn, tenant_id, file_id, bank_account_id, content, refunds, execution=execution, by=by, now=now)
     await stored.set_status(conn, tenant_id, [one.refund_id for one in refunds], "sent", file=file_id)
