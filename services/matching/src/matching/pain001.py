@@ -5,6 +5,9 @@ on the statement and closes what it was for.
 
 Euro from an account with an IBAN are a SEPA credit transfer. What is not one names no service level, and so leaves the charges to what is
 agreed with the bank: SLEV means the rules of the service level (Nordea, "ChrgBr: ChargeBearer": SLEV with SEPA credit transfers only).
+
+Names and texts are converted to the Latin characters that banks take (`matching.latin`), names as far as their 70 characters go. Ids are
+not: they come back, and are of letters, digits and hyphens.
 """
 
 from collections.abc import Sequence
@@ -14,12 +17,14 @@ from datetime import date, datetime
 from lxml import etree
 from shared.money import format_amount
 
+from matching.latin import latin
+
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One credit transfer. `end_to_end_id` has at most 35 characters, `remittance` 140."""
+    """One credit transfer. `end_to_end_id` has at most 35 characters, `remittance` is cut after 140."""
 
     end_to_end_id: str
     amount_minor: int
@@ -56,7 +61,7 @@ def write(message_id: str, created: datetime, execution: date, debtor: Debtor, t
     _add(header, "CreDtTm", created.strftime("%Y-%m-%dT%H:%M:%SZ"))
     _add(header, "NbOfTxs", str(len(transfers)))
     _add(header, "CtrlSum", total)
-    _add(_add(header, "InitgPty"), "Nm", debtor.name[:70])
+    _add(_add(header, "InitgPty"), "Nm", _name(debtor.name))
     block = _add(initiation, "PmtInf")
     _add(block, "PmtInfId", message_id)
     _add(block, "PmtMtd", "TRF")
@@ -66,7 +71,7 @@ def write(message_id: str, created: datetime, execution: date, debtor: Debtor, t
     if debtor.sepa:
         _add(_add(_add(block, "PmtTpInf"), "SvcLvl"), "Cd", "SEPA")
     _add(_add(block, "ReqdExctnDt"), "Dt", execution.isoformat())
-    _add(_add(block, "Dbtr"), "Nm", debtor.name[:70])
+    _add(_add(block, "Dbtr"), "Nm", _name(debtor.name))
     account = _add(block, "DbtrAcct")
     if debtor.iban is not None:
         _add(_add(account, "Id"), "IBAN", debtor.iban)
@@ -80,10 +85,14 @@ def write(message_id: str, created: datetime, execution: date, debtor: Debtor, t
         transfer = _add(block, "CdtTrfTxInf")
         _add(_add(transfer, "PmtId"), "EndToEndId", one.end_to_end_id)
         _add(_add(transfer, "Amt"), "InstdAmt", format_amount(one.amount_minor, debtor.currency)).set("Ccy", debtor.currency)
-        _add(_add(transfer, "Cdtr"), "Nm", one.creditor_name[:70])
+        _add(_add(transfer, "Cdtr"), "Nm", _name(one.creditor_name))
         _add(_add(_add(transfer, "CdtrAcct"), "Id"), "IBAN", one.creditor_iban)
-        _add(_add(transfer, "RmtInf"), "Ustrd", one.remittance[:140])
+        _add(_add(transfer, "RmtInf"), "Ustrd", latin(one.remittance)[:140])
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+
+
+def _name(name: str) -> str:
+    return latin(name)[:70].rstrip()
 
 
 def _name_bank(institution: etree._Element, bank_id: str | None) -> None:

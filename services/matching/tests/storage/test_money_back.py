@@ -39,6 +39,31 @@ async def test_a_refund_is_asked_for_approved_sent_and_closed_by_the_booked_debi
     await world.holds()
 
 
+async def test_names_of_which_nothing_can_be_written_for_the_bank_are_refused(world, tenant, make, client, second, camtfile):
+    held = await world.account(tenant)
+    bank = Bank(world, client, held, camtfile)
+    payment = await world.pay(held, 1_000, debtor_name="東京 株式会社", debtor_iban="DE89370400440532013000", number=1)
+    await world.match(tenant)
+    await bank.books((1_000, {"ref": "B1"}))
+    body = {"payment_id": str(payment), "reason": "paid twice"}
+    for named in ({}, {"creditor_name": "!!!"}):
+        answer = await post(client, "/v1/refunds", body | named)
+        (error,) = answer.json()["errors"]
+        assert (answer.status_code, error["code"], error["pointer"]) == (422, "creditor-name-unwritable", "/creditor_name"), named
+    refund = (await post(client, "/v1/refunds", {**body, "creditor_name": "Tōkyō KK & Fils"})).json()
+    assert (await post(second, f"/v1/refunds/{refund['refund_id']}/decision", {"approve": True})).json()[
+        "creditor_name"
+    ] == "Tōkyō KK & Fils"
+    order = {"bank_account_id": str(held.bank_account_id), "execution_date": ahead(1)}
+    holder = {"entity_id": str(held.entity_id), "currency": "EUR", "start_date": "2026-01-01"}
+    for name, code in (("売り手", "holder-name-unwritable"), ("Verkäufer", None)):
+        assert (await client.put(f"/v1/bank-accounts/{held.iban}", json={**holder, "holder_name": name})).status_code == 200
+        answer = await post(client, "/v1/refund-files", order)
+        assert answer.json().get("code") == code
+    document = valid((await client.get(f"/v1/refund-files/{answer.json()['refund_file_id']}")).content)
+    assert [one.text for one in document.iterfind(".//{*}PmtInf//{*}Nm")] == ["Verkaufer", "Tokyo KK + Fils"]
+
+
 async def test_a_refund_file_is_for_a_day_on_which_a_bank_executes_it(world, tenant, make, client, camtfile):
     held = await world.account(tenant)
     await limit(client, tenant, make, 10_000)

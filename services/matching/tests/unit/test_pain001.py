@@ -49,11 +49,33 @@ def test_as_many_transfers_as_a_file_has_are_valid():
     assert texts(document, "CtrlSum") == ["60000.00"] * 2
 
 
-@pytest.mark.parametrize("name", ["N" * 255, "  Dupont  ", "D", 'A & B <c> "d"', "\u00e9" * 255])
+@pytest.mark.parametrize("name", ["N" * 255, "  Dupont  ", "D", 'A & B <c> "d"', "é" * 255])
 def test_names_and_texts_of_any_length_are_valid(name):
     document = written(replace(SEPA, name=name), transfer(name=name, remittance="R" * 255))
     assert {len(text) <= 70 for path in ("InitgPty/Nm", "Dbtr/Nm", "Cdtr/Nm") for text in texts(document, path)} == {True}
     assert texts(document, "Ustrd") == ["R" * 140]
+
+
+@pytest.mark.parametrize(
+    ("name", "latin"),
+    [
+        ("Société Générale & Fils", "Societe Generale + Fils"),
+        ("Socie\u0301te\u0301", "Societe"),  # marks of their own
+        ("Müller Straße Øre Łódź Ærø", "Muller Strase Ore Lodz Aro"),
+        ("Ωμέγα Ψυχή", "Omega PSychi"),
+        ("Щастие Йов", "SHTastie Yov"),
+        ("Yahoo! [me_2]; a@b {5 €} <x> 50%", "Yahoo. (me-2), a(at)b (5 E) .x. 50."),
+        ("A\tB\nC\u00a0D", "A B C D"),
+        ("Dupont 東京", "Dupont .."),
+        ("Du\x01pont", "Du.pont"),
+        ("Ж" * 70, "ZH" * 35),  # of two letters each
+        ("N" * 69 + " É", "N" * 69),
+    ],
+)
+def test_names_are_written_in_the_characters_that_banks_take(name, latin):
+    document = written(replace(SEPA, name=name), transfer(name=name))
+    for path in ("InitgPty/Nm", "Dbtr/Nm", "Cdtr/Nm"):
+        assert texts(document, path) == [latin]
 
 
 def test_a_transfer_in_euro_from_an_iban_is_one_of_sepa_whose_bank_the_iban_names():

@@ -25,6 +25,7 @@ from matching.handlers.limits import second_person
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
+from matching.latin import readable
 from matching.storage import bank
 from matching.storage import refunds as stored
 from matching.storage.bank import BankAccount
@@ -71,6 +72,9 @@ async def request(
     if not name or not iban:
         place = "/creditor_iban" if name else "/creditor_name"
         raise refused(422, "creditor-unknown", "The payer's name or IBAN is not known: name them", place)
+    if not readable(name):
+        title = "No letter of the creditor's name can be written in the Latin characters that banks take: name the creditor in these"
+        raise refused(422, "creditor-name-unwritable", title, "/creditor_name")
     if await bank.account(conn, tenant_id, iban) or await bank.account_of_virtual(conn, tenant_id, iban):
         title = "The IBAN is one of our own: what is paid to it has not gone back, and comes in as a new payment"
         raise refused(422, "creditor-is-ours", title, "/creditor_iban")
@@ -168,6 +172,9 @@ async def write_file(
     account = await bank.account_by_id(conn, tenant_id, bank_account_id)
     if account is None:
         raise Problem(404, "account-unknown", "There is no such bank account")
+    if not readable(account.holder_name):
+        title = "No letter of the account's holder can be written in the Latin characters that banks take: set the holder in these"
+        raise refused(422, "holder-name-unwritable", title, "/bank_account_id")
     refunds = await stored.sendable(conn, tenant_id, bank_account_id, FILE_MAX)
     if not refunds:
         raise Problem(
