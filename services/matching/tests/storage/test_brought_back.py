@@ -55,6 +55,25 @@ async def test_a_refund_that_the_creditors_bank_returns_is_unapplied_again(world
     await world.holds()
 
 
+@pytest.mark.parametrize("kind", ["other", "reversal"])
+async def test_a_refund_whose_return_is_imported_before_its_debit_ends_as_in_the_usual_order(world, client, tenant, make, bank, kind):
+    end = await refunded(world, client, tenant, make, bank)
+    said = {"reason": "AC04"} if kind == "other" else {"reversal": True}
+    await bank.books((600, {"ref": "D2", "e2e": end, **said}), (500, {"ref": "D3", "e2e": end, "reason": "AC04"}))
+    assert await waiting(client) == [500, 600]
+    await bank.books((-600, {"ref": "D1", "e2e": end}))
+    await bank.again()
+    assert await waiting(client) == [500]  # which fits nothing
+    assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]] == ["returned"]
+    money = "SELECT unapplied_minor, refunded_minor, refund_pending_minor, unapplied_reason, status, next_look_at <= now() FROM payment"
+    assert tuple(await world.one(tenant, money)) == (1_000, 0, 0, "refund_returned", "unapplied", True)
+    told = [m.data for m in await world.events("PaymentRefunded") if m.tenant_id == tenant]
+    assert [(t.refunded_minor, t.refund_pending_minor) for t in told] == [(600, 600), (0, 0)]
+    await bank.books((600, {"ref": "D4", "e2e": end, **said}))  # twice
+    assert await waiting(client) == [500, 600]
+    await world.holds()
+
+
 async def test_what_names_a_refund_that_it_does_not_fit_waits_for_a_person(world, client, tenant, make, bank):
     end = await refunded(world, client, tenant, make, bank)
     await bank.books((-500, {"ref": "D1", "e2e": end}), (-600, {"ref": "D2", "e2e": end}), (-600, {"ref": "D3", "e2e": end}))

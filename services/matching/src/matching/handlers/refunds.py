@@ -26,7 +26,7 @@ from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
 from matching.latin import readable
-from matching.storage import bank
+from matching.storage import bank, movements
 from matching.storage import refunds as stored
 from matching.storage.bank import BankAccount
 from matching.storage.books import look_again
@@ -195,25 +195,27 @@ async def write_file(
 async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transaction], now: datetime) -> list[bool | None]:
     """Booked movements of an account close the refunds whose EndToEndId and amount they carry, or bring paid ones back.
 
-    Says which of them did; None for one that names no refund. What names one that it does not fit is for a person to look at.
+    Says which of them did; None for one that names no refund. What names one that it does not fit is for a person to look at, and so is
+    what comes back before it has gone out: until the debit is booked, which it is met with.
     """
-    outcomes: list[bool | None] = [None] * len(moved)
-    named: dict[str, list[int]] = {}
-    for at, one in sorted(enumerate(moved), key=lambda pair: pair[1].credit):  # what goes out, before it comes back
-        if one.end_to_end_id:
-            named.setdefault(one.end_to_end_id, []).append(at)
-    if not named:
-        return outcomes
-    seen = await stored.named(conn, held.tenant_id, held.bank_account_id, named)
+    names = {one.end_to_end_id for one in moved if one.end_to_end_id}
+    seen = await stored.named(conn, held.tenant_id, held.bank_account_id, names) if names else []
     if not seen:
-        return outcomes
+        return [None] * len(moved)
+    paid = {one.end_to_end_id for one in seen} & {one.end_to_end_id for one in moved if not one.credit}
+    early = await movements.waiting_credits(conn, held, paid) if paid else []
+    booked = [*(one for _, one in early), *moved]
+    outcomes: list[bool | None] = [None] * len(booked)
+    named: dict[str | None, list[int]] = {}
+    for at, one in sorted(enumerate(booked), key=lambda pair: pair[1].credit):  # what goes out, before it comes back
+        named.setdefault(one.end_to_end_id, []).append(at)
     books = await lock_with_items(conn, sorted({(held.tenant_id, one.payment_id) for one in seen}, key=str))
     over: dict[str, list[UUID]] = {"paid": [], "returned": []}
     looks: dict[Key, datetime | None] = {}
-    for given in await stored.named(conn, held.tenant_id, held.bank_account_id, named, lock=True):
+    for given in await stored.named(conn, held.tenant_id, held.bank_account_id, names, lock=True):
         payment = books.payments[held.tenant_id, given.payment_id]
         for at in named[given.end_to_end_id]:
-            one = moved[at]
+            one = booked[at]
             outcomes[at] = one.amount_minor == given.amount_minor and given.status in ({"paid"} if one.credit else {"approved", "sent"})
             if not outcomes[at]:
                 continue
@@ -229,7 +231,9 @@ async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transa
     await forget_refunds(conn, held.tenant_id, over["paid"])
     await save_and_publish(conn, books, now, {}, keep_looks=True)
     await look_again(conn, {key: (books.payments[key].looks, at) for key, at in looks.items()})
-    return outcomes
+    if met := [movement_id for (movement_id, _), outcome in zip(early, outcomes, strict=False) if outcome]:
+        await movements.resolve(conn, held.tenant_id, met)
+    return outcomes[len(early) :]
 
 
 async def come_back(

@@ -1,8 +1,8 @@
 """Booked movements that take back what came in, or bring back what went out: refunds of ours, recalls, returns and their reversals.
 
 Rules:
-- a debit with a refund's EndToEndId closes the refund, a credit with it (the creditor's bank sends it back) undoes it; one that
-  a recall has asked for settles the recall, and what it took beyond goes back like a return, as far as the payment has it;
+- a debit with a refund's EndToEndId closes the refund, a credit with it (the creditor's bank sends it back) undoes it, once the debit is
+  booked; one that a recall has asked for settles the recall, and what it took beyond goes back like a return, as far as the payment has it;
 - a return takes back the one payment that it names: of its amount, or else (a partial return) one that has as much left, or
   (the bank adds its fee to what it takes, `is_fee`) one that is smaller; one that takes more, or what was refunded already, or names
   none or several, waits for a person; of two in one statement that name one payment, the second takes what the first has left, if that

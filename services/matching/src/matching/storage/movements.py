@@ -1,6 +1,6 @@
 """Movements on our accounts that are no payments, the payments that they name, and batch totals with their details."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -79,34 +79,50 @@ def _names(held: BankAccount, moved: Sequence[Transaction]) -> dict[str, object]
     }
 
 
+_WAITING = (
+    "SELECT movement_id, kind, amount_minor, booking_date, bank_reference, end_to_end_id, transaction_id, return_reason FROM movement "
+    "WHERE tenant_id = :tenant AND bank_account_id = :account AND NOT resolved AND "
+)
+
+
 async def waiting_returns(conn: AsyncConnection, held: BankAccount, limit: int) -> list[tuple[UUID, Transaction]]:
     """Returns on an account that wait, with what they say of the payment that they take back."""
     rows = await fetch(
         conn,
-        "SELECT movement_id, amount_minor, booking_date, bank_reference, end_to_end_id, transaction_id, return_reason FROM movement "
-        "WHERE tenant_id = :tenant AND bank_account_id = :account AND NOT resolved AND kind = 'return' AND amount_minor < 0 "
-        "ORDER BY booking_date, movement_id LIMIT :limit",
+        _WAITING + "kind = 'return' AND amount_minor < 0 ORDER BY booking_date, movement_id LIMIT :limit",
         tenant=held.tenant_id,
         account=held.bank_account_id,
         limit=limit,
     )
-    return [
-        (
-            row[0],
-            Transaction(
-                kind="return",
-                credit=False,
-                amount_minor=-row[1],
-                currency=held.currency,
-                day=row[2],
-                bank_reference=row[3],
-                end_to_end_id=row[4],
-                transaction_id=row[5],
-                return_reason=row[6],
-            ),
-        )
-        for row in rows
-    ]
+    return [(row[0], _moved(held, *row[1:])) for row in rows]
+
+
+async def waiting_credits(conn: AsyncConnection, held: BankAccount, ends: Collection[str]) -> list[tuple[UUID, Transaction]]:
+    """Credits on an account that wait and bear one of these EndToEndIds."""
+    rows = await fetch(
+        conn,
+        _WAITING + "kind <> 'total' AND amount_minor > 0 AND end_to_end_id = ANY(CAST(:ends AS text[])) ORDER BY booking_date, movement_id",
+        tenant=held.tenant_id,
+        account=held.bank_account_id,
+        ends=list(ends),
+    )
+    return [(row[0], _moved(held, *row[1:])) for row in rows]
+
+
+def _moved(
+    held: BankAccount, kind: str, minor: int, day: date, reference: str | None, end: str | None, transaction: str | None, reason: str | None
+) -> Transaction:
+    return Transaction(
+        kind=kind,
+        credit=minor > 0,
+        amount_minor=abs(minor),
+        currency=held.currency,
+        day=day,
+        bank_reference=reference,
+        end_to_end_id=end,
+        transaction_id=transaction,
+        return_reason=reason,
+    )
 
 
 async def waiting(conn: AsyncConnection, tenant_id: UUID, movement_id: UUID, *, total: bool) -> tuple[BankAccount, Row[Any]] | None:
