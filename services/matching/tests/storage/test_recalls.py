@@ -243,3 +243,32 @@ async def test_what_was_refunded_and_is_recalled_as_well_is_no_fee_of_the_banks(
     await bank.books(back(400, 2))
     assert await settled_at(client) == [(400, 400)]
     await world.holds()
+
+
+@pytest.mark.parametrize(("asked", "accepted"), [("10.00", True), ("10.00", False), ("4.01", False)])
+async def test_a_refund_that_was_not_sent_yet_is_taken_back_before_a_bank_has_the_money(
+    world, tenant, make, client, camtfile, asked, accepted
+):
+    bank = Bank(world, client, await world.account(tenant), camtfile)
+    await limit(client, tenant, make, 10_000)
+    payer = {"debtor_name": "Dupont", "debtor_iban": "DE89370400440532013000", "end_to_end_id": "E2E-1"}
+    payment = await world.pay(bank.held, 1_000, number=1, **payer)
+    await world.match(tenant)
+    await bank.books((1_000, {"ref": "B1", "e2e": "E2E-1"}))
+    assert (await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "back"})).json()[
+        "status"
+    ] == "approved"
+    answers = [(await recall(client, camt056("E2E-1", asked))).json() for _ in range(2)]
+    assert answers[1] == answers[0]
+    (given,) = answers[0]["taken"]
+    order = {"bank_account_id": str(bank.held.bank_account_id), "execution_date": ahead(1)}
+    assert (await post(client, "/v1/refund-files", order)).json()["code"] == "nothing-to-send"
+    assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]] == ["cancelled"]
+    money = "SELECT unapplied_minor, returned_minor, refunded_minor, refund_pending_minor FROM payment"
+    assert tuple(await world.one(tenant, money)) == (1_000 - given["amount_minor"], given["amount_minor"], 0, 0)
+    await post(client, f"/v1/recalls/{given['recall_id']}/decision", {"accept": accepted})
+    if accepted:
+        await bank.books(back(1_000))
+    assert tuple(await world.one(tenant, money)) == ((0, 1_000, 0, 0) if accepted else (1_000, 0, 0, 0))
+    assert (await settled_at(client), await unexplained(client)) == ([(given["amount_minor"], 1_000 if accepted else None)], [])
+    await world.holds()

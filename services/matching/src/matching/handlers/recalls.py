@@ -2,7 +2,8 @@
 
 Rules:
 - the money is not ours to count on from then on: the payment is unmatched and its amount stands as given back, so that
-  items, balances, dunning and interest are as if it had never come;
+  items, balances, dunning and interest are as if it had never come; refunds of it that were not sent yet and leave too little are taken
+  back before: else the money would go out twice;
 - a person accepts (the bank takes it, and its booked debit settles the recall), above the entity's limit with another person, as
   with a refund; or anybody refuses: then the money is the payment's again, and what was undone is allocated again as far as it is
   still open;
@@ -33,6 +34,7 @@ from matching.domain.statements import Transaction
 from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.refunds import cancel_unsent
 from matching.handlers.unmet import gone_back
 from matching.recalls import Recall
 from matching.storage import recalls as stored
@@ -80,6 +82,8 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
     key = (tenant_id, found[0])
     books = await lock_with_items(conn, [key])
     payment = books.payments[key]
+    if payment.unapplied_minor + payment.allocated_minor < asked.amount_minor:
+        await cancel_unsent(conn, books, [payment])
     undone: list[list[Any]] = [
         [str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule, _told(books, payment, one)]
         for one in payment.allocations.values()
@@ -87,7 +91,7 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
     undone += [[str(item), amount, 0, str(credit), SET_OFF] for credit, item, amount in books.set_off_with.get(key, [])]
     await take_off(conn, books, payment)
     if payment.unapplied_minor < asked.amount_minor:
-        return None
+        raise UnavailableError("some of a payment went out at the same moment")
     reason = reason_code(asked.reason)
     books.give_back(payment, reason, asked.amount_minor, ledger="recalled")
     taken = Held(

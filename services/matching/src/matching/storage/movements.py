@@ -184,7 +184,7 @@ _RETURNED = (
 """SQL: how much of a payment `p` a bank has returned: recalls that wait, what was withdrawn and what details replace aside."""
 
 
-_LEFT = (
+LEFT = (
     "(p.allocated_minor + p.unapplied_minor + CASE WHEN p.refund_pending_minor > 0 THEN "
     "(SELECT CAST(coalesce(sum(f.amount_minor), 0) AS bigint) FROM refund f "
     "WHERE f.tenant_id = p.tenant_id AND f.payment_id = p.payment_id AND f.status = 'approved') ELSE 0 END)"
@@ -196,7 +196,7 @@ async def left_and_returned(conn: AsyncConnection, held: BankAccount, payment_id
     """What a payment has left and what a bank returned of it; None where it came on another account, or never."""
     rows = await fetch(
         conn,
-        f"SELECT {_LEFT}, {_RETURNED} FROM payment p WHERE p.tenant_id = :tenant "  # noqa: S608 - ours
+        f"SELECT {LEFT}, {_RETURNED} FROM payment p WHERE p.tenant_id = :tenant "  # noqa: S608 - ours
         "AND p.payment_id = :payment AND p.bank_account_id = :account",
         tenant=held.tenant_id,
         payment=payment_id,
@@ -227,7 +227,7 @@ async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[
     rows = await fetch(
         conn,
         NAMED + "SELECT l.at, l.payment_id, l.left_minor, CASE WHEN l.amount_minor = l.amount AND l.left_minor = l.amount THEN 0 "  # noqa: S608 - ours
-        f"WHEN l.left_minor >= l.amount THEN 1 ELSE 2 END FROM (SELECT r.at, r.amount, p.payment_id, p.amount_minor, {_LEFT} AS left_minor "
+        f"WHEN l.left_minor >= l.amount THEN 1 ELSE 2 END FROM (SELECT r.at, r.amount, p.payment_id, p.amount_minor, {LEFT} AS left_minor "
         "FROM named JOIN r USING (at) JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = named.payment_id) l "
         "WHERE l.left_minor > 0 ORDER BY l.at, l.payment_id",
         **_names(held, returns),

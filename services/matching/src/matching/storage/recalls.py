@@ -10,6 +10,7 @@ from uuid import UUID
 from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from matching.storage.movements import LEFT
 from matching.storage.rows import fetch, found
 
 
@@ -79,8 +80,8 @@ async def named(
     """Payments that a recall may be about, by EndToEndId or transaction id, that have as much left: of just its amount, else of more."""
     rows = await fetch(
         conn,
-        "SELECT payment_id, amount_minor FROM payment WHERE tenant_id = :tenant AND currency = :currency "
-        "AND unapplied_minor + allocated_minor >= :amount "
+        "SELECT payment_id, amount_minor FROM payment p WHERE tenant_id = :tenant AND currency = :currency "  # noqa: S608 - ours
+        f"AND {LEFT} >= :amount "
         "AND ((CAST(:e2e AS text) IS NOT NULL AND end_to_end_id = :e2e) OR (CAST(:tx AS text) IS NOT NULL AND transaction_id = :tx)) "
         "ORDER BY amount_minor <> :amount, payment_id LIMIT 3",
         tenant=tenant_id,
