@@ -235,3 +235,31 @@ async def test_a_refund_that_comes_back_less_a_fee_is_unapplied_whole_and_the_fe
     )
     assert [(row[0], int(row[1])) for row in rows] == [("bank", 950), ("charges", 50), ("unapplied", -1_000)]
     await world.holds()
+
+
+@pytest.mark.parametrize("sent_again", [False, True])
+async def test_a_refund_that_went_out_with_a_fee_is_paid_and_the_fee_is_ours(world, tenant, make, client, bank, sent_again):
+    end = await refunded(world, client, tenant, make, bank)
+    await bank.books((-612, {"ref": "D1", "e2e": end}))
+    (payment,) = await world.one(tenant, "SELECT payment_id FROM payment")
+    await limit(client, tenant, make, 11)
+    refused = await explain(client, -612, payment_id=str(payment))
+    assert (refused.status_code, refused.json()["code"]) == (403, "difference-above-limit")
+    await limit(client, tenant, make, 12)
+    done = await explain(client, -612, payment_id=str(payment))
+    assert (done.status_code, done.json()["moved_minor"]) == (200, -600), done.text
+    assert await waiting(client) == []
+    assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]] == ["paid"]
+    amounts = "SELECT unapplied_minor, returned_minor, refunded_minor, refund_pending_minor FROM payment"
+    assert tuple(await world.one(tenant, amounts)) == (400, 0, 600, 0)
+    if sent_again:
+        await bank.books((600, {"ref": "C1", "e2e": end, "reason": "AC04"}))
+        assert tuple(await world.one(tenant, amounts)) == (1_000, 0, 0, 0)
+    rows = await world.rows(
+        tenant,
+        "SELECT ledger, sum(minor) FROM (SELECT debit AS ledger, amount_minor AS minor FROM ledger_entry UNION ALL "
+        "SELECT credit, -amount_minor FROM ledger_entry) l GROUP BY 1 HAVING sum(minor) <> 0 ORDER BY 1",
+    )
+    left = 1_000 if sent_again else 400
+    assert [(row[0], int(row[1])) for row in rows] == [("bank", left - 12), ("charges", 12), ("unapplied", -left)]
+    await world.holds()

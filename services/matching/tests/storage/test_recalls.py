@@ -272,3 +272,29 @@ async def test_a_refund_that_was_not_sent_yet_is_taken_back_before_a_bank_has_th
     assert tuple(await world.one(tenant, money)) == ((0, 1_000, 0, 0) if accepted else (1_000, 0, 0, 0))
     assert (await settled_at(client), await unexplained(client)) == ([(given["amount_minor"], 1_000 if accepted else None)], [])
     await world.holds()
+
+
+@pytest.mark.parametrize(
+    ("asked", "debit", "moved", "money", "settled"),
+    [
+        (["10.00"], 1_000, -1_000, (0, 1_000), [(1_000, 1_000)]),
+        (["10.00"], 400, -400, (600, 400), [(1_000, 400)]),
+        (["6.00"], 1_000, -1_000, (0, 1_000), [(600, 600)]),  # and what it took beyond
+        (["6.00"], 1_013, -1_000, (0, 1_000), [(600, 600)]),  # its fee
+        (["6.00", "4.00"], 400, -400, (0, 1_000), [(600, None), (400, 400)]),  # which is exactly the one
+    ],
+)
+async def test_a_debit_that_names_nothing_settles_the_recalls_of_the_payment_that_a_person_names(
+    world, tenant, client, recalled, asked, debit, moved, money, settled
+):
+    bank = await recalled(*asked)
+    for one in (await client.get("/v1/recalls")).json()["items"]:
+        await post(client, f"/v1/recalls/{one['recall_id']}/decision", {"accept": True})
+    await bank.books((-debit, {"ref": "X1", "reason": "FRAD"}))
+    (waits,) = (await client.get("/v1/unexplained-movements")).json()["items"]
+    (payment,) = await world.one(tenant, "SELECT payment_id FROM payment")
+    said = {"reason": "what they asked back", "payment_id": str(payment), "return_reason": "FRAD"}
+    answer = await post(client, f"/v1/unexplained-movements/{waits['movement_id']}/explanation", said)
+    assert (answer.status_code, answer.json().get("moved_minor")) == (200, moved), answer.text
+    assert (tuple(await world.one(tenant, RECALLED)), await settled_at(client), await unexplained(client)) == (money, settled, [])
+    await world.holds()

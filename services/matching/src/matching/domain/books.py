@@ -233,12 +233,14 @@ class Books(Postings):
         self._act((payment.tenant_id, payment.payment_id), "refunded")
         self.decided(payment, "refund_returned")
 
-    def clear(self, payment: Payment, amount: int, ledger: str) -> None:
-        """The bank booked what left by a refund (`refunds`) or a recall (`recalled`)."""
+    def clear(self, payment: Payment, amount: int, ledger: str, fee: int = 0) -> None:
+        """The bank booked what left by a refund (`refunds`) or a recall (`recalled`), and with it a fee of ours."""
         if ledger == "refunds":
             payment.refund_pending_minor -= amount
             self._act((payment.tenant_id, payment.payment_id), "refunded")
         self._enter(payment, ledger, "bank", amount, payment.payment_id, None)
+        if fee:
+            self._enter(payment, "charges", "bank", fee, payment.payment_id, None)
 
     # --- items ---------------------------------------------------------------------------------------------------
     def open(self, item: Item) -> None:

@@ -221,15 +221,30 @@ async def settle(
             left_of = sum(asked.amount_minor for asked in asked_for) + sum(left_minor for _, left_minor in others)
             if not is_fee(debits[at], left_of, 0 if asked_for[0].payment_id in sent else limit_minor):
                 continue
-            for asked in asked_for if rest else ():
-                took[asked.recall_id] = min(rest, asked.amount_minor)
-                rest -= took[asked.recall_id]
-                if not rest:
-                    break
-            outcomes[at] = (asked_for[0].payment_id, rest)
+            outcomes[at] = (asked_for[0].payment_id, _share(asked_for, rest, took))
     if took:
         await _settled(conn, held.tenant_id, [asked for asked in waiting if asked.recall_id in took], took, now)
     return outcomes
+
+
+async def explained(conn: AsyncConnection, held: BankAccount, payment_id: UUID, amount: int, now: datetime) -> int:
+    """A debit of this amount, which names nothing, is of a payment: it settles recalls as one that names it. Returns how much they took."""
+    asked_for = [asked for asked in await stored.waiting(conn, held.tenant_id, held.bank_account_id) if asked.payment_id == payment_id]
+    took: dict[UUID, int] = {}
+    _share([asked for asked in asked_for if asked.amount_minor == amount][:1] or asked_for, amount, took)
+    if took:
+        await _settled(conn, held.tenant_id, [asked for asked in asked_for if asked.recall_id in took], took, now)
+    return sum(took.values())
+
+
+def _share(asked_for: Sequence[Waiting], amount: int, took: dict[UUID, int]) -> int:
+    """Gives each recall what it asked for, the oldest first, as far as the amount goes; returns what is left of that."""
+    for asked in asked_for:
+        if not amount:
+            break
+        took[asked.recall_id] = min(amount, asked.amount_minor)
+        amount -= took[asked.recall_id]
+    return amount
 
 
 def _named(debit: Transaction, waiting: Sequence[Waiting], took: Container[UUID]) -> list[Waiting]:

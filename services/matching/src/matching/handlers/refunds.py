@@ -236,26 +236,30 @@ async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transa
     return outcomes[len(early) :]
 
 
-async def come_back(
-    conn: AsyncConnection, held: BankAccount, payment_id: UUID, end_to_end_id: str | None, amount: int, now: datetime
-) -> int:
-    """A paid refund comes back less a fee, which is ours: how much is unapplied again, 0 where the payment has no such refund.
+async def explained(conn: AsyncConnection, held: BankAccount, payment_id: UUID, moved: Transaction, now: datetime) -> int:
+    """A movement is of a payment's refund, whose EndToEndId it bears, and of a fee, which is ours: how much of the refund it moved.
 
-    Raises a 403 Problem for a fee above what one person alone may give away.
+    A paid refund comes back less the fee, and is unapplied again whole; one that was sent went out, and the fee with it. 0 where it is not
+    so. Raises a 403 Problem for a fee above what one person alone may give away.
     """
-    paid = await stored.named(conn, held.tenant_id, held.bank_account_id, [end_to_end_id]) if end_to_end_id else []
-    if not any(one.payment_id == payment_id for one in paid):
+    named = await stored.named(conn, held.tenant_id, held.bank_account_id, [moved.end_to_end_id]) if moved.end_to_end_id else []
+    if not any(one.payment_id == payment_id for one in named):
         return 0
     books, payment = await _payment(conn, held.tenant_id, payment_id)
-    [given] = await stored.named(conn, held.tenant_id, held.bank_account_id, [one.end_to_end_id for one in paid], lock=True)
-    fee = given.amount_minor - amount
-    if given.status != "paid" or fee < 0:
+    [given] = await stored.named(conn, held.tenant_id, held.bank_account_id, [one.end_to_end_id for one in named], lock=True)
+    fee = given.amount_minor - moved.amount_minor if moved.credit else moved.amount_minor - given.amount_minor
+    if given.status not in ({"paid"} if moved.credit else {"approved", "sent"}) or fee < 0:
         return 0
     if fee > await limit_of(conn, held.tenant_id, held.entity_id, held.currency):
-        raise Problem(403, "difference-above-limit", "One person may not give away so much", f"the refund came back with {fee} less")
-    books.reverse_refund(payment, given.amount_minor, fee)
-    await stored.set_status(conn, held.tenant_id, [given.refund_id], "returned")
-    await save_and_publish(conn, books, now, {}, looks={(held.tenant_id, payment_id): machine_now()})
+        raise Problem(403, "difference-above-limit", "One person may not give away so much", f"a fee of {fee} beside the refund")
+    if moved.credit:
+        books.reverse_refund(payment, given.amount_minor, fee)
+    else:
+        books.clear(payment, given.amount_minor, "refunds", fee)
+        await forget_refunds(conn, held.tenant_id, [given.refund_id])
+    await stored.set_status(conn, held.tenant_id, [given.refund_id], "returned" if moved.credit else "paid")
+    looks = {(held.tenant_id, payment_id): machine_now()} if moved.credit else None
+    await save_and_publish(conn, books, now, {}, looks=looks, keep_looks=not moved.credit)
     return given.amount_minor
 
 
