@@ -74,6 +74,20 @@ async def test_a_refund_whose_return_is_imported_before_its_debit_ends_as_in_the
     await world.holds()
 
 
+@pytest.mark.parametrize("said", [{}, {"e2e": 16}, {"e2e": "OTHER"}, {"twice": True}])
+async def test_a_refund_that_only_the_text_of_its_debit_names_is_paid(world, client, tenant, make, bank, said):
+    end = await refunded(world, client, tenant, make, bank)
+    broken = f"REFUND {end[:20].upper()} {end[20:].upper()}" + (f" and REFUND-{'0' * 28}" if "twice" in said else "")
+    given = end[: said["e2e"]] if isinstance(said.get("e2e"), int) else said.get("e2e")
+    await bank.books((-600, {"ref": "D1", "e2e": given, "text": broken}))
+    paid = said in ({}, {"e2e": 16})
+    assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]] == ["paid" if paid else "sent"]
+    await bank.books((600, {"ref": "D2", "text": broken, "reason": "AC04"}))
+    await bank.again()
+    assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]] == ["returned" if paid else "sent"]
+    await world.holds()
+
+
 async def test_what_names_a_refund_that_it_does_not_fit_waits_for_a_person(world, client, tenant, make, bank):
     end = await refunded(world, client, tenant, make, bank)
     await bank.books((-500, {"ref": "D1", "e2e": end}), (-600, {"ref": "D2", "e2e": end}), (-600, {"ref": "D3", "e2e": end}))

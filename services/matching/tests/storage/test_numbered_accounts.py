@@ -83,4 +83,10 @@ async def test_a_refund_from_an_account_without_an_iban_tells_the_bank_which_acc
     assert document.findtext(".//{*}DbtrAcct/{*}Id/{*}Othr/{*}Id") == "123456789"
     assert {path: document.findtext(f".//{{*}}DbtrAgt/{{*}}FinInstnId/{{*}}{path}") for path in named} == named
     assert document.find(".//{*}DbtrAgt/{*}FinInstnId/{*}Othr") is None
+    head, _, rest = samples.ofx().partition("<STMTTRN>")
+    debit = (
+        "<STMTTRN><TRNTYPE>DEBIT<DTPOSTED>20260302<TRNAMT>-50.50<FITID>BANK-9<NAME>Dupont<MEMO>" + document.findtext(".//{*}Ustrd").upper()
+    )
+    await book(client, f"{head}{debit}</STMTTRN>\n</BANKTRANLIST>{rest.partition('</BANKTRANLIST>')[2]}")
+    assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]] == ["paid"]
     await world.holds()

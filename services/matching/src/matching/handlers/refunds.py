@@ -47,6 +47,10 @@ _MESSAGE = re.compile(f"{_MESSAGES}([0-9a-f]{{{_MESSAGE_DIGITS}}})")
 """What a file is called, to the bank and by it: a message's id has 35 characters, and so only the beginning of the file's own."""
 
 
+_END = re.compile("REFUND-([0-9a-f]{28})", re.IGNORECASE)
+"""The EndToEndId of a refund, which is its remittance text too."""
+
+
 async def request(
     conn: AsyncConnection,
     tenant_id: UUID,
@@ -198,6 +202,7 @@ async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transa
     Says which of them did; None for one that names no refund. What names one that it does not fit is for a person to look at, and so is
     what comes back before it has gone out: until the debit is booked, which it is met with.
     """
+    _name(moved)
     names = {one.end_to_end_id for one in moved if one.end_to_end_id}
     seen = await stored.named(conn, held.tenant_id, held.bank_account_id, names) if names else []
     if not seen:
@@ -234,6 +239,17 @@ async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transa
     if met := [movement_id for (movement_id, _), outcome in zip(early, outcomes, strict=False) if outcome]:
         await movements.resolve(conn, held.tenant_id, met)
     return outcomes[len(early) :]
+
+
+def _name(moved: Sequence[Transaction]) -> None:
+    """Where a movement has no EndToEndId, or no more than its beginning (OFX has no field for it, MT940 one of 16 characters), and its text
+    says one refund's, in whatever case and broken into lines wherever a bank does, it bears that.
+    """
+    for one in moved:
+        said = {digits.lower() for digits in _END.findall("".join("".join(one.remittance).split()))}
+        end = f"REFUND-{said.pop()}" if len(said) == 1 else ""
+        if end and end.startswith(one.end_to_end_id or ""):
+            one.end_to_end_id = end
 
 
 async def explained(conn: AsyncConnection, held: BankAccount, payment_id: UUID, moved: Transaction, now: datetime) -> int:
