@@ -74,6 +74,21 @@ async def test_a_refund_whose_return_is_imported_before_its_debit_ends_as_in_the
     await world.holds()
 
 
+async def test_a_refund_comes_back_though_nothing_but_its_end_to_end_id_says_so(world, client, tenant, make, bank):
+    end = await refunded(world, client, tenant, make, bank)
+    await bank.books((-600, {"ref": "D1", "e2e": end}))
+    await bank.tells(bank.entry(600, ref="D2", e2e=end))  # which waits for the statement
+    (booked,) = await bank.books((600, {"ref": "D2", "e2e": end}), (600, {"ref": "P2", "e2e": "REFUND-" + "0" * 28}))
+    assert booked["new_payments"] == 1  # that is none of ours
+    await bank.again()
+    assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]] == ["returned"]
+    rows = await world.rows(tenant, "SELECT amount_minor, unapplied_minor, refunded_minor FROM payment ORDER BY amount_minor")
+    assert [tuple(row) for row in rows] == [(600, 600, 0), (1_000, 1_000, 0)]
+    await bank.books((600, {"ref": "D3", "e2e": end}))  # twice
+    assert await waiting(client) == [600]
+    await world.holds()
+
+
 @pytest.mark.parametrize("said", [{}, {"e2e": 16}, {"e2e": "OTHER"}, {"twice": True}])
 async def test_a_refund_that_only_the_text_of_its_debit_names_is_paid(world, client, tenant, make, bank, said):
     end = await refunded(world, client, tenant, make, bank)

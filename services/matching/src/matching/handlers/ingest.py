@@ -30,6 +30,7 @@ from matching.domain.books import Key
 from matching.domain.rows import received
 from matching.domain.statements import ROLES, Transaction
 from matching.handlers.publishing import meanwhile, payment_event, save_and_publish
+from matching.handlers.refunds import recognise
 from matching.handlers.returns import meet_waiting, take_back, withdraw_payments
 from matching.handlers.settling import settle_sure, tell
 from matching.storage import bank, movements, payments
@@ -79,6 +80,7 @@ async def book_lines(
     result = Counts()
     final = ROLES[origin.kind] == "statement"
     ours = [(key, one) for key, one in lines if one.day >= held.start_date]
+    await recognise(conn, held, [one for _, one in ours])
     payments = [(key, one) for key, one in ours if one.kind == "payment"]
     _as_compared(held, [one for _, one in payments])
     for start in range(0, len(payments), SLICE):

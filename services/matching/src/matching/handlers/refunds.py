@@ -196,6 +196,16 @@ async def write_file(
     return file_id, refunds
 
 
+async def recognise(conn: AsyncConnection, held: BankAccount, lines: Sequence[Transaction]) -> None:
+    """A credit with the EndToEndId of a refund of the account is no payment: the refund comes back, though the file does not say so."""
+    back = [one for one in lines if one.kind == "payment" and _END.fullmatch(one.end_to_end_id or "")]
+    known = await stored.named(conn, held.tenant_id, held.bank_account_id, {str(one.end_to_end_id) for one in back}) if back else []
+    ours = {given.end_to_end_id for given in known}
+    for one in back:
+        if one.end_to_end_id in ours:
+            one.kind = "other"
+
+
 async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transaction], now: datetime) -> list[bool | None]:
     """Booked movements of an account close the refunds whose EndToEndId and amount they carry, or bring paid ones back.
 
