@@ -19,7 +19,8 @@ class Recall:
 
     cancellation_id: str
     end_to_end_id: str | None
-    transaction_id: str | None
+    transaction_ids: list[str]
+    """Its TxId and UETR, as far as they are there: a statement may have either."""
     amount_minor: int
     currency: str
     reason: str
@@ -48,13 +49,14 @@ def _recall(element: etree._Element, where: str) -> Recall:
         raise BankFileError(f"{where}: the amount or its currency is not readable") from None
     if minor <= 0:
         raise BankFileError(f"{where}: the amount is not above zero")
-    ends, transaction = _text(element, "OrgnlEndToEndId"), _text(element, "OrgnlTxId") or _text(element, "OrgnlUETR")
+    ends = _text(element, "OrgnlEndToEndId")
+    transactions = [known for name in ("OrgnlTxId", "OrgnlUETR") if (known := _text(element, name))]
     if ends == "NOTPROVIDED":
         ends = None
-    if not ends and not transaction:
-        raise BankFileError(f"{where}: neither OrgnlEndToEndId nor OrgnlTxId names the payment")
+    if not ends and not transactions:
+        raise BankFileError(f"{where}: neither OrgnlEndToEndId nor OrgnlTxId nor OrgnlUETR names the payment")
     reason = _text(element, "CxlRsnInf/{*}Rsn/{*}Cd") or _text(element, "CxlRsnInf/{*}Rsn/{*}Prtry") or "unknown"
-    return Recall(_text(element, "CxlId") or transaction or ends or "", ends, transaction, minor, currency, reason)
+    return Recall(_text(element, "CxlId") or next(iter(transactions), ends or ""), ends, transactions, minor, currency, reason)
 
 
 def _text(element: etree._Element, path: str) -> str | None:

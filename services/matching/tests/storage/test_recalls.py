@@ -220,6 +220,22 @@ async def test_an_unreadable_recall_is_refused(client, body):
     assert (await recall(client, body)).status_code == 422
 
 
+@pytest.mark.parametrize("known", ["TX-1", "97ed4827-7b6f-4491-a06f-b548d5a7512d"])
+async def test_a_recall_names_its_payment_by_either_of_its_transaction_ids(world, tenant, client, known):
+    held = await world.account(tenant)
+    payment = await world.pay(held, 1_000, transaction_id=known, end_to_end_id="E2E-1", number=1)
+    await world.pay(held, 1_000, transaction_id="TX-2", end_to_end_id="E2E-1", number=2)  # payers use it again
+    await world.match(tenant)
+    ids = b"<OrgnlTxId>TX-1</OrgnlTxId><OrgnlUETR>97ed4827-7b6f-4491-a06f-b548d5a7512d</OrgnlUETR><OrgnlIntrBk"
+    body = camt056("E2E-1", "10.00").replace(b"<OrgnlIntrBk", ids)
+    answers = [(await recall(client, body)).json() for _ in range(2)]
+    assert [one["payment_id"] for one in answers[0]["taken"]] == [str(payment)]
+    assert answers[1] == answers[0]
+    again = camt056("E2E-1", "10.00", case="C2").replace(b"<OrgnlIntrBk", ids)  # nothing is left of it, and the other is not meant
+    assert (await recall(client, again)).json() == {"taken": [], "unknown": [1]}
+    await world.holds()
+
+
 async def test_a_recall_of_an_unknown_payment_is_told_by_its_number(client):
     answer = await recall(client, camt056("NOBODY", "1.00"))
     assert (answer.status_code, answer.json()) == (201, {"taken": [], "unknown": [1]})

@@ -65,7 +65,8 @@ async def take(conn: AsyncConnection, tenant_id: UUID, asked: Sequence[Recall], 
 
 async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now: datetime) -> Held | None:
     """Takes a recall in; None where no payment, or more than one, is what it names: that is for a person."""
-    recall_id = named_id("recall", tenant_id, asked.cancellation_id, asked.end_to_end_id, asked.transaction_id, asked.amount_minor)
+    transaction = next(iter(asked.transaction_ids), None)
+    recall_id = named_id("recall", tenant_id, asked.cancellation_id, asked.end_to_end_id, transaction, asked.amount_minor)
     await stored.hold(conn, recall_id)
     if known := await stored.find(conn, tenant_id, recall_id):
         return known
@@ -75,7 +76,7 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
         asked.amount_minor,
         asked.currency,
         end_to_end_id=asked.end_to_end_id,
-        transaction_id=asked.transaction_id,
+        transaction_ids=asked.transaction_ids,
     )
     if len(found) != 1:
         return None

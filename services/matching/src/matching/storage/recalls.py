@@ -1,7 +1,7 @@
 """Recalls as they stand, and the payments that they may be about."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -75,23 +75,26 @@ async def find(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, lock:
 
 
 async def named(
-    conn: AsyncConnection, tenant_id: UUID, amount: int, currency: str, *, end_to_end_id: str | None, transaction_id: str | None
+    conn: AsyncConnection, tenant_id: UUID, amount: int, currency: str, *, end_to_end_id: str | None, transaction_ids: Sequence[str]
 ) -> list[UUID]:
-    """Payments that a recall may be about, by EndToEndId or transaction id, that have as much left: of just its amount, else of more."""
+    """Payments that a recall may be about and that have as much left: by a transaction id, else by EndToEndId, which payers use again.
+
+    Those of just its amount, else those of more.
+    """
     rows = await fetch(
         conn,
-        "SELECT payment_id, amount_minor FROM payment p WHERE tenant_id = :tenant AND currency = :currency "  # noqa: S608 - ours
-        f"AND {LEFT} >= :amount "
-        "AND ((CAST(:e2e AS text) IS NOT NULL AND end_to_end_id = :e2e) OR (CAST(:tx AS text) IS NOT NULL AND transaction_id = :tx)) "
-        "ORDER BY amount_minor <> :amount, payment_id LIMIT 3",
+        "SELECT payment_id, amount_minor, transaction_id IS NOT NULL AND transaction_id = ANY(CAST(:txs AS text[])) AS by_id, "  # noqa: S608 - ours
+        f"{LEFT} >= :amount AS enough FROM payment p WHERE tenant_id = :tenant AND currency = :currency "
+        "AND ((CAST(:e2e AS text) IS NOT NULL AND end_to_end_id = :e2e) OR transaction_id = ANY(CAST(:txs AS text[]))) "
+        "ORDER BY by_id DESC, enough DESC, amount_minor <> :amount, payment_id LIMIT 3",
         tenant=tenant_id,
         currency=currency,
         amount=amount,
         e2e=end_to_end_id,
-        tx=transaction_id,
+        txs=list(transaction_ids),
     )
-    exact = [row[0] for row in rows if row[1] == amount]
-    return exact or [row[0] for row in rows]
+    best = [row for row in rows if row.by_id == rows[0].by_id and row.enough]
+    return [row.payment_id for row in best if row.amount_minor == amount] or [row.payment_id for row in best]
 
 
 async def insert(conn: AsyncConnection, tenant_id: UUID, held: Held) -> None:
