@@ -8,6 +8,8 @@ SEPA Credit Transfer customer-to-PSP implementation guidelines: RJCT is in one o
 throughout, and one that is accepted without refusals. The latter is not kept to (Oracle Fusion Payments, "ISO 20022 Payment Status
 Reports": a batch that is accepted and two of its transactions that are not), and what is said of the one transaction is the more exact.
 But what is accepted of a group that is refused is contradictory, and so is one transaction that is told of twice in two ways.
+
+What is refused because the bank has it already is no refusal: the file was given to it twice, and what came first goes on.
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ MAX_BYTES = 16 * 1024 * 1024
 MOST = 10_000
 """Transactions of one report: as many as a file of ours has. Each may repeat all of its order."""
 
-Verdict = Literal["refused", "unchanged", "contradictory", "status_unknown"]
+Verdict = Literal["refused", "unchanged", "duplicate", "contradictory", "status_unknown"]
 _ENDED = frozenset({"RJCT", "CANC"})
 """The bank will not execute it. CANC, cancelled because that was asked for, is for banks with an API, and these give reports too."""
 _GOES_ON = frozenset({
@@ -32,6 +34,11 @@ _GOES_ON = frozenset({
 
 They say how far the bank is, or what it found of the creditor's name; whether it has paid, the booked debit says.
 """
+_NOT_UNIQUE = frozenset({"DU01", "DU02", "DU03", "DU04", "DU05"})
+"""The id of the message, of its payment information, the transaction, its EndToEndId, its instruction (ExternalStatusReason1Code): ours are
+in one file once."""
+_DUPLICATION = "AM05"
+"""Of a whole file the same. Of one transaction it may be one that looks like another."""
 _PART = "PART"
 """Some of the group is accepted, some not yet: no word about any one of it."""
 
@@ -98,7 +105,10 @@ def _word(levels: Sequence[tuple[Node, str]]) -> Word | None:
     if said[-1] in _ENDED:
         given = [node for node, path in reversed(levels) if node.text(path) not in _GOES_ON]
         reasons = [node.text("StsRsnInf/Rsn/Cd") or node.text("StsRsnInf/Rsn/Prtry") for node in given]
-        return Word("refused", said[-1], next(filter(None, reasons), None))
+        reason = next(filter(None, reasons), None)
+        its_own = levels[-1][1] == "TxSts" and reasons[0] is not None
+        twice = reason in _NOT_UNIQUE or (reason == _DUPLICATION and not its_own)
+        return Word("duplicate" if twice else "refused", said[-1], reason)
     if not _ENDED.isdisjoint(said):
         return Word("contradictory", said[-1], None)
     return Word("unchanged" if said[-1] in _GOES_ON else "status_unknown", said[-1], None)
@@ -109,5 +119,7 @@ def _together(words: list[Word]) -> Word:
     verdicts = {one.verdict for one in words}
     if len(verdicts) == 1:
         return words[0]
+    if verdicts == {"duplicate", "unchanged"}:
+        return next(one for one in words if one.verdict == "duplicate")
     one_of: Verdict = "contradictory" if verdicts & {"refused", "contradictory"} else "status_unknown"
     return Word(one_of, next(one.status for one in words if one.verdict != "unchanged"), None)

@@ -96,6 +96,18 @@ async def test_a_file_that_is_refused_as_a_whole_is_taken_back_as_a_whole(world,
     await world.holds()
 
 
+@pytest.mark.parametrize("told", [{"group": ("RJCT", "DU01")}, {"group": ("RJCT", "AM05")}, {"block": ("RJCT", "DU02")}, {}])
+async def test_what_is_refused_for_the_bank_has_it_already_goes_on(world, tenant, client, send, told):
+    sent = await send(2)
+    before = [tuple(row) for row in await world.rows(tenant, MONEY)]
+    each = [] if told else [(end, "RJCT", "DU04") for end in sent.ends]
+    assert await sent.outcomes(*each, **told) == [("duplicate", "sent", None)] * 2
+    assert [tuple(row) for row in await world.rows(tenant, MONEY)] == before
+    await sent.bank.books(*((-1_001 - at, {"ref": f"D{at}", "e2e": end}) for at, end in enumerate(sent.ends)))  # what came first
+    assert (await unexplained(client), await sent.outcomes(*each, **told)) == ([], [("duplicate", "paid", None)] * 2)
+    await world.holds()
+
+
 async def test_what_the_bank_has_booked_holds_whatever_it_reports(world, tenant, client, send):
     sent = await send(1)
     await sent.bank.books((-1_001, {"ref": "D1", "e2e": sent.ends[0]}))

@@ -40,6 +40,12 @@ def test_the_reports_of_these_tests_are_valid(version, more):
         (("ACCT",), (), None, ("status_unknown", None), ("status_unknown", None)),
         (("ACCT",), (), ("RJCT", "AC04"), ("refused", "AC04"), ("status_unknown", None)),
         (("RJCT", "FF01"), (), ("ACSC", None), ("contradictory", None), ("refused", "FF01")),
+        (("RJCT", "DU01"), (), None, ("duplicate", "DU01"), ("duplicate", "DU01")),
+        (("RJCT", "AM05"), (), ("RJCT", None), ("duplicate", "AM05"), ("duplicate", "AM05")),
+        (("PART",), ("RJCT", "DU02"), None, ("duplicate", "DU02"), ("duplicate", "DU02")),
+        (("PART",), (), ("RJCT", "DU04"), ("duplicate", "DU04"), None),
+        (("RJCT", "DU01"), (), ("RJCT", "AC04"), ("refused", "AC04"), ("duplicate", "DU01")),
+        (("PART",), (), ("RJCT", "AM05"), ("refused", "AM05"), None),  # it may just look like another one
         (("RJCT", "FF01"), ("ACSP",), None, ("contradictory", None), ("contradictory", None)),
         (("RJCT", "FF01"), (), ("SOON", None), ("contradictory", None), ("refused", "FF01")),
     ],
@@ -48,6 +54,11 @@ def test_a_transactions_status_is_its_own_else_that_of_what_it_is_in(group, bloc
     report = parse(pain002("M", ("E1", *(own or (None, None))), group=group, block=block))
     found = [report.of(end) for end in ("E1", "E2")]
     assert [one and (one.verdict, one.reason) for one in found] == [told_of, others]
+
+
+def test_a_transaction_that_goes_on_and_is_refused_as_a_duplicate_is_one():
+    for told in ((("E1", "ACSP", None), ("E1", "RJCT", "DU04")), (("E1", "RJCT", "DU04"), ("E1", "ACSP", None))):
+        assert parse(pain002("M", *told)).words["E1"].verdict == "duplicate"
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,8 @@ class ReportedRefund(RefundView):
     """What became of a bank's word on a refund; `bank_status` is that word, as it came.
 
     `refused`: the refund is cancelled, now or already. `unchanged`: the booked debit will close it, or has. What is left needs a person:
-    `booked` (refused, but its debit is booked), `contradictory` (both refused and not), `status_unknown` (a status of no code set).
+    `booked` (refused, but its debit is booked), `duplicate` (refused, for the bank has it already: the file was given to it twice),
+    `contradictory` (both refused and not), `status_unknown` (a status of no code set).
     """
 
     outcome: refund_reports.Outcome

@@ -6,6 +6,7 @@ Rules:
 - what the bank refuses is taken back like a cancelled refund, and keeps the bank's reason; once the bank has booked it, the booking
   holds, whatever a report says;
 - what it accepts stays as it is: the booked debit closes it;
+- what it refuses because it has it already stays as it is as well: somebody has given it the file twice;
 - a status that no code set has, and a report that contradicts itself, change nothing, and are told and logged: were they taken for a
   refusal, money that goes out would be free to allocate as well. The rest of the report counts;
 - the same report again changes nothing.
@@ -27,7 +28,7 @@ from matching.storage.refunds import Refund
 
 Outcome = Verdict | Literal["booked"]
 _BOOKED = frozenset({"paid", "returned"})
-ODD = frozenset({"booked", "contradictory", "status_unknown"})
+ODD = frozenset({"booked", "duplicate", "contradictory", "status_unknown"})
 """What needs a person."""
 
 
