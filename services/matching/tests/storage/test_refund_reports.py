@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from bankdays import Bank, ahead
+from bankdays import Bank, ahead, money
 from camtfile import pain002
 from handwork import limit, post, unexplained
 from lxml import etree
@@ -195,3 +195,28 @@ async def test_reports_and_debits_at_once_end_as_one_after_the_other(world, tena
 async def test_what_is_no_report_is_refused(client, body, media, status, code):
     answer = await client.post("/v1/refund-reports", content=body, headers={"content-type": media})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+def whole(bank, sent, amount, **more):
+    """A debit for a file, of which the bank tells no details."""
+    entry = bank.entry(-amount, **more)
+    batch = f"<NtryDtls><Btch><PmtInfId>{sent.message}</PmtInfId><NbOfTxs>{len(sent.ends)}</NbOfTxs></Btch></NtryDtls>"
+    return entry[: entry.index("<NtryDtls>")] + batch + "</Ntry>"
+
+
+@pytest.mark.parametrize(("refused", "amount", "fits"), [(0, 3_006, True), (1, 2_005, True), (1, 3_006, False), (0, 3_005, False)])
+async def test_a_file_that_the_bank_books_as_one_pays_all_of_it_that_was_sent(world, tenant, client, send, refused, amount, fits):
+    sent, _ = await send(3), await send(1)
+    if refused:
+        await sent.report((sent.ends[0], "RJCT", "AC04"))
+    bank = sent.bank
+    await bank.brings("053", "50000.00", money(5_000_000 - amount), whole(bank, sent, amount, ref="D1"))
+    ended = [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]]
+    goes_on = ["paid" if fits else "sent"]
+    assert ended == (["cancelled"] if refused else goes_on) + goes_on * 2 + ["sent"]
+    assert await unexplained(client) == ([] if fits else [-amount])
+    if fits:
+        await bank.books((1_003, {"ref": "C1", "e2e": sent.ends[2], "reason": "AC04"}))
+        assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]][2] == "returned"
+    await bank.again()
+    await world.holds()

@@ -9,6 +9,7 @@ Rows are locked after their payment's.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
@@ -210,9 +211,33 @@ async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transa
     """Booked movements of an account close the refunds whose EndToEndId and amount they carry, or bring paid ones back.
 
     Says which of them did; None for one that names no refund. What names one that it does not fit is for a person to look at, and so is
-    what comes back before it has gone out: until the debit is booked, which it is met with.
+    what comes back before it has gone out: until the debit is booked, which it is met with. A debit of a whole file is all of its refunds.
     """
     _name(moved)
+    files = await _of_files(conn, held, moved)
+    told = await _close(conn, held, [*moved, *(part for parts in files.values() for part in parts)], now)
+    of_parts = iter(told[len(moved) :])
+    for at, parts in files.items():
+        closed = [next(of_parts) for _ in parts]
+        told[at] = bool(closed) and all(closed)
+    return told[: len(moved)]
+
+
+async def _of_files(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transaction]) -> dict[int, list[Transaction]]:
+    """Debits that name a file and none of its refunds, for their bank books a file as one, whatever it is asked: that is the sum of those
+    that are sent. Of each debit the transfers; none where it is not.
+    """
+    found: dict[int, list[Transaction]] = {}
+    for at, one in enumerate(moved):
+        if one.credit or one.end_to_end_id or (file_id := await file_of(conn, held.tenant_id, one.batch_id or "")) is None:
+            continue
+        sent = [given for given in await stored.reported(conn, held.tenant_id, file_id, ()) if given.status == "sent"]
+        fits = sum(given.amount_minor for given in sent) == one.amount_minor
+        found[at] = [replace(one, end_to_end_id=given.end_to_end_id, amount_minor=given.amount_minor) for given in sent if fits]
+    return found
+
+
+async def _close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transaction], now: datetime) -> list[bool | None]:
     names = {one.end_to_end_id for one in moved if one.end_to_end_id}
     seen = await stored.named(conn, held.tenant_id, held.bank_account_id, names) if names else []
     if not seen:
