@@ -220,6 +220,22 @@ async def test_parts_of_one_payment_that_go_back_in_one_statement_are_all_taken_
     await world.holds()
 
 
+@pytest.mark.parametrize("by", ["TxId", "AcctSvcrRef"])
+async def test_a_return_that_names_its_payment_by_more_than_an_end_to_end_id_takes_no_other_back(world, tenant, client, camtfile, by):
+    bank = Bank(world, client, await world.account(tenant), camtfile)
+    for number in (1, 2):  # payers use an EndToEndId again
+        await world.pay(bank.held, 1_000, end_to_end_id="E-1", transaction_id=f"TX-{number}", number=number)
+    await world.match(tenant)
+    name = {"TxId": "<TxId>TX-2</TxId>", "AcctSvcrRef": ""}[by]
+    for number in (1, 2):  # and twice: nothing is left of it, and the other is not meant
+        line = bank.entry(-1_000, ref="B2" if by == "AcctSvcrRef" else f"R{number}", e2e="E-1", reason="AC04", day=f"2026-03-0{number + 3}")
+        await bank.brings("053", "50.00", "40.00", line.replace("</Refs>", f"{name}</Refs>"))
+        rows = await world.rows(tenant, "SELECT transaction_id, returned_minor FROM payment ORDER BY 1")
+        assert [tuple(row) for row in rows] == [("TX-1", 0), ("TX-2", 1_000)]
+    assert [one["amount_minor"] for one in (await client.get("/v1/unexplained-movements")).json()["items"]] == [-1_000]
+    await world.holds()
+
+
 async def test_a_return_with_the_banks_fee_takes_the_whole_and_one_that_names_two_waits(world, tenant, make, client, camtfile):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))

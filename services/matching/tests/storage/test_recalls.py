@@ -124,6 +124,23 @@ async def test_a_debit_that_may_be_of_another_payment_settles_no_recall(world, t
     await world.holds()
 
 
+async def test_of_two_recalls_with_one_end_to_end_id_a_debit_settles_that_of_the_payment_which_it_names(world, tenant, client, camtfile):
+    bank = Bank(world, client, await world.account(tenant), camtfile)
+    for number in (1, 2):
+        await world.pay(bank.held, 1_000, end_to_end_id="E2E-1", transaction_id=f"TX-{number}", number=number)
+    await world.match(tenant)
+    for number in (1, 2):
+        body = camt056("E2E-1", "10.00", case=f"C{number}").replace(
+            b"<OrgnlIntrBk", f"<OrgnlTxId>TX-{number}</OrgnlTxId><OrgnlIntrBk".encode()
+        )
+        assert len((await recall(client, body)).json()["taken"]) == 1
+    line = bank.entry(-1_000, ref="R1", e2e="E2E-1", reason="FRAD", day="2026-03-05")
+    await bank.brings("053", "50.00", "40.00", line.replace("</Refs>", "<TxId>TX-2</TxId></Refs>"))
+    found = {one["cancellation_id"]: one["status"] for one in (await client.get("/v1/recalls")).json()["items"]}
+    assert found == {"C1": "open", "C2": "settled"}
+    await world.holds()
+
+
 async def test_a_bank_that_takes_less_although_the_recall_was_refused_makes_a_return(world, tenant, client, recalled):
     bank = await recalled("10.00")
     (one,) = (await client.get("/v1/recalls")).json()["items"]

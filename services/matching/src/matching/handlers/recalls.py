@@ -249,19 +249,17 @@ def _share(asked_for: Sequence[Waiting], amount: int, took: dict[UUID, int]) -> 
 
 
 def _named(debit: Transaction, waiting: Sequence[Waiting], took: Container[UUID]) -> list[Waiting]:
-    """The recalls that a debit may be the answer to: those of payments that it names, unless another debit is."""
-    if debit.credit:
-        return []
-    return [
+    """The recalls that a debit may be the answer to: those of payments that it names, by more than an EndToEndId where it does, unless
+    another debit is.
+    """
+    left = [asked for asked in waiting if asked.recall_id not in took] if not debit.credit else []
+    known = [
         asked
-        for asked in waiting
-        if asked.recall_id not in took
-        and (
-            (debit.end_to_end_id and debit.end_to_end_id == asked.end_to_end_id)
-            or (debit.transaction_id and debit.transaction_id == asked.transaction_id)
-            or (debit.bank_reference and debit.bank_reference == asked.bank_reference)
-        )
+        for asked in left
+        if (debit.transaction_id and debit.transaction_id == asked.transaction_id)
+        or (debit.bank_reference and debit.bank_reference == asked.bank_reference)
     ]
+    return known or [asked for asked in left if debit.end_to_end_id and debit.end_to_end_id == asked.end_to_end_id]
 
 
 async def _settled(conn: AsyncConnection, tenant_id: UUID, recalls: Sequence[Waiting], took: Mapping[UUID, int], now: datetime) -> None:

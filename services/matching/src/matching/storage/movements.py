@@ -51,20 +51,21 @@ async def insert(conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[
 
 
 _PAYMENTS_BY = (
-    "SELECT r.at, p.payment_id FROM r CROSS JOIN LATERAL (SELECT payment_id FROM payment WHERE tenant_id = :tenant "
+    "SELECT r.at, p.payment_id, {rank} AS rank FROM r CROSS JOIN LATERAL (SELECT payment_id FROM payment WHERE tenant_id = :tenant "
     "AND bank_account_id = :account AND {column} = r.{value} OFFSET 0) AS p"
 )
 # a look by its whole key each: an OR, or a join, would compare every movement with every payment of the account
 NAMED = (
     "WITH r AS (SELECT * FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "  # noqa: S608 - ours
-    "CAST(:e2es AS text[])) AS t(at, amount, ref, tx, e2e)), named AS ("
-    + " UNION ".join(
-        _PAYMENTS_BY.format(column=column, value=value)
-        for column, value in (("end_to_end_id", "e2e"), ("bank_reference", "ref"), ("transaction_id", "tx"))
+    "CAST(:e2es AS text[])) AS t(at, amount, ref, tx, e2e)), known AS ("
+    + " UNION ALL ".join(
+        _PAYMENTS_BY.format(rank=rank, column=column, value=value)
+        for rank, column, value in ((0, "bank_reference", "ref"), (0, "transaction_id", "tx"), (1, "end_to_end_id", "e2e"))
     )
-    + ") "
+    + "), named AS (SELECT DISTINCT at, payment_id FROM (SELECT *, min(rank) OVER (PARTITION BY at) AS best FROM known) k "
+    "WHERE rank = best) "
 )
-"""The payments that movements name, by the bank's reference, TxId or EndToEndId."""
+"""The payments that movements name, by the bank's reference or TxId, else by EndToEndId, which payers use again."""
 
 
 def _names(held: BankAccount, moved: Sequence[Transaction]) -> dict[str, object]:
@@ -220,7 +221,7 @@ async def returned(conn: AsyncConnection, held: BankAccount, credits_: Sequence[
 
 
 async def originals(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction]) -> list[list[tuple[UUID, int]]]:
-    """For each return, the payments that it may take back, with what they have left: by the bank's reference, TxId or EndToEndId.
+    """For each return, the payments that it may take back, with what they have left: by the bank's reference or TxId, else by EndToEndId.
 
     Those of just its amount where there are any; else those that have as much left; else those that have less.
     """
