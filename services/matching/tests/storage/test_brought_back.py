@@ -89,13 +89,13 @@ async def test_a_refund_comes_back_though_nothing_but_its_end_to_end_id_says_so(
     await world.holds()
 
 
-@pytest.mark.parametrize("said", [{}, {"e2e": 16}, {"e2e": "OTHER"}, {"twice": True}])
+@pytest.mark.parametrize("said", [{}, {"e2e": 16}, {"capitals": True}, {"e2e": "OTHER"}, {"twice": True}])
 async def test_a_refund_that_only_the_text_of_its_debit_names_is_paid(world, client, tenant, make, bank, said):
     end = await refunded(world, client, tenant, make, bank)
     broken = f"REFUND {end[:20].upper()} {end[20:].upper()}" + (f" and REFUND-{'0' * 28}" if "twice" in said else "")
-    given = end[: said["e2e"]] if isinstance(said.get("e2e"), int) else said.get("e2e")
+    given = end.upper() if "capitals" in said else end[: said["e2e"]] if isinstance(said.get("e2e"), int) else said.get("e2e")
     await bank.books((-600, {"ref": "D1", "e2e": given, "text": broken}))
-    paid = said in ({}, {"e2e": 16})
+    paid = said in ({}, {"e2e": 16}, {"capitals": True})
     assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]] == ["paid" if paid else "sent"]
     await bank.books((600, {"ref": "D2", "text": broken, "reason": "AC04"}))
     await bank.again()

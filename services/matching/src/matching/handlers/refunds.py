@@ -278,13 +278,17 @@ async def _close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Trans
 
 def _name(moved: Sequence[Transaction]) -> None:
     """Where a movement has no EndToEndId, or no more than its beginning (OFX has no field for it, MT940 one of 16 characters), and its text
-    says one refund's, in whatever case and broken into lines wherever a bank does, it bears that.
+    says one refund's, broken into lines wherever a bank does, it bears that. In whatever case: some banks write all in capitals.
     """
     for one in moved:
-        said = {digits.lower() for digits in _END.findall("".join("".join(one.remittance).split()))}
-        end = f"REFUND-{said.pop()}" if len(said) == 1 else ""
-        if end and end.startswith(one.end_to_end_id or ""):
+        given = one.end_to_end_id or ""
+        said = _refunds_in(given) or _refunds_in("".join("".join(one.remittance).split()))
+        if len(said) == 1 and (end := said.pop()).lower().startswith(given.lower()):
             one.end_to_end_id = end
+
+
+def _refunds_in(text: str) -> set[str]:
+    return {f"REFUND-{digits.lower()}" for digits in _END.findall(text)}
 
 
 async def explained(conn: AsyncConnection, held: BankAccount, payment_id: UUID, moved: Transaction, now: datetime) -> int:
