@@ -161,6 +161,23 @@ async def test_a_reference_that_is_used_again_on_another_day_is_another_return(w
     await world.holds()
 
 
+@pytest.mark.parametrize(("reversed_on", "fits"), [("2026-03-05", True), ("2026-03-03", False)])
+async def test_a_reversal_that_is_imported_before_its_return_gives_the_money_back_but_no_older_one(
+    world, client, tenant, bank, reversed_on, fits
+):
+    await world.pay(bank.held, 1_000, end_to_end_id="E1", number=1)
+    await world.match(tenant)
+    credit = bank.entry(1_000, ref="R2", e2e="E1", reversal=True, day=reversed_on)
+    await bank.brings("053", "20.00", "30.00", credit)
+    assert await waiting(client) == [1_000]
+    await bank.brings("053", "30.00", "20.00", bank.entry(-1_000, ref="R1", e2e="E1", reason="AM04", day="2026-03-04"))
+    await bank.again()
+    assert await waiting(client) == ([] if fits else [1_000])
+    money = "SELECT unapplied_minor, returned_minor, unapplied_reason FROM payment"
+    assert tuple(await world.one(tenant, money)) == ((1_000, 0, "return_reversed") if fits else (0, 1_000, None))
+    await world.holds()
+
+
 async def explain(client, amount, **said):
     """Says what the movement of that amount that waits is about."""
     (one,) = [each for each in (await client.get("/v1/unexplained-movements")).json()["items"] if each["amount_minor"] == amount]

@@ -8,7 +8,8 @@ Rules:
   none or several, waits for a person; of two in one statement that name one payment, the second takes what the first has left, if that
   is enough;
 - a return that comes before its payment waits, and takes it back once that is booked;
-- a reversed return (a credit that says so) gives the one payment that it names its money again, as far as it was really returned;
+- a reversed return (a credit that says so) gives the one payment that it names its money again, as far as it was really returned, and
+  once it is where the two are imported the other way round;
 - what was notified and has not come is withdrawn, unless it was booked meanwhile, and no refund of it is sent;
 - a refund that was not sent yet is taken back before its payment is given back: else the money would go out twice;
 - the original is unmatched, whole, whatever part of it goes: items, balances, dunning and interest stand as if it had never
@@ -79,6 +80,7 @@ async def take_back(conn: AsyncConnection, held: BankAccount, moved: Sequence[Tr
             count += 1
     while any(taken.values()):  # once, but for a payment's parts: each by itself, as over statements
         await give_back(conn, held.tenant_id, {key: parts.pop(0) for key, parts in taken.items() if parts}, now)
+    await _reversed_before(conn, held, [moved[at] for at in left if outcomes[at]], now)
     return [one.kind in NOT_OURS if outcome is None else outcome for one, outcome in zip(moved, outcomes, strict=True)], count
 
 
@@ -101,6 +103,16 @@ async def meet_waiting(conn: AsyncConnection, held: BankAccount, booked: Collect
     if done:
         await movements.resolve(conn, held.tenant_id, done)
     return count
+
+
+async def _reversed_before(conn: AsyncConnection, held: BankAccount, returns: Sequence[Transaction], now: datetime) -> None:
+    """Reversals of these returns that were imported before them. One that is older than the return was of another."""
+    days = {one.end_to_end_id: one.day for one in returns if one.end_to_end_id}
+    waiting = await movements.waiting_credits(conn, held, days) if days else []
+    early = [(movement_id, one) for movement_id, one in waiting if one.day >= days.get(one.end_to_end_id or "", one.day)]
+    outcomes = await _reversed(conn, held, [one for _, one in early], now)
+    if met := [movement_id for (movement_id, _), outcome in zip(early, outcomes, strict=True) if outcome]:
+        await movements.resolve(conn, held.tenant_id, met)
 
 
 async def _reversed(conn: AsyncConnection, held: BankAccount, credits_: Sequence[Transaction], now: datetime) -> list[bool | None]:
