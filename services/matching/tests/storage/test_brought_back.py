@@ -308,4 +308,6 @@ async def test_a_refund_that_went_out_with_a_fee_is_paid_and_the_fee_is_ours(wor
     )
     left = 1_000 if sent_again else 400
     assert [(row[0], int(row[1])) for row in rows] == [("bank", left - 12), ("charges", 12), ("unapplied", -left)]
+    params = {"entity_id": str(make.entity_id(tenant)), "first": "2026-01-01", "last": "2036-12-31"}
+    assert "Frais sur remboursement" in (await client.get("/v1/ledger-export", params=params)).text
     await world.holds()

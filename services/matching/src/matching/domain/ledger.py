@@ -55,6 +55,7 @@ _LABELS = {
     ("receivables", "bad_debt"): "Reprise de perte",
     ("discount", "receivables"): "Escompte accordé",
     ("charges", "receivables"): "Frais ou écart de règlement",
+    ("charges", "bank"): "Frais sur remboursement",
     ("charges", "refunds"): "Frais sur retour de remboursement",
     ("credit_notes", "set_off"): "Imputation d'avoir",
     ("set_off", "receivables"): "Imputation d'avoir",
