@@ -89,6 +89,17 @@ async def test_a_refund_comes_back_though_nothing_but_its_end_to_end_id_says_so(
     await world.holds()
 
 
+async def test_what_was_notified_as_a_payment_is_no_refund_that_comes_back_as_well(world, client, tenant, make, bank):
+    end = await refunded(world, client, tenant, make, bank)
+    await bank.books((-600, {"ref": "D1", "e2e": end}))
+    await world.pay(bank.held, 600, end_to_end_id=end, number=2)
+    await bank.books((600, {"ref": "B2", "e2e": end}))
+    assert [one["status"] for one in (await client.get("/v1/refunds")).json()["items"]] == ["paid"]
+    rows = await world.rows(tenant, "SELECT amount_minor, unapplied_minor, confirmation FROM payment ORDER BY amount_minor")
+    assert [tuple(row) for row in rows] == [(600, 600, "booked"), (1_000, 400, "booked")]
+    await world.holds()
+
+
 @pytest.mark.parametrize("said", [{}, {"e2e": 16}, {"capitals": True}, {"e2e": "OTHER"}, {"twice": True}])
 async def test_a_refund_that_only_the_text_of_its_debit_names_is_paid(world, client, tenant, make, bank, said):
     end = await refunded(world, client, tenant, make, bank)

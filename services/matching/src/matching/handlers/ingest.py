@@ -80,7 +80,7 @@ async def book_lines(
     result = Counts()
     final = ROLES[origin.kind] == "statement"
     ours = [(key, one) for key, one in lines if one.day >= held.start_date]
-    await recognise(conn, held, [one for _, one in ours])
+    await recognise(conn, held, ours)
     payments = [(key, one) for key, one in ours if one.kind == "payment"]
     _as_compared(held, [one for _, one in payments])
     for start in range(0, len(payments), SLICE):

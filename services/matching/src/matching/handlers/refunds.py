@@ -197,13 +197,19 @@ async def write_file(
     return file_id, refunds
 
 
-async def recognise(conn: AsyncConnection, held: BankAccount, lines: Sequence[Transaction]) -> None:
-    """A credit with the EndToEndId of a refund of the account is no payment: the refund comes back, though the file does not say so."""
-    back = [one for one in lines if one.kind == "payment" and _END.fullmatch(one.end_to_end_id or "")]
-    known = await stored.named(conn, held.tenant_id, held.bank_account_id, {str(one.end_to_end_id) for one in back}) if back else []
+async def recognise(conn: AsyncConnection, held: BankAccount, lines: Sequence[tuple[str, Transaction]]) -> None:
+    """A credit with the EndToEndId of a refund of the account is no payment: the refund comes back, though the file does not say so.
+
+    `lines`: each with its key. What was notified as a payment stays the payment that it is.
+    """
+    back = [(key, one) for key, one in lines if one.kind == "payment" and _END.fullmatch(one.end_to_end_id or "")]
+    if not back:
+        return
+    known = await stored.named(conn, held.tenant_id, held.bank_account_id, {str(one.end_to_end_id) for _, one in back})
     ours = {given.end_to_end_id for given in known}
-    for one in back:
-        if one.end_to_end_id in ours:
+    told = await bank.known(conn, held.tenant_id, held.bank_account_id, [key for key, _ in back])
+    for key, one in back:
+        if one.end_to_end_id in ours and key not in told:
             one.kind = "other"
 
 
