@@ -1,5 +1,6 @@
 """Remittance lists over HTTP and their money, whichever comes first."""
 
+import asyncio
 from datetime import date
 
 import pytest
@@ -7,6 +8,8 @@ from bankdays import ahead, job
 from decided import replayed
 from expecting import IBAN_OF_C1, TWO_PERCENT, into, items, known, post, remittance
 from matching.handlers.matching import look_at_due
+from shared.db import fetch
+from shared.testing.waiting import eventually
 
 
 @pytest.mark.parametrize("first", ["list", "money"])
@@ -121,6 +124,25 @@ async def test_a_list_whose_item_will_not_come_is_ended_and_the_rest_of_its_paym
     await world.feed(make.invoice(tenant, "FA-1002", 700))
     assert (await items(world, tenant))["FA-1002"][0] == 700
     await world.holds()
+
+
+async def test_who_ends_a_list_waits_for_its_payment_before_the_list(world, tenant, make, client):
+    """As whoever carries it out does: else each of the two would wait for the other."""
+    held = await world.account(tenant)
+    body = remittance(make, tenant, 1_000, ("FA-1002", 1_000, 0, None), reference="TRX-1")
+    path = f"/v1/expected-payments/{(await post(client, '/v1/remittances', body)).json()['expected_id']}"
+    await world.pay(held, 1_000, end_to_end_id="TRX-1")
+    await world.match(tenant)
+
+    async def waits():
+        return await world.rows(tenant, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+
+    async with world.database.transaction(tenant) as other:
+        await fetch(other, "SELECT 1 FROM payment FOR UPDATE")
+        ending = asyncio.create_task(post(client, f"{path}/end", {"status": "cancelled", "reason": "typo"}))
+        await eventually(waits, seconds=10, what="who ends it")
+        assert await fetch(other, "SELECT 1 FROM expected_payment FOR UPDATE SKIP LOCKED")
+    assert (await ending).json()["status"] == "cancelled"
 
 
 async def test_two_equal_lists_decide_nothing_and_a_wrong_one_is_refused_with_its_line(world, tenant, make, client):

@@ -1,4 +1,7 @@
-"""Announced money holds reminders back until it comes, its day passes or somebody takes it back: each is told."""
+"""Announced money holds reminders back until it comes, its day passes or somebody takes it back: each is told.
+
+A payment is locked before what is expected of it, here as where the two meet.
+"""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -6,6 +9,7 @@ from uuid import UUID
 from contracts.payments import AnnouncedItem, PaymentAnnouncementChanged
 from shared.clock import machine_now
 from shared.days import business_day
+from shared.failures import UnavailableError
 from shared.jobs import JobContext
 from shared.outbox import Outgoing, publish
 from shared.web.problems import Problem
@@ -22,14 +26,20 @@ ANNOUNCED = {"direct_debit", "cheque", "card", "transfer"}
 async def end(conn: AsyncConnection, tenant_id: UUID, expected_id: UUID, status: str) -> Expected:
     """An expected payment will not come: `cancelled` by us, or `failed` at the bank. Raises Problem: 404, or 409 where it came.
 
-    Of a list that has come and waits for an item, the item will not come: what is left of its payment is looked at anew.
+    Of a list that has come and waits for an item, the item will not come: what is left of its payment is looked at anew. Raises
+    UnavailableError where it came so at the same moment.
     """
     key = (tenant_id, expected_id)
+    before = (await stored.load(conn, [key], lock=False)).get(key)
+    met = before.payment_id if before and before.status == "partly" and status == "cancelled" else None
+    if met is not None:  # a payment is locked before what it meets
+        await stored.look_at(conn, (tenant_id, met), machine_now())
     held = (await stored.load(conn, [key])).get(key)
     if held is None:
         raise Problem(404, "expected-payment-unknown", "There is no such expected payment")
-    if held.status == "partly" and held.payment_id and status == "cancelled":
-        await stored.look_at(conn, (tenant_id, held.payment_id), machine_now())
+    if held.status == "partly" and status == "cancelled":
+        if held.payment_id != met:
+            raise UnavailableError("it was met at the same moment")
     elif held.status not in {"waiting", "expired"}:
         raise Problem(409, "expected-payment-over", "It has come, or was taken back already")
     held.status = status
@@ -43,12 +53,14 @@ async def join(conn: AsyncConnection, customers: Sequence[Key]) -> None:
     might have been either, is looked at again.
     """
     twice = await stored.announced_twice(conn, customers)
-    ended = [held for held in (await stored.load(conn, twice)).values() if held.status == "waiting"] if twice else []
-    for held in ended:
-        held.status = "cancelled"
-        await stored.save(conn, held)
-        await announce(conn, held)
-    await stored.look_for(conn, ended, machine_now())
+    if not twice:
+        return
+    await stored.look_for(conn, list((await stored.load(conn, twice, lock=False)).values()), machine_now())
+    for held in (await stored.load(conn, twice)).values():
+        if held.status == "waiting":
+            held.status = "cancelled"
+            await stored.save(conn, held)
+            await announce(conn, held)
 
 
 async def expire(context: JobContext, tenant_id: UUID) -> None:

@@ -27,8 +27,7 @@ async def gone_back(conn: AsyncConnection, payments: Sequence[Payment]) -> None:
     whole = {
         (one.tenant_id, one.payment_id): one for one in payments if one.returned_minor == one.amount_minor and one.return_reason != REPLACED
     }
-    waiting = []
-    for held in await _met(conn, list(whole)):
+    for held in await _met(conn, list(whole), look=True):
         if held.status not in {"partly", "received"}:
             continue
         payment = whole[held.tenant_id, held.payment_id]  # type: ignore[index] # it met one of them
@@ -38,10 +37,8 @@ async def gone_back(conn: AsyncConnection, payments: Sequence[Payment]) -> None:
             continue
         else:
             held.status, held.payment_id, held.missing = "waiting", None, []
-            waiting.append(held)
         await stored.save(conn, held)
         await announce(conn, held)
-    await stored.look_for(conn, waiting, machine_now())
 
 
 async def come_again(conn: AsyncConnection, payments: Sequence[Payment]) -> None:
@@ -56,9 +53,14 @@ async def come_again(conn: AsyncConnection, payments: Sequence[Payment]) -> None
             await announce(conn, held)
 
 
-async def _met(conn: AsyncConnection, payments: Sequence[Key]) -> list[Expected]:
+async def _met(conn: AsyncConnection, payments: Sequence[Key], *, look: bool = False) -> list[Expected]:
+    """What the payments met, locked; `look` first at the money that may be it instead, for payments are locked before."""
     met = await stored.met_by(conn, payments) if payments else []
-    return list((await stored.load(conn, met)).values()) if met else []
+    if not met:
+        return []
+    if look:
+        await stored.look_for(conn, list((await stored.load(conn, met, lock=False)).values()), machine_now())
+    return list((await stored.load(conn, met)).values())
 
 
 async def _undone(conn: AsyncConnection, held: Expected) -> bool:
