@@ -67,3 +67,23 @@ async def test_what_is_said_after_its_money_went_back_waits_for_that_which_comes
     shown = (await client.get(f"/v1/expected-payments/{said['expected_id']}")).json()
     assert (shown["status"], shown["payment_id"], await items(world, tenant)) == ("received", str(again), {"F-1": (0, 1_000, 0, 0)})
     await world.holds()
+
+
+async def test_a_reference_that_no_text_is_taken_to_say_is_warned_of(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "FA-1001", 300))
+    said = await post(client, "/v1/remittances", remittance(make, tenant, 300, ("FA-1001", 300, 0, None), reference="A-12"))
+    path = f"/v1/expected-payments/{said.json()['expected_id']}"
+    for answer in (said, await client.get(path)):
+        (warned,) = answer.json()["warnings"]
+        assert (warned["code"], "EndToEndId" in warned["detail"]) == ("reference-short", True)
+    await world.pay(held, 300, remittance=["A-12"])
+    await world.match(tenant)
+    assert (await client.get(path)).json()["status"] == "waiting"
+    await world.pay(held, 300, end_to_end_id="A12")
+    await world.match(tenant)
+    met = (await client.get(path)).json()
+    assert (met["status"], met["warnings"]) == ("received", [])
+    longer = await post(client, "/v1/remittances", remittance(make, tenant, 300, ("FA-1001", 300, 0, None), reference="A-123"))
+    assert longer.json()["warnings"] == []
+    await world.holds()

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.api.accounts import database_of
 from matching.api.commands import ReasonCode, command
 from matching.api.pages import page
-from matching.domain.references import normalised
+from matching.domain.references import NUMBER_MIN, normalised
 from matching.domain.remittances import RemittanceLine, problem
 from matching.handlers import announcements, expected, said_again
 from matching.handlers.allocations import known_customer
@@ -89,11 +89,19 @@ class RefusedLine(BaseModel):
     why: str
 
 
+class Warned(BaseModel):
+    """What keeps the money from meeting it, though it is taken in. Codes: `reference-short`."""
+
+    code: str
+    detail: str
+
+
 class ExpectedDetail(ExpectedView):
-    """An expected payment with its lines, and what of them its payment could not do."""
+    """An expected payment with its lines, what of them its payment could not do, and what to know of one that waits."""
 
     lines: list[RemittanceLineView]
     refused: list[RefusedLine]
+    warnings: list[Warned]
 
 
 class ExpectedList(BaseModel):
@@ -182,7 +190,16 @@ async def _detail(conn: AsyncConnection, held: Expected) -> ExpectedDetail:
     view = ExpectedView.model_validate(held, from_attributes=True)
     lines = [RemittanceLineView.model_validate(line, from_attributes=True) for line in held.lines]
     whys = [RefusedLine(line=at, why=refused[at]) for at in sorted(refused)]
-    return ExpectedDetail(**view.model_dump(), lines=lines, refused=whys)
+    return ExpectedDetail(**view.model_dump(), lines=lines, refused=whys, warnings=_warnings(held))
+
+
+def _warnings(held: Expected) -> list[Warned]:
+    """Of what waits: a reference that a payment's text never says."""
+    if held.status != "waiting" or held.reference is None or len(held.reference) >= NUMBER_MIN:
+        return []
+    met_by = "a structured reference or an EndToEndId" + (", or its payer" if held.payer_customer_id else "")
+    detail = f"it has less than {NUMBER_MIN} letters and digits, so no text is taken to say it: the payment is known by {met_by}"
+    return [Warned(code="reference-short", detail=detail)]
 
 
 @ROUTER.post("/expected-payments/{expected_id}/end", response_model=ExpectedDetail, openapi_extra=KEYED)
