@@ -12,14 +12,17 @@ from shared import audit
 from shared.db import Database
 from shared.ids import named_id
 from shared.web.auth import Caller, requires
-from shared.web.idempotency import KEYED, once
+from shared.web.idempotency import KEYED
 from shared.web.models import Command, CurrencyCode, Date, Id, Lax, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import FieldError, Problem
 from shared.web.route import Router
+from sqlalchemy.ext.asyncio import AsyncConnection
 from stdnum import iban as stdnum_iban
 from stdnum.us import rtn as routing_number
 
+from matching.api.commands import command as keyed
+from matching.api.commands import tried
 from matching.api.pages import page
 from matching.handlers import accounts as handlers
 from matching.handlers.instructions import instruct
@@ -218,7 +221,7 @@ async def post_account(request: Request, caller: Writer, command: NumberedAccoun
 
 
 async def _put(request: Request, caller: Caller, number: str, command: AccountCommand, bank_id: str | None) -> AccountView:
-    async with database_of(request).transaction(caller.tenant_id) as conn:
+    async def produce(conn: AsyncConnection) -> AccountView:
         held = await handlers.put_account(
             conn,
             caller.tenant_id,
@@ -234,7 +237,9 @@ async def _put(request: Request, caller: Caller, number: str, command: AccountCo
         await audit.record(
             conn, caller.tenant_id, [(caller.subject, "bank_account.put", str(held.bank_account_id), {"version": held.version})]
         )
-    return AccountView(**{name: getattr(held, name) for name in AccountView.model_fields})
+        return AccountView(**{name: getattr(held, name) for name in AccountView.model_fields})
+
+    return await tried(request, caller, produce)
 
 
 @ROUTER.get("/bank-accounts")
@@ -255,7 +260,8 @@ async def list_accounts(request: Request, caller: Reader, limit: Limit = DEFAULT
 async def add_to_pool(request: Request, caller: Writer, iban: Annotated[str, Path(max_length=42)], command: PoolCommand) -> PoolView:
     """Adds virtual IBANs to an account's pool; those that are there stay as they are."""
     number = path_iban(iban)
-    async with database_of(request).transaction(caller.tenant_id) as conn:
+
+    async def produce(conn: AsyncConnection) -> PoolView:
         added = await handlers.add_to_pool(conn, caller.tenant_id, number, command.ibans)
         if added is None:
             raise Problem(404, "account-unknown", "There is no such bank account")
@@ -264,7 +270,9 @@ async def add_to_pool(request: Request, caller: Writer, iban: Annotated[str, Pat
             caller.tenant_id,
             [(caller.subject, "virtual_iban.pool", str(named_id("bank_account", caller.tenant_id, number)), {"added": added})],
         )
-    return PoolView(added=added)
+        return PoolView(added=added)
+
+    return await tried(request, caller, produce)
 
 
 @ROUTER.post("/virtual-ibans", status_code=201, response_model=VirtualIbanView, openapi_extra=KEYED)
@@ -272,32 +280,32 @@ async def assign(request: Request, caller: Writer, command: AssignCommand) -> Re
     """Gives the next virtual IBAN of the pool to a customer or an invoice."""
     if (command.customer_id is None) == (command.invoice_id is None):
         raise Problem(422, "assignee-unclear", "A virtual IBAN names either a customer or an invoice")
-    async with database_of(request).transaction(caller.tenant_id) as conn:
 
-        async def produce() -> Response:
-            given = await handlers.assign(
-                conn,
-                caller.tenant_id,
-                command.bank_account_id,
-                customer_id=command.customer_id,
-                invoice_id=command.invoice_id,
-                holder_name=command.holder_name,
-                quarantine_days=_settings(request).virtual_iban_quarantine_days,
-                now=request.app.state.runtime.clock.now(),
-            )
-            if given is None:
-                raise Problem(409, "pool-empty", "The account's pool of virtual IBANs is empty")
-            await audit.record(conn, caller.tenant_id, [(caller.subject, "virtual_iban.assign", str(given.virtual_iban_id), {})])
-            view = VirtualIbanView.model_validate(given, from_attributes=True)
-            return JSONResponse(view.model_dump(mode="json"), 201)
+    async def produce(conn: AsyncConnection) -> Response:
+        given = await handlers.assign(
+            conn,
+            caller.tenant_id,
+            command.bank_account_id,
+            customer_id=command.customer_id,
+            invoice_id=command.invoice_id,
+            holder_name=command.holder_name,
+            quarantine_days=_settings(request).virtual_iban_quarantine_days,
+            now=request.app.state.runtime.clock.now(),
+        )
+        if given is None:
+            raise Problem(409, "pool-empty", "The account's pool of virtual IBANs is empty")
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "virtual_iban.assign", str(given.virtual_iban_id), {})])
+        view = VirtualIbanView.model_validate(given, from_attributes=True)
+        return JSONResponse(view.model_dump(mode="json"), 201)
 
-        return await once(request, caller, conn, produce)
+    return await keyed(request, caller, produce)
 
 
 @ROUTER.post("/payment-instructions", response_model=InstructionView)
 async def post_instruction(request: Request, caller: Writer, command: InstructionCommand) -> InstructionView:
     """Where and with which reference an invoice is to be paid, before it is issued. The same question has the same answer."""
-    async with database_of(request).transaction(caller.tenant_id) as conn:
+
+    async def produce(conn: AsyncConnection) -> InstructionView:
         found = await instruct(
             conn,
             caller.tenant_id,
@@ -310,18 +318,23 @@ async def post_instruction(request: Request, caller: Writer, command: Instructio
         )
         detail = {"virtual_iban_id": str(found.virtual_iban_id)}
         await audit.record(conn, caller.tenant_id, [(caller.subject, "payment_instruction.get", str(found.instruction_id), detail)])
-    return InstructionView.model_validate(found, from_attributes=True)
+        return InstructionView.model_validate(found, from_attributes=True)
+
+    return await tried(request, caller, produce)
 
 
 @ROUTER.post("/virtual-ibans/{virtual_iban_id}/release")
 async def release(request: Request, caller: Writer, virtual_iban_id: Annotated[Id, Path()]) -> VirtualIbanView:
     """The virtual IBAN names nobody any more; it is given to another party only after the quarantine."""
-    async with database_of(request).transaction(caller.tenant_id) as conn:
+
+    async def produce(conn: AsyncConnection) -> VirtualIbanView:
         given = await handlers.release(conn, caller.tenant_id, virtual_iban_id, now=request.app.state.runtime.clock.now())
         if given is None:
             raise Problem(404, "virtual-iban-unknown", "There is no such assigned virtual IBAN")
         await audit.record(conn, caller.tenant_id, [(caller.subject, "virtual_iban.release", str(virtual_iban_id), {})])
-    return VirtualIbanView.model_validate(given, from_attributes=True)
+        return VirtualIbanView.model_validate(given, from_attributes=True)
+
+    return await tried(request, caller, produce)
 
 
 @ROUTER.get("/virtual-ibans")

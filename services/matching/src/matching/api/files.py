@@ -3,6 +3,7 @@
 import hashlib
 import tempfile
 from datetime import date, datetime
+from itertools import count
 from typing import Annotated, Any, BinaryIO, Literal, cast
 from uuid import UUID
 
@@ -10,18 +11,15 @@ from fastapi import Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from shared import audit
-from shared.failures import sqlstate
 from shared.web.auth import Caller, requires
 from shared.web.idempotency import KEYED, once
 from shared.web.models import Command, Id, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import Problem
 from shared.web.route import Router
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.api.accounts import database_of
-from matching.api.commands import command
+from matching.api.commands import command, tried
 from matching.api.pages import page
 from matching.bankfiles import BankFileError
 from matching.handlers import files
@@ -34,9 +32,6 @@ Verdict = Literal["booked", "importing", "rejected", "duplicate"]
 _MEDIA = {"application/xml", "text/xml", "text/plain", "application/octet-stream", "application/zip", "application/gzip"}
 MAX_BYTES = 256 * 1024 * 1024
 _IN_MEMORY = 4 * 1024 * 1024
-_TRIES = 3
-_DEADLOCK = "40P01"
-"""SQLSTATE: two files with statements of the same accounts in another order hold an account each, and wait for the other one."""
 _BODY: dict[str, Any] = {
     "requestBody": {"required": True, "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in sorted(_MEDIA)}}
 }
@@ -125,36 +120,32 @@ async def post_file(request: Request, caller: Writer) -> Response:
             digest.update(chunk)
             spooled.write(chunk)
         sha256 = digest.hexdigest()
-        for tries in range(_TRIES):
-            try:
-                return await _take_in(request, caller, cast("BinaryIO", spooled), sha256, one_by_one=tries > 0)
-            except DBAPIError as error:
-                if sqlstate(error) != _DEADLOCK or tries + 1 == _TRIES:
-                    raise
-        raise AssertionError("the last try returns or raises")
+        return await _take_in(request, caller, cast("BinaryIO", spooled), sha256)
 
 
-async def _take_in(request: Request, caller: Caller, file: BinaryIO, sha256: str, *, one_by_one: bool) -> Response:
-    """One try to take a file in. `one_by_one`: behind others of the tenant that are tried once more."""
-    async with database_of(request).transaction(caller.tenant_id) as conn:
+async def _take_in(request: Request, caller: Caller, file: BinaryIO, sha256: str) -> Response:
+    tries = count(1)
 
-        async def produce() -> Response:
-            now = request.app.state.runtime.clock.now()
-            try:
-                found = await files.take_file(conn, caller.tenant_id, file, sha256, by=caller.subject, now=now)
-            except BankFileError as error:
-                detail = " ".join(str(error).split())[:300]
-                raise Problem(422, "bank-file-unreadable", "The file cannot be read", detail) from None
-            view = FileView(file_sha256=sha256, statements=[StatementView.model_validate(one, from_attributes=True) for one in found])
-            await audit.record(conn, caller.tenant_id, [(caller.subject, "bank_file.book", sha256, {"statements": len(found)})])
-            return JSONResponse(view.model_dump(mode="json"), 201)
+    async def produce(conn: AsyncConnection) -> Response:
+        now = request.app.state.runtime.clock.now()
+        try:
+            found = await files.take_file(conn, caller.tenant_id, file, sha256, by=caller.subject, now=now)
+        except BankFileError as error:
+            detail = " ".join(str(error).split())[:300]
+            raise Problem(422, "bank-file-unreadable", "The file cannot be read", detail) from None
+        view = FileView(file_sha256=sha256, statements=[StatementView.model_validate(one, from_attributes=True) for one in found])
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "bank_file.book", sha256, {"statements": len(found)})])
+        return JSONResponse(view.model_dump(mode="json"), 201)
 
-        if one_by_one:
+    async def in_turn(conn: AsyncConnection) -> Response:
+        if next(tries) > 1:  # two files with statements of the same accounts in another order wait for each other: one after the other
             await bank.hold_account(conn, caller.tenant_id, alone=True)
         # the file is its own idempotency key (its statements are known by digest); a client's key is honoured where given
         if "idempotency-key" in request.headers:
-            return await once(request, caller, conn, produce, body_sha256=bytes.fromhex(sha256))
-        return await produce()
+            return await once(request, caller, conn, lambda: produce(conn), body_sha256=bytes.fromhex(sha256))
+        return await produce(conn)
+
+    return await tried(request, caller, in_turn)
 
 
 @ROUTER.get("/statements")

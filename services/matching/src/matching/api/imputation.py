@@ -15,7 +15,7 @@ from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.api.accounts import database_of
-from matching.api.commands import command
+from matching.api.commands import command, tried
 from matching.api.handwork import PaymentAfter, payment_after
 from matching.handlers import imputation
 from matching.storage import imputation as stored
@@ -121,11 +121,14 @@ async def put_setting(
 ) -> SettingView:
     """Sets how an entity uses the law's order. Who sets it needs `bank:write`, as for limits."""
     setting = stored.Setting(entity_id, body.interest_first, body.after_days)
-    async with database_of(request).transaction(caller.tenant_id) as conn:
+
+    async def produce(conn: AsyncConnection) -> None:
         await stored.put_setting(conn, caller.tenant_id, setting)
         await audit.record(
             conn, caller.tenant_id, [(caller.subject, "imputation_setting.put", str(entity_id), body.model_dump(mode="json"))]
         )
+
+    await tried(request, caller, produce)
     return SettingView.model_validate(setting, from_attributes=True)
 
 

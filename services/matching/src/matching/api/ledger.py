@@ -15,9 +15,11 @@ from shared.web.auth import Caller, requires
 from shared.web.models import Command, CurrencyCode, Date, Id, Lax, Text
 from shared.web.problems import FieldError, Problem
 from shared.web.route import Router
+from sqlalchemy.ext.asyncio import AsyncConnection
 from stdnum import luhn
 
 from matching.api.accounts import database_of
+from matching.api.commands import tried
 from matching.domain.exchange import rate_of
 from matching.domain.ledger import EURO, LEDGERS
 from matching.handlers import ledger
@@ -100,10 +102,13 @@ async def put_chart(
         errors = [FieldError("/accounts", "ledger-unknown", f"the ledger accounts are {', '.join(LEDGERS)}")]
         raise Problem(422, "ledger-unknown", "There is no such ledger account", errors=errors)
     numbers = {name: (one.number, one.label) for name, one in body.accounts.items()}
-    async with database_of(request).transaction(caller.tenant_id) as conn:
+
+    async def produce(conn: AsyncConnection) -> ChartView:
         await stored.set_numbers(conn, caller.tenant_id, entity_id, numbers)
         await audit.record(conn, caller.tenant_id, [(caller.subject, "ledger_accounts.put", str(entity_id), {"ledgers": sorted(numbers)})])
         return _chart(await ledger.chart_of(conn, caller.tenant_id, entity_id))
+
+    return await tried(request, caller, produce)
 
 
 @ROUTER.get("/ledger-accounts/{entity_id}")
@@ -166,10 +171,13 @@ async def put_rates(request: Request, caller: Setter, entity_id: Annotated[Id, P
             raise Problem(422, "rate-invalid", "A rate is one currency's on one day, above zero", errors=[error])
         seen.add((one.currency, one.first_day))
     rates = [stored.Rate(one.currency, one.first_day, rate_of(one.rate), one.source) for one in body.rates]
-    async with database_of(request).transaction(caller.tenant_id) as conn:
+
+    async def produce(conn: AsyncConnection) -> None:
         await stored.set_rates(conn, caller.tenant_id, entity_id, rates)
         detail = {"rates": [f"{one.currency} {one.first_day} {one.rate} {one.source}" for one in body.rates]}
         await audit.record(conn, caller.tenant_id, [(caller.subject, "ledger_rates.put", str(entity_id), detail)])
+
+    await tried(request, caller, produce)
     return _rates(rates)
 
 

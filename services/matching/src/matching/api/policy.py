@@ -10,8 +10,10 @@ from shared import audit
 from shared.web.auth import Caller, requires
 from shared.web.models import Command, Id
 from shared.web.route import Router
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.api.accounts import database_of
+from matching.api.commands import tried
 from matching.handlers.replaying import again
 from matching.storage.models import Certified, Policy, in_force, policy_of, set_policy
 
@@ -73,11 +75,14 @@ async def get_policy(request: Request, caller: Reader) -> PolicyView:
 async def put_policy(request: Request, caller: Annotated[Caller, requires("bank:write")], body: PolicyCommand) -> PolicyView:
     """Sets the threshold of the whole tenant, for decisions from now on."""
     now = request.app.state.runtime.clock.now()
-    async with database_of(request).transaction(caller.tenant_id) as conn:
+
+    async def produce(conn: AsyncConnection) -> PolicyView:
         await set_policy(conn, caller.tenant_id, body.threshold, by=caller.subject, now=now)
         detail = {"threshold": body.threshold}
         await audit.record(conn, caller.tenant_id, [(caller.subject, "matching_policy.put", str(caller.tenant_id), detail)])
         return _view(await policy_of(conn, caller.tenant_id), await in_force(conn, caller.tenant_id))
+
+    return await tried(request, caller, produce)
 
 
 @ROUTER.get("/payments/{payment_id}/decisions/{payment_version}/replay")
