@@ -63,6 +63,25 @@ async def test_the_same_question_has_the_same_answer_however_often_it_is_asked_a
     assert (await client.post("/v1/payment-instructions", json={**question(held), "bank_account_id": str(new_id())})).status_code == 404
 
 
+async def test_what_could_never_pay_is_refused_and_what_is_not_known_yet_is_not(world, tenant, make, client):
+    held = await world.account(tenant)
+    await pool(client, held, 2)
+    await world.feed(make.invoice(tenant, "F-1", 700, entity="another"))
+
+    async def assign(key, **more):
+        body = {"bank_account_id": str(held.bank_account_id), "holder_name": "Vendeur SA", **more}
+        return await client.post("/v1/virtual-ibans", json=body, headers={"idempotency-key": key})
+
+    for key, wrong, told in (
+        ("a", {"bank_account_id": str(new_id()), "customer_id": str(new_id())}, (404, "account-unknown", "/bank_account_id")),
+        ("b", {"invoice_id": str(make.invoice_id(tenant, "F-1"))}, (422, "item-elsewhere", "/invoice_id")),
+    ):
+        answer = await assign(key, **wrong)
+        assert (answer.status_code, answer.json()["code"], answer.json()["errors"][0]["pointer"]) == told
+    for key, early in (("c", {"customer_id": str(new_id())}), ("d", {"invoice_id": str(new_id())})):
+        assert (await assign(key, **early)).status_code == 201
+
+
 async def test_an_account_of_ours_is_no_virtual_iban(world, tenant, client):
     held = await world.account(tenant)
     path = f"/v1/bank-accounts/{held.iban}/virtual-ibans/pool"

@@ -325,3 +325,13 @@ async def test_another_tenants_rates_value_nothing(world, tenant, make, client):
         await set_rates(conn, other, make.entity_id(tenant), [Rate(one["currency"], day, Decimal(1), "ecb") for one in rates])
     params = {"entity_id": str(make.entity_id(tenant)), "first": "2026-01-01", "last": "2036-12-31", "format": "fec"}
     assert (await client.get("/v1/ledger-export", params=params)).status_code == 409
+
+
+async def test_an_export_of_an_entity_that_is_not_there_is_no_empty_file(world, tenant, make, client):
+    await world.account(other := new_id())
+    params = {"entity_id": str(make.entity_id(other)), "first": "2026-01-01", "last": "2026-12-31"}
+    refused = await client.get("/v1/ledger-export", params=params)
+    assert (refused.status_code, refused.json()["code"]) == (404, "entity-unknown")
+    await world.account(tenant)  # of which nothing is booked yet
+    empty = await client.get("/v1/ledger-export", params={**params, "entity_id": str(make.entity_id(tenant))})
+    assert (empty.status_code, empty.text.count("\n")) == (200, 1)

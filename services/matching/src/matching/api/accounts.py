@@ -47,7 +47,10 @@ Iban = Annotated[str, Field(min_length=15, max_length=42), AfterValidator(valid_
 
 
 class AccountCommand(Command):
-    """One of our own bank accounts. Entries before `start_date` are not ours to match."""
+    """One of our own bank accounts. Entries before `start_date` are not ours to match.
+
+    `entity_id` is taken as it is said: by its account an entity is known here, often before anything is owed to it.
+    """
 
     entity_id: Id
     currency: CurrencyCode
@@ -128,7 +131,8 @@ class PoolView(BaseModel):
 
 
 class AssignCommand(Command):
-    """Whose the next virtual IBAN of the pool is to be: a customer's, or one invoice's.
+    """Whose the next virtual IBAN of the pool is to be: a customer's, or one invoice's. Either may be told of later: what is not known
+    yet is taken as it is said.
 
     `holder_name` is who is paid by it, as Verification of Payee compares it: you. It is told to partners, so it is no place for the name of
     a person who pays.
@@ -277,7 +281,7 @@ async def add_to_pool(request: Request, caller: Writer, iban: Annotated[str, Pat
 
 @ROUTER.post("/virtual-ibans", status_code=201, response_model=VirtualIbanView, openapi_extra=KEYED)
 async def assign(request: Request, caller: Writer, command: AssignCommand) -> Response:
-    """Gives the next virtual IBAN of the pool to a customer or an invoice."""
+    """Gives the next virtual IBAN of the pool to a customer or an invoice; an invoice of another entity than the account's is refused."""
     if (command.customer_id is None) == (command.invoice_id is None):
         raise Problem(422, "assignee-unclear", "A virtual IBAN names either a customer or an invoice")
 

@@ -24,6 +24,7 @@ from matching.domain.exchange import rate_of
 from matching.domain.ledger import EURO, LEDGERS
 from matching.handlers import ledger
 from matching.storage import ledger as stored
+from matching.storage.bank import entity_known
 
 ROUTER = Router(prefix="/v1", tags=["ledger"])
 Reader = Annotated[Caller, requires("payments:read")]
@@ -135,7 +136,7 @@ async def export(
     """The sub-ledger's entries of an entity from `first` to `last`, both included, two lines each.
 
     `fec`: France's fichier des écritures comptables (article A. 47 A-1 LPF), in euro, named by the SIREN where it is given. Entries in
-    other currencies are valued at the entity's rates.
+    other currencies are valued at the entity's rates. 404 for an entity of which nothing is known here: neither a bank account nor an item.
     """
     if last < first:
         raise Problem(422, "period-empty", "The period ends before it begins")
@@ -144,6 +145,8 @@ async def export(
     fec = form == "fec"
     period = stored.Period.of_days(caller.tenant_id, entity_id, first, last)
     async with database_of(request).transaction(caller.tenant_id) as conn:
+        if not await entity_known(conn, caller.tenant_id, entity_id):
+            raise Problem(404, "entity-unknown", "There is no such entity here: it has neither a bank account nor an item")
         unknown = await ledger.without_number(conn, period)
         unvalued = await stored.without_rate(conn, period) if fec else []
     if unknown:

@@ -14,8 +14,10 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
+from matching.handlers.refusals import refused
 from matching.storage import bank, virtual_ibans
 from matching.storage.bank import BankAccount
+from matching.storage.expected_items import items_elsewhere
 from matching.storage.virtual_ibans import VirtualIban
 
 
@@ -104,8 +106,14 @@ async def assign(
     """Gives the next free virtual IBAN of an account's pool away; None where there is none.
 
     One that was released is given to its former party again at once, to another only after the quarantine: money of the
-    former party may still come on it. So it is taken where no fresh one is left.
+    former party may still come on it. So it is taken where no fresh one is left. Raises a 404 Problem for an unknown account, 422 for an
+    invoice of another entity, whose money could not be allocated to it.
     """
+    held = await bank.account_by_id(conn, tenant_id, bank_account_id)
+    if held is None:
+        raise refused(404, "account-unknown", "There is no such bank account", "/bank_account_id")
+    if invoice_id is not None and await items_elsewhere(conn, tenant_id, held.entity_id, [invoice_id]):
+        raise refused(422, "item-elsewhere", "The invoice is another entity's", "/invoice_id")
     given = await virtual_ibans.assign(
         conn,
         tenant_id,

@@ -27,6 +27,7 @@ from matching.handlers.remittance_lines import settle
 from matching.handlers.said_again import same
 from matching.storage import expected as stored
 from matching.storage import plans as stored_plans
+from matching.storage.bank import entity_known
 from matching.storage.expected import Expected
 from matching.storage.expected_items import items_elsewhere, resolve
 
@@ -93,9 +94,9 @@ async def possible(conn: AsyncConnection, held: Expected) -> None:
     """Raises a 422 Problem for what could never come true: an entity of which nothing is known, an item of another one, or money of which
     neither the reference nor the payer is said. An item that is not there yet may come: events have no order.
     """
-    if not await stored.entity_known(conn, held.tenant_id, held.entity_id):
+    if not await entity_known(conn, held.tenant_id, held.entity_id):
         raise refused(422, "entity-unknown", "There is no such entity here: it has neither a bank account nor an item", "/entity_id")
-    elsewhere = await items_elsewhere(conn, held)
+    elsewhere = await items_elsewhere(conn, held.tenant_id, held.entity_id, [line.item_id for line in held.lines if line.item_id])
     for at, line in enumerate(held.lines):
         if line.item_id in elsewhere:
             raise refused(422, "item-elsewhere", "The item is another entity's", f"/lines/{at}/item_id")

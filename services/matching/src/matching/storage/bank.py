@@ -243,3 +243,16 @@ async def insert_payments(
         n_instructed_in=texts(other.currency if other else None for other in instructed),
     )
     return {row[0] for row in found}
+
+
+async def entity_known(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID) -> bool:
+    """Whether anything is known of an entity: a bank account, or something that is owed to it."""
+    return bool(
+        await fetch(
+            conn,
+            "SELECT 1 FROM bank_account WHERE tenant_id = :tenant AND entity_id = :entity UNION ALL "
+            "(SELECT 1 FROM item_reference WHERE tenant_id = :tenant AND entity_id = :entity LIMIT 1)",
+            tenant=tenant_id,
+            entity=entity_id,
+        )
+    )

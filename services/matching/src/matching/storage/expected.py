@@ -92,19 +92,6 @@ def lines_json(lines: Sequence[RemittanceLine]) -> str:
     return json.dumps([{name: getattr(line, name) for name in names} for line in lines], default=str)
 
 
-async def entity_known(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID) -> bool:
-    """Whether anything is known of an entity: a bank account, or something that is owed to it."""
-    return bool(
-        await fetch(
-            conn,
-            "SELECT 1 FROM bank_account WHERE tenant_id = :tenant AND entity_id = :entity UNION ALL "
-            "(SELECT 1 FROM item_reference WHERE tenant_id = :tenant AND entity_id = :entity LIMIT 1)",
-            tenant=tenant_id,
-            entity=entity_id,
-        )
-    )
-
-
 async def insert(conn: AsyncConnection, held: Expected) -> bool:
     """Stores a new one; False where it is there."""
     return bool(

@@ -11,14 +11,14 @@ from matching.storage.expected import PAYER, Expected
 from matching.storage.rows import fetch
 
 
-async def items_elsewhere(conn: AsyncConnection, held: Expected) -> set[UUID]:
-    """The items that lines name by id and that are another entity's."""
+async def items_elsewhere(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, items: Iterable[UUID]) -> set[UUID]:
+    """Those of the items that are there and another entity's."""
     rows = await fetch(
         conn,
         "SELECT item_id FROM open_item WHERE tenant_id = :tenant AND item_id = ANY(CAST(:items AS uuid[])) AND entity_id <> :entity",
-        tenant=held.tenant_id,
-        items=[line.item_id for line in held.lines if line.item_id],
-        entity=held.entity_id,
+        tenant=tenant_id,
+        items=list(items),
+        entity=entity_id,
     )
     return {row[0] for row in rows}
 
