@@ -8,7 +8,7 @@ REMADV (UN/EDIFACT D.96A and later, EANCOM): RFF+PQ or the BGM's number is the r
 has a target currency, the rate to it (payment currency multiplied by rate = target); each DOC a line with MOA 9 (amount due, in another
 currency where the document is), 12 (amount remitted) and 52 (discount); MOA 12, 139 or 128 after UNS is the total. The decimal mark is a
 comma or a point, whatever UNA says (ISO 9735). Amounts of a credit note are below zero, whether they bear a sign or its code says so.
-Nothing is guessed and nothing rounded: what cannot be read is said with its row.
+Nothing is guessed and nothing rounded: what cannot be read is said with its row or document, its column or segment, and what stands there.
 """
 
 import csv
@@ -24,9 +24,10 @@ import openpyxl
 from pydifact.parser import Parser
 from pydifact.segments import Segment, SegmentFactory
 from shared.money import exponent, parse_amount
+from shared.web.models import CURRENCIES, clean_line
 
 from matching.domain.exchange import rate_of
-from matching.domain.remittances import RemittanceLine
+from matching.domain.remittances import DEDUCTIONS, RemittanceLine
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_UNPACKED = 64 * 1024 * 1024
@@ -42,6 +43,8 @@ _CREDIT_NOTES = {"81", "83", "261", "262", "296", "308", "381", "396", "420", "4
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}[.,][0-9]{3}")
 _SHOWN_DIGITS = 15
 """Significant digits that spreadsheets show of a number."""
+_SHOWN, _NUMBER_MAX = 40, 255
+"""Characters: of a cell in an error, of a document's number at most."""
 
 
 class RemittanceError(ValueError):
@@ -50,12 +53,14 @@ class RemittanceError(ValueError):
 
 @dataclass(slots=True)
 class Read:
-    """What a file says: its lines and, where it says so, its currency, total (minor units), reference and number.
+    """What a file says: its lines, where in it each of them stands, and, where it says so, its currency, total (minor units), reference
+    and number.
 
     `rate`: units of `rate_currency`, which its documents are in, for one of its own.
     """
 
     lines: list[RemittanceLine]
+    places: list[str]
     currency: str
     total_minor: int | None = None
     reference: str | None = None
@@ -73,7 +78,25 @@ def read(data: bytes, media_type: str, currency: str | None) -> Read:
     if currency is None:
         raise RemittanceError("the currency of a CSV or XLSX file is named beside it")
     rows = _xlsx(data) if media_type == XLSX_TYPE else _csv(data)
-    return Read(list(_lines(rows, currency)), currency)
+    lines = list(_lines(rows, currency))
+    return Read([line for _, line in lines], [where for where, _ in lines], currency)
+
+
+def _shown(text: str) -> str:
+    """A cell as an error shows it: its beginning, in quotes, without what would not be seen."""
+    flat = "".join(char if char.isprintable() else " " for char in text[: _SHOWN + 1])
+    return f"'{flat}'" if len(text) <= _SHOWN else f"'{flat[:_SHOWN]}...'"
+
+
+def _number(text: str, where: str) -> str | None:
+    """A document's number, as our own API takes it too."""
+    try:
+        number = str(clean_line(text))
+    except ValueError as error:
+        raise RemittanceError(f"{where} {_shown(text)}: {error}") from None
+    if len(number) > _NUMBER_MAX:
+        raise RemittanceError(f"{where} {_shown(text)}: has more than {_NUMBER_MAX} characters")
+    return number or None
 
 
 def _csv(data: bytes) -> Iterator[Sequence[str]]:
@@ -115,7 +138,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _lines(rows: Iterable[Sequence[str]], currency: str) -> Iterator[RemittanceLine]:
+def _lines(rows: Iterable[Sequence[str]], currency: str) -> Iterator[tuple[str, RemittanceLine]]:
     header: dict[str, int] | None = None
     count = width = total = 0
     for number, row in enumerate(rows, 1):
@@ -125,16 +148,20 @@ def _lines(rows: Iterable[Sequence[str]], currency: str) -> Iterator[RemittanceL
         if header is None:
             header, width = _header(cells, f"row {number}"), len(cells)
             continue
-        if any(cells[width:]):
-            raise RemittanceError(f"row {number}: more cells than the header has columns (an amount with a comma may lack its quotes)")
+        if beyond := next(filter(None, cells[width:]), None):
+            why = "more cells than the header has columns (an amount with a comma may lack its quotes)"
+            raise RemittanceError(f"row {number}: {why}, the first of them {_shown(beyond)}")
         count += 1
         if count > MOST:
             raise RemittanceError(f"more than {MOST} lines")
         line = _line({name: cells[at] if at < len(cells) else "" for name, at in header.items()}, currency, f"row {number}")
         if count > 1 and line.net_minor == total and not any(char.isdecimal() for char in line.document_number or ""):
-            raise RemittanceError(f"row {number}: this is the total of the rows above, and no document: leave it out")
+            named = _shown(line.document_number or "")
+            raise RemittanceError(
+                f"row {number}, document_number {named}: this is the total of the rows above, and no document: leave it out"
+            )
         total += line.net_minor
-        yield line
+        yield f"row {number}", line
     if header is None:
         raise RemittanceError("the file is empty")
     if not count:
@@ -146,7 +173,7 @@ def _header(cells: Sequence[str], where: str) -> dict[str, int]:
     names = [cell.lower().replace(" ", "_") for cell in cells]
     header = {name: names.index(name) for name in _COLUMNS if name in names}
     if "document_number" not in header or not {"gross", "net"} & set(header):
-        raise RemittanceError(f"{where}: the header needs document_number and gross or net")
+        raise RemittanceError(f"{where}: the header needs document_number and gross or net, and is {_shown(', '.join(cells))}")
     if twice := next((name for name in header if names.count(name) > 1), None):
         raise RemittanceError(f"{where}: the header has {twice} twice")
     return header
@@ -159,10 +186,11 @@ def _line(cells: dict[str, str], currency: str, where: str) -> RemittanceLine:
             return None
         try:
             found = parse_amount(text.replace(",", ".") if "." not in text else text, currency)
-        except ValueError:
-            raise RemittanceError(f"{where}: {name} is no amount in {currency[:3]}") from None
+        except ValueError as error:
+            raise RemittanceError(f"{where}, {name} {_shown(text)}: {error}") from None
         if _THOUSANDS.fullmatch(text) and exponent(currency) != 3:  # noqa: PLR2004 - as many decimals as a thousand has zeros
-            raise RemittanceError(f"{where}: {name} may be a thousand or a thousandth of it: write no separator of thousands")
+            why = "may be a thousand or a thousandth of it: write no separator of thousands"
+            raise RemittanceError(f"{where}, {name} {_shown(text)}: {why}")
         return found
 
     gross, deduction, net = amount("gross"), amount("deduction") or 0, amount("net")
@@ -171,11 +199,16 @@ def _line(cells: dict[str, str], currency: str, where: str) -> RemittanceLine:
     gross = (net or 0) + deduction if gross is None else gross
     net = gross - deduction if net is None else net
     reason = cells.get("deduction_reason", "").lower() or None
-    other = cells.get("item_currency", "").upper() or None
-    if bool(cells.get("item_amount")) != bool(other):
-        raise RemittanceError(f"{where}: item_amount and item_currency come together")
+    if reason not in {None, *DEDUCTIONS}:
+        raise RemittanceError(f"{where}, deduction_reason {_shown(reason or '')}: is none of {', '.join(DEDUCTIONS)}")
+    said, other = cells.get("item_amount", ""), cells.get("item_currency", "").upper()
+    if bool(said) != bool(other):
+        raise RemittanceError(f"{where}: item_amount {_shown(said)} and item_currency {_shown(other)} come together")
+    if other and other not in CURRENCIES:
+        raise RemittanceError(f"{where}, item_currency {_shown(other)}: is no current ISO 4217 currency code")
     settled = amount("item_amount", other) if other else None
-    return RemittanceLine(cells["document_number"] or None, None, gross, deduction, reason, net, settled, other)
+    number = _number(cells["document_number"], f"{where}, document_number")
+    return RemittanceLine(number, None, gross, deduction, reason, net, settled, other or None)
 
 
 class _Plain(SegmentFactory):
@@ -202,14 +235,19 @@ def _remadv(data: bytes, currency: str | None) -> Read:
     stated = next((elements for tag, elements in heading if tag == "CUX"), None)
     if not (currency := _part(stated, 0, 1) if stated else currency or ""):
         raise RemittanceError("the message names no currency (CUX)")
+    if currency not in CURRENCIES:
+        raise RemittanceError(f"CUX {_shown(currency)}: is no current ISO 4217 currency code")
     rate, rate_currency = _rate(stated or (), currency)
-    number = next((_part(elements, 1, 0) for tag, elements in heading if tag == "BGM"), "") or None
-    references = [_part(elements, 0, 1) for tag, elements in heading if tag == "RFF" and _part(elements, 0, 0) in _REFERENCES]
+    number = _number(next((_part(elements, 1, 0) for tag, elements in heading if tag == "BGM"), ""), "BGM")
+    references = [
+        _number(_part(elements, 0, 1), "RFF") for tag, elements in heading if tag == "RFF" and _part(elements, 0, 0) in _REFERENCES
+    ]
     totals = [_money(elements, currency, "summary") for tag, elements in summary if tag == "MOA" and _part(elements, 0, 0) in _TOTALS]
     lines = list(_documents(details, currency))
     if not lines:
         raise RemittanceError("the message has no DOC segment")
-    return Read(lines, currency, next(iter(totals), None), next(iter(references), None) or number, number, rate, rate_currency)
+    places = [f"document {at}" for at in range(1, len(lines) + 1)]
+    return Read(lines, places, currency, next(iter(totals), None), next(iter(references), None) or number, number, rate, rate_currency)
 
 
 def _rate(elements: Sequence[Any], currency: str) -> tuple[Decimal | None, str | None]:
@@ -221,7 +259,7 @@ def _rate(elements: Sequence[Any], currency: str) -> tuple[Decimal | None, str |
         parse_amount("0", target)
         return rate_of(text.replace(",", ".")), target
     except ValueError as error:
-        raise RemittanceError(f"the exchange rate (CUX) cannot be read: {error}") from None
+        raise RemittanceError(f"the exchange rate (CUX) {_shown(text)} to {_shown(target)} cannot be read: {error}") from None
 
 
 def _documents(details: Sequence[tuple[str, Sequence[Any]]], currency: str) -> Iterator[RemittanceLine]:
@@ -243,19 +281,21 @@ def _documents(details: Sequence[tuple[str, Sequence[Any]]], currency: str) -> I
 
 
 def _money(elements: Sequence[Any], currency: str, where: str) -> int:
+    text = _part(elements, 0, 1)
     try:
-        return parse_amount(_part(elements, 0, 1).replace(",", "."), currency)
-    except ValueError:
-        raise RemittanceError(f"{where}: a MOA is no amount in {currency[:3]}") from None
+        return parse_amount(text.replace(",", "."), currency)
+    except ValueError as error:
+        raise RemittanceError(f"{where}, MOA {_shown(_part(elements, 0, 0) + ':' + text)}: {error}") from None
 
 
 def _document(number: str, amounts: dict[str, tuple[int, str]], currency: str, at: int) -> RemittanceLine:
     """A line. An amount due in the document's own currency is what the amount remitted settles of it."""
+    number = _number(number, f"document {at}, DOC") or ""
     if "12" not in amounts:
         raise RemittanceError(f"document {at}: the amount remitted (MOA+12) is missing")
     net, paid_in = amounts["12"]
     if paid_in != currency:
-        raise RemittanceError(f"document {at}: the amount remitted (MOA+12) is not in the currency of payment")
+        raise RemittanceError(f"document {at}: the amount remitted (MOA+12) is in {_shown(paid_in)}, not in the currency of payment")
     due, due_in = amounts.get("9", (None, currency))
     if due is not None and due_in != currency:
         if "52" in amounts:
@@ -263,7 +303,7 @@ def _document(number: str, amounts: dict[str, tuple[int, str]], currency: str, a
         return RemittanceLine(number or None, None, net, 0, None, net, due, due_in)
     discount, discount_in = amounts.get("52", (0, currency))
     if discount_in != currency:
-        raise RemittanceError(f"document {at}: the discount (MOA+52) is not in the currency of payment")
+        raise RemittanceError(f"document {at}: the discount (MOA+52) is in {_shown(discount_in)}, not in the currency of payment")
     gross = net + discount if due is None else due
     deduction = gross - net
     reason = None if not deduction else "discount" if "52" in amounts and deduction == discount else "other"

@@ -64,7 +64,9 @@ def test_every_form_says_the_same(data, media):
     ]
     assert problem(found.lines, TOTAL) is None
     if media == "application/edifact":
-        assert found == Read(found.lines, "EUR", TOTAL, "TRX-99", "REM-4711")
+        assert found == Read(found.lines, ["document 1", "document 2", "document 3"], "EUR", TOTAL, "TRX-99", "REM-4711")
+    else:
+        assert found.places == ["row 2", "row 3", "row 4"]
 
 
 @pytest.mark.parametrize(
@@ -92,16 +94,37 @@ def test_what_cannot_be_read_is_said(data, media):
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ('F-1;"1,000"', "row 2: net may be a thousand"),
-        ("F-1;1.000", "row 2: net may be a thousand"),
-        ("F-1;-1,000", "row 2: net may be a thousand"),
+        ('F-1;"1,000"', "row 2, net '1,000': may be a thousand"),
+        ("F-1;1.000", "row 2, net '1.000': may be a thousand"),
+        ("F-1;-1,000", "row 2, net '-1,000': may be a thousand"),
         ("F-1;1000;03", "row 2: more cells than the header"),
-        ("F-1;10,00\nF-2;20,00\nTotal;30,00", "row 4: this is the total"),
+        ("F-1;10,00\nF-2;20,00\nTotal;30,00", "row 4, document_number 'Total': this is the total"),
     ],
 )
 def test_what_may_be_read_in_two_ways_is_not_read(row, why):
     with pytest.raises(RemittanceError, match=why):
         read(f"document_number;net\n{row}\n".encode(), "text/csv", "EUR")
+
+
+@pytest.mark.parametrize(
+    ("data", "media", "why"),
+    [
+        ("document_number;net\nF-1;10,00\nF-2;1 234,50", "text/csv", "row 3, net '1 234,50': an amount is written as"),
+        ("document_number;net\nF-1;" + "9" * 5_000, "text/csv", f"row 2, net '{'9' * 40}...': an amount is written as"),
+        ("document_number;net\nF-1;1\x1b[2J", "text/csv", "row 2, net '1 [2J': an amount is written as"),
+        ("document_number;net;deduction_reason\nF-1;1;gift", "text/csv", "row 2, deduction_reason 'gift': is none of discount, "),
+        ("document_number;net\n\u202eF-1;1,00", "text/csv", "row 2, document_number ' F-1': character 0 is a control"),
+        ("document_number;net\n" + "F" * 300 + ";1,00", "text/csv", f"row 2, document_number '{'F' * 40}...': has more than 255"),
+        ("number;amount\nF-1;1,00", "text/csv", "row 1: the header needs document_number and gross or net, and is 'number, amount'"),
+        (REMADV.replace("MOA+12:980.00", "MOA+12:98X"), "application/edifact", "document 1, MOA '12:98X': an amount is written as"),
+        (REMADV.replace("AV-7", "AV\0"), "application/edifact", "document 3, DOC 'AV ': character 2 is a control"),
+        (REMADV.replace("TRX-99", "TRX\0"), "application/edifact", "RFF 'TRX ': character 3 is a control"),
+        (REMADV.replace("CUX+2:EUR", "CUX+2:ZZZ"), "application/edifact", "CUX 'ZZZ': is no current ISO 4217 currency code"),
+    ],
+)
+def test_an_error_says_where_it_is_and_what_stands_there(data, media, why):
+    with pytest.raises(RemittanceError, match=re.escape(why)):
+        read(data.encode(), media, "EUR")
 
 
 def test_a_column_is_there_once_and_three_decimals_are_read_where_the_currency_has_them():
@@ -184,7 +207,7 @@ def test_no_bytes_do_anything_else(data, media):
 def test_what_does_not_add_up_is_named(line, why):
     at, said = problem([LINES[1], line], 1)
     assert (at, why in said) == (1, True)
-    assert problem(LINES, TOTAL - 1) == (None, "the net amounts of the lines do not add up to the total")
+    assert problem(LINES, TOTAL - 1) == (None, "the net amounts of the lines add up to 138050, not to the total of 138049 (minor units)")
 
 
 def said(text="", *, payer=False):

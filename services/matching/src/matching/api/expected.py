@@ -1,5 +1,6 @@
 """What is expected as it stands, and what taking in any of it has in common."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -111,13 +112,16 @@ class ExpectedList(BaseModel):
     next_cursor: str | None
 
 
-def checked(lines: list[RemittanceLine], total: int, of: str = "/total_minor") -> None:
-    """Raises a 422 Problem that names the line that does not add up, or the whole amount, which the body has `of` that place."""
+def checked(lines: list[RemittanceLine], total: int, of: str = "/total_minor", places: Sequence[str] = ()) -> None:
+    """Raises a 422 Problem that names the line that does not add up, or the whole amount, which the body has `of` that place; of a file's
+    lines it says their `places` in it.
+    """
     wrong = problem(lines, total)
     if wrong:
         at, why = wrong
         pointer = of if at is None else f"/lines/{at}"
-        raise Problem(422, "remittance-differs", "The list does not add up", why, errors=[FieldError(pointer, "remittance-differs", why)])
+        told = f"{places[at]}: {why}" if places and at is not None else why
+        raise Problem(422, "remittance-differs", "The list does not add up", told, errors=[FieldError(pointer, "remittance-differs", told)])
 
 
 def reference_of(text: str | None) -> str | None:

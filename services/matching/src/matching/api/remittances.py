@@ -19,7 +19,7 @@ from matching import remittance_files
 from matching.api.commands import tried
 from matching.api.expected import ExpectedDetail, Writer, checked, new, receive, reference_of, take
 from matching.domain.exchange import rate_of
-from matching.domain.remittances import DEDUCTIONS, RemittanceLine
+from matching.domain.remittances import RemittanceLine
 
 ROUTER = Router(prefix="/v1", tags=["expected payments"])
 Form = Literal["debtor", "parent", "psp", "card", "cheque_deposit", "factor", "agency", "insurer"]
@@ -112,7 +112,7 @@ async def post_file(
     entity_id: Id,
     currency: CurrencyCode | None = None,
     form: Form = "debtor",
-    reference: Annotated[str | None, Query(min_length=1, max_length=255)] = None,
+    reference: Annotated[Text | None, Query()] = None,
     payer_customer_id: Annotated[UUID | None, Lax] = None,
 ) -> Response:
     """Takes a list in as text/csv, XLSX or application/edifact (REMADV). The same file again changes nothing."""
@@ -124,16 +124,12 @@ async def post_file(
     except remittance_files.RemittanceError as error:
         raise Problem(422, "remittance-unreadable", "The file is no readable remittance list", str(error)[:300]) from None
     total = sum(line.net_minor for line in found.lines) if found.total_minor is None else found.total_minor
-    unknown = next((at for at, line in enumerate(found.lines) if line.deduction_reason not in {None, *DEDUCTIONS}), None)
-    if unknown is not None:
-        errors = [FieldError(f"/lines/{unknown}", "deduction-reason", "is none of the reasons for a deduction")]
-        raise Problem(422, "deduction-reason", "A deduction's reason is not known", errors=errors)
-    checked(found.lines, total)
+    checked(found.lines, total, places=found.places)
     if not 0 < total <= TOTAL_MAX:
         raise Problem(422, "remittance-differs", "The list does not add up", "nothing is paid by it, or more than any amount that is kept")
     digest = hashlib.sha256(body).hexdigest()
     expected_id = named_id("remittance", caller.tenant_id, entity_id, digest)
     held = new(request, caller, expected_id, entity_id, form, payer_customer_id, found.currency, total, found.lines)
-    held.reference, held.document_number = reference_of(reference or found.reference), (found.document_number or "")[:255] or None
+    held.reference, held.document_number = reference_of(reference or found.reference), found.document_number
     held.rate, held.rate_currency = found.rate, found.rate_currency
     return await tried(request, caller, lambda conn: take(conn, request, caller, held, reference or found.reference))

@@ -96,8 +96,8 @@ def problem(lines: Sequence[RemittanceLine], total_minor: int) -> tuple[int | No
         wrong = next((why for why, broken in rules.items() if broken), None)
         if wrong:
             return at, wrong
-    if lines and sum(line.net_minor for line in lines) != total_minor:
-        return None, "the net amounts of the lines do not add up to the total"
+    if lines and (added := sum(line.net_minor for line in lines)) != total_minor:
+        return None, f"the net amounts of the lines add up to {added}, not to the total of {total_minor} (minor units)"
     return None
 
 
