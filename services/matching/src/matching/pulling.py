@@ -16,9 +16,11 @@ from uuid import UUID
 import asyncssh
 import httpx
 import msgspec
+from shared.web.models import clean_line
 
 MAX_BYTES = 256 * 1024 * 1024
 _UNFINISHED = (".part", ".tmp", ".filepart", ".writing")
+_NAME_BYTES = 1024
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 
 
@@ -66,6 +68,15 @@ def load(path: Path) -> list[Source]:
     if len(set(names)) < len(names):
         raise ValueError("two sources of a tenant have one name")
     return found
+
+
+def nameable(name: str) -> bool:
+    """Whether a file can be known, and asked for, by a name: one line, not too long for an index, and no way to another folder."""
+    try:
+        clean_line(name)
+        return 0 < len(name.encode()) <= _NAME_BYTES and name not in {".", ".."}
+    except ValueError:
+        return False
 
 
 class Remote(Protocol):
@@ -117,7 +128,9 @@ class _Folder:
         entries = [one async for one in self._client.scandir(self._source.folder)]
         files = sorted(str(one.filename) for one in entries if one.attrs.type == asyncssh.FILEXFER_TYPE_REGULAR)
         return [
-            one for one in files if fnmatch.fnmatch(one, self._source.pattern) and not one.startswith(".") and not one.endswith(_UNFINISHED)
+            one
+            for one in files
+            if fnmatch.fnmatch(one, self._source.pattern) and not one.startswith(".") and not one.endswith(_UNFINISHED) and "/" not in one
         ]
 
     async def read(self, name: str) -> bytes:
@@ -166,7 +179,7 @@ async def connect(source: Source, *, transport: httpx.AsyncBaseTransport | None 
                 connection.start_sftp_client() as sftp,
             ):
                 yield _Folder(sftp, source)
-    except (httpx.HTTPError, asyncssh.Error, OSError, KeyError, ValueError) as error:
+    except (httpx.HTTPError, asyncssh.Error, OSError, KeyError, TypeError, ValueError) as error:
         raise PullError(type(error).__name__) from error
 
 

@@ -1,6 +1,7 @@
 """Bank files that are fetched: over the simulated bank's counter, and over SFTP; each once, whatever is repeated or lost."""
 
 import io
+import json
 import zipfile
 
 import asyncssh
@@ -11,9 +12,11 @@ from bankdays import Bank, ahead
 from camtfile import camt056, pain002
 from handwork import item, limit, post
 from lxml import etree
+from matching.handlers import files, pulls
 from matching.handlers.pulls import pull
 from matching.pulling import Download, Sftp, load
 from sandbox.app import SandboxSettings, create_app
+from shared.db import fetch
 from shared.jobs import JobContext
 from shared.testing.events import context
 
@@ -178,6 +181,60 @@ async def test_a_file_that_a_source_does_not_give_holds_up_no_other(world, tenan
     refused.clear()
     assert await pull(ctx, tenant, [source], transport=httpx.MockTransport(answer)) == 1
     assert (await paid(world, tenant), receipts) == ([100, 200, 300], ["3", "1", "2"])
+
+
+@pytest.mark.parametrize("hostile", ["a\0b", "a\nb", "x" * 5_000, "é" * 1_000, "..", ".", "", "\ud800", "a\u202eb"])
+async def test_a_name_that_no_file_can_be_known_by_holds_up_no_other(world, tenant, client, camtfile, ctx, hostile):
+    held = await world.account(tenant)
+    asked = []
+
+    def answer(request):
+        asked.append(request.url.path)
+        if request.url.path == "/bank/downloads":
+            return httpx.Response(200, content=json.dumps({"files": [{"id": name} for name in (hostile, "C53/1 été.xml")]}))
+        return httpx.Response(200, content=statement(camtfile, held.iban, 1, 100))
+
+    source = Download(tenant_id=tenant, name="bank", url="http://bank.test/bank", order_types=("C53",))
+    assert await pull(ctx, tenant, [source], transport=httpx.MockTransport(answer)) == 1
+    assert await paid(world, tenant) == [100]
+    assert [one["name"] for one in (await client.get("/v1/pulled-files")).json()["items"]] == ["C53/1 été.xml"]
+    assert set(asked) == {"/bank/downloads", "/bank/downloads/C53/1 été.xml", "/bank/downloads/C53/1 été.xml/receipt"}
+
+
+@pytest.mark.parametrize("listed", [[], None, {"files": 7}, {"files": [7]}, {"files": [{}]}, {}])
+async def test_a_counter_that_answers_with_something_else_holds_up_no_other(world, tenant, camtfile, ctx, listed):
+    held = await world.account(tenant)
+
+    def answer(request):
+        if request.url.host == "odd.test":
+            return httpx.Response(200, json=listed)
+        if request.url.path == "/bank/downloads":
+            return httpx.Response(200, json={"files": [{"id": "1"}]})
+        return httpx.Response(200, content=statement(camtfile, held.iban, 1, 100))
+
+    sources = [Download(tenant_id=tenant, name=name, url=f"http://{name}.test/bank", order_types=("C53",)) for name in ("odd", "bank")]
+    assert await pull(ctx, tenant, sources, transport=httpx.MockTransport(answer)) == 1
+    assert await paid(world, tenant) == [100]
+
+
+async def test_a_file_on_which_we_fail_waits_for_a_person_and_holds_up_no_other(world, tenant, client, camtfile, ctx, monkeypatch):
+    held = await world.account(tenant)
+
+    async def take_file(conn, tenant_id, file, *args, **more):
+        if file.getvalue() == b"odd":
+            await fetch(conn, "SELECT 1 / 0")
+        return await files.take_file(conn, tenant_id, file, *args, **more)
+
+    monkeypatch.setattr(pulls, "take_file", take_file)
+
+    def answer(request):
+        if request.url.path == "/bank/downloads":
+            return httpx.Response(200, json={"files": [{"id": "1"}, {"id": "2"}]})
+        return httpx.Response(200, content=b"odd" if request.url.path.endswith("/1") else statement(camtfile, held.iban, 1, 100))
+
+    source = Download(tenant_id=tenant, name="bank", url="http://bank.test/bank", order_types=("C53",))
+    assert await pull(ctx, tenant, [source], transport=httpx.MockTransport(answer)) == 2
+    assert (await paid(world, tenant), await outcomes(client)) == ([100], [("unreadable", "Error 22012"), ("taken", None)])
 
 
 async def test_a_source_that_does_not_answer_holds_up_no_other(world, tenant, camtfile, ctx, tmp_path):

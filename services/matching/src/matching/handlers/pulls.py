@@ -3,11 +3,12 @@
 Rules:
 - a file is known by its source and name there; it is taken in one transaction with that note, and acknowledged to the source
   afterwards, again if need be;
-- one that cannot be read is noted with the reason and waits for a person, who has it fetched again, or brings a better one;
+- one that cannot be read, or on which we fail though nothing is amiss with the database, is noted with the reason and waits for a
+  person, who has it fetched again, or brings a better one;
 - a statement, a report on refunds (pain.002) and a recall (camt.056) are told apart by what they hold; what of the latter two is for a
   person is noted, and waits, in the same way: nobody reads the answer that an upload has;
 - a source that does not answer is tried again at the next round, and holds up no other; a file that it does not give, or whose receipt
-  it does not take, holds up no other file.
+  it does not take, or that has a name by which no file can be known, holds up no other file.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ import httpx
 from shared import audit
 from shared.clock import machine_now
 from shared.db import savepoint
+from shared.failures import is_unavailable, told
 from shared.jobs import JobContext
 from shared.logging import log
 from shared.web.problems import Problem
@@ -32,7 +34,7 @@ from matching import recalls as camt056
 from matching.bankfiles import BankFileError, NotAStatementError, messages
 from matching.handlers import recalls, refund_reports
 from matching.handlers.files import take_file
-from matching.pulling import MAX_BYTES, NotGivenError, PullError, Remote, Source, connect
+from matching.pulling import MAX_BYTES, NotGivenError, PullError, Remote, Source, connect, nameable
 from matching.storage import pulls
 
 
@@ -53,7 +55,12 @@ async def pull(
 
 
 async def _drain(context: JobContext, source: Source, remote: Remote) -> int:
-    offered = await remote.names()
+    offered = []
+    for name in await remote.names():
+        if nameable(name):
+            offered.append(name)
+        else:
+            log.error("pulled_file_unnameable", source=source.name, sha256=_digest(name))
     async with context.database.transaction(source.tenant_id) as conn:
         known = await pulls.outcomes(conn, source.tenant_id, source.name, offered)
     before = len(known)
@@ -64,8 +71,17 @@ async def _drain(context: JobContext, source: Source, remote: Remote) -> int:
             if known[name] == "taken":
                 await remote.taken(name)
         except NotGivenError as error:
-            log.warning("pulled_file_waits", source=source.name, sha256=hashlib.sha256(name.encode()).hexdigest(), why=str(error))
+            log.warning("pulled_file_waits", source=source.name, sha256=_digest(name), why=str(error))
     return len(known) - before
+
+
+def _plain(text: str) -> str:
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())[:300]
+
+
+def _digest(name: str) -> str:
+    """What stands for a name in the log."""
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()
 
 
 async def _take(context: JobContext, source: Source, name: str, data: bytes) -> str:
@@ -75,9 +91,13 @@ async def _take(context: JobContext, source: Source, name: str, data: bytes) -> 
             async with savepoint(conn):
                 detail = await _take_in(conn, source.tenant_id, data, digest, by=by, now=context.now)
         except BankFileError as error:
-            detail = " ".join(str(error).split())[:300]
+            detail = _plain(str(error))
         except Problem as problem:
             detail = problem.code
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            detail = _plain(told(error))
         outcome = "taken" if detail is None else "unreadable"
         await pulls.note(conn, source.tenant_id, source.name, name, sha256=digest, outcome=outcome, detail=detail, at=machine_now())
         await audit.record(conn, source.tenant_id, [(by, "bank_file.pull", digest, {"outcome": outcome})])
@@ -98,15 +118,15 @@ async def _take_in(conn: AsyncConnection, tenant_id: UUID, data: bytes, digest: 
             raise
     else:
         return None
-    told = []
+    notes = []
     for kind, message in messages(io.BytesIO(data), pain002.MAX_BYTES):
         if kind == "pain.002":
-            told.append(await _report(conn, tenant_id, message, by=by, now=now))
+            notes.append(await _report(conn, tenant_id, message, by=by, now=now))
         elif kind == "camt.056":
-            told.append(await _recalls(conn, tenant_id, message, by=by, now=now))
+            notes.append(await _recalls(conn, tenant_id, message, by=by, now=now))
         else:
             raise BankFileError(f"an archive with {kind}, which is not taken in")
-    return "; ".join(filter(None, told))[:300] or None
+    return "; ".join(filter(None, notes))[:300] or None
 
 
 async def _report(conn: AsyncConnection, tenant_id: UUID, data: bytes, *, by: str, now: datetime) -> str:
