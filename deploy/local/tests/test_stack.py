@@ -151,6 +151,20 @@ async def test_servers_that_the_environment_names_are_used_and_left_alone(tmp_pa
     assert ours(tmp_path) == []
 
 
+def test_what_a_service_is_told_is_printed_for_its_tools(tmp_path, capsys):
+    one = Stack(tmp_path / "the data", services=[])
+    try:
+        one.up()
+        assert main(["--root", str(one.root), "env", "matching"]) == 0
+        exports = capsys.readouterr().out
+        tool = f"{sys.executable} -m matching"
+        run = ["sh", "-ec", f"{exports}\n{tool} migrate; {tool} check"]
+        done = subprocess.run(run, check=False, capture_output=True, text=True, env={"PATH": os.environ["PATH"]})  # noqa: S603 - our own
+        assert done.returncode == 0, done.stderr
+    finally:
+        one.down()
+
+
 def test_a_token_of_the_command_is_what_the_services_verify(tmp_path, capsys):
     assert main(["--root", str(tmp_path), "token", "--scope", "payments:read", "--subject", "second"]) == 0
     token = capsys.readouterr().out.strip()

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -55,6 +56,11 @@ def _parser() -> argparse.ArgumentParser:
     infra = commands.add_parser("infra", help="PostgreSQL and Kafka alone; `up` prints their addresses as shell exports")
     infra.add_argument("what", choices=["up", "down"])
     infra.set_defaults(run=_infra)
+    env = commands.add_parser(
+        "env", help="print as shell exports what a service is told, for its tools (`matching check`, `matching learn`)"
+    )
+    env.add_argument("service", choices=SERVICES, metavar="NAME")
+    env.set_defaults(run=_env)
     token = commands.add_parser("token", help="print a bearer token")
     token.add_argument("--tenant", default=TENANT_ID, help="tenant id (default: that of the first steps)")
     token.add_argument("--scope", default=SCOPE, help="scopes separated by spaces (default: those of the first steps)")
@@ -86,12 +92,11 @@ def _down(options: argparse.Namespace) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    if not options.root.exists():
-        raise LocalError(f"there is no data folder {options.root}: nothing was started here")
+    stack = _there(options)
     table = Table(title=str(options.root.resolve()))
     for heading in ("process", "pid", "port", "ready", "up for", "outbox", "lag", "log"):
         table.add_column(heading, overflow="fold")
-    for status in Stack(options.root).status():
+    for status in stack.status():
         process, started = status.process, status.process.started_at
         alive = started is not None
         work = waiting(status.port) if status.ready and status.port and process.name in SERVICES else None
@@ -117,6 +122,18 @@ def _infra(options: argparse.Namespace) -> None:
         infrastructure.start(lambda done, all_: print(f"fetching Kafka: {done} of {all_} jars", file=sys.stderr))  # noqa: T201 - progress of a command
     print(f"export KAFKA_BOOTSTRAP_SERVERS={infrastructure.bootstrap}")  # noqa: T201 - a command's answer
     print(f"export ENCOURS_POSTGRES_ADMIN_URL={infrastructure.admin_dsn}")  # noqa: T201 - as above
+
+
+def _env(options: argparse.Namespace) -> None:
+    stack, name = _there(options), options.service
+    for variable, value in sorted(stack.decided(name, stack.provision([name])[name]).items()):
+        print(f"export {variable}={shlex.quote(value)}")  # noqa: T201 - a command's answer
+
+
+def _there(options: argparse.Namespace) -> Stack:
+    if not options.root.exists():
+        raise LocalError(f"there is no data folder {options.root}: nothing was started here")
+    return Stack(options.root)
 
 
 def _token(options: argparse.Namespace) -> None:

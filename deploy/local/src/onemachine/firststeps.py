@@ -72,6 +72,7 @@ def first_steps(urls: Mapping[str, str], token: str, folder: Path) -> str:
     """The text for a newcomer. `urls` is service (and `sandbox`) to address, `token` a bearer token of `TENANT_ID`."""
     addresses = "\n".join(f"  {name:<10} {url}" + ("" if name == "sandbox" else f"   docs at {url}/docs") for name, url in urls.items())
     text = f"services\n{addresses}\n\ntenant     {TENANT_ID}\nentity     {ENTITY_ID}\n\nexport TOKEN={token}\n"
+    text += f'\nfor a service\'s tools: eval "$(python -m onemachine --root {folder.parent} env matching)"; python -m matching check\n'
     if not {"invoicing", "matching", "partners", "sandbox"} <= urls.keys():
         return text
     auth = '-H "Authorization: Bearer $TOKEN"'

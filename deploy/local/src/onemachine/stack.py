@@ -154,6 +154,10 @@ class Stack:
 
     def environment(self, name: str | None = None, database: ServiceDatabase | None = None) -> dict[str, str]:
         """The environment that the process `name` is started with: the caller's, and what this stack decides."""
+        return {**os.environ, **self.decided(name, database)}
+
+    def decided(self, name: str | None = None, database: ServiceDatabase | None = None) -> dict[str, str]:
+        """The variables that this stack decides for the process `name`."""
         documents = self.root / "documents"
         documents.mkdir(parents=True, exist_ok=True)
         ours = {
@@ -181,7 +185,7 @@ class Stack:
             ours |= {f"ENCOURS_{part.upper()}_PORT": str(self.port(part)) for part in SANDBOX_PARTS}
         if self._clock_file is not None:
             ours["ENCOURS_CLOCK_FILE"] = str(self._clock_file)
-        return {**os.environ, **ours, **(database.environment() if database else {}), **self._extra}
+        return {**ours, **(database.environment() if database else {}), **self._extra}
 
     def secret(self, name: str, prefix: str = "") -> str:
         """A random secret kept in the data folder under `name`, made on first use: `prefix` and the base64 of 32 bytes."""
