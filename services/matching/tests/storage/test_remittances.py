@@ -106,6 +106,29 @@ async def test_a_parent_pays_for_subsidiaries_and_a_line_waits_for_its_invoice(w
     await world.holds()
 
 
+@pytest.mark.parametrize("order", [("note", "money"), ("money", "note")])
+async def test_a_credit_note_that_a_list_deducts_is_set_off_whichever_comes_first(world, tenant, make, client, order):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 500))
+    lines = [("F-1", 1_000, 0, None), ("F-2", 500, 0, None), ("A-7", -200, 0, None)]
+    listed = await post(client, "/v1/remittances", remittance(make, tenant, 1_300, *lines, reference="TRX 4711"))
+    path = f"/v1/expected-payments/{listed.json()['expected_id']}"
+    for step in order:
+        if step == "note":
+            await world.feed(make.invoice(tenant, "A-7", 200, cls=make.Credit))
+        else:
+            await world.pay(held, 1_300, remittance=["TRX 4711"])
+            await world.match(tenant)
+        if (step, order[0]) == ("money", "money"):
+            shown = (await client.get(path)).json()
+            assert (shown["status"], shown["missing"]) == ("partly", ["A7"])
+            await world.match(tenant)  # delivered again
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"A-7": 0, "F-1": 0, "F-2": 0}
+    shown = (await client.get(path)).json()
+    assert (shown["status"], shown["missing"]) == ("received", [])
+    await world.holds()
+
+
 async def test_a_list_whose_item_will_not_come_is_ended_and_the_rest_of_its_payment_looked_at(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "FA-1001", 300), make.invoice(tenant, "FA-1020", 700, reference="REF000001"))

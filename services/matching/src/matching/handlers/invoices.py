@@ -122,8 +122,9 @@ async def _meet_waiting(conn: AsyncConnection, payable: Sequence[Item], referenc
     mine = {(item.tenant_id, item.item_id) for item in payable}
     named = [row for row in references if (row[0], row[4]) in mine]
     waiting = await stored.waiting_payments(conn, payable, [row for row in named if row[3] == "structured"])
-    by_id = sorted((tenant, normalised(str(item))) for tenant, item in mine) if waits.payments_expected else []
-    waiting += await waiting_for(conn, [*((row[0], row[2]) for row in named), *by_id])
+    beside = [(tenant, normalised(str(item))) for tenant, item in sorted(mine, key=str)]
+    beside += [(item.tenant_id, normalised(item.invoice_number)) for item in payable if item.kind == "credit_note"]  # has no references
+    waiting += await waiting_for(conn, [*((row[0], row[2]) for row in named), *(beside if waits.payments_expected else [])])
     if waits.payment_clues:
         values = sorted({(row[0], row[1], fold(row[2])) for row in named})
         waiting += await woken(conn, values, sorted({(item.tenant_id, item.customer_id) for item in payable}))

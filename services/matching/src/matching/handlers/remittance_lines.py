@@ -5,7 +5,8 @@ Rules:
 - what is granted of a deduction is in `domain.deductions`: by the item's terms, and within one person's limit; the rest stays open, and the
   decision says of which line and why;
 - what a line gives to an item in another currency, and at which rate, is in `domain.exchanged_lines`; no deduction is granted there;
-- a line whose item is not there yet waits for it; what of the payment has no line is unapplied; what a person has undone is not done again.
+- a line whose item is not there yet waits for it, one below zero for its credit note though all of the money is given; what of the
+  payment has no line is unapplied; what a person has undone is not done again.
 """
 
 from collections import Counter
@@ -175,7 +176,9 @@ def _carry_out(books: Books, pair: _Pair) -> None:
             _deduct_credit(books, pair, share)
     _give_all(books, pair)
     held.missing = [_name(line) for at, line in enumerate(held.lines) if at not in pair.items]
-    held.status, held.payment_id = ("partly" if held.missing and payment.unapplied_minor else "received"), payment.payment_id
+    deducts = any(line.gross_minor < 0 for at, line in enumerate(held.lines) if at not in pair.items)  # a credit note needs no money left
+    held.status = "partly" if held.missing and (payment.unapplied_minor or deducts) else "received"
+    held.payment_id = payment.payment_id
 
 
 def _give_all(books: Books, pair: _Pair) -> None:

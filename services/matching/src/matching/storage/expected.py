@@ -184,8 +184,8 @@ async def meeting(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, d
         "AND amount_minor IN (p.amount_minor, p.instructed_minor) AND status IN ('waiting', 'partly', 'expired') "
         "AND (amount_minor, currency) IN ((p.amount_minor, p.currency), (p.instructed_minor, p.instructed_currency)) "
         "AND (amount_minor = p.amount_minor OR currency <> p.currency) OFFSET 0) e "
-        "WHERE p.status IN ('received', 'unapplied', 'partly_matched') AND ((e.status <> 'partly' AND p.unapplied_minor = p.amount_minor "
-        "AND (e.status = 'waiting' OR e.holds_until >= p.booking_date - CAST(:late AS int))) "
+        "WHERE p.status IN ('received', 'unapplied', 'partly_matched', 'matched') AND ((e.status <> 'partly' "
+        "AND p.unapplied_minor = p.amount_minor AND (e.status = 'waiting' OR e.holds_until >= p.booking_date - CAST(:late AS int))) "
         "OR (e.status = 'partly' AND e.payment_id = p.payment_id)) AND (e.lines <> '[]' OR NOT EXISTS (SELECT 1 FROM expected_payment m "
         "WHERE m.tenant_id = p.tenant_id AND m.payment_id = p.payment_id)) ORDER BY e.expected_on, e.expected_id",
         late=EARLY_DAYS,
