@@ -106,11 +106,14 @@ def _csv(data: bytes) -> Iterator[Sequence[str]]:
         raise RemittanceError("a CSV file is UTF-8") from None
     if "\0" in text:
         raise RemittanceError("the file is not text")
-    head = text.split("\n", 1)[0]
+    lines = io.StringIO(text, newline=None)  # of whichever system
+    head = lines.readline()
+    lines.seek(0)
+    rows = csv.reader(lines, delimiter=max(";\t,", key=head.count), strict=True)
     try:
-        yield from csv.reader(io.StringIO(text), delimiter=max(";\t,", key=head.count), strict=True)
+        yield from rows
     except csv.Error as error:
-        raise RemittanceError(f"not readable as CSV: {error}") from None
+        raise RemittanceError(f"line {rows.line_num}: not readable as CSV: {error}") from None
 
 
 def _xlsx(data: bytes) -> Iterator[Sequence[str]]:

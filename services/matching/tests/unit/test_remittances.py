@@ -115,6 +115,7 @@ def test_what_may_be_read_in_two_ways_is_not_read(row, why):
         ("document_number;net;deduction_reason\nF-1;1;gift", "text/csv", "row 2, deduction_reason 'gift': is none of discount, "),
         ("document_number;net\n\u202eF-1;1,00", "text/csv", "row 2, document_number ' F-1': character 0 is a control"),
         ("document_number;net\n" + "F" * 300 + ";1,00", "text/csv", f"row 2, document_number '{'F' * 40}...': has more than 255"),
+        ('document_number;net\nF-1;1,00\n"F-2;1,00', "text/csv", "line 3: not readable as CSV"),
         ("number;amount\nF-1;1,00", "text/csv", "row 1: the header needs document_number and gross or net, and is 'number, amount'"),
         (REMADV.replace("MOA+12:980.00", "MOA+12:98X"), "application/edifact", "document 1, MOA '12:98X': an amount is written as"),
         (REMADV.replace("AV-7", "AV\0"), "application/edifact", "document 3, DOC 'AV ': character 2 is a control"),
@@ -125,6 +126,12 @@ def test_what_may_be_read_in_two_ways_is_not_read(row, why):
 def test_an_error_says_where_it_is_and_what_stands_there(data, media, why):
     with pytest.raises(RemittanceError, match=re.escape(why)):
         read(data.encode(), media, "EUR")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_they_do_on_any_system(end):
+    rows = ["document_number;net", "F-1;1,00", '"F-2";2,00', ""]
+    assert [x.net_minor for x in read(end.join(rows).encode(), "text/csv", "EUR").lines] == [100, 200]
 
 
 def test_a_column_is_there_once_and_three_decimals_are_read_where_the_currency_has_them():
