@@ -357,3 +357,38 @@ async def test_items_that_do_not_add_up_to_the_money_are_said_at_its_amount(worl
     answer = await post(client, "/v1/payment-announcements", {**announcement(make, tenant, 1_000, "F-1"), "amount_minor": 900})
     assert (answer.status_code, answer.json()["code"]) == (422, "remittance-differs")
     assert answer.json()["errors"][0]["pointer"] == "/amount_minor"
+
+
+@pytest.mark.parametrize(
+    ("named", "said", "settled"),
+    [
+        (["FA-1001"], {}, True),  # by their payer alone
+        ([], {}, True),
+        (["FA-1001"], {"reference": "TRX-7777"}, True),
+        ([], {"reference": "TRX-7777"}, True),
+        (["FA-1002"], {}, False),  # it is for something else: two of the payer's, and nothing tells which this is
+        (["FA-1002"], {"reference": "TRX-7777"}, False),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+async def test_a_transfer_that_is_announced_and_listed_is_one(world, tenant, make, client, named, said, settled, order):
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, number, 300) for number in ("FA-1001", "FA-1002")))
+    await known(world, tenant, make)
+    told = [
+        ("/v1/payment-announcements", announcement(make, tenant, 300, *named, kind="transfer", **said)),
+        (
+            "/v1/remittances",
+            remittance(make, tenant, 300, ("FA-1001", 300, 0, None), payer_customer_id=str(make.customer_id(tenant, "C1")), **said),
+        ),
+    ]
+    for path, body in told[::order]:
+        assert (await post(client, path, body)).status_code == 201
+    payment = await world.pay(held, 300, debtor_iban=IBAN_OF_C1, remittance=["TRX-7777"] if said else [])
+    await world.match(tenant)
+    found = (await client.get("/v1/expected-payments")).json()["items"]
+    assert {(one["status"], one["payment_id"]) for one in found} == {("received", str(payment)) if settled else ("waiting", None)}
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"FA-1001": 0 if settled else 300, "FA-1002": 300}
+    events = [one.data.status for one in await world.events("PaymentAnnouncementChanged") if one.tenant_id == tenant]
+    assert events == ["announced", *(["received"] if settled else [])]
+    await world.holds()

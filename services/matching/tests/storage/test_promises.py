@@ -6,7 +6,7 @@ import pytest
 from bankdays import job
 from contracts.dunning import PromiseBroken, PromiseMade
 from decided import replayed
-from expecting import IBAN_OF_C1, into, items, known, post
+from expecting import IBAN_OF_C1, into, items, known, post, remittance
 from matching.handlers.matching import look_at_due
 from matching.storage.parties import set_known_ibans
 from shared.testing.events import message
@@ -45,6 +45,31 @@ async def test_a_promise_is_met_by_its_payer_and_amount_and_ends_with_dunnings_w
     rules = await world.rows(tenant, "SELECT amount_minor, rule FROM payment ORDER BY 1")
     assert (rules[1][0], rules[1][1]) == (700, "promise")
     assert (await world.one(tenant, "SELECT status FROM expected_payment"))[0] == "received"
+    await world.holds()
+
+
+@pytest.mark.parametrize(("number", "paid"), [("F-2", {"F-1": 1_000, "F-2": 0}), ("F-1", {"F-1": 1_000, "F-2": 1_000})])
+async def test_a_list_of_what_was_promised_decides_and_one_of_something_else_is_another(world, tenant, make, client, number, paid):
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000) for n in (1, 2)))
+    await known(world, tenant, make)
+    customer = make.customer_id(tenant, "C1")
+    promise = PromiseMade(
+        version=1,
+        promise_id=make.invoice_id(tenant, "the promise"),
+        customer_id=customer,
+        item_ids=[make.invoice_id(tenant, "F-2")],
+        amount_minor=1_000,
+        currency="EUR",
+        due_on=date(2026, 3, 31),
+        status="open",
+    )
+    await world.feed(message(tenant, promise))
+    listed = remittance(make, tenant, 1_000, (number, 1_000, 0, None), payer_customer_id=str(customer))
+    assert (await post(client, "/v1/remittances", listed)).status_code == 201
+    await world.pay(held, 1_000, debtor_iban=IBAN_OF_C1)
+    await world.match(tenant)
+    assert {name: row[0] for name, row in (await items(world, tenant)).items()} == paid
     await world.holds()
 
 

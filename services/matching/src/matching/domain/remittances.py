@@ -119,3 +119,20 @@ def pick(found: Mapping[UUID, Fit], taken: Container[UUID] = ()) -> UUID | None:
         if each.kind not in RULES and len(each.items) <= 1:
             fits = [key for key in fits if key not in taken][:1]
     return fits[0] if len(fits) == 1 else None
+
+
+def listed(found: Mapping[UUID, Fit]) -> UUID | None:
+    """The one list among the expected payments that a payment may be."""
+    lists = [key for key in fitting(found) if found[key].kind == "remittance"]
+    return lists[0] if len(lists) == 1 else None
+
+
+def with_list(found: Mapping[UUID, Fit], one: UUID, items: frozenset[UUID]) -> list[UUID] | None:
+    """The announcements that are the same money as a list, which is for these items: they name none but these, and fit the payment as
+    well, or are its payer's and name an item. None where something that fits as well names others, or is of a payment plan, which goes on.
+    """
+    fits = [key for key in fitting(found) if key != one]
+    if any(not found[key].items <= items or found[key].payment_plan_id for key in fits):
+        return None
+    own = [key for key, each in found.items() if each.spoken.same_payer and each.items and each.items <= items]
+    return [key for key in dict.fromkeys([*fits, *own]) if key != one and found[key].kind not in RULES]

@@ -4,6 +4,8 @@ Rules:
 - an expected payment is met by the one payment of its entity, currency and amount that says its reference; or, where none
   says it, by the only one of its payer, if it is his only one of that amount; two that fit equally well decide nothing, unless they are
   announcements that say the same;
+- a list and an announcement, or a promise, that fit equally well are one money, unless that names an item which the list does not: the
+  list says what it is for, and the announcement has come with it;
 - money that says the reference of an announcement whose days are over (at most 120 days before) is met by it still;
 - what was promised or agreed with dunning before goes behind what the payment itself says: where it names an open item that the promise
   or the plan would not settle with it, the rules decide; a plan is met by one payment after the other;
@@ -20,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Key
 from matching.domain.cascade import Proposal
 from matching.domain.references import normalised, runs
-from matching.domain.remittances import Fit, fitting, pick
+from matching.domain.remittances import Fit, fitting, listed, pick, with_list
 from matching.handlers.announcements import announce
 from matching.handlers.refusals import refused
 from matching.handlers.remittance_lines import settle
@@ -46,6 +48,7 @@ async def meet(conn: AsyncConnection, payments: Sequence[Key], now: datetime, ca
         for key in left:
             if key in found and (one := pick(found[key], chosen.values())) is not None:
                 chosen[key] = one
+        beside = await _beside(conn, chosen, found)
         chosen = await _not_elsewhere(conn, chosen, found)
         plans = {(key[0], plan) for key, one in chosen.items() if (plan := found[key][one].payment_plan_id) is not None}
         if plans - locked:  # before all other rows; what a plan expects may have moved on until it was ours
@@ -59,7 +62,7 @@ async def meet(conn: AsyncConnection, payments: Sequence[Key], now: datetime, ca
             if turn not in taken:
                 pairs[key] = (key[0], expected_id)
                 taken.add(turn)
-        done = await settle(conn, pairs, now, causes) if pairs else set()
+        done = await settle(conn, pairs, now, causes, beside=beside) if pairs else set()
         left = [key for key in left if key not in done]
         if not done or not any(found[key][one].payment_plan_id for key, one in chosen.items() if key not in done):
             open_ = [key for key in left if key in found and key not in chosen]
@@ -72,6 +75,20 @@ def tell_of_tie(proposal: Proposal, fits: Sequence[UUID]) -> None:
     proposal.evidence = {**(proposal.evidence or {}), "expected_payments": {"fit": list(fits), "why": why}}
     if not proposal.targets and not proposal.shares:
         proposal.reason = "ambiguous"
+
+
+async def _beside(conn: AsyncConnection, chosen: dict[Key, UUID], found: Mapping[Key, Mapping[UUID, Fit]]) -> dict[Key, list[UUID]]:
+    """By payment the announcements that are the same money as its list. Where nothing was `chosen` for one, for a list and they fit it
+    equally well, its list is.
+    """
+    lists = {key: one for key, fits in found.items() if len(fits) > 1 and (one := listed(fits)) and chosen.get(key, one) == one}
+    held = await stored.load(conn, {(key[0], one) for key, one in lists.items()}, lock=False) if lists else {}
+    items = {key: frozenset((await resolve(conn, each)).values()) for key, each in held.items()}
+    beside = {}
+    for key, one in lists.items():
+        if (same_money := with_list(found[key], one, items[key[0], one])) is not None:
+            chosen[key], beside[key] = one, same_money
+    return beside
 
 
 async def _not_elsewhere(conn: AsyncConnection, chosen: Mapping[Key, UUID], found: Mapping[Key, Mapping[UUID, Fit]]) -> dict[Key, UUID]:

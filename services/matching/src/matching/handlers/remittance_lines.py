@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from uuid import UUID
 
 import msgspec
@@ -77,15 +78,24 @@ class _Pair:
 
 
 async def settle(
-    conn: AsyncConnection, pairs: Mapping[Key, Key], now: datetime, causes: Mapping[Key, Envelope], *, redo: bool = False
+    conn: AsyncConnection,
+    pairs: Mapping[Key, Key],
+    now: datetime,
+    causes: Mapping[Key, Envelope],
+    *,
+    beside: Mapping[Key, Sequence[UUID]] = MappingProxyType({}),
+    redo: bool = False,
 ) -> set[Key]:
-    """Carries the lines out on the payments; returns the payments on which nothing is left to decide. One round of locks for all."""
+    """Carries the lines out on the payments; returns the payments on which nothing is left to decide. One round of locks for all.
+
+    `beside`: announcements that a payment is too, and that come with it.
+    """
     unlocked = await stored.load(conn, pairs.values(), lock=False)
     items = {key: await resolve(conn, held) for key, held in unlocked.items()}
     wanted = sorted({(key[0], item) for key, found in items.items() for item in found.values()}, key=str)
     payers = await _payers(conn, {key: unlocked[one] for key, one in pairs.items()})
     books = await lock_with_items(conn, list(pairs), items=wanted, customers=payers)
-    locked = await stored.load(conn, pairs.values())
+    locked = await stored.load(conn, {*pairs.values(), *((key[0], one) for key in pairs for one in beside.get(key, ()))})
     lists = {key: (locked[one], items[one]) for key, one in pairs.items()}
     rates, forgivable = await _rates(conn, books, lists), await _rooms(conn, lists)
     undone = set() if redo else await dismissed(conn, pairs)  # the list that comes after that is the newer word
@@ -127,10 +137,24 @@ async def settle(
         if (held.status, held.missing, held.payment_id) != before:
             await stored.save(conn, held)
             await announce(conn, held)
+    await _come_with_lists(conn, made, beside, locked)
     await stored.note_set_offs(conn, made)
     await save_and_publish(conn, books, now, causes, decisions=decisions)
     await expect(conn, {(key[0], plan) for key, held in locked.items() if (plan := held.payment_plan_id) is not None}, now)
     return done
+
+
+async def _come_with_lists(
+    conn: AsyncConnection, payments: Iterable[Key], beside: Mapping[Key, Sequence[UUID]], locked: Mapping[Key, Expected]
+) -> None:
+    """Announced money has come: a list says what it is for."""
+    for tenant, payment in payments:
+        for one in beside.get((tenant, payment), ()):
+            announced = locked[tenant, one]
+            if announced.status in {"waiting", "expired"}:
+                announced.status, announced.payment_id = "received", payment
+                await stored.save(conn, announced)
+                await announce(conn, announced)
 
 
 async def _redo(conn: AsyncConnection, books: Books, pair: _Pair) -> bool:
