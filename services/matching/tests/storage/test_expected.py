@@ -2,7 +2,7 @@
 
 import pytest
 from bankdays import Bank
-from expecting import items, post, remittance
+from expecting import announcement, items, post, remittance
 
 
 async def test_what_is_expected_for_an_entity_that_is_not_there_is_refused(world, tenant, make, client):
@@ -86,4 +86,22 @@ async def test_a_reference_that_no_text_is_taken_to_say_is_warned_of(world, tena
     assert (met["status"], met["warnings"]) == ("received", [])
     longer = await post(client, "/v1/remittances", remittance(make, tenant, 300, ("FA-1001", 300, 0, None), reference="A-123"))
     assert longer.json()["warnings"] == []
+    await world.holds()
+
+
+@pytest.mark.parametrize("before", ["announced", "by hand"])
+async def test_a_list_that_says_what_was_said_of_its_payment_before_has_come(world, tenant, make, client, before):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "FA-1001", 300), make.invoice(tenant, "FA-1002", 300))
+    if before == "announced":
+        await post(client, "/v1/payment-announcements", announcement(make, tenant, 300, "FA-1001", kind="transfer", reference="TRX-7777"))
+    payment = await world.pay(held, 300, remittance=["TRX-7777"])
+    await world.match(tenant)
+    if before == "by hand":
+        line = {"item_id": str(make.invoice_id(tenant, "FA-1001")), "amount_minor": 300}
+        assert (await post(client, f"/v1/payments/{payment}/allocations", {"lines": [line]})).status_code == 200
+    for number, status in (("FA-1002", "waiting"), ("FA-1001", "received")):
+        listed = await post(client, "/v1/remittances", remittance(make, tenant, 300, (number, 300, 0, None), reference="TRX-7777"))
+        assert listed.json()["status"] == status
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"FA-1001": 0, "FA-1002": 300}
     await world.holds()

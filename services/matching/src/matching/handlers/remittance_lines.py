@@ -158,17 +158,18 @@ async def _come_with_lists(
 
 
 async def _redo(conn: AsyncConnection, books: Books, pair: _Pair) -> bool:
-    """Undoes what rules had put elsewhere; False where a person, or the debtor before, has said something about the payment."""
+    """Undoes what rules had put elsewhere; False where a person, or the debtor before, has said something else about the payment."""
     payment, lines = pair.payment, pair.held.lines
-    if any(one.rule in BY_PERSON for one in payment.allocations.values()):
-        return False
-    if any(one.exchange for one in payment.allocations.values()) and set(payment.allocations) == set(pair.items.values()):
-        return True  # it is where the list wants it, and was exchanged already
     wanted = Counter[UUID]()
     for at, item in pair.items.items():
         wanted[item] += lines[at].net_minor
+    stands = Counter({item: one.amount_minor for item, one in payment.allocations.items()}) == wanted
+    if any(one.rule in BY_PERSON for one in payment.allocations.values()):
+        return stands and pair.held.kind == "remittance"  # announced again it is other money
+    if any(one.exchange for one in payment.allocations.values()) and set(payment.allocations) == set(pair.items.values()):
+        return True  # it is where the list wants it, and was exchanged already
     more = False
-    if stands := Counter({item: one.amount_minor for item, one in payment.allocations.items()}) == wanted:
+    if stands:
         for item_id, one in payment.allocations.items():
             there = books.items[payment.tenant_id, item_id]
             granted = _grant(books, pair, there, one.amount_minor, there.open_minor + one.amount_minor + one.diff_minor)
