@@ -8,7 +8,9 @@ from functools import lru_cache
 from shared.money import MAX_MINOR, exponent
 
 from matching.bankfiles.errors import BankFileError
+from matching.domain.statements import Amount, Transaction
 
+_MONEY = re.compile(r"([A-Z]{3})\s*([0-9]+(?:[.,][0-9]*)?)", re.ASCII)
 _DIGITS = re.compile(r"([0-9]{0,20})(?:[.,]([0-9]{0,20}))?", re.ASCII)
 _WITHDRAWN = dict.fromkeys(("ATS", "BGN", "CYP", "DEM", "EEK", "FIM", "FRF", "HRK", "IEP", "LTL", "LVL", "MTL", "NLG", "SIT", "SKK"), 2)
 """Currencies that the euro replaced, with cents, pfennigs and the like: archives still hold them."""
@@ -71,3 +73,18 @@ def day_of(digits: str, order: str = "ymd") -> date | None:
     if not 1 <= part["m"] <= 12 or not 1 <= part["d"] <= 31 or year < 1900:  # noqa: PLR2004 - a calendar
         return None
     return date(year, part["m"], min(part["d"], calendar.monthrange(year, part["m"])[1]))
+
+
+def state(one: Transaction, text: str, *, charge: bool) -> None:
+    """Adds what MT940 states beside the amount of an entry: a charge, or the instructed amount, `EUR10,00`."""
+    found = _MONEY.match(text)
+    if found is None:
+        return
+    try:
+        amount = Amount(minor_of(found[2].rstrip(","), found[1]), found[1])
+    except BankFileError:
+        return
+    if charge:
+        one.charges.append(amount)
+    elif one.instructed is None:
+        one.instructed = amount

@@ -14,10 +14,11 @@ from functools import lru_cache
 from typing import BinaryIO
 
 from matching.bankfiles import summaries, texts
+from matching.bankfiles.accounts import BARE_ACCOUNT, BIC, is_iban
 from matching.bankfiles.amounts import day_of, minor_of
 from matching.bankfiles.codepages import code_page
 from matching.bankfiles.errors import BankFileError
-from matching.bankfiles.mt940_details import BARE_ACCOUNT, BIC, describe, is_iban
+from matching.bankfiles.mt940_details import describe
 from matching.domain.statements import CurrencyOf, Entry, Item, Statement, Transaction
 
 _TAG = re.compile(r":([0-9]{2}[A-Z]|20|21|25|28|61|64|65|86|13|NS) ?:", re.ASCII | re.IGNORECASE)
