@@ -10,7 +10,7 @@ from shared.money import MAX_MINOR, exponent
 from matching.bankfiles.errors import BankFileError
 from matching.domain.statements import Amount, Transaction
 
-_MONEY = re.compile(r"([A-Z]{3})\s*([0-9]+(?:[.,][0-9]*)?)", re.ASCII)
+_MONEY = re.compile(r"([A-Z]{3})\s*([0-9]+(?:[.,][0-9]*)?)|([0-9]+,[0-9]*)\s*$", re.ASCII)
 _DIGITS = re.compile(r"([0-9]{0,20})(?:[.,]([0-9]{0,20}))?", re.ASCII)
 _WITHDRAWN = dict.fromkeys(("ATS", "BGN", "CYP", "DEM", "EEK", "FIM", "FRF", "HRK", "IEP", "LTL", "LVL", "MTL", "NLG", "SIT", "SKK"), 2)
 """Currencies that the euro replaced, with cents, pfennigs and the like: archives still hold them."""
@@ -76,12 +76,13 @@ def day_of(digits: str, order: str = "ymd") -> date | None:
 
 
 def state(one: Transaction, text: str, *, charge: bool) -> None:
-    """Adds what MT940 states beside the amount of an entry: a charge, or the instructed amount, `EUR10,00`."""
+    """Adds what MT940 states beside the amount of an entry: a charge, or the instructed amount, `EUR10,00` or `10,00` of its currency."""
     found = _MONEY.match(text)
     if found is None:
         return
+    currency = found[1] or one.currency
     try:
-        amount = Amount(minor_of(found[2].rstrip(","), found[1]), found[1])
+        amount = Amount(minor_of((found[2] or found[3]).rstrip(","), currency), currency)
     except BankFileError:
         return
     if charge:

@@ -2,7 +2,9 @@
 
 A business code of three digits, then fields `?20`..`?29` text, `?30` bank, `?31` account, `?32` and `?33` name, `?60`..`?65` more text,
 `?7x` the bank's own, any separator; in the text the SEPA keywords EREF+, KREF+, MREF+, SVWZ+ and so on.
-Source: Deutsche Kreditwirtschaft, DFUe agreement, annex 3, chapter on MT940; KREF: WGZ Bank, "SEPA-Belegungsregeln MT940" (2016).
+Source: Deutsche Kreditwirtschaft, DFUe agreement, annex 3, chapter on MT940; KREF: WGZ Bank, "SEPA-Belegungsregeln MT940" (2016). Its
+code COAM+ is what a bank charges for a direct debit given back, OAMT+ what the direct debit was of, in euro where they name no currency.
+Romanian banks write it too (files of OCA/l10n-romania): BRD parts its fields by a plus, ING puts the other's IBAN in ?33.
 """
 
 import re
@@ -10,32 +12,48 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from matching.bankfiles import czech, polish, schemes
-from matching.bankfiles.accounts import ACCOUNT_MIN, BARE_ACCOUNT, BIC, IBAN
+from matching.bankfiles.accounts import ACCOUNT_MIN, BARE_ACCOUNT, BIC, IBAN, is_iban
 from matching.bankfiles.amounts import state
 from matching.domain.statements import Transaction
 
 FIELD = 27
 """Characters of a full German text or name field: a shorter one lost the space it ended with, or ends a line."""
-CODED = re.compile(r"\s*([0-9]{3}|[A-Z]{3}(?=\+00))?([?>~^@|*$%#&!<\\]|\+(?=00))(?=(?:00|10|2[0-9]|3[0-9]|6[0-9]))", re.ASCII)
+_CODED = re.compile(
+    r"\s*([0-9]{3}|[A-Z]{3}(?=\+00))?([?>~^@|*$%#&!<\\]|\+(?=00)|(?<=[0-9]{3})\+(?=20))(?=(?:00|10|2[0-9]|3[0-9]|6[0-9]))", re.ASCII
+)
 _FIELDS = "(00|10|2[0-9]|3[0-9]|6[0-9]|7[0-9])"
 _SEPA = re.compile(r"(EREF|KREF|MREF|CRED|DEBT|SVWZ|ABWA|ABWE|PURP|COAM|OAMT|IBAN|BIC|RREF|BREF|SQTP)\+", re.ASCII)
 _REFERENCES = frozenset({"EREF", "KREF", "MREF", "CRED", "DEBT", "RREF", "BREF"})
 REFERENCE_MAX = 35
 """Characters of a SEPA reference: a field that comes after so many belongs to no reference any more."""
-_NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOT PROVIDED", "NONREF"})
-RETURNS = frozenset({"108", "109", "110", "111", "159", "160", "181", "182", "183", "184"})
+_NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOT PROVIDED", "NONREF", "NICHT ANGEGEBEN"})
+"""The last one is Commerzbank's."""
+RETURNS = frozenset({"108", "109", "110", "111", "159", "160", "181", "182", "183", "184", "193"})
 """Business codes (Geschaeftsvorfallcodes, DFUe agreement, annex 3): direct debits, card payments and cheques given back (108 to 111),
-credit transfers given back (159, instant 160), re-credits (18x)."""
+credit transfers given back (159, instant 160), re-credits (18x), direct debits reversed by who collected them (193)."""
+BATCHES = frozenset({"188", "189", "191", "192", "194", "195", "196", "197"})
+"""The same: instant credit transfers (188, 189), credit transfers (191, 194), direct debits (192, 195 to 197) of a file in one sum."""
+_ROMANIAN = "RO"
+"""Begins accounts on which the codes are not those of the table: 110 of ING is a payment that comes in."""
 _NO_CODE = "000"
 FEES = frozenset({"805", "808", "809"})
 """Closing of the account, fees, commissions."""
 
 
+def begins(text: str) -> re.Match[str] | None:
+    """The business code and the separator that a text in fields begins with; None where it is none."""
+    coded = _CODED.match(text)
+    sure = coded and ((coded[1] and coded[2] != "+") or coded[2] in "?>" or text.count(coded[2]) > 1)
+    return coded if sure else None
+
+
 def describe(one: Transaction, text: str, coded: re.Match[str], own: str) -> str | None:
-    """The German dialect; returns the business code, where it is one of the German table."""
+    """Fills in what the fields say; returns the business code, where it is one of the German table."""
     business, separator = coded[1], re.escape(coded[2])
     pieces = re.split(rf"{separator}{_FIELDS}", text[coded.end(1) if coded[1] else 0 :])
     fields: dict[str, str] = {}
+    if coded[2] == "~":  # ING ends the last one too
+        pieces[-1] = pieces[-1].rstrip().removesuffix("~")
     for code, value in zip(pieces[1::2], pieces[2::2], strict=True):
         fields[code] = fields.get(code, "") + value
     purpose = [fields[code] for n in range(10) if (code := f"2{n}") in fields]
@@ -44,8 +62,11 @@ def describe(one: Transaction, text: str, coded: re.Match[str], own: str) -> str
     more = [fields[code] for code in ("60", "61", "62", "63", "64", "65") if code in fields]
     if "29" in fields:  # all ten are full: the text goes on
         purpose, more = [*purpose, *more], []
-    one.counterparty_name = " ".join("".join(_spaced([fields.get("32", ""), fields.get("33", "")])).split()) or None
     account, whole = polish.account(fields.get("31", "")), polish.account(fields.get("38", ""))
+    if not account and is_iban(fields.get("33", "").strip()):
+        account = fields.pop("33").strip()
+    name = " ".join("".join(_spaced([fields.get("32", ""), fields.get("33", "")])).split())
+    one.counterparty_name = name.removesuffix(" /") or None
     if len(account) >= ACCOUNT_MIN and own.endswith(account):  # Triodos has our own account there, and the other's in the text
         account = ""
         if len(purpose) > 1 and BIC.fullmatch(purpose[0].strip()) and IBAN.fullmatch(purpose[1].strip()):
@@ -66,6 +87,8 @@ def describe(one: Transaction, text: str, coded: re.Match[str], own: str) -> str
         one.transaction_code = f"{one.transaction_code}+{business}" if one.transaction_code else business
     if czech.is_czech(text, own):
         czech.describe(one, business, fields.get("00", ""))
+        return None
+    if own.startswith(_ROMANIAN):
         return None
     supplement = fields.get("34", "").strip()
     if business in RETURNS and supplement.isascii() and supplement.isdecimal():  # the text key's supplement says why

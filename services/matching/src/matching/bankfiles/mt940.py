@@ -246,7 +246,7 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
         raise BankFileError(f"{value_text} is no day")
     booking = _entry_day(value, entry_text) if entry_text else None
     credit = mark in {"C", "RD", "EC"}
-    kind, customer, bank, supplement = _references(rest)
+    kind, customer, bank, supplement = _references(rest.lstrip())
     # Dutch banks, and those alone, put the other's account and name in the place of a reference: filled up with spaces, or :86: repeats it
     told_here = bool(supplement and f"{customer}  " in rest) or (bool(notes) and notes[0].lstrip().startswith(customer))
     dutch = told_here or kind[1:].isdecimal()
@@ -256,7 +256,9 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
         customer, more = "", more[1:]
     more, notes = _going_on(more, notes)
     words = " ".join(one for one in (customer, bank) if _is_text(one))
-    customer, bank = ("" if _is_text(given) or given in _NOT_GIVEN else given for given in (customer, bank))
+    customer, bank = (
+        given if any(map(str.isalnum, given)) and not _is_text(given) and given not in _NOT_GIVEN else "" for given in (customer, bank)
+    )
     one = Transaction(
         kind="",
         credit=credit,

@@ -62,10 +62,10 @@ def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str], 
     `own`: the account the statement is of. `dutch`: a number of ten digits in the supplement is an account.
     """
     text = "".join(notes)
-    coded = german.CODED.match(text)
     business, several = None, False
-    if coded and (coded[1] or coded[2] in "?>" or text.count(coded[2]) > 1):
+    if coded := german.begins(text):
         business = german.describe(one, text, coded, own)
+        several = business in german.BATCHES
     elif (joined := join(notes, CHUNK)) and _SLASHED.search(joined):
         several = _slashed(one, joined)
     else:
