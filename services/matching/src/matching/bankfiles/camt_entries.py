@@ -277,11 +277,22 @@ def _joined(*codes: str | None) -> str:
 
 
 def _charges(element: Node) -> list[Amount]:
-    found = []
-    for charges in element.all("Chrgs"):
-        single = [_amount_at(one, "Amt") for one in charges.all("Rcrd")] or [_amount_at(charges, "Amt")]
-        found += [one for one in single if one] or [one for one in [_amount_at(charges, "TtlChrgsAndTaxAmt")] if one]
-    return found
+    """What the bank charges, record by record; the total that it states, where there are no records or they do not make it up (taxes).
+
+    A credit among debits is given back, and below zero; where all are credits they are meant as charges (SIX's samples of camt.054).
+    Source: ISO 20022, message definition report of camt.053, ChargesRecord/CreditDebitIndicator and TotalChargesAndTaxAmount.
+    """
+    parts = element.all("Chrgs")
+    stated = [one for charges in parts if (one := _amount_at(charges, "TtlChrgsAndTaxAmt"))]
+    records = [one for charges in parts for one in charges.all("Rcrd") or [charges]]
+    found = [(one, record.text("CdtDbtInd") == "CRDT") for record in records if (one := _amount_at(record, "Amt"))]
+    mixed = len({credited for _, credited in found}) > 1
+    charged = [Amount(-one.minor, one.currency) if mixed and credited else one for one, credited in found]
+    if found and len(stated) == 1 and all(one.currency == stated[0].currency for one in charged):
+        plain = [one for one, _ in found]
+        sums = {sum(one.minor for one in of): of for of in (plain, charged)}
+        return sums.get(stated[0].minor, stated)
+    return charged or stated
 
 
 def _amount_at(element: Node, path: str) -> Amount | None:
