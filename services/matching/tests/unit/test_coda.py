@@ -115,3 +115,40 @@ def test_the_amounts_of_a_foreign_payment_are_no_text(communication, reference):
     _, (one,) = everything("".join([*day[:2], f"{first:<128}\n", f"{'2200010000' + said[50:]:<125}0 0\n", *day[-2:]]).encode())
     assert (one.instructed.minor, one.instructed.currency, one.structured_reference) == (100_000, "USD", reference)
     assert one.remittance == [communication] * bool(communication and not reference)
+
+
+def coda_detail(number: int, sign: str, amount: int, code: str, communication: str = "") -> str:
+    structured = "1" if communication else "0"
+    head = f"210001{number:04d}{'A':<21}{sign}{amount:015d}020326{code}{structured}{communication[:53]:<53}02032606110 0"
+    return f"{head:<128}\n" + (f"{f'220001{number:04d}' + communication[53:]:<125}0 0\n" if communication[53:] else "")
+
+
+@pytest.mark.parametrize(
+    ("costs", "foreign", "charges", "instructed"),
+    [
+        ((4_000, 1_000), "USD", [400, 100], (100_000, "USD")),
+        ((4_000, 1_000), "", [400, 100], (92_000, "EUR")),
+        ((4_000, 900), "USD", [], (100_000, "USD")),  # they are not all of the difference
+        ((), "USD", [], (100_000, "USD")),
+    ],
+)
+def test_costs_and_the_amount_before_them_are_told_and_amounts_are_no_text(costs, foreign, charges, instructed):
+    day = samples.coda().splitlines(keepends=True)
+    gross, net = 920_000, 920_000 - sum(costs)
+    said = f"105{gross:015d}{1_000_000:015d}000108695652{foreign}" if foreign else ""
+    parts = [coda_detail(at, "1", minor, code) for at, (minor, code) in enumerate(zip(costs, ("84150013", "84150015"), strict=False), 2)]
+    net += 100 if costs == (4_000, 900) else 0
+    movement = [coda_detail(0, "0", net, "34150000"), coda_detail(1, "0", gross, "84150100", said), *parts]
+    _, (one,) = everything("".join([*day[:2], *movement, *day[-2:]]).encode())
+    assert (one.amount_minor, one.remittance, [charge.minor for charge in one.charges]) == (net // 10, [], charges)
+    assert (one.instructed.minor, one.instructed.currency) == instructed
+
+
+@pytest.mark.parametrize(
+    ("type_and_reason", "reason"), [("2AC04", "AC04"), ("4MD06", "MD06"), ("1", "reject"), ("43246", None), ("00012", None)]
+)
+def test_digits_in_the_place_of_a_return_reason_are_none(type_and_reason, reason):
+    day = samples.coda().splitlines(keepends=True)
+    more = f"{'2200010000' + ' ' * 102 + type_and_reason:<125}0 0\n"
+    _, (one,) = everything("".join([*day[:2], coda_record(0, "0", 5_000, "A"), more, *day[-2:]]).encode())
+    assert (one.return_reason, one.reversal, one.kind) == (reason, type_and_reason == "4MD06", "other" if reason else "payment")

@@ -7,6 +7,7 @@ Detail number 0000 is what the balance sees; further records of the same sequenc
 Amounts have three decimals, whatever the currency.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,12 +29,19 @@ MAX_TEXT = 10_000
 _COSTS = "37"
 """Operation "costs" of every family; family 35 is the closing of the account, 80 costs."""
 _FEE_FAMILIES = frozenset({"35", "80"})
-_EXPLAINS = "8"
+_EXPLAINS, _GROSS = "8", "100"
+"""Type of a detail that explains an amount, and the category of the one that is the amount before costs and taxes."""
+_PAYMENTS = frozenset({"01", "03", "04", "05", "07", "41", "43", "47"})
+"""Families of transfers, cheques, cards, direct debits and bills; beside the gross of others (securities, credit) may be interest."""
+_AMOUNTS = frozenset({"105", "106"})
+"""Structured communications that hold amounts and rates alone."""
 _SUBTOTAL, _OF_SUBTOTAL = "7", "9"
 """Types of a detail: 7 is a total inside of a total of the bank, 9 what that one is made of."""
 _SIGNS = "01"
 _ONLY_OPENING = "000001"
 """Number of records that a trailer states where there is none but the old balance."""
+_REASON = re.compile(r"[A-Z]{2}[A-Z0-9]{2}", re.ASCII)
+"""A return reason of ISO 20022. Banks had digits of their own in its place before the standard had reasons (2.3, of 2014)."""
 _R_TYPES = {"1": "reject", "2": "return", "3": "refund", "4": "reversal", "5": "cancellation"}
 _STRUCTURED = frozenset({"100", "101", "102", "103"})
 """Structured communications that are a payer's reference: 100 ISO 11649, 101 and 102 Belgian, 103 a number."""
@@ -146,7 +154,8 @@ def _continue(record: _Record, line: str) -> None:
     if kind == "22":
         record.communication += line[10:63]
         record.customer_reference = line[63:98].strip()
-        record.r_type, record.reason = line[112].strip(), line[113:117].strip()
+        if not (reason := line[113:117].strip()) or _REASON.fullmatch(reason):
+            record.r_type, record.reason = line[112].strip(), reason
         record.purpose = line[121:125].strip()
     elif kind == "23":
         record.account, _, behind = line[10:47].strip().partition(" ")
@@ -189,11 +198,28 @@ def _entry(movement: list[_Record], statement: Statement) -> Entry:
         deepest = _without_subtotals(parts, currency)
         _split(entry, [_transaction(part, currency) for part in deepest], total)
     shown = set(map(id, parts))
-    for one in details:
-        if id(one) not in shown:
-            said = "" if (text := one.line[62:115]).strip().isdecimal() else text
-            total.remittance += _texts([said, one.information], total.remittance)
+    others = [one for one in details if id(one) not in shown]
+    for one in others:
+        amounts = one.line[61] == "1" and one.line[62:65] in _AMOUNTS
+        total.remittance += _texts(["" if amounts else one.line[62:115], one.information], total.remittance)
+    if total.kind != "fee":
+        _explain(total, [one for one in others if one.line[53] == _EXPLAINS], currency)
     return entry
+
+
+def _explain(total: Transaction, details: list[_Record], currency: str) -> None:
+    """The amount before costs, in its own currency where a communication tells that; what was taken off, where it is all of the rest."""
+    whole = next((one for one in details if one.line[58:61] == _GROSS), None)
+    if whole is None:
+        return
+    with suppress(BankFileError):
+        taken = [_signed(one, currency) for one in details if one is not whole]
+        gross = _transaction(whole, currency)
+        total.instructed = total.instructed or gross.instructed
+        made_up = gross.signed_minor + sum(taken) == total.signed_minor and all(minor < 0 for minor in taken)
+        if taken and made_up and whole.line[54:56] in _PAYMENTS:
+            total.charges = [Amount(-minor, currency) for minor in taken]
+            total.instructed = total.instructed or Amount(gross.amount_minor, currency)
 
 
 def _texts(texts: list[str], said: list[str]) -> list[str]:
