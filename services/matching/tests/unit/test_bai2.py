@@ -82,3 +82,16 @@ def test_labels_in_a_text_of_bai2_name_the_other(code, said, name):
     text = samples.bai2().replace("16,142,5050,0,BANK-2,E2E-2,Facture/\n88,F-1002\n", f"16,{code},5050,0,BANK-2,E2E-2,{said}\n")
     _, found = everything(text.encode())
     assert found[1].counterparty_name == name
+
+
+def test_citi_says_by_whose_order_money_comes_and_zeros_are_no_reference():
+    text = samples.bai2().replace(
+        "16,142,5050,0,BANK-2,E2E-2,Facture/\n88,F-1002\n",
+        "16,191,5050,V,260302,,0000000,RP12/\n88,PY:FACTURE F-1002\n88,BI:22222222\n88,OB:111111 A BANK OB3:A BANK PLC\n"
+        "88,BO:5234567 BO1:DUPONT JEAN\n",
+    )
+    assert text != samples.bai2()
+    _, found = everything(text.encode())
+    paid = found[1]
+    assert (paid.counterparty_name, paid.counterparty_iban) == ("DUPONT JEAN", "5234567")
+    assert (paid.bank_reference, paid.end_to_end_id) == (None, "RP12")

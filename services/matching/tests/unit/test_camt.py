@@ -276,3 +276,13 @@ def test_an_account_in_no_currency_is_in_that_of_its_entries():
     assert statement.verdict()[0] == "currency_differs"
     (statement,), found = everything(text.replace("EUR", "XXX").encode())
     assert (statement.verdict(), found) == (("unreadable", "BkToCstmrStmt/Stmt/Bal/Amt: XXX has no minor unit"), [])
+
+
+@pytest.mark.parametrize("nothing", ["NOTPROVIDED", "0000000000000000"])
+def test_what_stands_for_a_reference_that_is_not_given_names_nothing(nothing):
+    refs = f"<Refs><AcctSvcrRef>{nothing}</AcctSvcrRef><PmtInfId>{nothing}</PmtInfId><EndToEndId>{nothing}</EndToEndId></Refs>"
+    batch = f"<Btch><PmtInfId>{nothing}</PmtInfId><NbOfTxs>1</NbOfTxs></Btch>"
+    for details in (f"<TxDtls>{refs}</TxDtls>", f"{batch}<TxDtls>{refs}</TxDtls>"):
+        ((_, entries),) = parse(document(entry(details=f"<NtryDtls>{details}</NtryDtls>")))
+        (one,) = entries[0].transactions
+        assert (one.batch_id, one.end_to_end_id, one.bank_reference) == (None, None, "R1")

@@ -93,3 +93,17 @@ def test_a_space_behind_the_amount_and_a_reference_of_punctuation_are_nothing(be
 def test_commerzbank_says_in_german_that_a_reference_is_not_given():
     note = "166?20INVOICE 7?21END-TO-END-REF.:?22NICHT ANGEGEBEN?23Ref. X-1/2?32PAYER"
     assert transaction(":61:2603020302C5,50NMSCNONREF//POS 5", note)[1].end_to_end_id is None
+
+
+@pytest.mark.parametrize(
+    ("account", "text", "code", "said"),
+    [
+        (GERMAN, "999PN0911DAUERAUFTR.NR. 14", "NTRF+999", "PN0911DAUERAUFTR.NR. 14"),
+        ("37040044/532013000", "999 602080032863 BSE", "NTRF+999", "602080032863 BSE"),
+        (GERMAN, "99912 PARTS", "NTRF", "99912 PARTS"),
+        (ROMANIAN, "999 PARTS", "NTRF", "999 PARTS"),
+    ],
+)
+def test_the_code_of_a_german_text_without_fields_is_no_text(account, text, code, said):
+    _, one = transaction(":61:2603020302C5,50NTRFNONREF", text, account)
+    assert (one.transaction_code, one.remittance) == (code, [said])

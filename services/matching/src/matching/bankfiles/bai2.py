@@ -1,13 +1,14 @@
 """Reads BAI2 (Bank Administration Institute, Cash Management Balance Reporting Specifications, version 2).
 
 Records: 01 file, 02 group, 03 account with its balances and totals, 16 transaction, 88 continuation of any, 49, 98, 99 trailers with
-control totals and counts of records. A transaction code from 100 to 399 is money in, from 400 to 699 money out; others say neither.
-The sums of an account (100, 400) cover what the bank chose not to list, so only the control totals and the balances must agree.
-Goldman Sachs says in continuations of a transaction, a tag each, who paid (DBNM, account DACT), who was paid (CRNM, CACT) and the
-end-to-end reference (EREF), and in its text why something went back (Goldman Sachs, Transaction Banking, "BAI File Guide"); Silicon
-Valley Bank has ORG, BNF NAME and BNF ID (files of venturehacks/bai2). JPMorgan Chase labels an ACH entry within its text (ORIG CO NAME: who
-sends or takes it, ORIG ID, ...), Bank of America a wire (ORIG: who sends it, BNF: who gets it, ID, SND BK, ...), as their customers'
-published statements have it. A reference that is words without a digit (Westpac) is text.
+control totals and counts of records. A transaction code from 100 to 399 is money in, from 400 to 699 money out; others say neither. The
+sums of an account (100, 400) cover what the bank chose not to list, so only the control totals and the balances must agree. Goldman Sachs
+says in continuations of a transaction, a tag each, who paid (DBNM, account DACT), who was paid (CRNM, CACT) and the end-to-end reference
+(EREF), and in its text why something went back (Goldman Sachs, Transaction Banking, "BAI File Guide"); Silicon Valley Bank has ORG, BNF
+NAME and BNF ID (files of venturehacks/bai2), Citi BO and BO1: account and name of by whose order (ministryofjustice/bai2). JPMorgan Chase
+labels an ACH entry within its text (ORIG CO NAME: who sends or takes it, ORIG ID, ...), Bank of America a wire (ORIG: who sends it, BNF:
+who gets it, ID, SND BK, ...), as their customers' published statements have it. A reference that is words without a digit (Westpac) is
+text.
 """
 
 import re
@@ -44,6 +45,7 @@ CONTINUED, GOING_ON = "\x1e", "\x1f"
 _MARK = re.compile(f"([{CONTINUED}{GOING_ON}])")
 _TAGS = {"ORG": "DBNM", "BNF NAME": "CRNM", "BNF ID": "CACT"} | {tag: tag for tag in ("DBNM", "DACT", "CRNM", "CACT", "EREF")}
 _TAGGED = re.compile(f"[{CONTINUED}{GOING_ON}]({'|'.join(_TAGS)}):=? *([^{CONTINUED}{GOING_ON}]*)")
+_BY_ORDER_OF = re.compile(f"[{CONTINUED}{GOING_ON}]BO:([^ {CONTINUED}{GOING_ON}]*) BO1:([^{CONTINUED}{GOING_ON}]*)")
 _END = r"(?= (?:ORIG ID|DESC DATE|CO ENTRY DESCR|SEC|TRACE#|EED|IND ID|IND NAME|TRN|ID|(?:SND|BNF|ORIG) BK|PMT DET):|$)"
 _COMPANY = re.compile(rf"\bORIG CO NAME: ?(.+?){_END}", re.ASCII)
 _ORIGINATOR, _BENEFICIARY = (re.compile(rf"^WIRE TYPE:.*?\b{tag}: ?(.+?){_END}", re.ASCII) for tag in ("ORIG", "BNF"))
@@ -230,7 +232,10 @@ def _entry(now: _File, account: _Account, body: str) -> Entry | None:
         if kind not in _CREDIT and kind not in _DEBIT:
             raise BankFileError(f"type {code[:10]!r} says neither credit nor debit")
         one = _transaction(code, minor, currency, fields, now.day)
-        _tagged(one, {_TAGS[tag]: said.strip(" /") for tag, said in _TAGGED.findall(body)})
+        said = {_TAGS[tag]: text.strip(" /") for tag, text in _TAGGED.findall(body)}
+        if ordered := _BY_ORDER_OF.search(body):
+            said |= {"DACT": ordered[1], "DBNM": ordered[2].strip(" /")}
+        _tagged(one, said)
     except (BankFileError, ValueError) as error:
         problem = str(error) if isinstance(error, BankFileError) else "a transaction without its fields"
         return Entry(signed_minor=0, currency=currency, status="booked", transactions=[], problem=problem)
@@ -248,7 +253,7 @@ def _transaction(code: str, minor: int, currency: str, fields: list[str], as_of:
     bank, customer = (fields[at].strip(" /") if at < len(fields) else ""), (fields[at + 1].strip(" /") if at + 1 < len(fields) else "")
     text = " ".join(",".join(fields[at + 2 :]).strip().removesuffix("/").rstrip(",").split())
     words = [one for one in (bank, customer) if one and not any(map(str.isdecimal, one))]
-    bank, customer = ("" if one in words else one for one in (bank, customer))
+    bank, customer = ("" if one in words or not one.strip("0") else one for one in (bank, customer))
     one = Transaction(
         kind="",
         credit=credit,

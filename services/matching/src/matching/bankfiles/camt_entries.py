@@ -146,10 +146,10 @@ class _Common:
             raise BankFileError(f"{entry.place()}: neither a booking nor a value date")
         self.day = day
         self.reversal = entry.text("RvslInd") in {"true", "1"}
-        self.batch_id = entry.text("NtryDtls/Btch/PmtInfId") or entry.text("NtryDtls/Btch/MsgId")
+        self.batch_id = _given(entry.text("NtryDtls/Btch/PmtInfId")) or _given(entry.text("NtryDtls/Btch/MsgId"))
         self.in_batch = "NtryDtls/Btch" in entry.values
         self.reference = _given(entry.text("AcctSvcrRef")) or _given(entry.text("NtryRef") if self.in_batch else None)
-        self.entry_reference = self.reference or _given(self.batch_id)
+        self.entry_reference = self.reference or self.batch_id
         """What a total and its details have in common: the bank's reference, else the batch's (PmtInfId, MsgId)."""
 
     def transaction(self, detail: Node | None, signed: int, *, single: bool) -> Transaction:
@@ -208,7 +208,7 @@ class _Common:
         found.end_to_end_id = _given(get("Refs/EndToEndId"))
         found.transaction_id = _given(get("Refs/TxId")) or _given(get("Refs/UETR"))
         found.mandate_id = _given(get("Refs/MndtId"))
-        found.batch_id = found.batch_id or get("Refs/PmtInfId") or None
+        found.batch_id = found.batch_id or _given(get("Refs/PmtInfId"))
         debtor, creditor = _party(detail, "Dbtr"), _party(detail, "Cdtr")
         first, second = (debtor, creditor) if found.credit != went_back else (creditor, debtor)
         ours = self.account
@@ -360,7 +360,7 @@ def day_at(element: Node, *paths: str) -> date | None:
 
 
 def _given(reference: str | None) -> str | None:
-    return None if not reference or reference.upper() in _NOT_GIVEN else reference
+    return None if not reference or reference.upper() in _NOT_GIVEN or not reference.strip("0") else reference
 
 
 def _iban(text: str | None) -> str | None:

@@ -33,6 +33,11 @@ RETURNS = frozenset({"108", "109", "110", "111", "159", "160", "181", "182", "18
 credit transfers given back (159, instant 160), re-credits (18x), direct debits reversed by who collected them (193)."""
 BATCHES = frozenset({"188", "189", "191", "192", "194", "195", "196", "197"})
 """The same: instant credit transfers (188, 189), credit transfers (191, 194), direct debits (192, 195 to 197) of a file in one sum."""
+_UNSTRUCTURED = "999"
+_IS_UNSTRUCTURED = re.compile(rf"{_UNSTRUCTURED}(?![0-9])", re.ASCII)
+"""The code of a text without fields, which stands right before it."""
+_ACCOUNT = re.compile(r"DE|[0-9]{8}/", re.ASCII)
+"""How the account of a German statement begins: an IBAN, a bank code."""
 _ROMANIAN = "RO"
 """Begins accounts on which the codes are not those of the table: 110 of ING is a payment that comes in."""
 _NO_CODE = "000"
@@ -95,6 +100,14 @@ def describe(one: Transaction, text: str, coded: re.Match[str], own: str) -> str
         reason = schemes.RETURN_REASON.search(" ".join(one.remittance))
         one.return_reason = reason[1] if reason else supplement
     return business
+
+
+def without_code(one: Transaction, text: str, own: str) -> str:
+    """A text without fields, less the code that German banks put before it."""
+    if not (_ACCOUNT.match(own) and _IS_UNSTRUCTURED.match(text)):
+        return text
+    one.transaction_code = f"{one.transaction_code}+{_UNSTRUCTURED}" if one.transaction_code else _UNSTRUCTURED
+    return text.removeprefix(_UNSTRUCTURED).lstrip()
 
 
 def _commerzbank(one: Transaction, lines: Sequence[str]) -> None:

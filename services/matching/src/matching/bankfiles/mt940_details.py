@@ -234,7 +234,7 @@ def _clean(text: str | None) -> str | None:
 
 def _plain(one: Transaction, notes: Sequence[str], own: str) -> None:
     """Free text, perhaps with labels. Lines stay lines: they are words of their own more often than not."""
-    joined = _columns(notes) or join(notes)
+    joined = german.without_code(one, _columns(notes) or join(notes), own)
     if polish.labelled(one, joined):
         return
     one.remittance = [joined] if joined else []
