@@ -107,3 +107,9 @@ def test_commerzbank_says_in_german_that_a_reference_is_not_given():
 def test_the_code_of_a_german_text_without_fields_is_no_text(account, text, code, said):
     _, one = transaction(":61:2603020302C5,50NTRFNONREF", text, account)
     assert (one.transaction_code, one.remittance) == (code, [said])
+
+
+def test_keywords_may_stand_in_the_further_fields_of_a_text_too():
+    note = "166?00GUTSCHRIFT?20EREF+E-1?32PAYER?60INVOICE 7 ?61ABWA+CITY OF MUNICH ?62DEPARTMENT 1"
+    _, one = transaction(":61:260302C5,50NMSC", note)
+    assert (one.end_to_end_id, one.remittance, one.ultimate_name) == ("E-1", ["INVOICE 7"], "CITY OF MUNICH DEPARTMENT 1")

@@ -84,8 +84,12 @@ def describe(one: Transaction, text: str, coded: re.Match[str], own: str) -> str
     else:
         one.remittance = [line for part in purpose if (line := " ".join(part.split()))]
         _commerzbank(one, one.remittance)
-    if said := " ".join("".join(more).split()):
-        one.remittance.append(said)
+    if _SEPA.search("".join(more)):
+        said, one.remittance = one.remittance, []
+        _sepa(one, more)
+        one.remittance = said + one.remittance
+    elif told := " ".join("".join(more).split()):
+        one.remittance.append(told)
     if not one.remittance and fields.get("00"):
         one.remittance = [" ".join(fields["00"].split())]
     if business:

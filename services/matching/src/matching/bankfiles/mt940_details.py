@@ -4,6 +4,8 @@
 - Dutch, Swiss, Nordic: /KEY/value/KEY/value: /EREF/ /REMI/ /NAME/ /IBAN/ /CNTP/account/bic/name/, /BENM//NAME/, /ORDP//NAME/, /RTRN/;
   for whom: /ULTD//NAME/name/ID/number (ABN AMRO, Rabobank), /ULTD/name/number/ (ING). Sources: ABN AMRO, "Customer Statement - MT940
   with Structured Information To Account Owner"; Rabobank, "Format description MT940 Structured"; ING, "Structured MT940 & MT942 (V.4)".
+- lines: /ORDP/ or /BENM/ and the account, then the name, two references (//) and the text, a slash before each (KBS in Skopje, as
+  fruitl00p/php-mt940 has its statements).
 - labelled text: `IBAN: ... NAAM: ...` (ABN AMRO, in columns of 32 characters), `REK: .../NAAM: ...` (Knab), `Z RACH.: ...; OD: ...`
   (mBank, module `polish`).
 - plain text.
@@ -33,6 +35,10 @@ _KEYS = (
 _ULTIMATE = frozenset({"ULTD", "ULTC", "ULTB"})
 """For whom the other pays (ultimate debtor) or is paid (ultimate creditor; beneficiary with ABN AMRO and Rabobank)."""
 _SLASHED = re.compile(rf"/({_KEYS})/", re.ASCII)
+_LINED = re.compile(r"/(?:ORDP|BENM)/([A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}|[0-9]{10,20})\s*", re.ASCII)
+_OF_A_FILE = frozenset({"TRTP", "PREF", "NRTX", "PIND"})
+"""What is said of a file of payments booked in one sum: its kind, reference, number, and whether costs are apart."""
+_MONEY_CODES = re.compile(r"/(?:OCMT|CHGS)/[A-Z]{3}[0-9]+,[0-9]*/?", re.ASCII)
 _KEY_SET = frozenset(_KEYS.split("|"))
 _KEY_FIRST = re.compile(r"/[A-Z]{4}/", re.ASCII)
 _KEY_BEGUN = re.compile(r"/([A-Z]{0,3}) ?$", re.ASCII)
@@ -66,6 +72,8 @@ def describe(one: Transaction, notes: Sequence[str], supplement: Sequence[str], 
     if coded := german.begins(text):
         business = german.describe(one, text, coded, own)
         several = business in german.BATCHES
+    elif len(notes) > 1 and (account := _LINED.fullmatch(notes[0])) and notes[1].startswith("/"):
+        _lined(one, account[1], notes[1:])
     elif (joined := join(notes, CHUNK)) and _SLASHED.search(joined):
         several = _slashed(one, joined)
     else:
@@ -152,6 +160,21 @@ def _money(one: Transaction, lines: Sequence[str]) -> None:
         at = text.find(f"/{key}/")
         if at >= 0:
             state(one, text[at + len(key) + 2 : at + 40], charge=charge)
+            one.remittance = [left for said in one.remittance if (left := " ".join(_MONEY_CODES.sub(" ", said).split()))]
+
+
+def _lined(one: Transaction, account: str, lines: Sequence[str]) -> None:
+    """The other's account, and in lines that begin with a slash the name, two references and the text."""
+    parts: list[str] = []
+    for line in lines:
+        if line.startswith("/"):
+            parts.append(line[1:])
+        else:
+            parts[-1] += line
+    name, *more = parts
+    one.counterparty_iban, one.counterparty_name = account, _clean(name)
+    sides = [dict.fromkeys(side for side in part.rstrip("/").split("//") if side.strip("0 ") and side != "EMPTY") for part in more]
+    one.remittance = [text for both in sides if (text := _clean(" ".join(both)))]
 
 
 def _slashed(one: Transaction, text: str) -> bool:
@@ -166,6 +189,8 @@ def _slashed(one: Transaction, text: str) -> bool:
         found[place] = f"{found[place]} {value}" if found.get(place) else value
     if "REMI" in found:
         lines.append(_remittance(one, found["REMI"]))
+    elif found.keys() <= _OF_A_FILE:
+        lines.append(_clean(found.get("TRTP")) or "")
     elif not found.keys() & {"EREF", "NAME", "CNTP", "IBAN"}:
         lines = [" ".join(text.split())]
     end = _clean(found.get("EREF"))

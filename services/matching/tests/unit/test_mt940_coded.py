@@ -1,0 +1,52 @@
+"""Texts of :86: in codes between slashes: what is a code is no text."""
+
+import io
+
+import pytest
+from matching.bankfiles import read
+
+
+def transaction(*notes, line=":61:2603020302C5,50NTRFNONREF"):
+    text = "\r\n".join([":20:A", ":25:300000002778989", ":28C:1", ":60F:C260301EUR0,", line, *notes, ":62F:C260302EUR5,50", "-", ""])
+    (one,) = [one for _, entry in read(io.BytesIO(text.encode())) if entry for one in entry.transactions]
+    return one
+
+
+@pytest.mark.parametrize(
+    ("key", "references", "said"),
+    [
+        ("ORDP", "/747//747", ["747", "Payment of invoice 747"]),
+        ("ORDP", "/00//104464944237", ["104464944237", "Payment of invoice 747"]),
+        ("BENM", "/000//000", ["Payment of invoice 747"]),
+        ("BENM", "/EMPTY/", ["Payment of invoice 747"]),
+    ],
+)
+def test_lines_of_an_account_a_name_references_and_a_text_are_told_apart(key, references, said):
+    """As KBS writes them; the second line is as long as one that goes on in the next, and does not."""
+    name = "IVOTEHNA DOOEL SKOPJE ul. Orce Nikolov br.3 1000 Skopje Makedo"
+    one = transaction(f":86:/{key}/300000000460495", f"/{name}", references, "/Payment of invoice 747")
+    assert (one.counterparty_name, one.counterparty_iban, one.remittance) == (name, "300000000460495", said)
+
+
+def test_a_party_in_one_line_is_no_such_text():
+    one = transaction(":86:/ORDP//NAME/PAYER BV/REMI/INVOICE 7", "/EREF/E-1")
+    assert (one.counterparty_name, one.remittance, one.end_to_end_id) == ("PAYER BV", ["INVOICE 7"], "E-1")
+
+
+@pytest.mark.parametrize(
+    ("note", "said", "batch"),
+    [
+        ("/TRTP/SEPA BATCH/PREF/B-1/NRTX/162", ["SEPA BATCH"], "B-1"),
+        ("/TRTP/SEPA INCASSO BATCH/PREF/B-1/NRTX/7/PIND/BRUTO", ["SEPA INCASSO BATCH"], "B-1"),
+        ("/PREF/B-1", [], "B-1"),
+    ],
+)
+def test_what_is_said_of_a_file_booked_in_one_sum_is_its_kind_and_its_reference(note, said, batch):
+    one = transaction(f":86:{note}")
+    assert (one.remittance, one.batch_id) == (said, batch)
+
+
+def test_amounts_between_slashes_are_told_and_no_text():
+    one = transaction(":86:/OCMT/USD6,00/", "PAYMENT OF INVOICE 204011665", "/CHGS/EUR0,50/")
+    assert [(amount.minor, amount.currency) for amount in (one.instructed, *one.charges)] == [(600, "USD"), (50, "EUR")]
+    assert one.remittance == ["PAYMENT OF INVOICE 204011665"]
