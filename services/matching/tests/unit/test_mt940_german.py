@@ -113,3 +113,14 @@ def test_keywords_may_stand_in_the_further_fields_of_a_text_too():
     note = "166?00GUTSCHRIFT?20EREF+E-1?32PAYER?60INVOICE 7 ?61ABWA+CITY OF MUNICH ?62DEPARTMENT 1"
     _, one = transaction(":61:260302C5,50NMSC", note)
     assert (one.end_to_end_id, one.remittance, one.ultimate_name) == ("E-1", ["INVOICE 7"], "CITY OF MUNICH DEPARTMENT 1")
+
+
+def test_a_business_code_may_have_four_digits():
+    """As Polish banks have it; a year before a separator is none of it where no field follows."""
+    _, one = transaction(
+        ":61:2603020302CN5,50NTRFNONREF//0002",
+        "0510<00transfer<100002\r\n<20INVOICE 7\r\n<32PAYER SP. Z O.O.",
+        "PL61109010140000071219812874",
+    )
+    assert (one.transaction_code, one.remittance, one.counterparty_name) == ("NTRF+0510", ["INVOICE 7"], "PAYER SP. Z O.O.")
+    assert transaction(":61:260302C5,50NTRFNONREF", "2026-20 INVOICE 7")[1].remittance == ["2026-20 INVOICE 7"]

@@ -2,9 +2,10 @@
 
 A business code of three digits, then fields `?20`..`?29` text, `?30` bank, `?31` account, `?32` and `?33` name, `?60`..`?65` more text,
 `?7x` the bank's own, any separator; in the text the SEPA keywords EREF+, KREF+, MREF+, SVWZ+ and so on.
-Source: Deutsche Kreditwirtschaft, DFUe agreement, annex 3, chapter on MT940; KREF: WGZ Bank, "SEPA-Belegungsregeln MT940" (2016). Its
-code COAM+ is what a bank charges for a direct debit given back, OAMT+ what the direct debit was of, in euro where they name no currency.
-Romanian banks write it too (files of OCA/l10n-romania): BRD parts its fields by a plus, ING puts the other's IBAN in ?33.
+Source: Deutsche Kreditwirtschaft, DFUe agreement, annex 3, chapter on MT940; KREF: WGZ Bank, "SEPA-Belegungsregeln MT940" (2016). Its code
+COAM+ is what a bank charges for a direct debit given back, OAMT+ what the direct debit was of, in euro where they name no currency. Polish
+banks have codes of four digits as well. Romanian banks write it too (files of OCA/l10n-romania): BRD parts its fields by a plus, ING puts
+the other's IBAN in ?33.
 """
 
 import re
@@ -19,7 +20,7 @@ from matching.domain.statements import Transaction
 FIELD = 27
 """Characters of a full German text or name field: a shorter one lost the space it ended with, or ends a line."""
 _CODED = re.compile(
-    r"\s*([0-9]{3}|[A-Z]{3}(?=\+00))?([?>~^@|*$%#&!<\\]|\+(?=00)|(?<=[0-9]{3})\+(?=20))(?=(?:00|10|2[0-9]|3[0-9]|6[0-9]))", re.ASCII
+    r"\s*([0-9]{3,4}|[A-Z]{3}(?=\+00))?([?>~^@|*$%#&!<\\]|\+(?=00)|(?<=[0-9]{3})\+(?=20))(?=(?:00|10|2[0-9]|3[0-9]|6[0-9]))", re.ASCII
 )
 _FIELDS = "(00|10|2[0-9]|3[0-9]|6[0-9]|7[0-9])"
 _SEPA = re.compile(r"(EREF|KREF|MREF|CRED|DEBT|SVWZ|ABWA|ABWE|PURP|COAM|OAMT|IBAN|BIC|RREF|BREF|SQTP)\+", re.ASCII)
