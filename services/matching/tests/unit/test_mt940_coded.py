@@ -50,3 +50,13 @@ def test_amounts_between_slashes_are_told_and_no_text():
     one = transaction(":86:/OCMT/USD6,00/", "PAYMENT OF INVOICE 204011665", "/CHGS/EUR0,50/")
     assert [(amount.minor, amount.currency) for amount in (one.instructed, *one.charges)] == [(600, "USD"), (50, "EUR")]
     assert one.remittance == ["PAYMENT OF INVOICE 204011665"]
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["/ORDP/ACME LTD/BENM/SUPPLIER INC/EREF/E-1/REMI/LOAN", "/BENM//NAME/SUPPLIER INC/ORDP//NAME/ACME LTD/REMI/LOAN"],
+)
+@pytest.mark.parametrize(("mark", "more", "name"), [("C", "", "ACME LTD"), ("D", "", "SUPPLIER INC"), ("D", "/RTRN/AC04", "ACME LTD")])
+def test_of_two_parties_the_other_is_who_pays_what_comes_in_and_who_is_paid_what_goes_out(note, mark, more, name):
+    one = transaction(f":86:{note}{more}", line=f":61:2603020302{mark}5,50NTRFNONREF")
+    assert (one.counterparty_name, one.remittance) == (name, ["LOAN"])

@@ -34,6 +34,8 @@ _KEYS = (
 )
 _ULTIMATE = frozenset({"ULTD", "ULTC", "ULTB"})
 """For whom the other pays (ultimate debtor) or is paid (ultimate creditor; beneficiary with ABN AMRO and Rabobank)."""
+_SIDES = ("ORDP", "BENM")
+"""Who pays, and who is paid."""
 _SLASHED = re.compile(rf"/({_KEYS})/", re.ASCII)
 _LINED = re.compile(r"/(?:ORDP|BENM)/([A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}|[0-9]{10,20})\s*", re.ASCII)
 _OF_A_FILE = frozenset({"TRTP", "PREF", "NRTX", "PIND"})
@@ -182,10 +184,13 @@ def _slashed(one: Transaction, text: str) -> bool:
     pieces = _SLASHED.split(text)
     lines = [" ".join(pieces[0].split())]
     found: dict[str, str] = {}
-    ultimate = ""  # the code word of an ultimate party whose name is still to come: /ULTD//NAME/
+    parties: dict[str, str] = {}
+    ultimate = party = ""  # the code word of a party whose name is still to come: /ULTD//NAME/, /ORDP//NAME/
     for key, value in zip(pieces[1::2], pieces[2::2], strict=True):
         place = ultimate if key == "NAME" and ultimate else key
-        ultimate = key if key in _ULTIMATE and not value.strip(" /") else ""
+        if key in _SIDES or (key == "NAME" and party):
+            parties[party or key] = value.strip(" /")
+        ultimate, party = ("" if value.strip(" /") or key not in of else key for of in (_ULTIMATE, _SIDES))
         found[place] = f"{found[place]} {value}" if found.get(place) else value
     if "REMI" in found:
         lines.append(_remittance(one, found["REMI"]))
@@ -203,14 +208,14 @@ def _slashed(one: Transaction, text: str) -> bool:
     if "CNTP" in found:
         account, _, name, *_ = [*found["CNTP"].split("/"), "", "", ""]
         one.counterparty_name = _clean(name) or one.counterparty_name
-    for key in ("ORDP", "BENM"):
-        if found.get(key, "").strip(" /") and not one.counterparty_name:
-            one.counterparty_name = _named(found[key])
-    one.counterparty_iban = "".join(account.split()).upper() or None
     returned = _clean(found.get("RTRN") or found.get("RETN"))
+    payers = one.credit != bool(returned)  # of a debit that is no return, the other is who is paid
+    named = [key for key in (_SIDES if payers else _SIDES[::-1]) if parties.get(key)]
+    if named and (len(named) > 1 or not one.counterparty_name):
+        one.counterparty_name = _named(parties[named[0]])
+    one.counterparty_iban = "".join(account.split()).upper() or None
     if returned:
         one.return_reason = returned.split("/")[0].strip()
-    payers = one.credit != bool(returned)  # of a debit that is no return, the other is who is paid
     one.ultimate_name = _ultimate(found.get("ULTD") if payers else found.get("ULTC") or found.get("ULTB"))
     one.remittance = [line for line in lines if line]
     return (_clean(found.get("NRTX")) or "").lstrip("0") not in {"", "1"}
