@@ -33,7 +33,11 @@ def test_tags_of_a_transaction_of_bai2_name_the_other():
     _, found = everything(text.encode())
     paid = found[1]
     assert (paid.counterparty_name, paid.counterparty_iban, paid.end_to_end_id) == ("Dupont SA", "5234567", "E2E-9")
-    assert "Facture F-1002" in paid.remittance[0]
+    assert paid.remittance == ["Facture F-1002"]
+    said = text.replace("88,REMI: Facture F-1002\n", "88,IDNM: C-77\n88,CHKN: 00024108\n")
+    assert everything(said.encode())[1][1].remittance == ["ACH Credit Receipt,From: Dupont SA", "C-77", "check 00024108"]
+    bare = text.replace("ACH Credit Receipt,From: Dupont SA", "").replace("88,REMI: Facture F-1002\n", "88,REMI: Facture\n88,F-1002\n")
+    assert everything(bare.encode())[1][1].remittance == ["Facture F-1002"]
 
 
 @pytest.mark.parametrize(("said", "name"), [("Return To: Dupont SA", "Dupont SA"), ("Return From: Vendeur SA", "Vendeur SA"), ("-", None)])

@@ -45,6 +45,9 @@ CONTINUED, GOING_ON = "\x1e", "\x1f"
 _MARK = re.compile(f"([{CONTINUED}{GOING_ON}])")
 _TAGS = {"ORG": "DBNM", "BNF NAME": "CRNM", "BNF ID": "CACT"} | {tag: tag for tag in ("DBNM", "DACT", "CRNM", "CACT", "EREF")}
 _TAGGED = re.compile(f"[{CONTINUED}{GOING_ON}]({'|'.join(_TAGS)}):=? *([^{CONTINUED}{GOING_ON}]*)")
+_GOLDMAN = frozenset({"DBNM", "CRNM", "EREF"})
+_CODED = re.compile(f"[{CONTINUED}{GOING_ON}]([A-Z]{{4}}): ?((?:(?![{CONTINUED}{GOING_ON}][A-Z]{{4}}:).)*)", re.ASCII)
+"""A tag of Goldman Sachs' and what it says, up to the next."""
 _BY_ORDER_OF = re.compile(f"[{CONTINUED}{GOING_ON}]BO:([^ {CONTINUED}{GOING_ON}]*) BO1:([^{CONTINUED}{GOING_ON}]*)")
 _END = r"(?= (?:ORIG ID|DESC DATE|CO ENTRY DESCR|SEC|TRACE#|EED|IND ID|IND NAME|TRN|ID|(?:SND|BNF|ORIG) BK|PMT DET):|$)"
 _COMPANY = re.compile(rf"\bORIG CO NAME: ?(.+?){_END}", re.ASCII)
@@ -236,6 +239,7 @@ def _entry(now: _File, account: _Account, body: str) -> Entry | None:
         if ordered := _BY_ORDER_OF.search(body):
             said |= {"DACT": ordered[1], "DBNM": ordered[2].strip(" /")}
         _tagged(one, said)
+        _without_tags(one, body)
     except (BankFileError, ValueError) as error:
         problem = str(error) if isinstance(error, BankFileError) else "a transaction without its fields"
         return Entry(signed_minor=0, currency=currency, status="booked", transactions=[], problem=problem)
@@ -296,6 +300,22 @@ def _tagged(one: Transaction, said: dict[str, str]) -> None:
     if one.counterparty_name is None and one.return_reason is None:  # of what went back the text may name us
         found = _COMPANY.search(text) or (_ORIGINATOR if one.credit else _BENEFICIARY).search(text)
         one.counterparty_name = found[1] if found else None
+
+
+def _without_tags(one: Transaction, body: str) -> None:
+    """Goldman Sachs' tags are no text: it is what the payer says (REMI), else what stands before them; with numbers of party and cheque."""
+    found = _CODED.findall(body)
+    if not one.remittance or not any(tag in _GOLDMAN for tag, _ in found):
+        return
+    tags = {tag: _line(value.replace(GOING_ON, "").replace(CONTINUED, " ")) for tag, value in found}
+    text = _line(f" {one.remittance[0]}".partition(f" {found[0][0]}:")[0])
+    cheque = tags.get("CHKN", "")
+    more = (tags.get("IDNM"), f"check {cheque}" if cheque.strip("0") else None)
+    one.remittance = [said for said in (tags.get("REMI") or text, *one.remittance[1:], *more) if said]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).strip(" /")
 
 
 def _end_account(now: _File, body: str) -> Statement | None:
