@@ -60,3 +60,9 @@ def test_amounts_between_slashes_are_told_and_no_text():
 def test_of_two_parties_the_other_is_who_pays_what_comes_in_and_who_is_paid_what_goes_out(note, mark, more, name):
     one = transaction(f":86:{note}{more}", line=f":61:2603020302{mark}5,50NTRFNONREF")
     assert (one.counterparty_name, one.remittance) == (name, ["LOAN"])
+
+
+@pytest.mark.parametrize(("more", "name"), [("", None), ("/BENM//NAME/SHOP BV/ID/77", "SHOP BV")])
+def test_a_number_of_who_pays_is_no_name(more, name):
+    one = transaction(f":86:/ORDP//ID/203798473{more}/REMI/SAVINGS", line=":61:2603020302D5,50NTRFNONREF")
+    assert (one.counterparty_name, one.remittance) == (name, ["SAVINGS"])

@@ -189,7 +189,7 @@ def _slashed(one: Transaction, text: str) -> bool:
     for key, value in zip(pieces[1::2], pieces[2::2], strict=True):
         place = ultimate if key == "NAME" and ultimate else key
         if key in _SIDES or (key == "NAME" and party):
-            parties[party or key] = value.strip(" /")
+            parties[party or key] = _named(value) or ""
         ultimate, party = ("" if value.strip(" /") or key not in of else key for of in (_ULTIMATE, _SIDES))
         found[place] = f"{found[place]} {value}" if found.get(place) else value
     if "REMI" in found:
@@ -212,7 +212,7 @@ def _slashed(one: Transaction, text: str) -> bool:
     payers = one.credit != bool(returned)  # of a debit that is no return, the other is who is paid
     named = [key for key in (_SIDES if payers else _SIDES[::-1]) if parties.get(key)]
     if named and (len(named) > 1 or not one.counterparty_name):
-        one.counterparty_name = _named(parties[named[0]])
+        one.counterparty_name = parties[named[0]]
     one.counterparty_iban = "".join(account.split()).upper() or None
     if returned:
         one.return_reason = returned.split("/")[0].strip()
