@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching import pain002
 from matching import recalls as camt056
 from matching.api.accounts import Iban, database_of
-from matching.api.commands import ReasonCode, command
+from matching.api.commands import ReasonCode, command, tried
 from matching.api.handwork import DecideCommand
 from matching.api.pages import page
 from matching.bankfiles import BankFileError
@@ -258,8 +258,9 @@ async def post_report(request: Request, caller: Writer, body: Annotated[bytes, B
     """Takes a pain.002 in, what the bank says of a file: what it refuses is unapplied again. The same again changes nothing."""
     report = await _read(request, body, pain002.parse, "report", "pain.002")
     now = request.app.state.runtime.clock.now()
-    async with database_of(request).transaction(caller.tenant_id) as conn:
-        file_id, reported, unknown = await refund_reports.take(conn, caller.tenant_id, report, by=caller.subject, now=now)
+    file_id, reported, unknown = await tried(
+        request, caller, lambda conn: refund_reports.take(conn, caller.tenant_id, report, by=caller.subject, now=now)
+    )
     views = [
         ReportedRefund(**RefundView.model_validate(one, from_attributes=True).model_dump(), outcome=outcome, bank_status=status)
         for one, outcome, status in reported
@@ -272,8 +273,7 @@ async def post_recalls(request: Request, caller: Writer, body: Annotated[bytes, 
     """Takes a camt.056 in: the payments that it asks back are unmatched and stand as given back. The same again changes nothing."""
     asked = await _read(request, body, camt056.parse, "recall", "camt.056")
     now = request.app.state.runtime.clock.now()
-    async with database_of(request).transaction(caller.tenant_id) as conn:
-        taken, unknown = await recalls.take(conn, caller.tenant_id, asked, by=caller.subject, now=now)
+    taken, unknown = await tried(request, caller, lambda conn: recalls.take(conn, caller.tenant_id, asked, by=caller.subject, now=now))
     views = [RecallView.model_validate(one, from_attributes=True) for one in taken]
     return JSONResponse(RecallsTaken(taken=views, unknown=unknown).model_dump(mode="json"), 201)
 

@@ -97,6 +97,7 @@ async def _take(context: JobContext, source: Source, name: str, data: bytes) -> 
         except Exception as error:
             if is_unavailable(error):
                 raise
+            log.error("pulled_file_failed", source=source.name, sha256=digest, exc_info=error)
             detail = _plain(told(error))
         outcome = "taken" if detail is None else "unreadable"
         await pulls.note(conn, source.tenant_id, source.name, name, sha256=digest, outcome=outcome, detail=detail, at=machine_now())
