@@ -1,5 +1,6 @@
 """The review queue: what a person sees and confirms there."""
 
+from decided import iban, identity
 from expecting import items, post
 
 
@@ -34,3 +35,19 @@ async def test_the_queue_shows_candidates_and_what_is_confirmed_is_learnt(world,
     await world.match(tenant)
     assert (await items(world, tenant))["F-3"][0] == 0
     await world.holds()
+
+
+async def shown(client, **asked):
+    """The queue: of each payment the reason, and the items of each candidate."""
+    found = (await client.get("/v1/review-queue", params=asked)).json()["items"]
+    return [(one["reason"], [[line["invoice_number"] for line in its["lines"]] for its in one["candidates"]]) for one in found]
+
+
+async def test_an_advance_waits_for_nobody_and_is_shown_to_who_asks_for_it(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(identity(tenant, make, 1), make.invoice(tenant, "FA2026-00001", 4_000))
+    await world.pay(held, 250_000, debtor_iban=iban(1), remittance=["ACOMPTE COMMANDE 7596578"], number=1)
+    await world.pay(held, 70, remittance=["virement"], number=2)
+    await world.match(tenant)
+    assert await shown(client) == [("unknown_party", [])]
+    assert await shown(client, reason="advance") == [("advance", [])]

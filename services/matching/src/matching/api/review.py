@@ -122,7 +122,7 @@ async def list_queue(
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
 ) -> ReviewList:
-    """Payments that wait for a person, by id, of one entity or reason where asked."""
+    """Payments that wait for a person, by id, of one entity or reason where asked; advances, which wait for nobody, only by their reason."""
     rows, after = await page(
         request,
         caller,

@@ -17,7 +17,8 @@ LISTED = (
     "LEFT JOIN LATERAL (SELECT rule, decided_at, evidence FROM decision d WHERE d.tenant_id = p.tenant_id "
     "AND d.payment_id = p.payment_id ORDER BY payment_version DESC LIMIT 1) d ON true WHERE p.tenant_id = :tenant "
     "AND p.status IN ('unapplied', 'partly_matched') AND (CAST(:entity_id AS uuid) IS NULL OR p.entity_id = :entity_id) "
-    "AND (CAST(:reason AS text) IS NULL OR p.unapplied_reason = :reason)"
+    # an advance is where it belongs until it is invoiced: it is shown to who asks for it
+    "AND (p.unapplied_reason = :reason OR CAST(:reason AS text) IS NULL AND p.unapplied_reason IS DISTINCT FROM 'advance')"
 )
 
 
