@@ -7,7 +7,11 @@ from contextlib import asynccontextmanager
 import asyncpg
 from contracts.customers import CustomerIdentityChanged
 from matching.domain.replaying import differences, replay
+from matching.handlers.matching import look_at_due
 from matching.storage.models import shipped
+from shared.clock import machine_now
+from shared.jobs import JobContext
+from shared.kafka import Offsets
 from shared.testing.events import message
 
 RULES = ("remittance", "announced", "promise", "payment_plan", "hand", "confirmed", "imputation", "settlement")
@@ -27,6 +31,12 @@ def identity(tenant, make, number, name=None, version=1):
             known_ibans=[iban(number)],
         ),
     )
+
+
+async def look(world, tenant):
+    """As the job does, once everything is due."""
+    await world.rows(tenant, "UPDATE payment SET next_look_at = now() WHERE next_look_at IS NOT NULL RETURNING 1")
+    await look_at_due(JobContext(world.database, machine_now(), Offsets("127.0.0.1:1"), "", "test"), tenant)
 
 
 async def ledger(world, tenant):

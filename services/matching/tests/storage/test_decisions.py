@@ -9,17 +9,14 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from contracts.customers import CustomerChanged, CustomerErased, CustomerIdentityChanged
 from contracts.invoices import DiscountTerm
-from decided import iban, identity, ledger, replayed
+from decided import iban, identity, ledger, look, replayed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from matching.domain.engine.inputs import InputsError
 from matching.handlers import matching as engine
 from matching.handlers.payments import unmatch
 from matching.storage.models import shipped
-from shared.clock import machine_now
 from shared.ids import new_id
-from shared.jobs import JobContext
-from shared.kafka import Offsets
 from shared.testing.events import message
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -38,12 +35,6 @@ def customer(tenant, make, number, parent=None):
             parent_customer_id=make.customer_id(tenant, f"C{parent}") if parent is not None else None,
         ),
     )
-
-
-async def look(world, tenant):
-    """As the job does, once everything is due."""
-    await world.rows(tenant, "UPDATE payment SET next_look_at = now() WHERE next_look_at IS NOT NULL RETURNING 1")
-    await engine.look_at_due(JobContext(world.database, machine_now(), Offsets("127.0.0.1:1"), "", "test"), tenant)
 
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)

@@ -1,6 +1,6 @@
 """The review queue: what a person sees and confirms there."""
 
-from decided import iban, identity
+from decided import iban, identity, look, replayed
 from expecting import items, post
 
 
@@ -41,6 +41,47 @@ async def shown(client, **asked):
     """The queue: of each payment the reason, and the items of each candidate."""
     found = (await client.get("/v1/review-queue", params=asked)).json()["items"]
     return [(one["reason"], [[line["invoice_number"] for line in its["lines"]] for its in one["candidates"]]) for one in found]
+
+
+async def told(world, tenant):
+    """Who may have paid, as the events said, one after the other."""
+    return [m.data.candidate_customer_ids for m in await world.events("PaymentUnapplied") if m.tenant_id == tenant]
+
+
+async def test_an_item_that_comes_after_its_payment_is_shown_and_told_once(world, tenant, make, client):
+    """Neither is sure enough to be settled: one of two of the amount, and a number that nobody known has paid."""
+    held = await world.account(tenant)
+    await world.feed(identity(tenant, make, 1))
+    known = await world.pay(held, 1_000, debtor_iban=iban(1), number=1)
+    unknown = await world.pay(held, 1_000, remittance=["F-100234"], number=2)
+    await world.match(tenant)
+    assert sorted(await shown(client)) == [("no_reference", []), ("unknown_party", [])]
+    await world.feed(
+        make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000), make.invoice(tenant, "F-100234", 2_000, customer="C2")
+    )
+    for _ in range(3):
+        await look(world, tenant)
+        assert sorted(await shown(client)) == [("ambiguous", [["F-1"], ["F-2"]]), ("unknown_party", [["F-100234"]])]
+    rows = await world.rows(tenant, "SELECT version FROM payment WHERE payment_id IN (:one, :other)", one=known, other=unknown)
+    assert [row[0] for row in rows] == [3, 3]
+    assert [one for one in await told(world, tenant) if one] == [[make.customer_id(tenant, "C2")]]
+    assert (await replayed(world, tenant))["none"] == 4
+    await world.holds()
+
+
+async def test_what_was_somebody_elses_money_is_shown_with_its_payers_items(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), *(make.invoice(tenant, number, 1_000, customer="C2") for number in ("F-2", "F-3")))
+    payments = [await world.pay(held, amount, number=amount) for amount in (1_000, 70)]
+    await world.match(tenant)
+    assert [reason for reason, _ in await shown(client)] == ["unknown_party", "unknown_party"]
+    for payment in payments:
+        body = {"customer_id": str(make.customer_id(tenant, "C2")), "reason": "his"}
+        assert (await post(client, f"/v1/payments/{payment}/move", body)).status_code == 200
+    await look(world, tenant)
+    assert dict(await shown(client)) == {"ambiguous": [["F-2"], ["F-3"]], "no_reference": []}
+    await replayed(world, tenant)
+    await world.holds()
 
 
 async def test_an_advance_waits_for_nobody_and_is_shown_to_who_asks_for_it(world, tenant, make, client):

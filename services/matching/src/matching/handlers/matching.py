@@ -12,6 +12,7 @@ wakes a payment, too, and takes none of these looks away.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -33,6 +34,7 @@ from matching.storage.account_balances import account_id
 from matching.storage.books import AS_IT_WAS, DUE, Decided, Look, by_key, lock, look_again
 from matching.storage.candidates import Direct
 from matching.storage.clues import forget_settled, note_clues
+from matching.storage.decisions import candidates_of
 from matching.storage.expected import note_set_offs
 from matching.storage.items import set_offs_of
 from matching.storage.rows import fetch
@@ -46,7 +48,8 @@ class Batch:
     """What is to be stored of a batch beside its books.
 
     `machine` is the machine's clock; `in_time`: the payments were due for another look. `quiet` are payments about which nothing new was
-    found, with the looks they have had and the next one; `done` are those that need no clues any more.
+    found, with the looks they have had and the next one; `done` are those that need no clues any more; `shown` are the readings that a
+    person sees of payments that wait.
     """
 
     machine: datetime
@@ -56,6 +59,7 @@ class Batch:
     quiet: dict[Key, tuple[int, Look]] = field(default_factory=dict)
     clues: list[tuple[UUID, str, str, UUID]] = field(default_factory=list)
     done: list[Key] = field(default_factory=list)
+    shown: dict[Key, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 async def match_payments(conn: AsyncConnection, messages: Sequence[Message[PaymentReceived]], ctx: Context) -> None:
@@ -110,6 +114,8 @@ async def match(
         return
     books = await _lock(conn, found, proposals, new=new)
     batch = Batch(machine_now(), in_time)
+    if again := [key for key, payment in books.payments.items() if payment.status != "received" and _readings(proposals[key])]:
+        batch.shown = await candidates_of(conn, again)
     order = {key: at for at, key in enumerate(payments)}
     for key in sorted(books.payments, key=order.__getitem__):  # the rows' own ids: the driver's compare faster
         payment = books.payments[key]
@@ -137,10 +143,15 @@ def carry_out(books: Books, payment: Payment, proposal: Proposal, into: Batch) -
     held = {one.item_id: (one.amount_minor, one.diff_minor) for one in payment.allocations.values()}
     rest = payment.unapplied_minor
     reason = settle(books, payment, proposal)
-    if payment.status != "received" and not attributed and payment.unapplied_minor == rest:
+    waits = payment.status != "received" and not attributed and payment.unapplied_minor == rest
+    if waits and not _says_more(payment, proposal, into.shown.get(key, ())):
         reason = payment.unapplied_reason  # another look that found nothing has nothing to say
     else:
         payment.candidate_customer_ids = _customers(proposal) if payment.unapplied_minor and not payment.payer_customer_id else None
+        if waits:
+            books.touch_payment(payment)
+            if reason == "no_reference" and payment.unapplied_reason != "unknown_party":
+                reason = payment.unapplied_reason  # a guess says nothing of why it waits
     if payment.unapplied_minor and not payment.looks:
         into.clues += [(key[0], kind, value, key[1]) for kind, value in proposal.clues]
     elif not payment.unapplied_minor and payment.status != "received":
@@ -216,6 +227,30 @@ def _account_of(books: Books, payment: Payment, proposal: Proposal) -> Account |
     return account if account is not None and account.currency == payment.currency else None
 
 
+def _readings(proposal: Proposal) -> list[dict[str, Any]]:
+    """What a person is to choose from, as a decision keeps it."""
+    if proposal.evidence and "candidates" in proposal.evidence:
+        return proposal.evidence["candidates"]  # type: ignore[return-value] # as `propose` explains
+    return [
+        {"item_id": one.item_id, "customer_id": one.customer_id, "open_minor": one.open_minor, "found": proposal.rule}
+        for one in proposal.candidates[:10]
+    ]
+
+
+def _says_more(payment: Payment, proposal: Proposal, shown: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether another look sees what nobody is told yet: who paid is known by now, an item came or owes another amount."""
+    if payment.unapplied_reason == "unknown_party" and payment.payer_customer_id is not None:
+        return True
+    found = {_settles(one) for one in _readings(proposal) if one.get("open_minor") != 0}  # its reference may name what it has paid itself
+    return bool(found) and found != {_settles(one) for one in shown}
+
+
+def _settles(reading: Mapping[str, Any]) -> frozenset[tuple[str, int]]:
+    """What a reading settles of which items, and which credit notes it sets off."""
+    lines = [(str(line["item_id"]), line.get("amount_minor", 0)) for line in reading.get("lines", [reading])]
+    return frozenset(lines + [(str(one["credit_item_id"]), -one["amount_minor"]) for one in reading.get("set_offs", ())])
+
+
 def _next_look(payment: Payment, machine: datetime, *, due: bool) -> Look:
     """When to look again: only where something is left, and not for ever. A look that was not due, but the first, does not count."""
     if payment.looks and not due:
@@ -236,19 +271,15 @@ def _evidence(proposal: Proposal, payment: Payment, seen: Sequence[Mapping[str, 
 
     `seen` are the items under lock and `rest` what was unapplied, both before; `done` is what the decision changed.
     """
-    shown = [
-        {"item_id": one.item_id, "customer_id": one.customer_id, "open_minor": one.open_minor, "found": proposal.rule}
-        for one in proposal.candidates[:10]
-    ]
     return _JSON(
         {
             "items": seen,
             "unapplied_minor": rest,
             "payer": payment.payer_customer_id,
             "reason": payment.unapplied_reason,
-            "candidates": shown,
             "allocated_minor": payment.allocated_minor,
             **done,
             **(proposal.evidence or {}),
+            "candidates": _readings(proposal),
         }
     ).decode()

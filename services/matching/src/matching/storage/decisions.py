@@ -10,7 +10,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
-from matching.storage.rows import columns, fetch
+from matching.storage.rows import columns, fetch, keys
 
 
 class Taken(NamedTuple):
@@ -60,6 +60,18 @@ async def of_payment(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -
         tenant=tenant_id,
         id=payment_id,
     )
+
+
+async def candidates_of(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, list[dict[str, Any]]]:
+    """The readings that the latest decision on each payment shows a person."""
+    rows = await fetch(
+        conn,
+        "SELECT k.tenant_id, k.payment_id, (SELECT CAST(evidence -> 'candidates' AS text) FROM decision d "
+        "WHERE d.tenant_id = k.tenant_id AND d.payment_id = k.payment_id ORDER BY payment_version DESC LIMIT 1) "
+        "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id)",
+        **keys(payments),
+    )
+    return {(row[0], row[1]): json.loads(row[2] or "[]") for row in rows}
 
 
 async def refused_of(conn: AsyncConnection, met: Iterable[tuple[UUID, UUID, UUID]]) -> dict[Key, dict[int, str]]:
