@@ -4,7 +4,9 @@ import itertools
 from datetime import date
 
 import pytest
+from decided import iban, identity, look, replayed
 from handwork import limit
+from matching.domain.proposing import GIVEN_UP
 from matching.handlers.late_money import allocate_late_money
 from shared.jobs import JobContext
 from shared.kafka import Offsets
@@ -55,6 +57,82 @@ async def test_what_the_payment_does_not_say_waits_for_a_person(world, tenant, m
     await world.match(tenant)
     await run(world, tenant, now)
     assert await item(world, tenant) == (0, 0, 1_000, "closed")
+
+
+async def named_in_text(world, tenant, make, client, paid, *, said="FA2026-00001", given_up=1_000, **more):
+    """F-1 under another number, written off; a payment of C1 that says it in its text; how the review queue shows that."""
+    held = await world.account(tenant)
+    await world.feed(
+        identity(tenant, make, 1),
+        make.invoice(tenant, "FA2026-00001", 1_000, due=date(2025, 1, 1)),
+        make.invoice(tenant, "FA2026-00002", 7_000),
+    )
+    await limit(client, tenant, make, 5_000)
+    body = {"item_id": str(make.invoice_id(tenant, "FA2026-00001")), "reason": "uncollectible", "amount_minor": given_up}
+    assert (await post(client, "/v1/write-offs", body)).status_code == 201
+    await world.pay(held, paid, number=1, remittance=[said], **{"debtor_iban": iban(1), **more})
+    await world.match(tenant)
+    await look(world, tenant)
+    [waits] = (await client.get("/v1/review-queue")).json()["items"]
+    return waits
+
+
+async def confirm_first(client, waits):
+    return await post(client, f"/v1/payments/{waits['payment_id']}/confirm", {"candidate": 1, "version": waits["version"]})
+
+
+@pytest.mark.parametrize(("paid", "after"), [(1_000, (0, 1_000, 0, "paid")), (400, (0, 400, 600, "paid")), (1_300, (0, 1_000, 0, "paid"))])
+async def test_who_confirms_what_a_text_names_reverses_the_write_off(world, tenant, make, client, paid, after):
+    waits = await named_in_text(world, tenant, make, client, paid)
+    assert (waits["reason"], waits["evidence"]["refused"]) == ("written_off", GIVEN_UP)
+    [line] = waits["candidates"][0]["lines"]
+    assert (line["invoice_number"], line["written_off_minor"], line["amount_minor"]) == ("FA2026-00001", 1_000, min(paid, 1_000))
+    assert (await confirm_first(client, waits)).status_code == 200
+    row = await world.one(
+        tenant, "SELECT open_minor, cash_minor, written_off_minor, status FROM open_item WHERE invoice_number = 'FA2026-00001'"
+    )
+    assert tuple(row) == after
+    assert len([m for m in await world.events("WriteOffReversed") if m.tenant_id == tenant]) == 1
+    assert (await replayed(world, tenant))["none"] == 1
+    await world.holds()
+
+
+async def test_a_payer_whom_nobody_knows_is_shown_what_it_names(world, tenant, make, client):
+    waits = await named_in_text(world, tenant, make, client, 1_000, debtor_iban=None)
+    assert (waits["reason"], waits["evidence"]["refused"]) == ("unknown_party", GIVEN_UP)
+    [told] = [m.data for m in await world.events("PaymentUnapplied") if m.tenant_id == tenant]
+    assert told.candidate_customer_ids == [make.customer_id(tenant, "C1")]
+    done = (await confirm_first(client, waits)).json()
+    assert (done["status"], done["payer_customer_id"]) == ("matched", str(make.customer_id(tenant, "C1")))
+    await world.holds()
+
+
+async def test_what_was_written_off_is_shown_with_what_else_is_named(world, tenant, make, client):
+    waits = await named_in_text(world, tenant, make, client, 8_000, said="FA2026-00001 FA2026-00002")
+    assert [(line["invoice_number"], line["amount_minor"]) for line in waits["candidates"][0]["lines"]] == [
+        ("FA2026-00001", 1_000),
+        ("FA2026-00002", 7_000),
+    ]
+    assert (await confirm_first(client, waits)).json()["status"] == "matched"
+    await world.holds()
+
+
+async def test_what_was_written_off_in_part_is_shown_where_more_comes_than_is_owed(world, tenant, make, client):
+    waits = await named_in_text(world, tenant, make, client, 1_000, given_up=600)
+    [line] = waits["candidates"][0]["lines"]
+    assert (line["open_minor"], line["written_off_minor"], line["amount_minor"]) == (1_000, 600, 1_000)
+    assert (await confirm_first(client, waits)).json()["status"] == "matched"
+    await replayed(world, tenant)
+    await world.holds()
+
+
+async def test_what_was_written_off_and_dismissed_is_shown_no_more(world, tenant, make, client):
+    waits = await named_in_text(world, tenant, make, client, 1_000)
+    body = {"item_ids": [str(make.invoice_id(tenant, "FA2026-00001"))], "reason": "other"}
+    assert (await post(client, f"/v1/payments/{waits['payment_id']}/dismiss", body)).status_code == 200
+    await look(world, tenant)
+    [waits] = (await client.get("/v1/review-queue")).json()["items"]
+    assert "FA2026-00001" not in {line["invoice_number"] for one in waits["candidates"] for line in one["lines"]}
 
 
 async def test_what_a_person_has_dismissed_is_left_alone(world, tenant, make, client, now):

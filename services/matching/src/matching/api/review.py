@@ -30,7 +30,8 @@ Reader = Annotated[Caller, requires("payments:read")]
 
 class CandidateLineView(BaseModel):
     """What a candidate settles of an item. `open_minor` is in `currency`, the item's; where that is another than the payment's,
-    `item_amount_minor` of it is settled by `amount_minor`.
+    `item_amount_minor` of it is settled by `amount_minor`. `written_off_minor` of it was given up: confirming reverses that as far as the
+    money goes.
     """
 
     item_id: UUID
@@ -38,6 +39,7 @@ class CandidateLineView(BaseModel):
     invoice_number: str
     due_date: date
     open_minor: int
+    written_off_minor: int
     amount_minor: int
     currency: str
     difference_minor: int
@@ -122,7 +124,7 @@ async def list_queue(
     limit: Limit = DEFAULT_LIMIT,
     cursor: CursorText = None,
 ) -> ReviewList:
-    """Payments that wait for a person, by id, of one entity or reason where asked; advances, which wait for nobody, only by their reason."""
+    """Payments that wait for a person, by id, of one entity or reason where asked; advances, which wait for nobody, only by reason."""
     rows, after = await page(
         request,
         caller,

@@ -27,6 +27,7 @@ class Candidate:
     due_date: date
     inexact: bool = False
     """Whether the payment may be meant for the whole though its amount is another: a deduction, another currency."""
+    written_off_minor: int = 0
 
 
 @dataclass(slots=True)
@@ -83,7 +84,8 @@ def direct(found: Sequence[tuple[str, Candidate]]) -> Proposal:
         if still:
             return Proposal(rule, reason="ambiguous", party=_only_customer(still), candidates=still)
     rule, first = found[0]
-    return Proposal(rule, reason="already_paid", party=_only_customer([first]), candidates=[candidate for _, candidate in found])
+    reason = "written_off" if any(candidate.written_off_minor for _, candidate in found) else "already_paid"
+    return Proposal(rule, reason=reason, party=_only_customer([first]), candidates=[candidate for _, candidate in found])
 
 
 def touched(proposal: Proposal) -> list[tuple[UUID, UUID]]:

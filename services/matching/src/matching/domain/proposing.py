@@ -10,13 +10,15 @@ from matching.domain.engine.features import NAMES
 from matching.domain.engine.inputs import Inputs, conclude
 from matching.domain.engine.records import ADVANCE, Clues, Hypothesis, Id, Party
 from matching.domain.engine.search import Found
-from matching.domain.engine.text import Text
+from matching.domain.engine.text import FULL, Text
 from matching.domain.exchange import BANK_RATE, exchange, implied
 
 KNOWN = 0.6
 """How sure an IBAN is a payer's that earlier payments were made from."""
 USUAL_RATE = "usual"
 """The source of a rate that nobody stated, near those seen lately."""
+GIVEN_UP = "some of what it names was written off: a person says whether the money is for that, which reverses the write-off"
+"""Why nothing is settled where more came than is owed of what is named in full."""
 CUSTOMERS_MAX = 10
 """Customers that are named as those who may have paid."""
 
@@ -29,16 +31,20 @@ def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID], text: Tex
     """
     decision, found = conclude(inputs, model, text)
     party = _payer(found.parties)
+    given_up = _given_up(inputs, found) if decision.kind != "auto" else []
     proposal = Proposal(
         "none",
         party=party,
         unapplied_minor=inputs.clues.amount_minor,
         evidence=_explained(decision, model if whole or decision.kind != "auto" else None),
-        candidate_customers=_candidates(decision, found),
+        candidate_customers=_candidates(decision, found, given_up),
     )
     best = decision.ranked[0] if decision.ranked else None
     if decision.kind != "auto" or best is None:
         proposal.reason = _reason(inputs, decision, found, party)
+        if given_up and proposal.evidence is not None:
+            proposal.evidence["candidates"] = [*given_up, *proposal.evidence["candidates"]]  # type: ignore[misc] # as `_explained` makes it
+            proposal.evidence["refused"] = GIVEN_UP
     elif best.rule == ADVANCE:
         proposal.rule = proposal.reason = "advance"
         proposal.party = party or UUID(str(best.customer_id))
@@ -87,9 +93,30 @@ def _payer(parties: Sequence[Party]) -> UUID | None:
     return UUID(str(known[0])) if len(known) == 1 else None
 
 
-def _candidates(decision: Decision, found: Found) -> list[UUID]:
+def _given_up(inputs: Inputs, found: Found) -> list[dict[str, object]]:
+    """Readings of what was written off and is named in full, where more came than is open of it: each by itself, or with all that is named
+    of its customer, where that comes to the sum.
+    """
+    money, currency = inputs.clues.amount_minor, inputs.clues.currency
+    hits = [hit for hit in found.documents if hit.strength >= FULL and not hit.span.other and hit.item.currency == currency]
+    named = {hit.item.item_id: hit.item for hit in hits}
+    owed = {item_id: item.open_minor + inputs.written_off.get(item_id, 0) for item_id, item in named.items()}
+    readings: list[dict[str, object]] = []
+    for item_id in [one for one, item in named.items() if one in inputs.written_off and item.open_minor < money]:
+        customer = named[item_id].customer_id
+        every = [one for one, item in named.items() if item.customer_id == customer and owed[one] > 0]
+        whole = sum(owed[one] for one in every) == money
+        lines = {one: owed[one] for one in every} if whole else {item_id: min(owed[item_id], money)}
+        told = [{"item_id": one, "amount_minor": minor, "difference_minor": 0, "reason": None} for one, minor in lines.items()]
+        if (reading := {"customer_id": customer, "rule": "written_off", "lines": told}) not in readings:
+            readings.append(reading)
+    return readings
+
+
+def _candidates(decision: Decision, found: Found, given_up: Sequence[Mapping[str, object]]) -> list[UUID]:
     """Who may have paid: those whose items are candidates, then those the payer's IBAN is known of, or whose the virtual IBAN was."""
-    ids = [one.customer_id for one in decision.ranked]
+    ids = [one["customer_id"] for one in given_up]
+    ids += [one.customer_id for one in decision.ranked]
     ids += [one.customer_id for one in found.parties if one.own_iban or one.learned_iban or one.former]
     return [UUID(str(one)) for one in dict.fromkeys(ids)][:CUSTOMERS_MAX]
 
@@ -101,7 +128,7 @@ def _reason(inputs: Inputs, decision: Decision, found: Found, party: UUID | None
     mine = [hit.item for hit in found.documents if hit.item.customer_id == party]
     owed = [item for item in mine if item.open_minor]
     if mine and all(item.currency != inputs.clues.currency for item in owed):
-        return "currency" if owed else "already_paid"
+        return "currency" if owed else "written_off" if any(item.item_id in inputs.written_off for item in mine) else "already_paid"
     if found.documents and not mine:
         return "ambiguous"  # it names somebody else's item
     if not decision.ranked or decision.kind == "unmatched":

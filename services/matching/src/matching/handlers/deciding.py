@@ -309,6 +309,8 @@ def _inputs(case: _Case, gathered: _Gathered, before: _Before) -> tuple[Inputs, 
             item = gathered.seen.get(place) or gathered.seen.setdefault(place, _open_item(one, gone, asked.booking_date))
             inputs.versions[one.item_id] = one.version
             (inputs.items if item.open_minor else inputs.settled).append(item)
+            if one.written_off_minor:
+                inputs.written_off[one.item_id] = one.written_off_minor
             accounts[one.item_id] = one.account_id
         if sum(one.open_minor > 0 for one in owed) > evidence.ITEMS_MAX:
             inputs.left_out.append(f"items of customer {customer} due later")

@@ -41,6 +41,7 @@ class CandidateLine:
     """What a candidate settles of an item, and what is known of the item now.
 
     `open_minor` is in `currency`, the item's; where that is not the payment's, so is `item_amount_minor`, which `amount_minor` settles.
+    `written_off_minor` of it was given up: confirming reverses that as far as the money goes.
     """
 
     item_id: UUID
@@ -48,6 +49,7 @@ class CandidateLine:
     invoice_number: str
     due_date: date
     open_minor: int
+    written_off_minor: int
     amount_minor: int
     currency: str
     difference_minor: int = 0
@@ -155,6 +157,7 @@ def _line(
         item.invoice_number,
         item.due_date,
         item.open_minor,
+        item.written_off_minor,
         amount,
         item.currency,
         difference_minor,

@@ -139,5 +139,6 @@ def _candidate(items: dict[Key, Item], inexact: Any, *row: Any) -> Candidate:
     item = Item(*row)
     items.setdefault((item.tenant_id, item.item_id), item)
     return Candidate(
-        item.item_id, item.account_id, item.customer_id, item.open_minor, item.currency, item.invoice_number, item.due_date, inexact
-    )
+        item.item_id, item.account_id, item.customer_id, item.open_minor, item.currency, item.invoice_number, item.due_date, inexact,
+        item.written_off_minor,
+    )  # fmt: skip

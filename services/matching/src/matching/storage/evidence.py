@@ -265,13 +265,14 @@ class Seen:
     original_minor: int
     open_minor: int
     contested_minor: int
+    written_off_minor: int
     names: str | None
     discounts: str | None
 
 
 _SEEN = (
     "i.entity_id, i.tenant_id, i.customer_id, i.item_id, i.version, i.account_id, i.kind, i.invoice_number, i.currency, i.issue_date, "
-    "i.due_date, i.original_minor, i.open_minor, i.contested_minor"
+    "i.due_date, i.original_minor, i.open_minor, i.contested_minor, i.written_off_minor"
 )
 
 
@@ -294,13 +295,13 @@ class Experience:
     promises: dict[Debtor, list[tuple[Any, ...]]] = field(default_factory=dict)
 
 
-_NOT_SEEN = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+_NOT_SEEN = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
 _OWED = (
     "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:entities AS uuid[]), CAST(:customers AS uuid[]), "  # noqa: S608 - our own text
     "CAST(:worded AS bool[])) AS t(tenant_id, entity_id, customer_id, worded)), "
     "t AS (SELECT DISTINCT tenant_id FROM k) "
     "SELECT 'item', s.entity_id, s.tenant_id, s.customer_id, s.item_id, s.version, s.account_id, s.kind, s.invoice_number, s.currency, "
-    "s.issue_date, s.due_date, s.original_minor, s.open_minor, s.contested_minor, CASE WHEN s.worded THEN ("
+    "s.issue_date, s.due_date, s.original_minor, s.open_minor, s.contested_minor, s.written_off_minor, CASE WHEN s.worded THEN ("
     "SELECT string_agg(kind || ':' || value, ' ') "
     "FROM item_reference WHERE tenant_id = s.tenant_id AND item_id = s.item_id AND kind <> 'folded') END, "
     "CASE WHEN EXISTS (SELECT 1 FROM t JOIN item_discount d ON d.tenant_id = t.tenant_id) THEN (SELECT string_agg("

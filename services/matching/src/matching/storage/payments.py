@@ -217,7 +217,7 @@ async def for_written_off(conn: AsyncConnection, tenant_id: UUID, limit: int) ->
         "JOIN item_reference r ON r.tenant_id = p.tenant_id AND r.entity_id = p.entity_id AND r.value = p.structured_reference "
         "AND r.kind = 'structured' JOIN open_item i ON i.tenant_id = r.tenant_id AND i.item_id = r.item_id "
         "WHERE p.tenant_id = :tenant AND p.status IN ('unapplied', 'partly_matched') "
-        "AND p.unapplied_reason IN ('already_paid', 'overpaid') "
+        "AND p.unapplied_reason IN ('written_off', 'already_paid', 'overpaid') "
         "AND i.written_off_minor > 0 AND i.open_minor = 0 AND i.close_cause IS DISTINCT FROM 'cancelled' "
         "AND i.kind <> 'credit_note' AND i.currency = p.currency "
         "AND NOT EXISTS (SELECT 1 FROM item_reference o WHERE o.tenant_id = r.tenant_id AND o.entity_id = r.entity_id "

@@ -32,7 +32,9 @@ class Decided(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """An item that may have been meant by a payment in `payment_currency`. `open_minor`: what was written off is owed again for money."""
+    """An item that may have been meant by a payment in `payment_currency`. `open_minor`: what was written off, `written_off_minor` of
+    it, is owed again for money.
+    """
 
     payment_id: UUID
     item_id: UUID
@@ -40,6 +42,7 @@ class Meant:
     invoice_number: str
     due_date: date
     open_minor: int
+    written_off_minor: int
     kind: str
     currency: str
     payment_currency: str
@@ -63,8 +66,8 @@ async def meant(conn: AsyncConnection, tenant_id: UUID, pairs: Collection[tuple[
     """Of pairs of payment and item those whose item owes something still, and that nobody has dismissed."""
     rows = await fetch(
         conn,
-        "SELECT w.payment_id, i.item_id, i.customer_id, i.invoice_number, i.due_date, i.open_minor + i.written_off_minor, i.kind, "
-        "i.currency, p.currency "
+        "SELECT w.payment_id, i.item_id, i.customer_id, i.invoice_number, i.due_date, i.open_minor + i.written_off_minor, "
+        "i.written_off_minor, i.kind, i.currency, p.currency "
         "FROM unnest(CAST(:payments AS uuid[]), "
         "CAST(:items AS uuid[])) AS w(payment_id, item_id) JOIN open_item i ON i.tenant_id = :tenant AND i.item_id = w.item_id "
         "JOIN payment p ON p.tenant_id = :tenant AND p.payment_id = w.payment_id "

@@ -19,9 +19,9 @@ from matching.domain.engine.records import Clues, Customer, Id, OpenItem, Promis
 from matching.domain.engine.search import Found, search
 from matching.domain.engine.text import Text
 
-FORM = 3
+FORM = 4
 """The form of stored inputs: raised when a field is added or changes its meaning. Still read are form 1, an item with all of its fields,
-and form 2, without promises, former virtual IBANs and a past.
+form 2, without promises, former virtual IBANs and a past, and form 3, without what was written off.
 """
 _PLAIN = ((), None, 0.0, None, 0)
 """What most items have of the fields that end a row: orders, reference, discount and its last day, what is in dispute."""
@@ -41,7 +41,7 @@ class Inputs:
     account or under its payer's name; `history` holds what customers' last payments tell of their habits, oldest first;
     `charges` how often which bank charge was seen, `rates` what an item's currency cost in the payment's: lowest, highest, how often
     (minor units for one of the item's); `promises` are what customers have promised to pay, `past` is what
-    the seller's own payments tell. `versions` are those of the items;
+    the seller's own payments tell; `written_off` is what was given up of items. `versions` are those of the items;
     `left_out` says what was too much to look at.
     """
 
@@ -60,6 +60,7 @@ class Inputs:
     left_out: list[str] = field(default_factory=list)
     promises: dict[Id, list[Promise]] = field(default_factory=dict)
     past: Past = field(default_factory=Past)
+    written_off: dict[Id, int] = field(default_factory=dict)
 
 
 def conclude(inputs: Inputs, model: Model, text: Text | None = None) -> tuple[Decision, Found]:
@@ -125,6 +126,7 @@ def stored(inputs: Inputs) -> dict[str, Any]:
         "left_out": inputs.left_out,
         "promises": [[customer, [_values(one) for one in held]] for customer, held in inputs.promises.items()],
         "past": inputs.past.as_list() if inputs.past != Past() else [],
+        "written_off": [[item, minor] for item, minor in inputs.written_off.items()],
     }  # fmt: skip
 
 
@@ -162,6 +164,7 @@ def _read(held: Mapping[str, Any]) -> Inputs:
         held["left_out"],
         {UUID(customer): [_promise(*row) for row in promised] for customer, promised in held.get("promises", ())},
         Past.from_list(held.get("past", ())),
+        {UUID(item): minor for item, minor in held.get("written_off", ())},
     )
 
 
