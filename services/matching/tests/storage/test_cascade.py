@@ -287,7 +287,7 @@ async def test_what_wakes_a_payment_takes_none_of_its_looks_away(world, tenant, 
     """Its invoice may be another worker's still, uncommitted, while others of the customer come."""
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-0", 5, customer="C1"), identity(tenant, make))
-    payment = await world.pay(held, 1_000, None, debtor_iban=PAYER)
+    payment = await world.pay(held, 1_000, None, debtor_iban=PAYER, remittance=["FA2026-00009"])
     await world.match(tenant)
     (before,) = await world.one(tenant, "SELECT next_look_at FROM payment")
     for number in range(1, 5):
@@ -297,7 +297,7 @@ async def test_what_wakes_a_payment_takes_none_of_its_looks_away(world, tenant, 
     await look_at_due(JobContext(world.database, machine_now(), Offsets("127.0.0.1:1"), "", "test"), tenant)
     looks, after = await world.one(tenant, "SELECT looks, next_look_at FROM payment")
     assert (looks, (after - machine_now()).total_seconds()) == (2, pytest.approx(60, abs=10))
-    await world.feed(make.invoice(tenant, "F-9", 1_000, customer="C1"))
+    await world.feed(make.invoice(tenant, "FA2026-00009", 1_000, customer="C1"))
     assert (await outcome(world, tenant, payment))[0] == "matched"
     assert tuple(await world.one(tenant, "SELECT looks, next_look_at FROM payment")) == (2, None)
 

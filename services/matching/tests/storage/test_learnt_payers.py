@@ -1,6 +1,10 @@
 """What a person teaches of a payer by confirming or moving, and what is taken back with it."""
 
 import itertools
+import json
+
+import pytest
+from decided import iban, identity, look, replayed
 
 _KEYS = itertools.count()
 PAYER = "DE89370400440532013000"
@@ -95,3 +99,58 @@ async def test_what_is_allocated_is_unmatched_and_not_dismissed(world, tenant, m
     refused = await post(client, f"/v1/payments/{payment}/dismiss", body)
     assert (refused.status_code, refused.json()["code"]) == (409, "item-is-allocated")
     assert await world.rows(tenant, "SELECT 1 FROM dismissed_pair") == []
+
+
+async def seen_of(world, tenant, payment):
+    """By what evidence the first reading of the latest decision of the engine knows who paid."""
+    rows = await world.rows(
+        tenant,
+        "SELECT CAST(evidence -> 'candidates' -> 0 -> 'evidence' AS text) FROM decision WHERE payment_id = :id AND inputs IS NOT NULL "
+        "ORDER BY payment_version DESC LIMIT 1",
+        id=payment,
+    )
+    return set(json.loads(rows[0][0])) & {"virtual_iban", "own_iban", "learned_iban", "learned_name", "name", "payer_said"}
+
+
+async def test_whom_a_rule_took_for_the_payer_is_no_surer_at_the_next_look(world, tenant, make, client):
+    """Of two items of the amount one comes later: it is looked at again, and who paid is known by what it was known by."""
+    held = await world.account(tenant)
+    await confirmed(world, tenant, make, client, held)
+    payment = await paid(world, tenant, held, 500)
+    assert await payer(client, payment) == str(make.customer_id(tenant, "C1"))
+    assert await seen_of(world, tenant, payment) == {"learned_iban", "learned_name"}
+    await world.feed(*(make.invoice(tenant, f"G-{number}", 500) for number in range(2)))
+    await look(world, tenant)
+    assert await seen_of(world, tenant, payment) == {"learned_iban", "learned_name"}
+    await replayed(world, tenant)
+
+
+async def test_who_a_person_says_has_paid_is_told_as_that(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"G-{number}", 500) for number in range(2)))
+    payment = await world.pay(held, 500, number=next(_KEYS))
+    await world.match(tenant)
+    body = {"customer_id": str(make.customer_id(tenant, "C1")), "reason": "his"}
+    assert (await post(client, f"/v1/payments/{payment}/move", body)).status_code == 200
+    await look(world, tenant)
+    shown = (await client.get(f"/v1/payments/{payment}")).json()["decisions"]
+    assert [one["rule"] for one in shown] == ["none", "moved", "none"]
+    assert (shown[1]["evidence"]["by"], shown[1]["evidence"]["payer"]) == ("tester", body["customer_id"])
+    assert await seen_of(world, tenant, payment) == {"payer_said"}
+    assert (await client.get(f"/v1/payments/{payment}/decisions/4/replay")).json()["differs"] == []
+    await replayed(world, tenant)
+    await world.holds()
+
+
+@pytest.mark.parametrize("item_first", [True, False])
+async def test_an_item_that_comes_after_its_payment_is_as_sure_as_one_that_came_before(world, tenant, make, client, item_first):
+    held = await world.account(tenant)
+    amounts = (5, 40_001, 40_002, 40_003, 40_004, 1_000)
+    items = [identity(tenant, make, 1), *(make.invoice(tenant, f"F-{n}", amount) for n, amount in enumerate(amounts))]
+    await world.feed(*(items if item_first else items[:2]))
+    payment = await world.pay(held, 1_000, debtor_iban=iban(1))
+    await world.match(tenant)
+    await world.feed(*items)
+    await look(world, tenant)
+    shown = (await client.get(f"/v1/payments/{payment}")).json()
+    assert (shown["status"], shown["decisions"][-1]["evidence"]["refused"]) == ("unapplied", "not sure enough")

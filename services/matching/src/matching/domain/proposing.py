@@ -5,10 +5,10 @@ from uuid import UUID
 
 from matching.domain.cascade import Proposal, Share, netted
 from matching.domain.engine.confidence import Model
-from matching.domain.engine.decision import Decision, contributions
+from matching.domain.engine.decision import NOT_ITS_ACCOUNT, Decision, contributions
 from matching.domain.engine.features import NAMES
 from matching.domain.engine.inputs import Inputs, conclude
-from matching.domain.engine.records import ADVANCE, Clues, Hypothesis, Id, Party
+from matching.domain.engine.records import ADVANCE, SAID, Clues, Hypothesis, Id, Party
 from matching.domain.engine.search import Found
 from matching.domain.engine.text import FULL, Text
 from matching.domain.exchange import BANK_RATE, exchange, implied
@@ -36,7 +36,7 @@ def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID], text: Tex
         "none",
         party=party,
         unapplied_minor=inputs.clues.amount_minor,
-        evidence=_explained(decision, model if whole or decision.kind != "auto" else None),
+        evidence=_explained(decision, inputs.clues, model if whole or decision.kind != "auto" else None),
         candidate_customers=_candidates(decision, found, given_up),
     )
     best = decision.ranked[0] if decision.ranked else None
@@ -49,7 +49,11 @@ def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID], text: Tex
         proposal.rule = proposal.reason = "advance"
         proposal.party = party or UUID(str(best.customer_id))
     elif any(line.item.currency != inputs.clues.currency for line in best.lines) and _rate_of(best, inputs.clues) is None:
-        proposal.evidence = {**_explained(decision, model), "decision": "review", "refused": "the items are in another currency"}
+        proposal.evidence = {
+            **_explained(decision, inputs.clues, model),
+            "decision": "review",
+            "refused": "the items are in another currency",
+        }
         proposal.reason = "currency"
     else:
         proposal.rule = best.rule.split(":")[0]
@@ -140,20 +144,32 @@ def _reason(inputs: Inputs, decision: Decision, found: Found, party: UUID | None
     return "uncertain" if value["named_share"] or best.rule.endswith((":exact", ":charges_stated", ":rounding")) else "no_reference"
 
 
-def _explained(decision: Decision, model: Model | None) -> dict[str, object]:
+def _explained(decision: Decision, clues: Clues, model: Model | None) -> dict[str, object]:
     """A decision as it is shown: how sure, why not automatic, why the second lost, and the readings with their evidence and why each lost,
     best first; with the model also what moved its confidence.
     """
+    said = clues.creditor_account == SAID
     return {
         "decision": decision.kind,
         "confidence": round(decision.confidence, 6),
         "refused": decision.refused,
-        "runner_up": decision.runner_up,
-        "candidates": [_reading(one, None if place and decision.kind == "auto" else model) for place, one in enumerate(decision.ranked)],
+        "runner_up": _lost(decision.runner_up, said=said),
+        "candidates": [
+            _reading(one, None if place and decision.kind == "auto" else model, said=said) for place, one in enumerate(decision.ranked)
+        ],
     }
 
 
-def _reading(one: Hypothesis, model: Model | None) -> dict[str, object]:
+def _evidence(name: str, *, said: bool) -> str:
+    """What evidence is called: who is `said` to have paid is as sure as if it had come on his virtual IBAN, and it had not."""
+    return "payer_said" if said and name == "virtual_iban" else name
+
+
+def _lost(why: str | None, *, said: bool) -> str | None:
+    return "is not who is said to have paid" if said and why == NOT_ITS_ACCOUNT else why
+
+
+def _reading(one: Hypothesis, model: Model | None, *, said: bool) -> dict[str, object]:
     """A reading as a person confirms it: money and difference per item, which credit notes are set off, and what moved the confidence."""
     money, set_offs = netted([(UUID(str(line.item.item_id)), line.cents, line.diff_cents) for line in one.lines])
     shown: dict[str, object] = {
@@ -165,7 +181,7 @@ def _reading(one: Hypothesis, model: Model | None) -> dict[str, object]:
             for line in one.lines
             if (item := UUID(str(line.item.item_id))) in money
         ],
-        "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
+        "evidence": {_evidence(name, said=said): round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
     }
     if one.former:
         shown["former_holder"] = True
@@ -177,9 +193,9 @@ def _reading(one: Hypothesis, model: Model | None) -> dict[str, object]:
             "waits_minor": one.promise.waits_minor,
         }
     if one.lost is not None:
-        shown["lost"] = one.lost
+        shown["lost"] = _lost(one.lost, said=said)
     if model is not None:
-        shown["moved_by"] = {name: round(step, 2) for name, step in contributions(model.explained(one.features))}
+        shown["moved_by"] = {_evidence(name, said=said): round(step, 2) for name, step in contributions(model.explained(one.features))}
     if set_offs:
         shown["set_offs"] = [{"credit_item_id": credit, "item_id": item, "amount_minor": amount} for credit, item, amount in set_offs]
     return shown

@@ -37,6 +37,8 @@ from matching.storage.limits import forgiven_alone, limit_of
 from matching.storage.parties import forget_payer, is_known, learn_payer
 from matching.storage.payments import undismiss
 
+MOVED = "moved"
+"""The rule of a decision by which a person said whose payment it is."""
 MOVED_ON = "The payment has another version by now: look at its candidates again"
 ONE_CURRENCY = "The item is in the payment's own currency: nothing is exchanged"
 _JSON = msgspec.json.Encoder().encode
@@ -176,10 +178,12 @@ async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, custome
     before = payment.payer_customer_id
     if before == customer_id:
         return payment
+    evidence = _JSON({"by": by, "payer": customer_id, "payer_before": before}).decode()
     books.attribute(payment, books.accounts[tenant_id, account_id(tenant_id, customer_id, payment.entity_id, payment.currency)])
     payment.candidate_customer_ids = None
     books.touch_payment(payment)
-    await save_and_publish(conn, books, now, {}, looks={key: machine_now() if payment.unapplied_minor else None})
+    decision = Decided(*key, payment.version + 1, MOVED, evidence)
+    await save_and_publish(conn, books, now, {}, decisions=[decision], looks={key: machine_now() if payment.unapplied_minor else None})
     if before is not None and not payment.allocations:
         await forget_payer(conn, tenant_id, payment_id, before)
     await learn_payer(conn, tenant_id, payment_id, customer_id, by=by)

@@ -22,7 +22,7 @@ from matching.domain.engine.index import SAME_MAX, wanted_keys, written_keys
 from matching.domain.engine.inputs import Inputs, InputsError, stored
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.readings import term
-from matching.domain.engine.records import NAMED, Clues, Customer, Id, OpenItem, Promise
+from matching.domain.engine.records import NAMED, SAID, Clues, Customer, Id, OpenItem, Promise
 from matching.domain.engine.search import NAMED_MAX, OWNERS_MAX, SHARED_MAX
 from matching.domain.engine.text import ORDER_MIN, VALUE_MIN, Text, fold, read
 from matching.domain.proposing import propose
@@ -39,8 +39,6 @@ PARTIES_MAX = 10
 """Customers that are fed for one payment, beside their subsidiaries."""
 VALUES_MAX = 200
 """Runs of words of one payment that are looked up as numbers."""
-SAID = "said to be the payer"
-"""Stands for a virtual IBAN where somebody has said who paid."""
 SILENT = frozenset({"exact_amount", "run_of_items", "combination", "run_but_some", "only_item", "instalment", "near_amount"})
 """Rules by which a payment was settled that named nothing."""
 _ENCODE = msgspec.json.Encoder().encode

@@ -12,6 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Key
 from matching.storage.rows import columns, fetch, keys
 
+WORDS = "'hand', 'confirmed', 'moved', 'remittance', 'announced', 'promise', 'payment_plan'"
+"""SQL: rules of decisions that are a person's or the debtor's own word, which says who paid."""
+
 
 class Taken(NamedTuple):
     """A decision as it is kept; `evidence` and `inputs` are JSON, `inputs` only of what the engine decided. `currency` is its payment's."""

@@ -32,6 +32,7 @@ LEAST_DOUBT = 1e-9
 """What no model is surer than."""
 WHOLE_CENT = 100
 """One minor unit, in hundredths."""
+NOT_ITS_ACCOUNT = "was not paid to its virtual IBAN"
 REVIEW_MIN = 0.02
 """A best reading less probable than this is none."""
 
@@ -292,7 +293,7 @@ def _why_lost(one: Hypothesis, other: Hypothesis) -> str:
     first, second = _values(one), _values(other)
     told = {
         "named_share": "names fewer of its items", "reference": "is not what the reference names", "money": "the amount agrees less",
-        "own_iban": "is not known by this IBAN", "virtual_iban": "was not paid to its virtual IBAN", "name": "the name agrees less",
+        "own_iban": "is not known by this IBAN", "virtual_iban": NOT_ITS_ACCOUNT, "name": "the name agrees less",
         "structure": "is a less simple set",
     }  # fmt: skip
     for name, words in told.items():

@@ -8,6 +8,8 @@ Id = Hashable
 
 ADVANCE = "advance:on_account"
 """The rule of a payment that its payer calls an advance, for what is not invoiced yet."""
+SAID = "said by a person or by the debtor"
+"""Stands for a virtual IBAN where somebody has said who paid: that is as sure."""
 COMPLETED = frozenset({"completed_list", "run_of_items"})
 """Rules that add to what is named what makes up the sum."""
 RUNS = frozenset({"run_but_some", "named_run"})
