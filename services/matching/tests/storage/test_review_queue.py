@@ -92,3 +92,37 @@ async def test_an_advance_waits_for_nobody_and_is_shown_to_who_asks_for_it(world
     await world.match(tenant)
     assert await shown(client) == [("unknown_party", [])]
     assert await shown(client, reason="advance") == [("advance", [])]
+
+
+async def test_who_owes_what_was_dismissed_has_not_paid(world, tenant, make, client):
+    """Reminders spare who may have paid: nobody, once a person has said that it is for none of their items."""
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000, customer="C2"))
+    payment = await world.pay(held, 1_000, number=1)
+    await world.match(tenant)
+    for number in ("F-1", "F-2"):
+        body = {"item_ids": [str(make.invoice_id(tenant, number))], "reason": "not his"}
+        assert (await post(client, f"/v1/payments/{payment}/dismiss", body)).status_code == 200
+        for _ in range(2):
+            await look(world, tenant)
+    one, other = (make.customer_id(tenant, name) for name in ("C1", "C2"))
+    assert [sorted(ids) for ids in await told(world, tenant)] == [sorted([one, other]), [other], []]
+    assert await shown(client) == [("unknown_party", [])]
+    await replayed(world, tenant)
+    await world.holds()
+
+
+async def test_what_another_payment_settled_is_meant_no_more(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(identity(tenant, make, 1), *(make.invoice(tenant, f"F-{n}", 1_000, reference=f"REF{n:06d}") for n in range(2)))
+    await world.pay(held, 1_000, debtor_iban=iban(1), number=1)
+    await world.match(tenant)
+    assert await shown(client) == [("ambiguous", [["F-0"], ["F-1"]])]
+    for n in range(2):
+        await world.pay(held, 1_000, f"REF{n:06d}", number=2 + n)
+    await world.match(tenant)
+    await world.rows(tenant, "UPDATE payment SET next_look_at = now() WHERE status = 'unapplied' RETURNING 1")
+    for _ in range(2):
+        await look(world, tenant)
+        assert await shown(client) == [("no_reference", [])]
+    await world.holds()

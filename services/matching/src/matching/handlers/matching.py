@@ -40,6 +40,8 @@ from matching.storage.items import set_offs_of
 from matching.storage.rows import fetch
 
 LOOKS = (timedelta(seconds=2), timedelta(seconds=60))
+UNDECIDED = frozenset({"unknown_party", "ambiguous", "uncertain"})
+"""Reasons of what waits for somebody to choose: another look that finds nothing to choose from has another one."""
 _JSON = msgspec.json.Encoder().encode
 
 
@@ -114,7 +116,7 @@ async def match(
         return
     books = await _lock(conn, found, proposals, new=new)
     batch = Batch(machine_now(), in_time)
-    if again := [key for key, payment in books.payments.items() if payment.status != "received" and _readings(proposals[key])]:
+    if again := [key for key, payment in books.payments.items() if payment.status != "received"]:
         batch.shown = await candidates_of(conn, again)
     order = {key: at for at, key in enumerate(payments)}
     for key in sorted(books.payments, key=order.__getitem__):  # the rows' own ids: the driver's compare faster
@@ -143,6 +145,8 @@ def carry_out(books: Books, payment: Payment, proposal: Proposal, into: Batch) -
     held = {one.item_id: (one.amount_minor, one.diff_minor) for one in payment.allocations.values()}
     rest = payment.unapplied_minor
     reason = settle(books, payment, proposal)
+    if reason == "unknown_party" and payment.payer_customer_id is not None:
+        reason = "no_reference"  # what says who paid is not in the payment
     waits = payment.status != "received" and not attributed and payment.unapplied_minor == rest
     if waits and not _says_more(payment, proposal, into.shown.get(key, ())):
         reason = payment.unapplied_reason  # another look that found nothing has nothing to say
@@ -150,7 +154,7 @@ def carry_out(books: Books, payment: Payment, proposal: Proposal, into: Batch) -
         payment.candidate_customer_ids = _customers(proposal) if payment.unapplied_minor and not payment.payer_customer_id else None
         if waits:
             books.touch_payment(payment)
-            if reason == "no_reference" and payment.unapplied_reason != "unknown_party":
+            if reason == "no_reference" and payment.unapplied_reason not in UNDECIDED:
                 reason = payment.unapplied_reason  # a guess says nothing of why it waits
     if payment.unapplied_minor and not payment.looks:
         into.clues += [(key[0], kind, value, key[1]) for kind, value in proposal.clues]
@@ -238,11 +242,12 @@ def _readings(proposal: Proposal) -> list[dict[str, Any]]:
 
 
 def _says_more(payment: Payment, proposal: Proposal, shown: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether another look sees what nobody is told yet: who paid is known by now, an item came or owes another amount."""
+    """Whether another look sees what nobody is told yet: who paid is known, an item came, owes another amount or is meant no more."""
     if payment.unapplied_reason == "unknown_party" and payment.payer_customer_id is not None:
         return True
-    found = {_settles(one) for one in _readings(proposal) if one.get("open_minor") != 0}  # its reference may name what it has paid itself
-    return bool(found) and found != {_settles(one) for one in shown}
+    # of an item that owes nothing its reference tells, too, where it was paid by this very payment
+    found, told = ({_settles(one) for one in some if one.get("open_minor") != 0} for some in (_readings(proposal), shown))
+    return found != told
 
 
 def _settles(reading: Mapping[str, Any]) -> frozenset[tuple[str, int]]:

@@ -66,10 +66,11 @@ async def of_payment(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -
 
 
 async def candidates_of(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, list[dict[str, Any]]]:
-    """The readings that the latest decision on each payment shows a person."""
+    """The readings that the latest decision on each payment shows a person: none where it settled something itself."""
     rows = await fetch(
         conn,
-        "SELECT k.tenant_id, k.payment_id, (SELECT CAST(evidence -> 'candidates' AS text) FROM decision d "
+        "SELECT k.tenant_id, k.payment_id, (SELECT CASE WHEN evidence -> 'settled' <> '[]' THEN NULL "
+        "ELSE CAST(evidence -> 'candidates' AS text) END FROM decision d "
         "WHERE d.tenant_id = k.tenant_id AND d.payment_id = k.payment_id ORDER BY payment_version DESC LIMIT 1) "
         "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id)",
         **keys(payments),
