@@ -48,6 +48,7 @@ async def test_what_a_confirmation_had_taught_goes_with_it(world, tenant, make, 
     wrong = await confirmed(world, tenant, make, client, held)
     assert (await post(client, f"/v1/payments/{wrong}/unmatch", {"reason": "another customer's"})).status_code == 200
     assert await world.rows(tenant, "SELECT 1 FROM payer_alias") == []
+    assert await payer(client, wrong) is None
     assert await payer(client, await paid(world, tenant, held, 7_000)) is None
     await world.holds()
 
@@ -154,3 +155,19 @@ async def test_an_item_that_comes_after_its_payment_is_as_sure_as_one_that_came_
     await look(world, tenant)
     shown = (await client.get(f"/v1/payments/{payment}")).json()
     assert (shown["status"], shown["decisions"][-1]["evidence"]["refused"]) == ("unapplied", "not sure enough")
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_whose_item_was_wrong_has_not_paid(world, tenant, make, client, named):
+    """All is as it was before, but for what a person has said of who paid."""
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    payment = await paid(world, tenant, held, 900)
+    one = str(make.customer_id(tenant, "C1"))
+    body = {"lines": [{"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": 900}], **({"customer_id": one} if named else {})}
+    assert (await post(client, f"/v1/payments/{payment}/allocations", body)).json()["payer_customer_id"] == one
+    assert (await post(client, f"/v1/payments/{payment}/unmatch", {"reason": "another invoice"})).status_code == 200
+    assert await payer(client, payment) == (one if named else None)
+    rows = await world.rows(tenant, "SELECT unapplied_minor FROM account_balance WHERE unapplied_minor <> 0")
+    assert [row[0] for row in rows] == ([900] if named else [])
+    await world.holds()

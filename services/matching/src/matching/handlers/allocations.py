@@ -127,11 +127,13 @@ async def allocate(
         if line.difference_minor and held is not None and held.diff_reason not in {None, line.reason}:
             raise refused(409, "difference-has-another-reason", "This payment forgives the item for another reason already", f"/lines/{at}")
         books.allocate(payment, item, rule, amount=line.amount_minor, diff=line.difference_minor, reason=line.reason)
+    payer_by = None if payment.account_id is not None and customer_id is None else "items" if customer_id is None else "person"
     _attribute(books, payment, lines, customer_id)
     payment.rule = rule
     books.decided(payment, payment.unapplied_reason or "overpaid")
     await undismiss(conn, key, [line.item_id for line in lines])
-    evidence = _JSON({"by": by, "items": versions, "payer": payment.payer_customer_id, "allocated_minor": payment.allocated_minor})
+    told = {"by": by, "items": versions, "payer": payment.payer_customer_id, "payer_by": payer_by}
+    evidence = _JSON({**told, "allocated_minor": payment.allocated_minor})
     await save_and_publish(conn, books, now, {}, decisions=[Decided(*key, payment.version + 1, rule, evidence.decode())])
     await learn_payer(conn, tenant_id, payment_id, customer_id, by=by)  # only who was named: a debtor is not always who pays
     return payment
@@ -178,7 +180,7 @@ async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, custome
     before = payment.payer_customer_id
     if before == customer_id:
         return payment
-    evidence = _JSON({"by": by, "payer": customer_id, "payer_before": before}).decode()
+    evidence = _JSON({"by": by, "payer": customer_id, "payer_by": "person", "payer_before": before}).decode()
     books.attribute(payment, books.accounts[tenant_id, account_id(tenant_id, customer_id, payment.entity_id, payment.currency)])
     payment.candidate_customer_ids = None
     books.touch_payment(payment)

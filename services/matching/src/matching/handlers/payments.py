@@ -1,6 +1,6 @@
 """Payments and items under lock, and unmatching by a person: items owe again, and the pair is not matched automatically again.
 
-What a confirmed candidate had taught of the payer is taken back with the last of it.
+What a confirmed candidate had taught of the payer is taken back with the last of it, and so is that its debtor was taken for the payer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from matching.handlers.publishing import save_and_publish
 from matching.storage import payments as stored
 from matching.storage.account_balances import account_id
 from matching.storage.books import lock
+from matching.storage.decisions import payer_by
 from matching.storage.items import accounts_of, set_offs_of
 from matching.storage.parties import forget_payer
 
@@ -100,9 +101,12 @@ async def unmatch(
     undone = await take_off(conn, books, payment, item_id)
     if not undone:
         return None
+    taught = payment.payer_customer_id
+    if not payment.allocations and await payer_by(conn, key) == "items":
+        books.attribute(payment, None)
     books.decided(payment, "unmatched")
     await stored.dismiss(conn, key, undone, reason, machine_now())
     await save_and_publish(conn, books, now, {})
     if payment.rule == CONFIRMED and not payment.allocations:
-        await forget_payer(conn, tenant_id, payment_id, payment.payer_customer_id)
+        await forget_payer(conn, tenant_id, payment_id, taught)
     return payment

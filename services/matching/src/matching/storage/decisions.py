@@ -78,6 +78,18 @@ async def candidates_of(conn: AsyncConnection, payments: Iterable[Key]) -> dict[
     return {(row[0], row[1]): json.loads(row[2] or "[]") for row in rows}
 
 
+async def payer_by(conn: AsyncConnection, payment: Key) -> str | None:
+    """What the last person who changed the payer of a payment told it by: the `items` allocated, or his own word (`person`)."""
+    rows = await fetch(
+        conn,
+        "SELECT evidence ->> 'payer_by' FROM decision WHERE tenant_id = :tenant AND payment_id = :payment "
+        "AND evidence ->> 'payer_by' IS NOT NULL ORDER BY payment_version DESC LIMIT 1",
+        tenant=payment[0],
+        payment=payment[1],
+    )
+    return rows[0][0] if rows else None
+
+
 async def refused_of(conn: AsyncConnection, met: Iterable[tuple[UUID, UUID, UUID]]) -> dict[Key, dict[int, str]]:
     """What of expected payments (tenant, id, the payment that met it) the latest decision about them left to a person: by the line's number
     from 0, why.
