@@ -2,9 +2,12 @@
 
 import itertools
 import json
+from datetime import date
 
 import pytest
+from contracts.customers import CustomerErased
 from decided import iban, identity, look, replayed
+from shared.testing.events import message
 
 _KEYS = itertools.count()
 PAYER = "DE89370400440532013000"
@@ -171,3 +174,16 @@ async def test_whose_item_was_wrong_has_not_paid(world, tenant, make, client, na
     rows = await world.rows(tenant, "SELECT unapplied_minor FROM account_balance WHERE unapplied_minor <> 0")
     assert [row[0] for row in rows] == ([900] if named else [])
     await world.holds()
+
+
+async def test_nothing_is_learnt_of_who_was_erased(world, tenant, make, client):
+    """Nobody would forget it: the erasure is over."""
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), identity(tenant, make, 1))
+    customer = make.customer_id(tenant, "C1")
+    gone = CustomerErased(version=2, customer_id=customer, source_system="erp", customer_number="C1", erased_on=date(2026, 3, 2))
+    await world.feed(message(tenant, gone))
+    payment = await paid(world, tenant, held, 500)
+    assert (await post(client, f"/v1/payments/{payment}/move", {"customer_id": str(customer), "reason": "his"})).status_code == 200
+    assert await payer(client, payment) == str(customer)
+    assert await world.rows(tenant, "SELECT 1 FROM payer_alias") == []

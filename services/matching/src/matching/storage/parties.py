@@ -177,7 +177,7 @@ _SIGNS = (
 
 
 async def learn_payer(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, customer_id: UUID | None, *, by: str) -> None:
-    """A person said whose payment it is: what it is known by is the customer's from now on, once more than before."""
+    """A person said whose payment it is: what it is known by is the customer's from now on, once more than before; not an erased one's."""
     if customer_id is None:
         return
     await run(
@@ -185,7 +185,8 @@ async def learn_payer(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, 
         "INSERT INTO payer_alias (tenant_id, kind, value, customer_id, times, learnt_by, learnt_at) SELECT :tenant, a.kind, a.value, "  # noqa: S608 - ours
         ":customer, 1, :by, :now FROM payment p "
         f"CROSS JOIN LATERAL {_SIGNS} AS a(kind, value) WHERE p.tenant_id = :tenant "
-        "AND p.payment_id = :payment AND a.value <> '' ON CONFLICT (tenant_id, kind, value, customer_id) "
+        "AND p.payment_id = :payment AND a.value <> '' AND NOT EXISTS (SELECT 1 FROM customer_identity n WHERE n.tenant_id = :tenant "
+        "AND n.customer_id = :customer AND n.name = '') ON CONFLICT (tenant_id, kind, value, customer_id) "
         "DO UPDATE SET times = payer_alias.times + 1, learnt_by = EXCLUDED.learnt_by, learnt_at = EXCLUDED.learnt_at",
         tenant=tenant_id,
         payment=payment_id,
