@@ -86,6 +86,24 @@ async def test_a_difference_of_exchange_is_not_passed_in_slices(world, tenant, m
     await world.holds()
 
 
+async def test_differences_of_exchange_of_an_item_count_with_all_that_was_forgiven_of_it(world, tenant, make, client):
+    """By whichever payment: one that loses no more than the limit may be followed by any number of such."""
+    held = await world.account(tenant, "DE89370400440532013000", currency="USD")
+    await world.feed(make.invoice(tenant, "F-1", 100_000))
+    paths = [f"/v1/payments/{await world.pay(held, 1_000 + n, number=n)}/allocations" for n in range(2)]
+    await world.match(tenant)
+    await limit(client, tenant, make, 200)
+    item = str(make.invoice_id(tenant, "F-1"))
+    rate = {"item_amount_minor": 1_045, "rate": "0.9245", "rate_source": "ecb"}  # loses 121 each time
+    lines = [{"lines": [{"item_id": item, "amount_minor": 1_000, "exchange": rate}]} for _ in paths]
+    assert (await post(client, paths[0], lines[0])).status_code == 200
+    assert said(await post(client, paths[1], lines[1]))[:2] == (403, "difference-above-limit")
+    gone = {"item_id": item, "reason": "goodwill", "amount_minor": 80}
+    assert (await post(client, "/v1/write-offs", gone)).json()["status"] == "requested"
+    assert (await post(client, "/v1/write-offs", {**gone, "amount_minor": 79})).json()["status"] == "booked"
+    await world.holds()
+
+
 async def test_what_was_cancelled_owes_nothing_whatever_was_given_up_of_it(world, tenant, make, client):
     held = await world.account(tenant)
     numbers = ("F-1", "F-2")

@@ -263,13 +263,16 @@ async def _exchanges(conn: AsyncConnection, books: Books, payment: Payment, line
         except ValueError as error:
             raise refused(422, "rate-invalid", str(error), f"/lines/{at}") from None
         gained[item.currency] += abs(found[at].difference_minor)
-    for currency, given in gained.items():
-        if given and given + before[currency] > await limit_of(conn, payment.tenant_id, payment.entity_id, currency):
+    alone = await forgiven_alone(conn, payment.tenant_id, [line.item_id for line, _ in across.values()], BY_HAND)
+    for at, (line, _) in across.items():  # by whichever payment: else it is passed in slices
+        currency, given = books.items[payment.tenant_id, line.item_id].currency, abs(found[at].difference_minor)
+        most = max(gained[currency] + before[currency], given + alone.get(line.item_id, 0))
+        if given and most > await limit_of(conn, payment.tenant_id, payment.entity_id, currency):
             raise Problem(
                 403,
                 "difference-above-limit",
                 "One person may not give away so much",
-                f"at this rate {given} minor units of {currency} are gained or lost, which is above the entity's limit",
+                f"at this rate {given} minor units of {currency} are gained or lost, which is above the limit with what was given before",
             )
     return found
 

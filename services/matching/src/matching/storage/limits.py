@@ -51,7 +51,9 @@ _ROOM = (
     "WHERE tenant_id = k.tenant_id AND entity_id = i.entity_id AND currency = i.currency), 0), "
     "CAST(coalesce((SELECT sum(amount_minor - reversed_minor) FROM write_off WHERE tenant_id = k.tenant_id AND item_id = k.item_id "
     "AND status = 'booked' AND decided_by = requested_by), 0) + coalesce((SELECT sum(diff_minor) FROM allocation "
-    "WHERE tenant_id = k.tenant_id AND item_id = k.item_id AND rule = ANY(CAST(:rules AS text[]))), 0) AS bigint), "
+    "WHERE tenant_id = k.tenant_id AND item_id = k.item_id AND rule = ANY(CAST(:rules AS text[]))), 0) "
+    "+ coalesce((SELECT sum(abs(x.difference_minor)) FROM allocation a JOIN allocation_exchange x USING (tenant_id, payment_id, item_id) "
+    "WHERE a.tenant_id = k.tenant_id AND a.item_id = k.item_id AND a.rule = ANY(CAST(:rules AS text[]))), 0) AS bigint), "
     "ARRAY(SELECT ROW(p.value_date, a.diff_reason, a.diff_minor, a.amount_minor + coalesce((SELECT CAST(sum(o.amount_minor) AS bigint) "
     "FROM payment_set_off o WHERE o.tenant_id = a.tenant_id AND o.payment_id = a.payment_id AND o.item_id = a.item_id), 0)) "
     "FROM allocation a JOIN payment p ON p.tenant_id = a.tenant_id AND p.payment_id = a.payment_id WHERE a.tenant_id = k.tenant_id "
@@ -62,8 +64,8 @@ _ROOM = (
 
 
 async def rooms(conn: AsyncConnection, items: Iterable[Key], by_hand: Collection[str]) -> dict[Key, Room]:
-    """What may be forgiven of items, and what one person alone has forgiven already: by write-offs, by differences of allocations of the
-    rules `by_hand`, and by what lists deducted beyond the item's terms.
+    """What may be forgiven of items, and what one person alone has forgiven already: by write-offs, by differences and exchanges of
+    allocations of the rules `by_hand`, and by what lists deducted beyond the item's terms.
 
     The limit is for all of it, or slices pass it: a part written off, another one as a tolerance of each payment.
     """
