@@ -281,3 +281,18 @@ async def test_repeating_all_inputs_changes_nothing(world, tenant, make, client,
     assert len([m for m in await world.events() if m.tenant_id == tenant]) == events
     assert (await item(world, tenant, "F-2")).open_minor == 900  # the recall took its money out
     await world.holds()
+
+
+async def test_whose_the_money_was_that_went_back_is_told_as_money_that_went_back(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000, customer="C2"))
+    await limit(client, tenant, make, 5_000)
+    payment = await world.pay(held, 70, debtor_iban="DE89370400440532013000", debtor_name="Dupont SA")
+    await world.match(tenant)
+    assert (await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "not for us"})).json()["status"] == "approved"
+    body = {"customer_id": str(make.customer_id(tenant, "C2")), "reason": "his"}
+    assert (await post(client, f"/v1/payments/{payment}/move", body)).json()["status"] == "refunded"
+    assert [m for m in await world.events("PaymentMatched") if m.tenant_id == tenant] == []
+    told = [m.data.payer_customer_id for m in await world.events("PaymentRefunded") if m.tenant_id == tenant]
+    assert told == [None, make.customer_id(tenant, "C2")]
+    await world.holds()

@@ -50,8 +50,9 @@ class Postings:
             self.items_before[key] = (item.open_minor, item.status, item.close_cause)
 
     def touch_payment(self, payment: Payment) -> None:
-        """Notes that something about the payment changed that no other operation tells of."""
-        self._act((payment.tenant_id, payment.payment_id), "unapplied" if payment.unapplied_minor else "matched")
+        """Notes that something about the payment changed that no other operation tells of, by what has become of it."""
+        left = {"unapplied": payment.unapplied_minor, "matched": payment.allocated_minor, "returned": payment.returned_minor}
+        self._act((payment.tenant_id, payment.payment_id), next((act for act, minor in left.items() if minor), "refunded"))
 
     def _act(self, key: Key, act: str) -> None:
         acts = self.acts.get(key)
