@@ -8,6 +8,7 @@ from datetime import date, timedelta
 import pytest
 from contracts.customers import CustomerChanged, CustomerIdentityChanged
 from contracts.invoices import Instalment
+from expecting import into
 from matching.handlers import imputation
 from matching.handlers.imputation import impute_waiting
 from shared.jobs import JobContext
@@ -121,6 +122,29 @@ async def test_a_payer_whom_nobody_knows_is_named_by_the_person(world, tenant, m
     done = await post(client, f"/v1/payments/{payment}/imputation", {"customer_id": str(make.customer_id(tenant, "C1"))})
     assert (done.status_code, done.json()["payer_customer_id"]) == (200, str(make.customer_id(tenant, "C1")))
     assert await opened(world, tenant) == {"F-1": 300}
+    learnt = await world.rows(tenant, "SELECT value, customer_id FROM payer_alias")
+    assert [tuple(row) for row in learnt] == [("FR7612345987650123456789014", make.customer_id(tenant, "C1"))]
+    await world.holds()
+
+
+async def test_another_customer_than_the_known_payer_is_refused_and_who_was_merged_is_who_stands_for_him(world, tenant, make, client):
+    await debtor(world, tenant, make)
+    await debtor(world, tenant, make, number="C2", iban="DE89370400440532013999")
+    payment = await set_up(world, tenant, make)
+    await world.feed(make.invoice(tenant, "F-9", 700, customer="C2"))
+    other = {"customer_id": str(make.customer_id(tenant, "C2"))}
+    answers = [
+        await client.get(f"/v1/payments/{payment}/imputation", params=other),
+        await post(client, f"/v1/payments/{payment}/imputation", other),
+    ]
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(409, "payer-is-another")] * 2
+    assert await opened(world, tenant) == {"F-1": 1_000, "F-2": 500, "F-9": 700}
+    await world.feed(into(make, tenant, "C2", "C1"))
+    nobody = await world.pay(await world.account(tenant), 100)
+    await world.match(tenant)
+    done = await post(client, f"/v1/payments/{nobody}/imputation", other)
+    assert (done.status_code, done.json()["payer_customer_id"]) == (200, str(make.customer_id(tenant, "C1")))
+    assert await opened(world, tenant) == {"F-1": 1_000, "F-2": 400, "F-9": 700}
     await world.holds()
 
 

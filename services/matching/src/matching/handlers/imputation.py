@@ -12,6 +12,7 @@ from datetime import date, datetime
 from uuid import UUID
 
 import msgspec
+from shared.aliases import stands_for
 from shared.days import business_day
 from shared.jobs import JobContext
 from shared.web.problems import Problem
@@ -22,9 +23,11 @@ from matching.domain.imputation import LAWS, Debt, UnknownLawError, debts_of, im
 from matching.handlers.allocations import known_customer
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.refusals import refused
 from matching.storage import imputation as stored
 from matching.storage.account_balances import account_id
 from matching.storage.books import Decided
+from matching.storage.parties import learn_payer
 from matching.storage.payments import place_of
 
 RULE = "imputation"
@@ -61,8 +64,9 @@ async def carry_out(
 ) -> Payment:
     """Allocates what is unapplied of a payment as the law says; `customer_id` names the payer where nobody is known yet.
 
-    Raises Problem: 404 for an unknown payment or customer; 409 where nothing is unapplied, nobody is known to have paid, nothing is owed,
-    or the payment is not the `version` that the person looked at; 422 where the debtor's country or its law is not known.
+    Raises Problem: 404 for an unknown payment or customer; 409 where nothing is unapplied, nobody is known to have paid, or another
+    customer, nothing is owed, or the payment is not the `version` that the person looked at; 422 where the debtor's country or its law is
+    not known.
     """
     key = (tenant_id, payment_id)
     books, imputed = await _imputed(conn, key, customer_id)
@@ -83,6 +87,7 @@ async def carry_out(
             "interest_first": imputed.interest_first,
             "on": payment.value_date,
             "payer": payment.payer_customer_id,
+            "payer_by": None if customer_id is None else "person",
             "items": [
                 {
                     "item_id": debt.item_id,
@@ -98,6 +103,7 @@ async def carry_out(
         }
     )
     await save_and_publish(conn, books, now, {}, decisions=[Decided(*key, payment.version + 1, RULE, evidence.decode())])
+    await learn_payer(conn, tenant_id, payment_id, customer_id, by=by)
     return payment
 
 
@@ -126,9 +132,10 @@ async def _imputed(conn: AsyncConnection, key: Key, customer_id: UUID | None) ->
     seen = await place_of(conn, tenant_id, payment_id)
     if seen is None:
         raise Problem(404, "payment-unknown", "There is no such payment")
-    account = seen.account_id or (account_id(tenant_id, customer_id, seen.entity_id, seen.currency) if customer_id else None)
+    named = await stands_for(conn, tenant_id, customer_id) if customer_id else None
+    account = seen.account_id or (account_id(tenant_id, named, seen.entity_id, seen.currency) if named else None)
     owed = await stored.owed(conn, key, account) if account else []
-    payer = customer_id if seen.account_id is None else None
+    payer = named if seen.account_id is None else None
     books = await lock_with_items(conn, [key], items=[(tenant_id, item_id) for item_id in owed], customers={key: payer})
     payment = books.payments[key]
     if payment.account_id is None and account is not None:
@@ -137,6 +144,8 @@ async def _imputed(conn: AsyncConnection, key: Key, customer_id: UUID | None) ->
         raise Problem(409, "nothing-unapplied", "Nothing of the payment is unapplied")
     if payment.payer_customer_id is None:
         raise Problem(409, "payer-unknown", "Nobody is known to have paid: name the customer")
+    if named not in {None, payment.payer_customer_id}:
+        raise refused(409, "payer-is-another", "The payment is another customer's: move it first, where that is wrong", "/customer_id")
     country = await stored.country_of(conn, tenant_id, payment.payer_customer_id)
     if country is None:
         raise Problem(422, "country-unknown", "The debtor's country is not known, and with it the law: choose the items")

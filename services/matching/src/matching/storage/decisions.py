@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Key
 from matching.storage.rows import columns, fetch, keys
 
-WORDS = "'hand', 'confirmed', 'moved', 'remittance', 'announced', 'promise', 'payment_plan'"
-"""SQL: rules of decisions that are a person's or the debtor's own word, which says who paid."""
+SAYS_WHO_PAID = (
+    "d.rule IN ('hand', 'confirmed', 'remittance', 'announced', 'promise', 'payment_plan') OR d.evidence ->> 'payer_by' = 'person'"
+)
+"""SQL: whether a decision `d` is a person's or the debtor's own word, which says who paid."""
 
 
 class Taken(NamedTuple):

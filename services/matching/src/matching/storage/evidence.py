@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Key
 from matching.domain.engine.search import SHARED_MAX
 from matching.storage.candidates import Waiting
-from matching.storage.decisions import WORDS
+from matching.storage.decisions import SAYS_WHO_PAID
 from matching.storage.rows import columns, keys, literal, texts
 
 OWN, ALIAS_IBAN, ALIAS_NAME, PAST, NUMBER, NAME = "own", "alias_iban", "alias_name", "past", "number", "name"
@@ -74,7 +74,7 @@ _KNOWN = (
     f"AND status <> 'pool' OFFSET 0) v UNION ALL SELECT place, tenant_id, '{SAID}', {survivor('k.tenant_id', 'k.said')}, NULL FROM k "
     # whom rules have taken for the payer, they find again by what told them
     "WHERE said IS NOT NULL AND EXISTS (SELECT 1 FROM decision d WHERE d.tenant_id = k.tenant_id AND d.payment_id = k.payment_id "
-    f"AND d.rule IN ({WORDS}))"
+    f"AND ({SAYS_WHO_PAID}))"
 )
 _UNKNOWN = "SELECT place, tenant_id, NULL AS how, said AS customer_id, NULL AS iban FROM k WHERE false"
 """Instead of `_KNOWN` where no payment came to a virtual IBAN and nobody said who paid: a part that finds nothing costs, too."""
