@@ -187,3 +187,21 @@ async def test_nothing_is_learnt_of_who_was_erased(world, tenant, make, client):
     assert (await post(client, f"/v1/payments/{payment}/move", {"customer_id": str(customer), "reason": "his"})).status_code == 200
     assert await payer(client, payment) == str(customer)
     assert await world.rows(tenant, "SELECT 1 FROM payer_alias") == []
+
+
+async def test_money_that_waits_for_the_same_reason_counts_on_its_payers_account(world, tenant, make, client):
+    """By one account two customers pay, then one; of two items of the amount either may be meant, before and after."""
+    held = await world.account(tenant)
+    items = [make.invoice(tenant, f"F-{number}", 500) for number in range(2)]
+    shared = [identity(tenant, make, number) for number in (1, 2)]
+    shared[1].data.known_ibans[:] = [iban(1)]
+    await world.feed(*items, *shared)
+    payment = await world.pay(held, 500, debtor_iban=iban(1))
+    await world.match(tenant)
+    before = (await client.get(f"/v1/payments/{payment}")).json()
+    assert (before["unapplied_reason"], before["payer_customer_id"]) == ("ambiguous", None)
+    await world.feed(identity(tenant, make, 2, version=2))
+    await look(world, tenant)
+    after = (await client.get(f"/v1/payments/{payment}")).json()
+    assert (after["unapplied_reason"], after["payer_customer_id"]) == ("ambiguous", str(make.customer_id(tenant, "C1")))
+    await world.holds()

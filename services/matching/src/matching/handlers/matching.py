@@ -147,13 +147,13 @@ def carry_out(books: Books, payment: Payment, proposal: Proposal, into: Batch) -
     reason = settle(books, payment, proposal)
     if reason == "unknown_party" and payment.payer_customer_id is not None:
         reason = "no_reference"  # what says who paid is not in the payment
-    waits = payment.status != "received" and not attributed and payment.unapplied_minor == rest
-    if waits and not _says_more(payment, proposal, into.shown.get(key, ())):
+    waits = payment.status != "received" and payment.unapplied_minor == rest
+    if waits and not attributed and not _says_more(payment, proposal, into.shown.get(key, ())):
         reason = payment.unapplied_reason  # another look that found nothing has nothing to say
     else:
         payment.candidate_customer_ids = _customers(proposal) if payment.unapplied_minor and not payment.payer_customer_id else None
         if waits:
-            books.touch_payment(payment)
+            books.touch_payment(payment)  # though its reason be the same: on whose account it is, too
             if reason == "no_reference" and payment.unapplied_reason not in UNDECIDED:
                 reason = payment.unapplied_reason  # a guess says nothing of why it waits
     if payment.unapplied_minor and not payment.looks:
