@@ -36,13 +36,14 @@ async def commands(world, tenant, make, client, camtfile):
         "file": ("POST", "/v1/bank-files", {"content": file, "headers": {"content-type": "application/xml"}}),
         "chart": ("PUT", f"/v1/ledger-accounts/{entity}", {"json": {"accounts": {"withheld": {"number": "4091", "label": "RG"}}}}),
         "rates": ("PUT", f"/v1/ledger-rates/{entity}", {"json": {"rates": [rate]}}),
+        "limit": ("PUT", f"/v1/hand-work-limits/{entity}/EUR", {"json": {"limit_minor": 100}}),
         "policy": ("PUT", "/v1/matching-policy", {"json": {"threshold": 0.99}}),
         "imputation": ("PUT", f"/v1/imputation-settings/{entity}", {"json": {"after_days": 30}}),
     }
 
 
 @pytest.mark.parametrize(
-    "name", ["account", "pool", "assignment", "release", "instruction", "file", "chart", "rates", "policy", "imputation"]
+    "name", ["account", "pool", "assignment", "release", "instruction", "file", "chart", "rates", "limit", "policy", "imputation"]
 )
 async def test_a_command_that_the_database_ended_is_tried_again(world, tenant, client, commands, name):
     method, path, body = commands[name]

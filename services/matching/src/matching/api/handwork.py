@@ -18,7 +18,7 @@ from shared.web.route import Router
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.api.accounts import database_of
-from matching.api.commands import ReasonCode, command
+from matching.api.commands import ReasonCode, command, tried
 from matching.api.pages import page
 from matching.api.payments import Status
 from matching.domain.books import Payment
@@ -270,10 +270,13 @@ async def put_limit(
     body: LimitCommand,
 ) -> LimitView:
     """Sets up to which amount one person may give away alone in an entity. Whoever sets limits needs `bank:write`."""
-    async with database_of(request).transaction(caller.tenant_id) as conn:
+
+    async def produce(conn: AsyncConnection) -> None:
         await limits.set_limit(conn, caller.tenant_id, entity_id, currency, body.limit_minor)
         detail = {"currency": currency, "limit_minor": body.limit_minor}
         await audit.record(conn, caller.tenant_id, [(caller.subject, "hand_work_limit.put", str(entity_id), detail)])
+
+    await tried(request, caller, produce)
     return LimitView(entity_id=entity_id, currency=currency, limit_minor=body.limit_minor)
 
 
