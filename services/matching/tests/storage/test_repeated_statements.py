@@ -73,6 +73,24 @@ async def test_days_that_one_file_tells_together_and_others_one_by_one_are_booke
     await world.holds()
 
 
+@pytest.mark.parametrize("first", ["camt", "pages"])
+async def test_pages_of_a_day_that_another_format_tells_whole_are_booked_once(world, tenant, bank, first):
+    def page(number, opening, closing, *amounts):
+        head = f":20:X\r\n:25:{bank.held.iban}\r\n:28C:00001/{number:03}\r\n:60{'F' if number == 1 else 'M'}:C260301EUR{opening},00\r\n"
+        lines = "".join(f":61:2603010301C{amount},00NTRFNONREF\r\n:86:VIREMENT {number}\r\n" for amount in amounts)
+        return f"{head}{lines}:62{'F' if number == 3 else 'M'}:C260301EUR{closing},00\r\n-\r\n"
+
+    pages = (page(1, 0, 30, 10, 20) + page(2, 30, 60, 10, 20) + page(3, 60, 70, 10)).encode()
+    entries = [bank.entry(amount, ref=f"C{at}", day=DAY) for at, amount in enumerate((1_000, 2_000, 1_000, 2_000, 1_000))]
+    bank.files.append(pages)
+    if first == "pages":
+        await bank.again()
+    await bank.brings("053", "0.00", "70.00", *entries)
+    await bank.again()
+    assert await booked(world, tenant) == (5, 7_000, 0, 0)
+    await world.holds()
+
+
 async def test_the_other_format_brings_the_details_that_a_batch_total_lacks(world, tenant, bank):
     await bank.again(
         [

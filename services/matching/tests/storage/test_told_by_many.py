@@ -1,6 +1,6 @@
 """A bank tells of the same money in many ways: at once, by day, of several days, in two formats, in any order, again and again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from bankdays import Bank, money
@@ -49,7 +49,7 @@ PAYERS = st.one_of(st.none(), st.integers(0, 1).map("RENT{}".format), st.integer
 ENTRIES = st.lists(st.tuples(st.integers(0, DAYS - 1), AMOUNTS, st.booleans(), PAYERS, st.booleans()), min_size=1, max_size=6).map(
     lambda rows: [Entry(at, *row) for at, row in enumerate(rows)]
 )
-KINDS = ("054", "052", "053", "940", "942", "053 of all", "940 of all")
+KINDS = ("054", "052", "053", "940", "940 in pages", "942", "053 of all", "940 of all")
 FILES = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, DAYS - 1)), max_size=9)
 ENDS = st.lists(st.sampled_from(("053", "940", "both")), min_size=DAYS, max_size=DAYS)
 """In which format each day's statement comes in any case."""
@@ -84,17 +84,28 @@ def swift(bank: Bank, kind: str, first: int, last: int, entries: list[Entry]) ->
     return f"{head}{balance('60F', on(first) - timedelta(days=1), opening)}{lines}{balance('62F', on(last), closing)}-\r\n".encode()
 
 
+def pages(bank: Bank, kind: str, first: int, last: int, entries: list[Entry]) -> bytes:
+    """A day's statement in two pages, or one where there is one entry."""
+    mine = [one for one in entries if first <= one.day <= last]
+    parts = [part for part in (mine[: len(mine) // 2], mine[len(mine) // 2 :]) if part]
+    told, before = b"", [one for one in entries if one.day < first]
+    for part in parts:
+        told += swift(bank, "940", first, last, [*before, *part])
+        before = [*before, *(replace(one, day=first - 1) for one in part)]
+    return told
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=set(Phase) - {Phase.explain})
 @given(entries=ENTRIES, files=FILES, ends=ENDS, order=st.randoms())
 async def test_each_entry_is_one_however_often_and_in_whatever_way_it_is_told(world, camtfile, client_of, entries, files, ends, order):
     tenant = new_id()
     bank = Bank(world, await client_of(tenant), await world.account(tenant), camtfile)
-    told = {(kind.split()[0], *((0, DAYS - 1) if "all" in kind else (day, day))) for kind, day in files}
+    told = {(kind.removesuffix(" of all"), *((0, DAYS - 1) if "all" in kind else (day, day))) for kind, day in files}
     told |= {(kind, day, day) for day, end in enumerate(ends) for kind in (("053", "940") if end == "both" else (end,))}
     sent = sorted(told) * 2
     order.shuffle(sent)
     for kind, first, last in sent:
-        write = swift if kind in {"940", "942"} else camt
+        write = {"940": swift, "942": swift, "940 in pages": pages}.get(kind, camt)
         if any(first <= one.day <= last for one in entries):
             await bank.again([write(bank, kind, first, last, entries)])
     bank.balance, bank.day = sum(one.amount for one in entries), on(DAYS - 1)

@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 from matching.domain.reconciliation import Balances, Covered, Reach, reach, stands_apart, told_days
+from matching.domain.statements import Day
 
 START = date(2026, 3, 2)
 
@@ -91,5 +92,31 @@ def test_balances_prove_which_days_of_a_statement_others_have_told(one, others, 
     assert told_days(told(*one), [told(*other) for other in others]) == {day(number) for number in days}
 
 
+@pytest.mark.parametrize(
+    ("one", "pages", "days"),
+    [
+        ((0, 10, (2, 4, 6)), [], {2}),  # the first of its pages
+        ((10, 25, (2, 15)), [(0, 10, (2, 4, 6))], {2}),
+        ((25, 30, (2, 5)), [(10, 25, (2, 15)), (0, 10, (2, 4, 6))], {2}),
+        ((10, 25, (2, 15)), [], set()),
+        ((0, 10, (2, 10)), [], set()),  # another one, by its amount
+        ((0, 40, (2, 4, 6, 15, 5, 10)), [], set()),  # more than that
+        ((30, 36, (2, 6)), [(0, 30, (2, 4, 6, 15, 5))], set()),  # after that
+        ((10, 25, (2, 15)), [(0, 30, (2, 4, 6, 15, 5)), (0, 10, (2, 4, 6))], {2}),  # which came in its own format, too
+        ((0, 10, (3, 4, 6)), [], set()),  # another day
+        ((0, 0, (2, 4, -4)), [], set()),
+    ],
+)
+def test_pages_of_what_was_told_whole_tell_nothing_new(one, pages, days):
+    def paged(opening, closing, *days):
+        moved = [(day(number), Day(len(amounts), sum(amounts), list(amounts))) for number, *amounts in days]
+        return Balances(opening, closing, moved, "MT940", "1", earlier=True)
+
+    whole = paged(0, 30, (2, 4, 6, 15, 5))
+    assert told_days(paged(*one), [whole], [paged(*other) for other in pages]) == {day(number) for number in days}
+    assert told_days(paged(*one), [whole]) == set()
+
+
 def told(opening, closing, *days):
-    return Balances(opening, closing, [(day(number), entries, minor) for number, entries, minor in days], "camt.053", "1", earlier=True)
+    moved = [(day(number), Day(entries, minor)) for number, entries, minor in days]
+    return Balances(opening, closing, moved, "camt.053", "1", earlier=True)

@@ -7,9 +7,12 @@ it, or something on that day is missing; days between two statements count as co
 (a bank writes none for a day without entries), else they are a gap. Nothing is matched through beyond the first gap.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+
+from matching.domain.statements import Day
 
 _DAY = timedelta(days=1)
 
@@ -36,24 +39,24 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a statement has of one day: where it opens and closes, and in how many entries."""
+    """What a statement has of one day, and where it opens and closes that day."""
 
     day: date
     opening_minor: int
     closing_minor: int
-    entries: int
+    moved: Day
 
 
 @dataclass(frozen=True, slots=True)
 class Balances:
-    """Where a statement opens and closes, what it moves by day (entries, minor units), the kind of its file and its number there.
+    """Where a statement opens and closes, what it moves by day, the kind of its file and its number there.
 
     `earlier`: it came before the one that is asked about.
     """
 
     opening_minor: int
     closing_minor: int
-    days: Sequence[tuple[date, int, int]]
+    days: Sequence[tuple[date, Day]]
     kind: str
     number: str
     earlier: bool
@@ -61,9 +64,9 @@ class Balances:
     def parts(self) -> Iterator[Part]:
         """Its days, each with its own balances."""
         at = self.opening_minor
-        for day, entries, minor in self.days:
-            yield Part(day, at, at + minor, entries)
-            at += minor
+        for day, moved in self.days:
+            yield Part(day, at, at + moved.minor, moved)
+            at += moved.minor
 
 
 def stands_apart(one: Balances, others: Iterable[Balances]) -> bool:
@@ -91,29 +94,54 @@ def stands_apart(one: Balances, others: Iterable[Balances]) -> bool:
     return True
 
 
-def told_days(one: Balances, others: Iterable[Balances]) -> set[date]:
-    """The days of a statement all of whose entries others have told: from where it opens that day they lead to where it closes.
+def told_days(one: Balances, others: Iterable[Balances], pages: Iterable[Balances] | None = None) -> set[date]:
+    """The days of a statement all of whose entries others have told: from where it opens that day they lead to where it closes; or, where
+    `pages` of its file are given, it is a page of one of them.
 
     All of its days, where they lead from end to end in as many entries: each may say the days of its entries otherwise. A day that moves
     nothing in sum proves nothing.
     """
-    told = [part for each in others for part in each.parts()]
+    told, before = ([part for each in some for part in each.parts()] for some in (others, pages or ()))
     mine = list(one.parts())
-    if _led(one.opening_minor, one.closing_minor, told) == sum(part.entries for part in mine):
+    whole = _path(one.opening_minor, one.closing_minor, told)
+    if whole and sum(part.moved.entries for part in whole) == sum(part.moved.entries for part in mine):
         return {part.day for part in mine}
-    return {part.day for part in mine if _led(part.opening_minor, part.closing_minor, [each for each in told if each.day == part.day])}
+    days = {part.day: [each for each in told if each.day == part.day] for part in mine}
+    return {
+        part.day
+        for part in mine
+        if _path(part.opening_minor, part.closing_minor, days[part.day])
+        or (pages is not None and _is_page(part, days[part.day], [each for each in before if each.day == part.day]))
+    }
 
 
-def _led(opening_minor: int, closing_minor: int, told: Iterable[Part]) -> int | None:
-    """In how many entries parts of statements lead from one balance to another; None where they do not, or the two are one."""
-    rest, at, entries = list(told), opening_minor, 0
-    while at != closing_minor:
-        step = next((part for part in rest if part.opening_minor == at), None)
-        if step is None:
-            return None
-        rest.remove(step)
-        at, entries = step.closing_minor, entries + step.entries
-    return entries or None
+def _is_page(part: Part, told: Iterable[Part], before: Sequence[Part]) -> bool:
+    """Whether a part is one of several pages of what was told: it begins where that does, or where pages before it lead to, and has no
+    amounts but of those that are left of it.
+    """
+    if part.opening_minor == part.closing_minor:
+        return False
+    for whole in told:
+        path = _path(whole.opening_minor, part.opening_minor, before)
+        if path is not None:
+            amounts = Counter(minor for each in (*path, part) for minor in each.moved.amounts)
+            if part.moved.amounts and amounts <= Counter(whole.moved.amounts):
+                return True
+    return False
+
+
+def _path(opening_minor: int, closing_minor: int, told: Sequence[Part]) -> list[Part] | None:
+    """The fewest parts of statements that lead from one balance to another, none where the two are one; None where they do not."""
+    paths: dict[int, list[Part]] = {opening_minor: []}
+    reached = [opening_minor]
+    for at in reached:
+        if at == closing_minor:
+            return paths[at]
+        for step in told:
+            if step.opening_minor == at and step.closing_minor not in paths:
+                paths[step.closing_minor] = [*paths[at], step]
+                reached.append(step.closing_minor)
+    return None
 
 
 def reach(start_date: date, statements: Iterable[Covered]) -> Reach | None:

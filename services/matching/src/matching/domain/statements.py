@@ -26,6 +26,8 @@ ROLES = {
 }
 """What a kind of file is: the bank's final word (statement), its word of the day (report), or a single movement told at once."""
 
+AMOUNTS_MAX = 500
+"""Entries of a day whose amounts are kept: a page of it, in a file of another format, is known by them."""
 MUST_BALANCE = frozenset({"camt.053", "MT940", "CODA", "CFONB120", "AEB43"})
 """Formats whose statements always have both balances; BAI2 may leave them out, OFX has only the closing one."""
 
@@ -139,6 +141,24 @@ class Entry:
         return self.transactions[0].credit
 
 
+@dataclass(slots=True)
+class Day:
+    """What a statement moves on a day: number and sum of its entries and, where there are no more than AMOUNTS_MAX, their amounts."""
+
+    entries: int = 0
+    minor: int = 0
+    amounts: list[int] = field(default_factory=list)
+
+    def add(self, minor: int) -> None:
+        """Counts an entry, below zero for what goes out."""
+        self.entries += 1
+        self.minor += minor
+        if self.entries <= AMOUNTS_MAX:
+            self.amounts.append(minor)
+        else:
+            self.amounts.clear()
+
+
 @dataclass(slots=True, kw_only=True)
 class Statement:
     """A statement, report or notification of one account, and the sums of the entries that were added to it.
@@ -172,8 +192,8 @@ class Statement:
     """Number and sum of the entries that came in; `debits` likewise."""
     debits: list[int] = field(default_factory=lambda: [0, 0])
     wrong: tuple[str, str] | None = None
-    days: dict[date, list[int]] = field(default_factory=dict)
-    """Number and sum of the booked entries by day."""
+    days: dict[date, "Day"] = field(default_factory=dict)
+    """What the booked entries move by day."""
     first_entry_day: date | None = None
     last_entry_day: date | None = None
     last_booked_day: date | None = None
@@ -190,9 +210,7 @@ class Statement:
         if entry.status == "booked":
             self.booked_minor += entry.signed_minor
             for one in entry.transactions[:1]:
-                moved = self.days.setdefault(one.day, [0, 0])
-                moved[0] += 1
-                moved[1] += entry.signed_minor
+                self.days.setdefault(one.day, Day()).add(entry.signed_minor)
         side = self.credits if entry.credit else self.debits
         side[0] += 1
         side[1] += abs(entry.signed_minor)

@@ -35,7 +35,7 @@ async def told_by(
         return Origin(statement_id, kind, apart=False), lines
     one, *others = days
     earlier = [each for each in others if each.earlier]
-    told = told_days(one, (each for each in earlier if each.kind != kind))
+    told = told_days(one, (each for each in earlier if each.kind != kind), [each for each in others if each.kind == kind])
     again = told_days(one, (each for each in earlier if one.number and (each.kind, each.number) == (kind, one.number)))
     if told or again:
         new, known = list[Line](), list[Line]()

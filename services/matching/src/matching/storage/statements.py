@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.reconciliation import Balances
+from matching.domain.statements import Day
 from matching.storage.rows import fetch
 
 
@@ -74,14 +75,14 @@ async def importing(conn: AsyncConnection, tenant_id: UUID) -> Kept | None:
     return Kept(*rows[0]) if rows else None
 
 
-async def put(conn: AsyncConnection, *, days: Mapping[date, Sequence[int]], **values: Any) -> None:
-    """Stores a statement with its verdict. `days`: entries and minor units of each."""
+async def put(conn: AsyncConnection, *, days: Mapping[date, Day], **values: Any) -> None:
+    """Stores a statement with its verdict. `days`: what it moves on each."""
     columns = ", ".join(values)
     await run(
         conn,
         f"INSERT INTO statement (days, {columns}) VALUES "  # noqa: S608 - names are ours
         f"(CAST(:days AS jsonb), {', '.join(':' + name for name in values)})",
-        days=json.dumps([(day.isoformat(), *days[day]) for day in sorted(days)]),
+        days=json.dumps([(day.isoformat(), *astuple(days[day])) for day in sorted(days)]),
         **values,
     )
 
@@ -138,7 +139,7 @@ async def of_its_days(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID
     )
     if not all(row[6] for row in rows):
         return []
-    return [Balances(row[0], row[1], [(date.fromisoformat(day), *moved) for day, *moved in row[2]], *row[3:6]) for row in rows]
+    return [Balances(row[0], row[1], [(date.fromisoformat(day), Day(*moved)) for day, *moved in row[2]], *row[3:6]) for row in rows]
 
 
 async def put_slices(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, slices: Sequence[tuple[int, bytes]]) -> None:

@@ -68,7 +68,7 @@ STATEMENT = Table(
     Column("accepted_by", Text),
     Column("accepted_at", DateTime(timezone=True)),
     Column("accepted_reason", Text),
-    need("days", JSONB, server_default="[]"),  # what it moves by day: entries, minor units
+    need("days", JSONB, server_default="[]"),  # what it moves by day: entries, minor units, amounts
     Index("statement_days", "tenant_id", "bank_account_id", "last_day"),
     Index("statement_importing", "tenant_id", "received_at", postgresql_where=text("verdict = 'importing'")),
     CheckConstraint("verdict IN ('booked', 'rejected', 'importing')", name="statement_verdict"),
