@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 from bankdays import Bank, ahead
-from handwork import item, limit
+from handwork import item, limit, refunded
 
 _KEYS = itertools.count()
 
@@ -23,19 +23,6 @@ async def waiting(client):
     first = (await client.get("/v1/unexplained-movements", params={"limit": 1})).json()
     rest = (await client.get("/v1/unexplained-movements", params={"cursor": first["next_cursor"]})).json() if first["next_cursor"] else None
     return sorted(one["amount_minor"] for one in first["items"] + (rest["items"] if rest else []))
-
-
-async def refunded(world, client, tenant, make, bank):
-    """A refund of 6.00 that was sent, and its EndToEndId."""
-    await limit(client, tenant, make, 1_000)
-    payment = await world.pay(bank.held, 1_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000", number=1)
-    await world.match(tenant)
-    given = await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "twice"})
-    assert given.json()["status"] == "approved", given.text
-    await bank.books((1_000, {"ref": "B1"}))
-    order = {"bank_account_id": str(bank.held.bank_account_id), "execution_date": ahead(1)}
-    assert (await post(client, "/v1/refund-files", order)).status_code == 201
-    return (await world.one(tenant, "SELECT end_to_end_id FROM refund"))[0]
 
 
 async def test_a_refund_that_the_creditors_bank_returns_is_unapplied_again(world, client, tenant, make, bank):

@@ -6,9 +6,9 @@ import itertools
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from bankdays import Bank, ahead
+from bankdays import Bank
 from contracts.customers import CustomerChanged
-from handwork import limit
+from handwork import limit, refunded
 from matching.domain.ledger import letters
 from matching.storage.ledger import Rate, set_rates
 from shared.clock import machine_now
@@ -199,17 +199,10 @@ async def test_what_is_settled_is_lettered_as_of_the_end_of_the_period(world, te
 
 
 async def test_a_refund_is_lettered_once_the_bank_has_booked_it(world, tenant, make, client, camtfile):
-    await limit(client, tenant, make, 1_000)
     bank = Bank(world, client, await world.account(tenant), camtfile)
-    payment = await world.pay(bank.held, 1_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000", number=1)
-    await world.match(tenant)
-    given = await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "twice"})
-    assert given.json()["status"] == "approved", given.text
-    await bank.books((1_000, {"ref": "B1"}))
-    order = {"bank_account_id": str(bank.held.bank_account_id), "execution_date": ahead(1)}
-    assert (await post(client, "/v1/refund-files", order)).status_code == 201
+    end = await refunded(world, client, tenant, make, bank)
     assert (await lettered(client, make, tenant, "2036-12-31"))[0] == {}
-    await bank.books((-600, {"ref": "D1", "e2e": (await world.one(tenant, "SELECT end_to_end_id FROM refund"))[0]}))
+    await bank.books((-600, {"ref": "D1", "e2e": end}))
     found, _ = await lettered(client, make, tenant, "2036-12-31")
     assert {name: [line[1] for line in lines] for name, lines in found.items()} == {"467000 B1": [-6, 6]}  # 4.00 are nobody's yet
 

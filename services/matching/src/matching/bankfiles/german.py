@@ -33,7 +33,9 @@ RETURNS = frozenset({"108", "109", "110", "111", "159", "160", "181", "182", "18
 """Business codes (Geschaeftsvorfallcodes, DFUe agreement, annex 3): direct debits, card payments and cheques given back (108 to 111),
 credit transfers given back (159, instant 160), re-credits (18x), direct debits reversed by who collected them (193)."""
 BATCHES = frozenset({"188", "189", "191", "192", "194", "195", "196", "197"})
-"""The same: instant credit transfers (188, 189), credit transfers (191, 194), direct debits (192, 195 to 197) of a file in one sum."""
+"""Instant credit transfers (188, 189), credit transfers (191, 194), direct debits (192, 195 to 197) of a file in one sum. As these and 193
+are listed in creatinespresso/SEPA-CAMT-DTA-MT940-ETC, which follows the annex; the annex itself was not at hand.
+"""
 _UNSTRUCTURED = "999"
 _IS_UNSTRUCTURED = re.compile(rf"{_UNSTRUCTURED}(?![0-9])", re.ASCII)
 """The code of a text without fields, which stands right before it."""

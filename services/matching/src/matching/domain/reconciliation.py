@@ -123,9 +123,9 @@ def _is_page(part: Part, told: Iterable[Part], before: Sequence[Part]) -> bool:
         return False
     for whole in told:
         path = _path(whole.opening_minor, part.opening_minor, before)
-        if path is not None:
+        if path is not None and all(each.moved.amounts for each in (*path, part)):
             amounts = Counter(minor for each in (*path, part) for minor in each.moved.amounts)
-            if part.moved.amounts and amounts <= Counter(whole.moved.amounts):
+            if amounts <= Counter(whole.moved.amounts):
                 return True
     return False
 

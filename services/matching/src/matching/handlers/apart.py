@@ -4,9 +4,11 @@ Rules:
 - what a bank's reference does not tell apart is told apart by a number among equal ones of its statement (`Ordinals`);
 - where balances prove that a statement has none of the entries that others of its days had, its own are numbered behind those;
 - nor is an entry of such a statement what another one booked, though the EndToEndId is the same: payers use it again;
-- where balances prove that earlier files of another format had all of a day's entries, it tells nothing new of that day, whatever its
-  texts and references look like there, but for the details of batch totals that lack them; nor does one that comes again under its number
-  in its own format, whatever its texts look like there, but for what the bank refers to otherwise;
+- where balances prove that earlier files of another format had all of a day's entries, or that it is a page of such a day (then its
+  amounts do, too), it tells nothing new of that day, whatever its texts and references look like there, but for the details of batch
+  totals that lack them;
+- nor does one that comes again under its number in its own format, whatever its texts look like there, but for what the bank refers to
+  otherwise;
 - what is only notified has no statement yet: it keeps its number, and the entry confirms it.
 """
 
