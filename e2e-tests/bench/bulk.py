@@ -96,8 +96,8 @@ async def measure(rig: Rig, count: int, servers: Path) -> dict[str, float]:
 
                 with ExitStack() as running:
                     roles = {
-                        role: running.enter_context(rig.process("-m", "matching", role, **at.environment))
-                        for role in ("api", "worker", "relay")
+                        name: running.enter_context(rig.process("-m", "matching", role, **at.environment))
+                        for name, role in (("api", "api"), ("worker", "worker"), ("second", "worker"), ("relay", "relay"))
                     }
                     headers = {"authorization": f"Bearer {token(TENANT, 'bank:write')}", "content-type": "application/xml"}
                     async with httpx.AsyncClient(timeout=600, trust_env=False) as http:

@@ -192,3 +192,35 @@ async def test_of_a_job_that_says_so_only_tenants_with_something_to_do_are_gone_
     await task
     assert set(done) == {mine}
     await database.close()
+
+
+async def test_what_several_share_goes_on_in_all_of_them(urls: Urls) -> None:
+    """Also in the one that leads, and until it is told to stop; nothing else does."""
+    databases = [Database(urls.app, application_name=f"shares-{number}", pool_max=4) for number in range(2)]
+    await _served(databases[0])
+    shared, led = [0, 0], [0, 0]
+
+    def jobs(number: int) -> tuple[Job, Job]:
+        async def share(_: JobContext, __: UUID) -> None:
+            shared[number] += 1
+
+        async def lead(_: JobContext, __: UUID) -> None:
+            led[number] += 1
+
+        return Job("share", 0.02, share, everywhere=True), Job("lead", 0.02, lead)
+
+    schedulers = [_scheduler(database, *jobs(number)) for number, database in enumerate(databases)]
+    tasks = [asyncio.create_task(scheduler.run()) for scheduler in schedulers]
+
+    async def both() -> bool:
+        return min(shared) > 3 and max(led) > 3
+
+    await eventually(both)
+    assert min(led) == 0
+    for scheduler, task, database in zip(schedulers, tasks, databases, strict=True):
+        scheduler.stop()
+        await task
+        await database.close()
+    ended = list(shared)
+    await asyncio.sleep(0.1)
+    assert shared == ended

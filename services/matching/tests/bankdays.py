@@ -8,6 +8,7 @@ from shared.days import business_day
 from shared.db import run
 from shared.jobs import JobContext
 from shared.kafka import Offsets
+from shared.testing.waiting import eventually
 
 FIRST = date(2026, 3, 1)
 
@@ -23,6 +24,12 @@ def ahead(days: int) -> str:
 
 def money(minor: int) -> str:
     return f"{'-' if minor < 0 else ''}{abs(minor) // 100}.{abs(minor) % 100:02}"
+
+
+async def waiting_for_a_lock(world, tenant, count):
+    """So many sessions of this database: other tests have others."""
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() HAVING count(*) >= :count"
+    await eventually(lambda: world.rows(tenant, waiting, count=count), what="waiting")
 
 
 class Bank:

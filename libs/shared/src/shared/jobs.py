@@ -1,4 +1,5 @@
-"""Scheduled work of a worker: in one process of a service at a time, tenant by tenant, in slices.
+"""Scheduled work of a worker: in one process of a service at a time (but for what several share, `Job.everywhere`), tenant by tenant, in
+slices.
 
 What is looked for several times a second is asked for all tenants in one statement (`Job.due`): a service with hundreds of tenants, of
 whom hardly any has something to do, would do nothing else.
@@ -10,7 +11,8 @@ connection): its own row locks decide.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -50,13 +52,14 @@ class Job:
     """Work that is done every `every_seconds` for each tenant that the service has seen, and at once again where that took longer.
 
     `due`: only for those of whom this says that there may be something to do, a condition of `tenants_due`. Where it says no the work
-    would find nothing; where it says yes it may.
+    would find nothing; where it says yes it may. `everywhere`: in all processes at once, which share the work by locks of their own.
     """
 
     name: str
     every_seconds: float
     run: Callable[[JobContext, UUID], Awaitable[None]]
     due: str | None = None
+    everywhere: bool = False
 
 
 async def tenants_due(database: Database, condition: str, now: datetime) -> list[UUID]:
@@ -93,7 +96,13 @@ class Scheduler:
         self._stop.set()
 
     async def run(self) -> None:
-        """Runs all jobs until `stop`, in whichever process of the service holds the lock."""
+        """Runs all jobs until `stop`: what goes on everywhere, and the rest in whichever process of the service holds the lock."""
+        async with self._rounds(job for job in self._jobs if job.everywhere):
+            await self._stand()
+        await self._offsets.close()
+
+    async def _stand(self) -> None:
+        """Asks for the lock until `stop`, and leads once it has it."""
         while not self._stop.is_set():
             try:
                 async with self._database.engine.connect() as raw:
@@ -108,16 +117,22 @@ class Scheduler:
                     raise
                 log.warning("scheduler_waits", why=type(error).__name__)
             await self._sleep(2.0)
-        await self._offsets.close()
 
     async def _lead(self, conn: AsyncConnection) -> None:
         """Runs the jobs for as long as the connection that holds the lock answers."""
-        rounds = [asyncio.create_task(self._loop(job), name=job.name) for job in self._jobs]
-        try:
+        async with self._rounds(job for job in self._jobs if not job.everywhere):
             while not self._stop.is_set():
                 await fetch(conn, "SELECT 1")
                 await self._sleep(2.0)
-            await asyncio.wait(rounds or [asyncio.create_task(asyncio.sleep(0))], timeout=STOP_SECONDS)
+
+    @asynccontextmanager
+    async def _rounds(self, jobs: Iterable[Job]) -> AsyncGenerator[None]:
+        """Meanwhile these jobs run; their rounds in hand are given some time to end, unless what went on beside them failed."""
+        rounds = [asyncio.create_task(self._loop(job), name=job.name) for job in jobs]
+        try:
+            yield
+            if rounds:
+                await asyncio.wait(rounds, timeout=STOP_SECONDS)
         finally:
             for task in rounds:
                 task.cancel()

@@ -83,7 +83,7 @@ JOBS: tuple[Job, ...] = (
     Job("move_merged", 1.0, move_merged, MERGED),
     Job("meet_late", 5.0, meet_late, LATE_DUE),
     Job("expire_announcements", 5.0, expire, OVERDUE),
-    Job("import_statements", 0.5, import_slices, IMPORT_DUE),
+    Job("import_statements", 0.5, import_slices, IMPORT_DUE, everywhere=True),
     Job("reconcile", 0.5, advance, reconciliation.DUE),
     Job("withdraw", 60.0, withdraw),
     Job("impute", 60.0, impute_waiting),

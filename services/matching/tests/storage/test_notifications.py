@@ -5,7 +5,7 @@ import json
 
 import asyncpg
 import pytest
-from bankdays import ahead
+from bankdays import ahead, waiting_for_a_lock
 from decided import undecidable
 from matching.handlers.notifications import SETTLED
 from matching.storage.bank import hold_account
@@ -47,12 +47,6 @@ def notify(world, client):
         return await client.post("/v1/payments/batch" if len(payments) > 1 else "/v1/payments", content=data, headers=headers)
 
     return send
-
-
-async def waiting_for_a_lock(world, tenant, count):
-    """So many sessions of this database: other tests have others."""
-    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database() HAVING count(*) >= :count"
-    await eventually(lambda: world.rows(tenant, waiting, count=count), what="waiting")
 
 
 async def end_another(admin, database, than):

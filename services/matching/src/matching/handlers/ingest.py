@@ -52,12 +52,21 @@ Line = tuple[str, Transaction]
 """A transaction and its key."""
 
 
+class TouchedError(Exception):
+    """What is told touches something that is known of the account: nothing else may be booked on it at the same moment."""
+
+
 class Origin(NamedTuple):
-    """The statement, report or notification that tells of transactions; `apart`: balances prove that no other has any of them."""
+    """The statement, report or notification that tells of transactions.
+
+    `apart`: balances prove that no other has any of them. `beside`: others of it may be booked on the account at the same moment, and what
+    is known of it is not to be touched (TouchedError).
+    """
 
     statement_id: UUID
     kind: str
     apart: bool
+    beside: bool = False
 
 
 @dataclass(slots=True)
@@ -91,6 +100,8 @@ async def book_lines(
                 await _book_payments(conn, held, origin, rows, confirmation, result, now, settle=settle)
     others = [(key, one) for key, one in ours if one.kind != "payment" and one.status == "booked"]
     if final and others:  # a notification of anything else waits for the statement
+        if origin.beside:
+            raise TouchedError("a refund comes back")
         await _book_others(conn, held, others, result, now)
     return result
 
@@ -146,9 +157,11 @@ async def _book_payments(
             said.append(Said(match.payment_id, one, virtual_id, booked_key))
             if confirmation == "booked":
                 confirmed[match.payment_id] = one.day
+    if origin.beside and (known or len(new) < len(rows) or await movements.waiting_returns(conn, held, 1)):
+        raise TouchedError("it tells of payments that are known, or returns wait for theirs")
     stored = await store(conn, held, new, now, statement_id=statement, settle=settle) if new else set()
     result.new_payments += len(stored)
-    if confirmation == "booked":
+    if confirmation == "booked" and not origin.beside:
         result.returns += await meet_waiting(conn, held, stored, now)
     result.confirmed += await confirm_notified(conn, held, confirmed, now, said, statement)
 

@@ -2,6 +2,8 @@
 
 Rules:
 - payments come before what takes payments back, and batch totals are looked at when all is booked;
+- each worker books slices of payments, two at a time of one statement (`bank.hold_half`), where nothing of them is known yet: a slice that
+  touches anything is begun again and booked alone, as what comes after the payments is;
 - what payments name for sure is settled with it (ADR 18); what hinders deciding does not hinder money from coming in: then they are only
   booked, and decided on when their PaymentReceived comes round;
 - while the outbox is full the job waits.
@@ -21,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.engine.parties import compact
 from matching.domain.statements import Transaction
 from matching.handlers.apart import told_by
-from matching.handlers.ingest import Line, book_lines
+from matching.handlers.ingest import Line, TouchedError, book_lines
 from matching.handlers.settling import LEFT
 from matching.handlers.totals import details_after_all, resolve_totals
 from matching.storage import bank, statements
@@ -42,42 +44,58 @@ def packed(lines: Sequence[Line]) -> bytes:
 
 async def import_slices(context: JobContext, tenant_id: UUID) -> None:
     """Job: books what waits, a slice at a time, for some seconds. Raises what hinders a slice from being booked."""
-    until, more = monotonic() + ROUND_SECONDS, True
+    until, more, beside = monotonic() + ROUND_SECONDS, True, True
     while more and monotonic() < until:
         try:
-            more = await _book_next(context, tenant_id, settle=True)
-        except Exception as error:  # noqa: BLE001 - it may be the deciding: what hinders the booking is raised by the next try
+            more = await _book_next(context, tenant_id, beside=beside, settle=True)
+        except Exception as error:  # noqa: BLE001 - it may be the deciding: what hinders the booking is raised by the last try
+            if beside:  # it may be what others do at the same moment
+                beside = False
+                continue
             LEFT.labels("slice").inc()
             log.warning("payments of a statement could not be decided on as they are booked", error=failures.told(error))
-            more = await _book_next(context, tenant_id, settle=False)
+            more = await _book_next(context, tenant_id, beside=False, settle=False)
 
 
-async def _book_next(context: JobContext, tenant_id: UUID, *, settle: bool) -> bool:
-    """Books the slice that is next; returns whether there may be more."""
+async def _book_next(context: JobContext, tenant_id: UUID, *, beside: bool, settle: bool) -> bool:
+    """Books the slice that is next; returns whether there may be more. Raises TouchedError for what is not to be booked beside others."""
     async with context.database.transaction(tenant_id) as conn:
         if await outbox.depth(conn, OUTBOX_FULL) >= OUTBOX_FULL:
             return False
         kept = await statements.importing(conn, tenant_id)
         if kept is not None:
-            await book_slice(conn, tenant_id, kept, context.now, settle=settle)
+            await book_slice(conn, tenant_id, kept, context.now, beside=beside, settle=settle)
         return kept is not None
 
 
-async def book_slice(conn: AsyncConnection, tenant_id: UUID, kept: statements.Kept, now: datetime, *, settle: bool = False) -> bool:
+async def book_slice(
+    conn: AsyncConnection, tenant_id: UUID, kept: statements.Kept, now: datetime, *, beside: bool = False, settle: bool = False
+) -> bool:
     """Books the next slice of a statement; after the last one the statement is booked.
 
-    Returns whether there was one. `settle` as in `book_lines`.
+    Returns whether there was one. `beside`: of payments that touch nothing, while others book such (TouchedError where there is none).
+    `settle` as in `book_lines`.
     """
     held = await bank.account(conn, tenant_id, kept.account)
     if held is None:
         raise LookupError("the account of a statement is gone")
-    await bank.hold_account(conn, held.bank_account_id, alone=True)
-    body = await statements.take_slice(conn, tenant_id, kept.statement_id)
+    if beside:
+        await bank.hold_half(conn, held.bank_account_id)
+        if await statements.importing(conn, tenant_id) != kept:  # whoever has the other half is at the same one
+            raise TouchedError("another statement's turn has come")
+    else:
+        await bank.hold_account(conn, held.bank_account_id, alone=True)
+    body = await statements.take_slice(conn, tenant_id, kept.statement_id, below=OTHERS if beside else None)
     if body is not None:
-        origin, lines = await told_by(conn, held, kept.statement_id, kept.kind, _DECODER.decode(body))
-        await book_lines(conn, held, origin, lines, now, settle=settle)
-        await details_after_all(conn, held, lines, now)
+        lines = _DECODER.decode(body)
+        origin, told = await told_by(conn, held, kept.statement_id, kept.kind, lines)
+        if beside and [key for key, _ in told] != [key for key, _ in lines]:
+            raise TouchedError("another statement has some of it")
+        await book_lines(conn, held, origin._replace(beside=beside), told, now, settle=settle)
+        await details_after_all(conn, held, told, now, beside=beside)
         return True
+    if beside:
+        raise TouchedError("no payments are left")
     await resolve_totals(conn, held, now)
     await statements.settle(conn, tenant_id, kept.statement_id, "booked")
     return False

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.returns import REPLACED
 from matching.domain.statements import Transaction
-from matching.handlers.ingest import SAME_PAYMENT, Line, confirm_notified, new_payment, store
+from matching.handlers.ingest import SAME_PAYMENT, Line, TouchedError, confirm_notified, new_payment, store
 from matching.handlers.returns import give_back, withdraw_payments
 from matching.storage import movements
 from matching.storage.bank import BankAccount
@@ -73,11 +73,15 @@ async def book_total(conn: AsyncConnection, tenant_id: UUID, movement_id: UUID, 
     )
 
 
-async def details_after_all(conn: AsyncConnection, held: BankAccount, lines: Iterable[Line], now: datetime) -> None:
-    """Of what was just booked: details of totals that were booked by hand before."""
-    references = {one.entry_reference for _, one in lines if one.kind == "payment" and one.entry_reference}
-    if references:
-        await _details(conn, held, sorted(references), now)
+async def details_after_all(
+    conn: AsyncConnection, held: BankAccount, lines: Iterable[Line], now: datetime, *, beside: bool = False
+) -> None:
+    """Of what was just booked: details of totals that were booked by hand before. `beside` others no such is touched: TouchedError."""
+    references = sorted({one.entry_reference for _, one in lines if one.kind == "payment" and one.entry_reference})
+    if beside and references and await movements.lacking_details(conn, held, references):
+        raise TouchedError("they are details of a batch total")
+    if references and not beside:
+        await _details(conn, held, references, now)
 
 
 async def _details(conn: AsyncConnection, held: BankAccount, references: Sequence[str], now: datetime) -> None:

@@ -101,10 +101,23 @@ async def put_account(conn: AsyncConnection, held: BankAccount) -> None:
     )
 
 
+_HALVES = ("hashtextextended(:id, 2)", "hashtextextended(:id, 3)")
+
+
 async def hold_account(conn: AsyncConnection, bank_account_id: UUID, *, alone: bool) -> None:
-    """Until the end of the transaction: files are booked on an account one after the other, notifications side by side."""
+    """Until the end of the transaction: files are booked on an account one after the other, notifications side by side.
+
+    An account is held by its two halves, so that two slices of one statement may be booked at once (`hold_half`), and nothing else then.
+    """
     share = "" if alone else "_shared"
-    await records(conn, f"SELECT pg_advisory_xact_lock{share}(hashtextextended(:id, 2))", id=str(bank_account_id))
+    await records(conn, f"SELECT {', '.join(f'pg_advisory_xact_lock{share}({half})' for half in _HALVES)}", id=str(bank_account_id))
+
+
+async def hold_half(conn: AsyncConnection, bank_account_id: UUID) -> None:
+    """One half of an account, the one that is free, until the end of the transaction. Who holds it must not ask for the other one."""
+    first, second = _HALVES
+    if not (await records(conn, f"SELECT pg_try_advisory_xact_lock({first})", id=str(bank_account_id)))[0][0]:
+        await records(conn, f"SELECT pg_advisory_xact_lock({second})", id=str(bank_account_id))
 
 
 async def virtual_ibans(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, ibans: Sequence[str]) -> dict[str, UUID]:

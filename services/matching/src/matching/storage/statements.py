@@ -66,10 +66,10 @@ async def kept(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, *, lo
 
 
 async def importing(conn: AsyncConnection, tenant_id: UUID) -> Kept | None:
-    """The statement that is booked next, locked; None where none waits or another process is at it."""
+    """The statement that is booked next; None where none waits."""
     rows = await fetch(
         conn,
-        _FROM + "AND s.verdict = 'importing' ORDER BY s.received_at, s.statement_id LIMIT 1 FOR UPDATE OF s SKIP LOCKED",
+        _FROM + "AND s.verdict = 'importing' ORDER BY coalesce(s.accepted_at, s.received_at), s.statement_id LIMIT 1",
         tenant=tenant_id,
     )
     return Kept(*rows[0]) if rows else None
@@ -156,14 +156,19 @@ async def put_slices(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID,
         )
 
 
-async def take_slice(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID) -> bytes | None:
-    """The next slice of a statement, which is gone with it; None when none is left."""
+async def take_slice(conn: AsyncConnection, tenant_id: UUID, statement_id: UUID, *, below: int | None = None) -> bytes | None:
+    """The next slice of a statement, which is gone with it; None when none is left. `below`: the next one with a lower number that nobody
+    else is at.
+    """
+    which = "" if below is None else "AND slice < :below "
     rows = await fetch(
         conn,
-        "DELETE FROM statement_slice WHERE tenant_id = :tenant AND statement_id = :id AND slice = (SELECT min(slice) FROM statement_slice "
-        "WHERE tenant_id = :tenant AND statement_id = :id) RETURNING transactions",
+        "DELETE FROM statement_slice WHERE tenant_id = :tenant AND statement_id = :id AND slice = (SELECT slice FROM statement_slice "  # noqa: S608 - ours
+        f"WHERE tenant_id = :tenant AND statement_id = :id {which}ORDER BY slice LIMIT 1{' FOR UPDATE SKIP LOCKED' if which else ''}) "
+        "RETURNING transactions",
         tenant=tenant_id,
         id=statement_id,
+        **({} if below is None else {"below": below}),
     )
     return bytes(rows[0][0]) if rows else None
 
