@@ -91,7 +91,11 @@ class PaymentUnmatched(PaymentState, frozen=True, kw_only=True, gc=False):
 
 
 class PaymentReturned(PaymentState, frozen=True, kw_only=True, gc=False):
-    """The bank took it back, whole or in part (`returned_minor`); every allocation is undone."""
+    """The bank took it back, whole or in part (`returned_minor`); every allocation is undone.
+
+    Or it is none to count on: it has not come (`withdrawn`), its details took its place (`replaced_by_details`), or nobody owed it
+    (`no_receivable`).
+    """
 
 
 class PaymentRefunded(PaymentState, frozen=True, kw_only=True, gc=False):

@@ -14,6 +14,7 @@ def entry(
     structured: str | Sequence[str | tuple[str, str]] | None = None,
     credit: bool = True,
     iban: str | None = None,
+    name: str | None = None,
     cdtr: str | None = None,
     reason: str | None = None,
     status: str = "BOOK",
@@ -22,6 +23,7 @@ def entry(
     refs = "".join([f"<AcctSvcrRef>{ref}</AcctSvcrRef>" if ref else "", f"<EndToEndId>{e2e}</EndToEndId>" if e2e else ""])
     parties = "".join(
         [
+            f"<Dbtr><Nm>{name}</Nm></Dbtr>" if name else "",
             f"<DbtrAcct><Id><IBAN>{iban}</IBAN></Id></DbtrAcct>" if iban else "",
             f"<CdtrAcct><Id><IBAN>{cdtr}</IBAN></Id></CdtrAcct>" if cdtr else "",
         ]

@@ -14,7 +14,7 @@ from shared.jobs import JobContext
 from shared.kafka import Offsets
 from shared.testing.events import message
 
-RULES = ("remittance", "announced", "promise", "payment_plan", "hand", "confirmed", "moved", "imputation", "settlement")
+RULES = ("remittance", "announced", "promise", "payment_plan", "hand", "confirmed", "moved", "set_apart", "imputation", "settlement")
 
 
 def iban(number: int) -> str:

@@ -240,6 +240,14 @@ class History(BankSteps):
         body = {"reason": "wrong"} | ({"item_id": str(item.item_id)} if item and self.b % 3 == 0 else {})
         return await self.post(f"/v1/payments/{one.payment_id}/unmatch", body) if one else None
 
+    async def set_apart(self):
+        one = await self.payment("unapplied_minor = amount_minor AND confirmation = 'booked'")
+        return await self.post(f"/v1/payments/{one.payment_id}/set-apart", {"reason": "interest"}) if one else None
+
+    async def taken_in(self):
+        one = await self.payment("return_reason = 'no_receivable'")
+        return await self.post(f"/v1/payments/{one.payment_id}/unmatch", {"reason": "wrong"}) if one else None
+
     async def confirmed(self):
         """A candidate of the review queue, as it is shown."""
         queue = (await self.client.get("/v1/review-queue")).json()["items"]
@@ -378,6 +386,7 @@ STEPS = (
     "invoice", "invoice", "invoice", "change", "change", "write_off", "decide_write_off", "reverse_write_off", "settlement",
     "decide_settlement", "reverse_settlement", "advice", "advice", "advice", "pending", "booked", "booked", "withdrawn", "returned",
     "returned", "recalled", "recalled", "recall_decided", "recall_taken", "allocated", "allocated", "unmatched", "moved", "refunded",
+    "set_apart", "taken_in",
     "refunded", "decide_refund", "refund_cancelled", "refunds_sent", "refund_booked", "listed", "total", "total", "total_booked",
     "matched", "matched", "matched", "merge", "known", "confirmed",
     "imputed", "refunds_sent", "refund_reported", "refund_booked", "brought_back", "brought_back", "explained",

@@ -110,9 +110,9 @@ CHECKS = (
     Check(
         "ledger_agrees_with_returns",
         "SELECT 'payment ' || p.payment_id AS what FROM payment p LEFT JOIN (SELECT tenant_id, payment_id, "
-        "sum(CASE WHEN credit = 'unapplied' AND debit IN ('bank', 'cash', 'recalled') THEN amount_minor "
-        "WHEN debit = 'unapplied' AND credit IN ('bank', 'cash', 'recalled') THEN -amount_minor ELSE 0 END) AS total FROM ledger_entry "
-        "WHERE payment_id IS NOT NULL GROUP BY 1, 2) l USING (tenant_id, payment_id) "
+        "sum(CASE WHEN credit = 'unapplied' AND debit IN ('bank', 'cash', 'recalled', 'other_receipts') THEN amount_minor "
+        "WHEN debit = 'unapplied' AND credit IN ('bank', 'cash', 'recalled', 'other_receipts') THEN -amount_minor ELSE 0 END) AS total "
+        "FROM ledger_entry WHERE payment_id IS NOT NULL GROUP BY 1, 2) l USING (tenant_id, payment_id) "
         "WHERE p.amount_minor - p.returned_minor <> coalesce(l.total, 0)",
     ),
     Check(

@@ -22,7 +22,7 @@ from matching.api.commands import ReasonCode, command, tried
 from matching.api.pages import page
 from matching.api.payments import Status
 from matching.domain.books import Payment
-from matching.handlers import allocations, write_offs
+from matching.handlers import allocations, no_receivables, write_offs
 from matching.storage import limits
 from matching.storage.write_offs import LISTED, WriteOff
 
@@ -113,6 +113,12 @@ class MoveCommand(Command):
     """Whose payment it is."""
 
     customer_id: Id
+    reason: ReasonCode
+
+
+class SetApartCommand(Command):
+    """Why a payment is no receivable."""
+
     reason: ReasonCode
 
 
@@ -242,6 +248,22 @@ async def post_allocations(request: Request, caller: Writer, payment_id: Annotat
         )
         detail = {"version": payment.version, "items": [str(line.item_id) for line in lines], "amounts": [x.amount_minor for x in lines]}
         await audit.record(conn, caller.tenant_id, [(caller.subject, "payment.allocate", str(payment_id), detail)])
+        return payment_after(payment)
+
+    return await command(request, caller, produce)
+
+
+@ROUTER.post("/payments/{payment_id}/set-apart", response_model=PaymentAfter, openapi_extra=KEYED)
+async def post_set_apart(request: Request, caller: Writer, payment_id: Annotated[Id, Path()], body: SetApartCommand) -> Response:
+    """Says that a payment is no receivable (a tax refund, interest, a transfer of one's own): it leaves the sub-ledger, and others from the
+    same account or under the same name follow by themselves once that was said often enough, and never otherwise. Unmatching undoes it.
+    """
+    now = request.app.state.runtime.clock.now()
+
+    async def produce(conn: AsyncConnection) -> Response:
+        payment = await no_receivables.set_apart(conn, caller.tenant_id, payment_id, by=caller.subject, now=now)
+        detail = {"version": payment.version, "reason": body.reason}
+        await audit.record(conn, caller.tenant_id, [(caller.subject, "payment.set_apart", str(payment_id), detail)])
         return payment_after(payment)
 
     return await command(request, caller, produce)

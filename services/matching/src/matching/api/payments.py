@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.api.accounts import database_of
 from matching.api.commands import command
 from matching.api.pages import page
+from matching.handlers.no_receivables import take_in
 from matching.handlers.payments import unmatch
 from matching.storage import decisions, payments
 
@@ -156,11 +157,15 @@ async def get_payment(request: Request, caller: Reader, payment_id: Annotated[Id
 
 @ROUTER.post("/payments/{payment_id}/unmatch", response_model=UnmatchedView, openapi_extra=KEYED)
 async def post_unmatch(request: Request, caller: Writer, payment_id: Annotated[Id, Path()], body: UnmatchCommand) -> Response:
-    """Undoes allocations: the items owe again, and this pair is not matched automatically again. Idempotency-Key required."""
+    """Undoes allocations: the items owe again, and this pair is not matched automatically again. Or that the payment was set apart as no
+    receivable: it is unapplied again, and others like it are set apart no more. Idempotency-Key required.
+    """
     now = request.app.state.runtime.clock.now()
 
     async def produce(conn: AsyncConnection) -> Response:
         payment = await unmatch(conn, caller.tenant_id, payment_id, body.item_id, body.reason, now)
+        if payment is None and body.item_id is None:
+            payment = await take_in(conn, caller.tenant_id, payment_id, now)
         if payment is None:
             raise Problem(404, "allocation-unknown", "There is no such payment, or nothing of it is allocated there")
         detail = {"item_id": str(body.item_id) if body.item_id else None, "version": payment.version}

@@ -16,7 +16,7 @@ from datetime import date
 
 from matching.domain.exchange import Exchange
 from matching.domain.postings import Postings
-from matching.domain.rows import DIFFERENCES, WITHDRAWN, Account, Allocation, Entry, Item, Key, Payment
+from matching.domain.rows import DIFFERENCES, NO_RECEIVABLE, WITHDRAWN, Account, Allocation, Entry, Item, Key, Payment
 
 __all__ = [
     "DIFFERENCES",
@@ -170,6 +170,20 @@ class Books(Postings):
         self._enter(payment, "unapplied", ledger, amount, payment.payment_id, None)
         self.decided(payment, "partly_returned")
         self.acts[payment.tenant_id, payment.payment_id] = {"returned"}
+
+    def set_apart(self, payment: Payment) -> None:
+        """It is no receivable: all of it leaves the sub-ledger, and is nobody's. Raises ValueError where some of it is not unapplied."""
+        if payment.unapplied_minor != payment.amount_minor:
+            raise ValueError("only what is unapplied, whole, is no receivable")
+        self.attribute(payment, None)
+        self.give_back(payment, NO_RECEIVABLE, ledger="other_receipts")
+
+    def take_in(self, payment: Payment) -> None:
+        """It was set apart, and is a receivable after all: unapplied again."""
+        self._enter(payment, "other_receipts", "unapplied", payment.returned_minor, payment.payment_id, None)
+        self._come_back(payment, payment.returned_minor)
+        self._act((payment.tenant_id, payment.payment_id), "unapplied")
+        self.decided(payment, "unmatched")
 
     def withdraw(self, payment: Payment) -> None:
         """All that is unapplied has not come: allocations must be undone before. The reason of what was really returned stays.

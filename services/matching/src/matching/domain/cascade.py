@@ -12,6 +12,7 @@ from uuid import UUID
 
 from matching.domain.books import Books, Payment
 from matching.domain.exchange import BANK_RATE, exchange, implied
+from matching.domain.rows import NO_RECEIVABLE
 
 
 @dataclass(slots=True)
@@ -118,6 +119,9 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
         if _cannot_add(payment, proposal):
             return "ambiguous"
         return (_exchange_out if proposal.rate_source else _share_out)(books, payment, proposal)
+    if proposal.rule == NO_RECEIVABLE and payment.confirmation == "booked" and payment.unapplied_minor == payment.amount_minor:
+        books.set_apart(payment)
+        return None
     tenant = payment.tenant_id
     reason = proposal.reason
     allocated = 0

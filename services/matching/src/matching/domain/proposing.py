@@ -8,10 +8,11 @@ from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import NOT_ITS_ACCOUNT, Decision, contributions
 from matching.domain.engine.features import NAMES
 from matching.domain.engine.inputs import Inputs, conclude
-from matching.domain.engine.records import ADVANCE, SAID, Clues, Hypothesis, Id, Party
+from matching.domain.engine.records import ADVANCE, NOBODY, SAID, Clues, Hypothesis, Id, Party
 from matching.domain.engine.search import Found
 from matching.domain.engine.text import FULL, Text
 from matching.domain.exchange import BANK_RATE, exchange, implied
+from matching.domain.rows import NO_RECEIVABLE
 
 KNOWN = 0.6
 """How sure an IBAN is a payer's that earlier payments were made from."""
@@ -45,6 +46,8 @@ def propose(inputs: Inputs, model: Model, accounts: Mapping[Id, UUID], text: Tex
         if given_up and proposal.evidence is not None:
             proposal.evidence["candidates"] = [*given_up, *proposal.evidence["candidates"]]  # type: ignore[misc] # as `_explained` makes it
             proposal.evidence["refused"] = GIVEN_UP
+    elif best.customer_id == NOBODY:
+        proposal.rule, proposal.reason = NO_RECEIVABLE, "unknown_party"
     elif best.rule == ADVANCE:
         proposal.rule = proposal.reason = "advance"
         proposal.party = party or UUID(str(best.customer_id))
@@ -122,7 +125,7 @@ def _candidates(decision: Decision, found: Found, given_up: Sequence[Mapping[str
     ids = [one["customer_id"] for one in given_up]
     ids += [one.customer_id for one in decision.ranked]
     ids += [one.customer_id for one in found.parties if one.own_iban or one.learned_iban or one.former]
-    return [UUID(str(one)) for one in dict.fromkeys(ids)][:CUSTOMERS_MAX]
+    return [UUID(str(one)) for one in dict.fromkeys(ids) if one != NOBODY][:CUSTOMERS_MAX]
 
 
 def _reason(inputs: Inputs, decision: Decision, found: Found, party: UUID | None) -> str:
@@ -173,7 +176,7 @@ def _reading(one: Hypothesis, model: Model | None, *, said: bool) -> dict[str, o
     """A reading as a person confirms it: money and difference per item, which credit notes are set off, and what moved the confidence."""
     money, set_offs = netted([(UUID(str(line.item.item_id)), line.cents, line.diff_cents) for line in one.lines])
     shown: dict[str, object] = {
-        "customer_id": one.customer_id,
+        "customer_id": None if one.customer_id == NOBODY else one.customer_id,
         "rule": one.rule,
         "confidence": round(one.confidence, 6),
         "lines": [

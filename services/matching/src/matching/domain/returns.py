@@ -7,20 +7,23 @@ A code that is not listed says nothing, and nothing is made up for it.
 
 from typing import Literal
 
+from matching.domain.rows import NO_RECEIVABLE
 from matching.domain.statements import Transaction
 
 ReturnClass = Literal["hard", "soft", "refund", "duplicate", "cancellation", "regulatory"]
 
 REPLACED = "replaced_by_details"
 """The reason of a payment that a batch total was booked as by hand, and whose details have come."""
+STAYED = frozenset({REPLACED, NO_RECEIVABLE})
+"""Reasons by which a payment is none of ours to count on, and its money did not go back."""
 
-# Ours: `cash_given_back`, a settlement in cash that was taken back; `REPLACED`.
+# Ours: `cash_given_back`, a settlement in cash that was taken back; `REPLACED`; `NO_RECEIVABLE`, which tells nothing of a debtor.
 _CODES: dict[ReturnClass, tuple[str, ...]] = {
     "hard": ("ac01", "ac04", "ac06", "ag01", "md01", "md07"),
     "soft": ("am04", "ms02", "ms03"),
     "refund": ("md06",),
     "duplicate": ("am05", "dupl", REPLACED),
-    "cancellation": ("cust", "focr", "tech", "frad", "cash_given_back"),
+    "cancellation": ("cust", "focr", "tech", "frad", "cash_given_back", NO_RECEIVABLE),
     "regulatory": ("rr01", "rr02", "rr03", "rr04"),
 }
 CLASSES: dict[str, ReturnClass] = {code: kind for kind, codes in _CODES.items() for code in codes}

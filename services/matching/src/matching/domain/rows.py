@@ -103,6 +103,7 @@ class Allocation:
 
 
 WITHDRAWN = "withdrawn"
+NO_RECEIVABLE = "no_receivable"
 """Why a payment that was notified counts for nothing: it has not come, or it is counted as part of another one."""
 
 

@@ -7,7 +7,7 @@ from time import perf_counter, process_time
 
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.index import Index
-from matching.domain.engine.records import ADVANCE, Clues, Hypothesis, Id, Line, OpenItem
+from matching.domain.engine.records import ADVANCE, NOBODY, Clues, Hypothesis, Id, Line, OpenItem
 from matching.domain.engine.search import Found, search
 from matching.evaluation.history import History, Truth
 
@@ -82,7 +82,7 @@ def true_key(truth: Truth, items: Items) -> object:
 def is_right(one: Hypothesis, truth: Truth, true: object) -> bool:
     """Whether a reading is right; to be asked before the ledger moves on."""
     if not one.lines:
-        return not truth.lines and one.customer_id == truth.customer_id
+        return not truth.lines and one.customer_id == (NOBODY if truth.customer_id is None else truth.customer_id)
     if truth.no_reference:
         return Counter((line.item.customer_id, line.item.open_minor, line.cents) for line in one.lines) == true
     return {line.item.item_id: line.cents for line in one.lines} == true
@@ -99,5 +99,7 @@ def _correct(found: Found, clues: Clues, truth: Truth, index: Index, learnt: Lea
         )
         advance = any(one.rule == ADVANCE for one in found.hypotheses)
         learnt.learn(clues, truth.customer_id, lines, silent=truth.no_reference, older_left=older, advance=advance)
+    elif not lines:
+        learnt.learn(clues, None, [], silent=truth.no_reference, older_left=0)
     for line in lines:
         index.settle(line.item, line.cents)

@@ -14,6 +14,7 @@ from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import Decision, certainty, contributions, decide, judge, never_automatic, sure_enough
 from matching.domain.engine.features import NAMES
 from matching.domain.engine.habits import Past
+from matching.domain.engine.records import NOBODY
 from matching.evaluation.certificate import CONFIDENCE, Certificate, certify
 from matching.evaluation.history import HistoryError, read_history
 from matching.evaluation.learning import cross_fitted, fit
@@ -186,7 +187,7 @@ def decided(case: Case, decision: Decision, model: Model) -> dict[str, Any]:
         "runner_up": decision.runner_up,
         "candidates": [
             {
-                "customer_id": one.customer_id,
+                "customer_id": None if one.customer_id == NOBODY else one.customer_id,
                 "rule": one.rule,
                 "confidence": round(one.confidence, 6),
                 "lost": one.lost,

@@ -22,7 +22,7 @@ from matching.domain.engine.index import SAME_MAX, wanted_keys, written_keys
 from matching.domain.engine.inputs import Inputs, InputsError, stored
 from matching.domain.engine.parties import likeness
 from matching.domain.engine.readings import term
-from matching.domain.engine.records import NAMED, SAID, Clues, Customer, Id, OpenItem, Promise
+from matching.domain.engine.records import NAMED, NOBODY, SAID, Clues, Customer, Id, OpenItem, Promise
 from matching.domain.engine.search import NAMED_MAX, OWNERS_MAX, SHARED_MAX
 from matching.domain.engine.text import ORDER_MIN, VALUE_MIN, Text, fold, read
 from matching.domain.proposing import propose
@@ -231,7 +231,9 @@ def _pointed(pointed: Pointed, *, names: bool = True) -> dict[UUID, None]:
     signs += [customer for how in order if len(known.get(how, ())) <= SHARED_MAX for customer in known.get(how, ())]
     named = known.get(evidence.NAME, ()) if names else ()
     last = [pointed.former] if pointed.former else []
-    return dict.fromkeys([*signs, *pointed.documents.values(), *named, *pointed.priced.values(), *last])
+    every = dict.fromkeys([*signs, *pointed.documents.values(), *named, *pointed.priced.values(), *last])
+    every.pop(NOBODY, None)
+    return every
 
 
 def _choose(case: _Case, people: Mapping[Key, Person], children: Mapping[Key, list[Person]]) -> None:

@@ -267,7 +267,8 @@ async def confirm_notified(
                 books.come_after_all(payment)
         if confirms or key[1] in told:
             payment.virtual_iban_id = payment.virtual_iban_id or virtual.get(key[1])
-            if payment.status != "received" and payment.unapplied_minor and (withdrawn or key[1] in told):
+            unknown = payment.account_id is None  # what is booked may be no receivable
+            if payment.status != "received" and payment.unapplied_minor and (withdrawn or unknown or key[1] in told):
                 looks[key] = (payment.looks, machine_now())
             acts = {status: status for status in ("received", "matched", "returned", "refunded")}
             books.acts[key] = {acts.get(payment.status, "unapplied")}

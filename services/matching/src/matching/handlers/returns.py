@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Payment
 from matching.domain.remittances import RULES
-from matching.domain.returns import REPLACED, is_fee, reason_code
+from matching.domain.returns import STAYED, is_fee, reason_code
 from matching.domain.statements import Transaction
 from matching.handlers import recalls, refunds
 from matching.handlers.expected import meet
@@ -145,7 +145,7 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
     """The bank took money back (payment to reason and amount): allocations are undone, what is left is looked at anew."""
     if not returns:
         return
-    gone = [(tenant_id, payment_id) for payment_id, (reason, _) in returns.items() if reason != REPLACED]
+    gone = [(tenant_id, payment_id) for payment_id, (reason, _) in returns.items() if reason not in STAYED]
     await meet(conn, gone, now, {})  # one that came and goes at once may be announced
     books = await lock_with_items(conn, [(tenant_id, payment_id) for payment_id in returns])
     await refunds.cancel_unsent(conn, books, list(books.payments.values()))  # or the money would go out twice

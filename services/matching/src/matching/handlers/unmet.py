@@ -14,7 +14,7 @@ from shared.clock import machine_now
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key, Payment
-from matching.domain.returns import REPLACED
+from matching.domain.returns import STAYED
 from matching.handlers.announcements import ANNOUNCED, announce
 from matching.storage import expected as stored
 from matching.storage.expected import Expected
@@ -24,9 +24,8 @@ from matching.storage.payments import dismissed
 
 async def gone_back(conn: AsyncConnection, payments: Sequence[Payment]) -> None:
     """Of those of the payments, locked, of which a bank has taken all back; one that stands as its details is not gone."""
-    whole = {
-        (one.tenant_id, one.payment_id): one for one in payments if one.returned_minor == one.amount_minor and one.return_reason != REPLACED
-    }
+    gone = (one for one in payments if one.returned_minor == one.amount_minor and one.return_reason not in STAYED)
+    whole = {(one.tenant_id, one.payment_id): one for one in gone}
     for held in await _met(conn, list(whole), look=True):
         if held.status not in {"partly", "received"}:
             continue

@@ -119,7 +119,8 @@ _OF_THE_ENGINE = f"""
 WITH d AS (
   SELECT DISTINCT ON (payment_id) payment_id, automatic, inputs FROM (
     SELECT payment_id, payment_version, CAST(inputs AS text) AS inputs, coalesce(evidence ->> 'decision' = 'auto', false) AS automatic
-    FROM decision WHERE tenant_id = :tenant AND payment_id > :after AND inputs IS NOT NULL AND rule <> 'advance' AND decided_at <= :until
+    FROM decision WHERE tenant_id = :tenant AND payment_id > :after AND inputs IS NOT NULL
+      AND rule NOT IN ('advance', 'no_receivable') AND decided_at <= :until
   ) e ORDER BY payment_id, automatic DESC, CASE WHEN automatic THEN payment_version ELSE -payment_version END LIMIT :limit
 )
 SELECT d.payment_id, d.automatic, d.inputs, p.unapplied_minor = 0, p.returned_minor > 0,

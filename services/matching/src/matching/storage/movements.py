@@ -178,11 +178,11 @@ async def lacking_details(conn: AsyncConnection, held: BankAccount, references: 
 
 
 _RETURNED = (
-    "CASE WHEN p.return_reason = 'replaced_by_details' THEN 0 ELSE p.returned_minor - p.withdrawn_minor "
+    "CASE WHEN p.return_reason IN ('replaced_by_details', 'no_receivable') THEN 0 ELSE p.returned_minor - p.withdrawn_minor "
     "- (SELECT coalesce(sum(c.amount_minor), 0) FROM recall c WHERE c.tenant_id = p.tenant_id "
     "AND c.payment_id = p.payment_id AND c.status IN ('open', 'requested', 'accepted')) END"
 )
-"""SQL: how much of a payment `p` a bank has returned: recalls that wait, what was withdrawn and what details replace aside."""
+"""SQL: how much of a payment `p` a bank has returned, without recalls that wait, and what was withdrawn, set apart or replaced."""
 
 
 LEFT = (

@@ -15,6 +15,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
+from matching.domain.engine.records import NOBODY
 from matching.storage.rows import fetch, keys
 
 
@@ -193,6 +194,18 @@ async def learn_payer(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, 
         customer=customer_id,
         by=by,
         now=machine_now(),
+    )
+
+
+async def forget_nobody(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -> None:
+    """What a payment is known by is no sign any more of what is no receivable, however often it was."""
+    await run(
+        conn,
+        f"DELETE FROM payer_alias a USING payment p CROSS JOIN LATERAL {_SIGNS} AS v(kind, value) WHERE p.tenant_id = :tenant "  # noqa: S608 - ours
+        "AND p.payment_id = :payment AND a.tenant_id = p.tenant_id AND a.kind = v.kind AND a.value = v.value AND a.customer_id = :nobody",
+        tenant=tenant_id,
+        payment=payment_id,
+        nobody=NOBODY,
     )
 
 

@@ -11,7 +11,7 @@ from matching.domain.engine.confidence import Model
 from matching.domain.engine.features import NAMES, TWICE_DAYS
 from matching.domain.engine.hypotheses import LIST_MIN
 from matching.domain.engine.payment_runs import LONG_RUN
-from matching.domain.engine.records import ADVANCE, BY_PARENT, COMPLETED, LEARNED, NAMED, RUNS, Hypothesis, Line
+from matching.domain.engine.records import ADVANCE, BY_PARENT, COMPLETED, LEARNED, NAMED, NO_RECEIVABLE, RUNS, Hypothesis, Line
 from matching.domain.engine.text import DIGITS, NEAR, SHORT
 
 SHOWN = 5
@@ -59,6 +59,8 @@ def judge(hypotheses: Sequence[Hypothesis], model: Model) -> None:
     named = [one for one in hypotheses if _names_all(one) and not (_short(one) and any(_with_credit(one, other) for other in hypotheses))]
     runs = []
     for one in hypotheses:
+        if one.rule == NO_RECEIVABLE:  # it says itself how sure it is
+            continue
         one.confidence = model.probability(one.features) if one.rule != ADVANCE else DESIGNATED
         if not simple and one.rule.split(":")[0] in RUNS:
             odds = expm1(_values(one)["chance"]) / 1e6
@@ -175,7 +177,7 @@ def _odds(one: Hypothesis) -> float:
 def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one line per rule
     """Why the first reading may not be carried out without a person, whatever its probability; None where it may."""
     best = ranked[0]
-    if best.rule == ADVANCE:
+    if best.rule in {ADVANCE, NO_RECEIVABLE}:
         return best.doubt  # it says so itself, and who pays is known
     value = _values(best)
     rule, money = best.rule.split(":")

@@ -221,9 +221,9 @@ def _paid_before(same: Sequence[int], learnt: Learnt) -> int:
     return next((days for days in TWICE_DAYS if days in same), min(same))
 
 
-def of_party(party: Party) -> list[float]:
-    """What speaks for the payer alone, in the order of NAMES: the evidence for an advance."""
-    known = {
+def of_party(party: Party | None) -> list[float]:
+    """What speaks for the payer alone, in the order of NAMES: the evidence for an advance, or, of nobody, for what is no receivable."""
+    known = {} if party is None else {
         "virtual_iban": party.virtual_iban, "own_iban": party.own_iban, "learned_iban": party.learned_iban, "name": party.name,
         "learned_name": party.learned_name, "advance": 1.0,
     }  # fmt: skip

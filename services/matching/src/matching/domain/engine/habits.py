@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from matching.domain.engine.parties import compact
-from matching.domain.engine.records import Clues, Id, Line, OpenItem
+from matching.domain.engine.records import NOBODY, Clues, Id, Line, OpenItem
 
 KEPT = 24
 """Payments of a payer that are remembered."""
@@ -122,18 +122,19 @@ class Learnt:
     def learn(
         self, clues: Clues, customer_id: Id | None, lines: Sequence[Line], *, silent: bool, older_left: int, advance: bool = False
     ) -> None:
-        """Takes in a payment that was settled right.
+        """Takes in a payment that was settled right, or (no customer) that is no receivable.
 
         `silent` says that nothing was named, `older_left` how many older items stayed open, `advance` that it was read as one.
         """
+        whose = NOBODY if customer_id is None else customer_id
+        if clues.debtor_iban:
+            self.ibans.setdefault(clues.debtor_iban, Counter())[whose] += 1
+        if clues.debtor_name:
+            self.names.setdefault(compact(clues.debtor_name), Counter())[whose] += 1
         if customer_id is None:
             return
         if advance:
             self.advances[bool(lines)] += 1
-        if clues.debtor_iban:
-            self.ibans.setdefault(clues.debtor_iban, Counter())[customer_id] += 1
-        if clues.debtor_name:
-            self.names.setdefault(compact(clues.debtor_name), Counter())[customer_id] += 1
         dues = [line.item.due_date for line in lines if line.item.original_minor > 0]
         discounted = any(line.reason == "discount" for line in lines)
         offered = any(

@@ -3,11 +3,16 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from uuid import UUID
 
 Id = Hashable
 
 ADVANCE = "advance:on_account"
 """The rule of a payment that its payer calls an advance, for what is not invoiced yet."""
+NO_RECEIVABLE = "no_receivable:learned"
+"""The rule of money that nobody owed (a tax refund, interest, a transfer of one's own), as persons have said of earlier payments."""
+NOBODY = UUID(int=0)
+"""Stands for the customer of what is no receivable, in what is learnt of accounts and names."""
 SAID = "said by a person or by the debtor"
 """Stands for a virtual IBAN where somebody has said who paid: that is as sure."""
 COMPLETED = frozenset({"completed_list", "run_of_items"})
@@ -134,7 +139,7 @@ class Party:
 class Hypothesis:
     """One reading of a payment: `rule` names how it was found, `features` is the evidence in the order of `features.NAMES`.
 
-    Without lines it is an advance: the customer's money, for no item yet.
+    Without lines it is an advance: the customer's money, for no item yet; or, of NOBODY, no receivable.
 
     `tie`: another item of the same amount, due the same day, would do as well as one of the lines, or any of the amount as one that a list
     was completed with. `unread`: the text has a word that may be a part of a number. `doubt`: what speaks against it in what the seller's

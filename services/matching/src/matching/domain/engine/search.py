@@ -25,6 +25,8 @@ from matching.domain.engine.records import (
     COMPLETED,
     LEARNED,
     NAMED,
+    NO_RECEIVABLE,
+    NOBODY,
     RUNS,
     Clues,
     Customer,
@@ -58,6 +60,8 @@ SHARED_MAX = 4
 """An alias of more customers than this is nobody's."""
 OWNERS_MAX = 3
 """Customers who owe just what was paid, of more of whom the amount says nothing."""
+KNOWN_WEIGHT = 2
+"""What speaks for a payer who is known well, at least (`Party.weight`)."""
 NAMED_MAX = 8
 """A number that more items carry says nothing of who pays: each customer's own may be counted from 1."""
 
@@ -163,7 +167,21 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
             found.hypotheses.append(one)
     if text.advance and not (documents or naming):
         found.hypotheses += _advance(clues, text, parties, source, learnt)
+    if not (documents or naming or clues.structured_reference) and all(party.weight() < KNOWN_WEIGHT for party in parties):
+        found.hypotheses += _no_receivable(clues, learnt)
     return found
+
+
+def _no_receivable(clues: Clues, learnt: Learnt) -> list[Hypothesis]:
+    """Money that nobody owed, where all that ever came from the account or under the name was such.
+
+    How sure that is says the rule of succession (Laplace 1814): after n such of n, (n + 1) / (n + 2).
+    """
+    seen = [held for held in (learnt.names.get(name_of(clues)), learnt.ibans.get(clues.debtor_iban or "")) if held]
+    if not seen or any(held.keys() != {NOBODY} for held in seen):
+        return []
+    times = max(held[NOBODY] for held in seen)
+    return [Hypothesis(NOBODY, NO_RECEIVABLE, [], of_party(None), confidence=(times + 1) / (times + 2))]
 
 
 def _advance(clues: Clues, text: Text, parties: Sequence[Party], source: Source, learnt: Learnt) -> list[Hypothesis]:
@@ -330,7 +348,7 @@ def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
         if hit.strength >= LONG and not hit.span.other:
             party = of(hit.item.customer_id)
             party.document = max(party.document, 1.0 if hit.item.open_minor else 0.5)
-    if all(party.weight() < 2 for party in found.values()):  # noqa: PLR2004 - nobody is known well
+    if all(party.weight() < KNOWN_WEIGHT for party in found.values()):
         if clues.creditor_account and (owner := source.by_former_iban.get(clues.creditor_account)) is not None:
             of(owner).former = True
         amount, currency = clues.amount_minor, clues.currency
@@ -361,7 +379,7 @@ def _shares(seen: Mapping[Id, int] | None) -> list[tuple[Id, float]]:
     if not seen or len(seen) > SHARED_MAX:
         return []
     total = sum(seen.values())
-    return [(one, times / (total + 0.5)) for one, times in sorted(seen.items(), key=lambda pair: (-pair[1], str(pair[0])))]
+    return [(one, times / (total + 0.5)) for one, times in sorted(seen.items(), key=lambda pair: (-pair[1], str(pair[0]))) if one != NOBODY]
 
 
 def _alike(written: str | None, source: Source) -> dict[Id, float]:
