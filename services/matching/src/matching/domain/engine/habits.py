@@ -129,8 +129,8 @@ class Learnt:
         whose = NOBODY if customer_id is None else customer_id
         if clues.debtor_iban:
             self.ibans.setdefault(clues.debtor_iban, Counter())[whose] += 1
-        if clues.debtor_name:
-            self.names.setdefault(compact(clues.debtor_name), Counter())[whose] += 1
+        if name := compact(clues.debtor_name or ""):
+            self.names.setdefault(name, Counter())[whose] += 1
         if customer_id is None:
             return
         if advance:
