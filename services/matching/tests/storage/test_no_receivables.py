@@ -76,6 +76,18 @@ async def test_the_next_one_follows_once_enough_were_set_apart(world, tenant, cl
     await world.holds()
 
 
+async def test_those_that_wait_follow_as_well(world, tenant, client, bank):
+    waiting = await pays(world, tenant, bank, *[(100 + n, TAX) for n in range(20)], (5_000, {"name": "SOMEBODY ELSE"}))
+    for _ in range(4):  # for so long that nobody looks any more by himself
+        await look(world, tenant)
+    for payment in waiting[:18]:
+        assert (await set_apart(client, payment)).status_code == 200
+    await look(world, tenant)
+    assert [await stands(world, tenant, payment) for payment in waiting[18:20]] == [APART, APART]
+    assert (await stands(world, tenant, waiting[20]))[0] == "unapplied"
+    await world.holds()
+
+
 async def test_unmatching_brings_it_back_and_forgets_what_was_learnt(world, tenant, client, bank):
     await learnt(world, tenant, client, bank, 18)
     (automatic,) = await pays(world, tenant, bank, (77_700, TAX))

@@ -17,12 +17,15 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Payment
+from matching.domain.engine.index import written_keys
+from matching.domain.engine.parties import PREFIX_MIN
 from matching.domain.engine.records import NOBODY
 from matching.domain.rows import NO_RECEIVABLE
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.storage.books import Decided
-from matching.storage.parties import forget_nobody, learn_payer
+from matching.storage.parties import forget_nobody, learn_payer, look_again_at
+from matching.storage.refunds import payer_of
 
 SET_APART = "set_apart"
 """The rule of what a person has set apart; the engine's is NO_RECEIVABLE."""
@@ -47,6 +50,9 @@ async def set_apart(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, *,
     decision = Decided(*key, payment.version + 1, SET_APART, evidence)
     await save_and_publish(conn, books, now, {}, decisions=[decision], looks={key: None})
     await learn_payer(conn, tenant_id, payment_id, NOBODY, by=by)
+    name, iban, _ = await payer_of(conn, tenant_id, payment_id)
+    starts = sorted({(tenant_id, key[:PREFIX_MIN]) for key in written_keys(name or "")})
+    await look_again_at(conn, [(tenant_id, iban)] if iban else [], machine_now(), starts)  # others that wait may be sure by now
     return payment
 
 
