@@ -36,8 +36,10 @@ def damaged() -> bytes:
 @pytest.mark.parametrize(
     ("data", "why"),
     [
-        (zipped(), "no known kind"),
-        (zipped(("1.zip", zipped(("1.xml", samples.camt().encode())))), "file 1 of the archive"),
+        (zipped(), "no file in the archive"),
+        (zipped(("a/", b"")), "no file in the archive"),
+        (zipped(("1.zip", zipped(("1.xml", samples.camt().encode())))), "file 1 of the archive: an archive in an archive"),
+        (gzip.compress(gzip.compress(samples.coda().encode())), "file 1 of the archive: an archive in an archive"),
         (zipped(("1.xml", samples.camt().encode()), ("2.txt", b"read me")), "file 2 of the archive"),
         (zipped(("1.xml", samples.camt().encode()))[:-40], "damaged"),
         (damaged(), "damaged"),

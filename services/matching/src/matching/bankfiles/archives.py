@@ -16,7 +16,8 @@ from typing import BinaryIO, cast
 from matching.bankfiles.errors import BankFileError
 
 MAX_FILES = 1_000
-_ZIP, _GZIP = b"PK\x03\x04", b"\x1f\x8b"
+_ZIP, _GZIP = frozenset({b"PK\x03\x04", b"PK\x05\x06"}), b"\x1f\x8b"
+"""How they begin; a ZIP archive without any file begins with the end of its directory."""
 _PIECE = 1024 * 1024
 _IN_MEMORY = 16 * 1024 * 1024
 _ENCRYPTED = 0x1
@@ -28,7 +29,7 @@ def is_packed(file: BinaryIO) -> str | None:
     """`zip` or `gzip`, by content; None for anything else."""
     file.seek(0)
     head = file.read(4)
-    return "zip" if head == _ZIP else "gzip" if head[:2] == _GZIP else None
+    return "zip" if head in _ZIP else "gzip" if head[:2] == _GZIP else None
 
 
 def unpacked(file: BinaryIO, most: int) -> Iterator[BinaryIO]:
@@ -50,6 +51,8 @@ def unpacked(file: BinaryIO, most: int) -> Iterator[BinaryIO]:
 
 def _members(archive: zipfile.ZipFile, most: int) -> Iterator[BinaryIO]:
     members = sorted((one for one in archive.infolist() if not one.is_dir()), key=lambda one: one.filename)
+    if not members:
+        raise BankFileError("no file in the archive")
     if len(members) > MAX_FILES:
         raise BankFileError(f"an archive of more than {MAX_FILES} files")
     if any(one.flag_bits & _ENCRYPTED for one in members):

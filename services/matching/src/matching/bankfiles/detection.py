@@ -51,7 +51,12 @@ _MT_KIND = re.compile(r"\{2:[IO]([0-9]{3})")
 
 
 def detect(file: BinaryIO) -> str:
-    """The family: camt, mt940, coda, cfonb120, bai2, ofx or aeb43. Raises BankFileError, NotAStatementError for other known kinds."""
+    """The family: camt, mt940, coda, cfonb120, bai2, ofx or aeb43, of what is not packed.
+
+    Raises BankFileError, NotAStatementError for other known kinds.
+    """
+    if archives.is_packed(file):
+        raise BankFileError("an archive in an archive")
     file.seek(0)
     head = file.read(HEAD)
     if not head.strip():
