@@ -112,6 +112,10 @@ async def test_what_the_payer_told_his_bank_to_pay_is_the_banks_own_rate(world, 
         ({"item_amount_minor": 100_001, "rate": "0.9245", "rate_source": "ecb"}, 409, "item-has-less"),
         ({"item_amount_minor": 100_000, "rate": "0.9245"}, 422, "rate-source"),
         ({"item_amount_minor": 100_000, "rate": "0", "rate_source": "ecb"}, 422, "rate-invalid"),
+        *(
+            ({"item_amount_minor": 100_000, "rate": "0.9245", "rate_source": one}, 422, "rate-source-ours")
+            for one in ("bank", "usual", "confirmed")
+        ),
         ({"item_amount_minor": 100_000, "rate": "1e5", "rate_source": "ecb"}, 422, None),
         ({"item_amount_minor": 100_000, "rate": "999999999", "rate_source": "ecb"}, 403, "difference-above-limit"),
     ],

@@ -22,7 +22,10 @@ from matching.api.commands import ReasonCode, command, tried
 from matching.api.pages import page
 from matching.api.payments import Status
 from matching.domain.books import Payment
+from matching.domain.exchange import BANK_RATE
+from matching.domain.proposing import USUAL_RATE
 from matching.handlers import allocations, no_receivables, write_offs
+from matching.handlers.payments import CONFIRMED
 from matching.storage import limits
 from matching.storage.write_offs import LISTED, WriteOff
 
@@ -30,6 +33,8 @@ ROUTER = Router(prefix="/v1", tags=["hand work"])
 Writer = Annotated[Caller, requires("payments:write")]
 Reader = Annotated[Caller, requires("payments:read")]
 _INT64 = 2**63 - 1
+OURS = frozenset({BANK_RATE, USUAL_RATE, CONFIRMED})
+"""Sources of rates that no person gave."""
 NotNegative = Annotated[int, Field(ge=0, le=_INT64, description="Minor units of the currency")]
 Reason = Literal["discount", "bank_charges", "rounding", "tolerance", "withheld"]
 WriteOffReason = Literal["uncollectible", "insolvency", "limitation", "small_balance", "goodwill", "duplicate"]
@@ -216,11 +221,14 @@ def _lines(body: AllocateCommand) -> list[allocations.Line]:
 
 
 def _check_exchange(exchange: ExchangeCommand, difference_minor: int, at: int) -> None:
-    """Raises a 422 Problem for a rate without a source, or a source without a rate, a rate of zero, and a difference beside it."""
+    """Raises a 422 Problem for a rate without a source, a source without a rate or of ours, a rate of zero, and a difference beside it."""
     place = f"/lines/{at}/exchange"
     if bool(exchange.rate) != bool(exchange.rate_source):
         error = FieldError(f"{place}/rate_source", "rate-source", "a rate says where it is from, and a source has a rate")
         raise Problem(422, "rate-source", "A rate and its source come together", errors=[error])
+    if exchange.rate_source in OURS:
+        error = FieldError(f"{place}/rate_source", "rate-source-ours", f"{exchange.rate_source} says how we found a rate ourselves")
+        raise Problem(422, "rate-source-ours", "A person's rate has a source of its own", errors=[error])
     if exchange.rate is not None and not Decimal(exchange.rate):
         raise Problem(422, "rate-invalid", "A rate is above zero", errors=[FieldError(f"{place}/rate", "rate-invalid", "is zero")])
     if difference_minor:
