@@ -7,7 +7,9 @@ import pytest
 from decided import iban, identity, look, replayed
 from handwork import limit
 from matching.domain.proposing import GIVEN_UP
+from matching.handlers import late_money
 from matching.handlers.late_money import allocate_late_money
+from shared.failures import UnavailableError
 from shared.jobs import JobContext
 from shared.kafka import Offsets
 
@@ -143,4 +145,31 @@ async def test_what_a_person_has_dismissed_is_left_alone(world, tenant, make, cl
     assert answer.status_code == 200, answer.text
     await run(world, tenant, now)
     assert await item(world, tenant) == (0, 0, 1_000, "closed")
+    await world.holds()
+
+
+async def test_money_that_somebody_is_at_does_not_keep_the_others_waiting(world, tenant, make, client, now, monkeypatch):
+    held = await world.account(tenant)
+    numbers = {"F-1": REFERENCE, "F-2": "RF712348231"}
+    await world.feed(*(make.invoice(tenant, number, 1_000, reference=reference) for number, reference in numbers.items()))
+    await limit(client, tenant, make, 5_000)
+    for number in numbers:
+        body = {"item_id": str(make.invoice_id(tenant, number)), "reason": "uncollectible", "amount_minor": 1_000}
+        assert (await post(client, "/v1/write-offs", body)).status_code == 201
+    payments = [await world.pay(held, 1_000, reference, number=n) for n, reference in enumerate(numbers.values())]
+    await world.match(tenant)
+    allocate = late_money.allocations.allocate
+
+    async def busy(conn, tenant_id, payment_id, *given, **how):
+        if payment_id == min(payments):
+            raise UnavailableError("a payment was matched at the same moment")
+        return await allocate(conn, tenant_id, payment_id, *given, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(late_money.allocations, "allocate", busy)
+        await run(world, tenant, now)
+    rows = await world.rows(tenant, "SELECT payment_id FROM payment WHERE status = 'matched'")
+    assert [row[0] for row in rows] == [max(payments)]
+    await run(world, tenant, now)
+    assert (await world.one(tenant, "SELECT count(*) FROM payment WHERE status = 'matched'"))[0] == 2
     await world.holds()

@@ -1,7 +1,12 @@
 """The review queue: what a person sees and confirms there."""
 
+import asyncio
+
+from bankdays import waiting_for_a_lock
 from decided import iban, identity, look, replayed
 from expecting import items, post
+from matching.handlers.allocations import Line, allocate
+from shared.clock import machine_now
 
 
 async def test_the_queue_shows_candidates_and_what_is_confirmed_is_learnt(world, tenant, make, client):
@@ -125,4 +130,18 @@ async def test_what_another_payment_settled_is_meant_no_more(world, tenant, make
     for _ in range(2):
         await look(world, tenant)
         assert await shown(client) == [("no_reference", [])]
+    await world.holds()
+
+
+async def test_what_is_allocated_at_the_same_moment_is_not_dismissed(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000, customer="C2"))
+    payment, chosen = await world.pay(held, 1_000, number=1), make.invoice_id(tenant, "F-1")
+    await world.match(tenant)
+    async with world.database.transaction(tenant) as conn:
+        await allocate(conn, tenant, payment, [Line(chosen, 1_000)], customer_id=None, by="anna", now=machine_now())
+        dismissing = asyncio.create_task(post(client, f"/v1/payments/{payment}/dismiss", {"item_ids": [str(chosen)], "reason": "no"}))
+        await waiting_for_a_lock(world, tenant, 1)
+    refused = await dismissing
+    assert (refused.status_code, refused.json()["code"]) == (409, "item-is-allocated")
     await world.holds()

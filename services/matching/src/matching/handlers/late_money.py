@@ -6,7 +6,10 @@ review queue with the item as its candidate. What a person took off the payment 
 
 from uuid import UUID
 
+from shared import failures
+from shared.failures import UnavailableError
 from shared.jobs import JobContext
+from shared.logging import log
 from shared.web.problems import Problem
 
 from matching.handlers import allocations
@@ -21,12 +24,14 @@ async def allocate_late_money(context: JobContext, tenant_id: UUID) -> None:
     async with context.database.transaction(tenant_id) as conn:
         waiting = await for_written_off(conn, tenant_id, SLICE)
     for row in waiting:
-        async with context.database.transaction(tenant_id) as conn:
-            line = allocations.Line(row.item_id, row.amount_minor)
-            try:
+        line = allocations.Line(row.item_id, row.amount_minor)
+        try:
+            async with context.database.transaction(tenant_id) as conn:
                 await allocations.allocate(
                     conn, tenant_id, row.payment_id, [line], customer_id=None, by="matching", now=context.now, rule=RULE
                 )
-            except Problem as problem:
-                if problem.status != 409:  # noqa: PLR2004 - somebody has decided on one of the two meanwhile
-                    raise
+        except UnavailableError as error:  # somebody is at one of the two: the next time
+            log.info("late money waits", payment_id=str(row.payment_id), why=failures.told(error))
+        except Problem as problem:
+            if problem.status != 409:  # noqa: PLR2004 - somebody has decided on one of the two meanwhile
+                raise

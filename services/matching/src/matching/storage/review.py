@@ -82,11 +82,11 @@ async def meant(conn: AsyncConnection, tenant_id: UUID, pairs: Collection[tuple[
 
 
 async def known_with(conn: AsyncConnection, payment: Key, items: Sequence[UUID]) -> set[UUID]:
-    """Those of the items that are there, where the payment is."""
+    """Those of the items that are there, where the payment is, which is locked: nothing of it is allocated meanwhile."""
     rows = await fetch(
         conn,
         "SELECT i.item_id FROM payment p JOIN open_item i ON i.tenant_id = p.tenant_id AND i.item_id = ANY(CAST(:items AS uuid[])) "
-        "WHERE p.tenant_id = :tenant AND p.payment_id = :payment",
+        "WHERE p.tenant_id = :tenant AND p.payment_id = :payment FOR UPDATE OF p",
         tenant=payment[0],
         payment=payment[1],
         items=list(items),
