@@ -187,6 +187,7 @@ def pdf_bomb() -> bytes:
         cii(prolog='<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;">]>', number="&b;"),
         b"%PDF-1.7",
         pdf_bomb(),
+        facturx().replace(b"/FlateDecode", b"/-1"),
         b"%PDF-1.4\n" + b"1 0 obj<</Kids[1 0 R]>>endobj " * 10_000,
     ],
 )

@@ -4,6 +4,8 @@ Invariants: nothing of the page content is looked at; streams are unpacked withi
 """
 
 import io
+import struct
+import zlib
 from collections.abc import Iterator
 
 from pypdf import PdfReader
@@ -14,6 +16,11 @@ from invoicing.einvoices.xmlfile import INVOICES, Tree, UnreadableError, parse
 # Factur-X 1.09, section 6: the name of the embedded file; those of its ancestors and of XRechnung
 _NAMES = ("factur-x.xml", "xrechnung.xml", "zugferd-invoice.xml")
 _ATTACHMENTS_MAX = 100
+_BROKEN = (
+    PyPdfError, ArithmeticError, AssertionError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error,
+    zlib.error,
+)  # fmt: skip
+"""pypdf lets many errors of its own code out on broken files (a filter of no known name is a NotImplementedError)."""
 
 
 def is_pdf(data: bytes) -> bool:
@@ -35,8 +42,7 @@ def invoice_in(data: bytes) -> tuple[str, bytes, Tree]:
                 continue
             if tree.format in INVOICES or name.lower() in _NAMES:
                 found.append((name, content, tree))
-    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError, RecursionError, OSError) as error:
-        # pypdf lets many errors of its own code out on broken files
+    except _BROKEN as error:
         raise UnreadableError(f"a PDF file that cannot be read ({type(error).__name__})", "pdf") from None
     if refused is not None:
         raise UnreadableError(f"a PDF file whose embedded invoice is refused: {refused}", "pdf")
