@@ -1,10 +1,12 @@
 """Two workers at one long statement: what touches nothing is booked by both at once, all else as if there were one."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 from bankdays import FIRST, Bank, book, job, money, waiting_for_a_lock
 from handwork import refunded
+from matching.handlers import files
 from matching.handlers.ingest import TouchedError
 from matching.handlers.slices import book_slice, import_slices
 from matching.storage import statements
@@ -133,6 +135,27 @@ async def test_two_that_name_one_item_at_once_do_not_pay_it_twice(world, tenant,
     found = await world.rows(tenant, "SELECT status, allocated_minor FROM payment WHERE bank_reference LIKE 'T_' ORDER BY 2")
     assert [tuple(row) for row in found] == [("partly_matched", 500), ("matched", 1_000)]
     await world.holds()
+
+
+async def test_a_statement_that_is_accepted_later_waits_for_the_one_that_is_being_booked(world, tenant, bank):
+    """Though it came before: the days that files move are told apart in the order of what is booked."""
+    lines = [bank.entry(1_000, ref=f"W{n}", day="2026-03-09") for n in range(3_100)]  # what is shorter is booked as it is accepted
+    off = bank.camtfile.statement(bank.held.iban, "0.00", "1.00", *lines, day="2026-03-09", number=9)
+    (rejected,) = await book(bank.client, off)
+    assert rejected["verdict"] == "rejected"
+    await brings(bank, numbered(1_100))
+    async with world.database.transaction(tenant) as conn:
+        await files.accept(conn, tenant, UUID(rejected["statement_id"]), reason="as it is", by="second", now=machine_now())
+    assert str((await at_work(world, tenant)).statement_id) != rejected["statement_id"]
+    while await at_work(world, tenant):
+        await import_slices(job(world), tenant)
+    assert await count(world, tenant) == (4_200, 0)
+    await world.holds()
+
+
+async def at_work(world, tenant):
+    async with world.database.transaction(tenant) as conn:
+        return await statements.importing(conn, tenant)
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -50,6 +50,7 @@ async def import_slices(context: JobContext, tenant_id: UUID) -> None:
             more = await _book_next(context, tenant_id, beside=beside, settle=True)
         except Exception as error:  # noqa: BLE001 - it may be the deciding: what hinders the booking is raised by the last try
             if beside:  # it may be what others do at the same moment
+                log.info("a slice is booked alone", why=failures.told(error))
                 beside = False
                 continue
             LEFT.labels("slice").inc()
