@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 from bankdays import ahead
 from contracts.customers import Address, CustomerErased, CustomerIdentityChanged
-from handwork import limit
+from handwork import limit, post
 from matching.handlers import files
 from shared.ids import new_id
 from shared.testing.events import message
@@ -64,6 +64,22 @@ async def test_nothing_of_the_person_is_left_and_nothing_late_brings_it_back(wor
     assert [tuple(row) for row in rows] == [(10, person), (4_200, person)]
     answer = await client.get("/v1/payments")
     assert answer.status_code == 200
+    await world.holds()
+
+
+async def test_what_was_set_apart_from_her_account_or_under_her_name_is_learnt_no_more(world, make, tenant, client):
+    held = await world.account(tenant)
+    ours, other = {"debtor_name": "Anne  BLANC", "debtor_iban": OTHERS}, {"debtor_name": "Finanzamt"}
+    for number, said in enumerate((ours, other)):  # she was no customer then
+        payment = await world.pay(held, 10, number=number, **said)
+        await world.match(tenant)
+        await world.one(tenant, "UPDATE payment SET confirmation = 'booked' WHERE payment_id = :id RETURNING 1", id=payment)
+        done = await post(client, f"/v1/payments/{payment}/set-apart", {"reason": "interest"})
+        assert done.status_code == 200, done.text
+    person = make.customer_id(tenant, "P")
+    who = CustomerIdentityChanged(version=1, customer_id=person, name="Anne Blanc", known_ibans=[OTHERS])
+    await world.feed(message(tenant, who), erased(tenant, person))
+    assert [row[0] for row in await world.rows(tenant, "SELECT value FROM payer_alias")] == ["FINANZAMT"]
     await world.holds()
 
 

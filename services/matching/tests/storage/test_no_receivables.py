@@ -2,7 +2,7 @@
 
 import pytest
 from bankdays import Bank
-from decided import identity, look, replayed
+from decided import iban, identity, look, replayed
 from handwork import post
 
 TAX = {"name": "FINANZAMT MITTE", "text": "UST ERSTATTUNG"}
@@ -120,6 +120,51 @@ async def test_what_names_an_item_or_comes_from_a_customer_is_not_set_apart(worl
     await world.feed(identity(tenant, make, 1, name="Finanzamt Mitte"))  # who owes us, too
     (other,) = await pays(world, tenant, bank, (55_500, TAX))
     assert (await stands(world, tenant, other))[0] == "unapplied"
+    await world.holds()
+
+
+async def test_what_is_on_a_customers_account_stays_his_payment_and_is_set_apart_by_a_person_alone(world, tenant, client, bank, make):
+    await learnt(world, tenant, client, bank, 18)
+    await world.feed(identity(tenant, make, 1, name="Dupont SARL"))
+    (payment,) = await pays(world, tenant, bank, (50_000, {"name": "DUPONT SARL", "iban": iban(1), "text": "INTERETS"}))
+    customer = make.customer_id(tenant, "C1")
+    payer = "SELECT payer_customer_id, candidate_customer_ids FROM payment WHERE payment_id = :id"
+    assert (await world.one(tenant, payer, id=payment))[0] == customer
+    assert (await set_apart(client, payment)).status_code == 200
+    assert await stands(world, tenant, payment) == APART
+    assert tuple(await world.one(tenant, payer, id=payment)) == (customer, None)
+    assert {row[0] for row in await world.rows(tenant, "SELECT unapplied_minor FROM account_balance")} == {0}
+    undone = await post(client, f"/v1/payments/{payment}/unmatch", {"reason": "his after all"})
+    assert (undone.status_code, undone.json()["unapplied_minor"]) == (200, 50_000)
+    assert (await world.one(tenant, payer, id=payment))[0] == customer
+    await world.holds()
+
+
+async def test_what_a_person_moved_to_a_customer_is_not_set_apart_by_itself(world, tenant, client, bank, make):
+    await world.feed(make.invoice(tenant, "F-1", 600))
+    (payment,) = await pays(world, tenant, bank, (1_000, TAX))
+    moved = await post(client, f"/v1/payments/{payment}/move", {"customer_id": str(make.customer_id(tenant, "C1")), "reason": "his"})
+    assert moved.status_code == 200, moved.text
+    await learnt(world, tenant, client, bank, 18)
+    await look(world, tenant)
+    assert (await stands(world, tenant, payment))[0] == "unapplied"
+    assert (await set_apart(client, payment)).status_code == 200
+    assert await stands(world, tenant, payment) == APART
+    await world.holds()
+
+
+async def test_a_decision_says_how_many_were_set_apart_and_by_whom(world, tenant, client, bank):
+    await learnt(world, tenant, client, bank, 17)
+    told = "SELECT evidence FROM decision WHERE payment_id = :id ORDER BY decided_at DESC LIMIT 1"
+    (waits,) = await pays(world, tenant, bank, (77_700, TAX))
+    (reading,) = (await world.one(tenant, told, id=waits))[0]["candidates"]
+    assert (reading["customer_id"], reading["confidence"], reading["evidence"]) == (None, round(18 / 19, 6), {"set_apart": 17})
+    assert "moved_by" not in reading  # nothing that the model weighs did
+    assert (await set_apart(client, waits)).status_code == 200
+    assert (await world.one(tenant, told, id=waits))[0] == {"by": "tester"}
+    (follows,) = await pays(world, tenant, bank, (88_800, TAX))
+    (reading,) = (await world.one(tenant, told, id=follows))[0]["candidates"]
+    assert reading["evidence"] == {"set_apart": 18}
     await world.holds()
 
 

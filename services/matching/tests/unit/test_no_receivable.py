@@ -1,7 +1,7 @@
 """What nobody owed, as those before it from its account or under its name tell."""
 
 import pytest
-from enginecases import DAY, clues, item
+from enginecases import DAY, item
 from matching.domain.engine.confidence import Model
 from matching.domain.engine.decision import decide, judge
 from matching.domain.engine.habits import Learnt
@@ -87,6 +87,8 @@ def test_names_without_a_letter_that_is_compared_are_not_one_name():
 
 def test_what_customers_pay_is_no_less_theirs_for_it():
     """Shares are of all that came from an account, also of what was nobody's."""
-    own = clues(500_00, "FA2024-00001")
-    party = search(own, Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])]), learnt(3, iban="FR76A")).parties
-    assert [(one.customer_id, one.own_iban, one.learned_iban) for one in party] == [("C1", 1.0, 0.0)]
+    line = Line(item("FA2024-00001", 500_00), 500_00)
+    theirs = [(payment(iban="DE01"), "C1", [line])] * 3
+    own = payment("DUPONT", remittance=["FA2024-00001"], iban="DE01")
+    party = search(own, Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])]), learnt(3, *theirs, iban="DE01")).parties
+    assert [(one.customer_id, one.learned_iban) for one in party] == [("C1", 3 / 6.5)]

@@ -172,10 +172,10 @@ class Books(Postings):
         self.acts[payment.tenant_id, payment.payment_id] = {"returned"}
 
     def set_apart(self, payment: Payment) -> None:
-        """It is no receivable: all of it leaves the sub-ledger, and is nobody's. Raises ValueError where some of it is not unapplied."""
+        """It is no receivable: all of it leaves the sub-ledger, and stays whose it was. Raises ValueError where some is not unapplied."""
         if payment.unapplied_minor != payment.amount_minor:
             raise ValueError("only what is unapplied, whole, is no receivable")
-        self.attribute(payment, None)
+        payment.candidate_customer_ids = None
         self.give_back(payment, NO_RECEIVABLE, ledger="other_receipts")
 
     def take_in(self, payment: Payment) -> None:

@@ -119,7 +119,7 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
         if _cannot_add(payment, proposal):
             return "ambiguous"
         return (_exchange_out if proposal.rate_source else _share_out)(books, payment, proposal)
-    if proposal.rule == NO_RECEIVABLE and payment.confirmation == "booked" and payment.unapplied_minor == payment.amount_minor:
+    if proposal.rule == NO_RECEIVABLE and _is_free(payment):
         books.set_apart(payment)
         return None
     tenant = payment.tenant_id
@@ -142,6 +142,11 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
         payment.rule = proposal.rule
         return "overpaid"  # counts only where something is left
     return reason or ("overpaid" if payment.allocated_minor else "already_paid")
+
+
+def _is_free(payment: Payment) -> bool:
+    """Whether it may be set apart by itself: booked, untouched, and not on the account of a customer."""
+    return payment.account_id is None and payment.confirmation == "booked" and payment.unapplied_minor == payment.amount_minor
 
 
 def _cannot_add(payment: Payment, proposal: Proposal) -> bool:

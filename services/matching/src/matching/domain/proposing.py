@@ -184,7 +184,9 @@ def _reading(one: Hypothesis, model: Model | None, *, said: bool) -> dict[str, o
             for line in one.lines
             if (item := UUID(str(line.item.item_id))) in money
         ],
-        "evidence": {_evidence(name, said=said): round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
+        "evidence": {"set_apart": one.set_apart}
+        if one.set_apart
+        else {_evidence(name, said=said): round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
     }
     if one.former:
         shown["former_holder"] = True
@@ -197,7 +199,7 @@ def _reading(one: Hypothesis, model: Model | None, *, said: bool) -> dict[str, o
         }
     if one.lost is not None:
         shown["lost"] = _lost(one.lost, said=said)
-    if model is not None:
+    if model is not None and one.lines:
         shown["moved_by"] = {_evidence(name, said=said): round(step, 2) for name, step in contributions(model.explained(one.features))}
     if set_offs:
         shown["set_offs"] = [{"credit_item_id": credit, "item_id": item, "amount_minor": amount} for credit, item, amount in set_offs]

@@ -192,8 +192,10 @@ def decided(case: Case, decision: Decision, model: Model) -> dict[str, Any]:
                 "confidence": round(one.confidence, 6),
                 "lost": one.lost,
                 "allocations": _lines(one),
-                "evidence": {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
-                "moved_by": {name: round(step, 2) for name, step in contributions(model.explained(one.features))},
+                "evidence": {"set_apart": one.set_apart}
+                if one.set_apart
+                else {name: round(value, 4) for name, value in zip(NAMES, one.features, strict=True) if value},
+                "moved_by": {name: round(step, 2) for name, step in contributions(model.explained(one.features))} if one.lines else {},
             }
             for one in decision.ranked
         ],

@@ -32,7 +32,7 @@ from matching.handlers.slices import forget_waiting
 from matching.storage import parties
 from matching.storage.account_balances import account_id
 from matching.storage.books import lock
-from matching.storage.erasure import forget, signs
+from matching.storage.erasure import forget, forget_set_apart, signs
 from matching.storage.parties import look_again_at, set_known_ibans
 from matching.tables.parties import CUSTOMER, CUSTOMER_IDENTITY
 
@@ -121,6 +121,8 @@ async def keep_erasures(conn: AsyncConnection, messages: Sequence[Message[Custom
         await forget_waiting(conn, tenant, one.ibans, one.names)  # before payments are locked, as the import locks them
     await keep(conn, CUSTOMER_IDENTITY, blank)
     await forget(conn, erased)
+    for tenant, one in known.items():
+        await forget_set_apart(conn, tenant, one)
     await forget_holders(conn, erased)
     await deadletters.erase(conn, CustomerIdentityChanged.__name__, erased)
     for tenant, customer in erased:

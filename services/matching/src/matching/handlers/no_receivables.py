@@ -46,7 +46,7 @@ async def set_apart(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, *,
     if payment.unapplied_minor != payment.amount_minor:
         raise Problem(409, "payment-not-free", "Some of the payment is allocated, refunded or returned", "Undo that first.")
     books.set_apart(payment)
-    evidence = _JSON({"by": by, "payer": None}).decode()
+    evidence = _JSON({"by": by}).decode()
     decision = Decided(*key, payment.version + 1, SET_APART, evidence)
     await save_and_publish(conn, books, now, {}, decisions=[decision], looks={key: None})
     await learn_payer(conn, tenant_id, payment_id, NOBODY, by=by)

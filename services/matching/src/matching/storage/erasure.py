@@ -13,6 +13,8 @@ from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
+from matching.domain.engine.parties import compact
+from matching.domain.engine.records import NOBODY
 from matching.storage.rows import fetch, keys
 
 _ERASED = "erased AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, customer_id)), "
@@ -52,6 +54,23 @@ async def signs(conn: AsyncConnection, customers: Sequence[Key]) -> dict[UUID, S
     for tenant, kind, value in rows:
         found.setdefault(tenant, {"iban": set(), "name": set()})[kind].add(value)
     return {tenant: Signs(frozenset(one["iban"]), frozenset(one["name"])) for tenant, one in found.items()}
+
+
+async def forget_set_apart(conn: AsyncConnection, tenant_id: UUID, known: Signs) -> None:
+    """What was set apart from the account of an erased customer, or under such a name, is nothing that is learnt any more."""
+    nobody = {"tenant": tenant_id, "nobody": NOBODY}
+    rows = await fetch(
+        conn, "SELECT value FROM payer_alias WHERE tenant_id = :tenant AND customer_id = :nobody AND kind = 'name'", **nobody
+    )
+    names = {compact(name) for name in known.names} - {""}
+    await run(
+        conn,
+        "DELETE FROM payer_alias WHERE tenant_id = :tenant AND customer_id = :nobody AND (kind, value) IN "
+        "(SELECT 'iban', unnest(CAST(:ibans AS text[])) UNION ALL SELECT 'name', unnest(CAST(:names AS text[])))",
+        **nobody,
+        ibans=sorted(known.ibans),
+        names=[row[0] for row in rows if compact(row[0]) in names],
+    )
 
 
 async def forget_refunds(conn: AsyncConnection, tenant_id: UUID, refunds: Sequence[UUID]) -> None:

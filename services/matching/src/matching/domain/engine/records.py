@@ -145,6 +145,7 @@ class Hypothesis:
     was completed with. `unread`: the text has a word that may be a part of a number. `doubt`: what speaks against it in what the seller's
     earlier payments were for. `alike`: the same with other items of the same amounts, for a person to choose from. `lost`: why another one
     that is shown goes before it. `promise`: what its payer has promised, of which it is a part. `former`: see Party.
+    `set_apart`: of NOBODY, how many from the account or under the name were.
     """
 
     customer_id: Id
@@ -159,6 +160,7 @@ class Hypothesis:
     lost: str | None = None
     promise: Promise | None = None
     former: bool = False
+    set_apart: int = 0
 
     def key(self) -> tuple[tuple[str, int], ...]:
         """What it settles, to tell two readings apart."""

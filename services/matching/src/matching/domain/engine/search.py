@@ -181,7 +181,7 @@ def _no_receivable(clues: Clues, learnt: Learnt) -> list[Hypothesis]:
     if not seen or any(held.keys() != {NOBODY} for held in seen):
         return []
     times = max(held[NOBODY] for held in seen)
-    return [Hypothesis(NOBODY, NO_RECEIVABLE, [], of_party(None), confidence=(times + 1) / (times + 2))]
+    return [Hypothesis(NOBODY, NO_RECEIVABLE, [], of_party(None), confidence=(times + 1) / (times + 2), set_apart=times)]
 
 
 def _advance(clues: Clues, text: Text, parties: Sequence[Party], source: Source, learnt: Learnt) -> list[Hypothesis]:
