@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 from matching.domain.books import Books
+from matching.handlers.matching import match
+from matching.handlers.review import dismiss
 from matching.storage.books import ChangedError, lock, look_again, save
 from matching.storage.candidates import direct
 from shared.failures import is_unavailable
@@ -102,3 +104,20 @@ async def test_what_was_settled_meanwhile_is_not_looked_at_again(world, tenant, 
         await look_again(conn, {(tenant, payment): (1, NOW) for payment in pays})
     rows = await world.rows(tenant, "SELECT status, next_look_at IS NOT NULL FROM payment ORDER BY 1")
     assert [tuple(row) for row in rows] == [("matched", False), ("received", True)]
+
+
+async def test_what_a_person_dismisses_after_it_was_proposed_is_not_settled(world, tenant, pays, make):
+    item = make.invoice_id(tenant, "F-1")
+
+    async def looks():
+        async with world.database.transaction(tenant) as conn:
+            await match(conn, [(tenant, pays[0])], NOW, {})
+
+    async with world.database.transaction(tenant) as conn:
+        await dismiss(conn, tenant, pays[0], [item], "another one's")
+        task = asyncio.create_task(looks())
+        await eventually(lambda: world.rows(tenant, WAITING), what="waiting")
+    await task
+    assert await stored(world, tenant) == [(600, 1, "received"), (300, 1, "received"), (1, 1_000), (0, 1)]
+    await looks()
+    assert await stored(world, tenant) == [(600, 2, "unapplied"), (300, 1, "received"), (1, 1_000), (0, 1)]

@@ -37,6 +37,7 @@ from matching.storage.clues import forget_settled, note_clues
 from matching.storage.decisions import candidates_of
 from matching.storage.expected import note_set_offs
 from matching.storage.items import set_offs_of
+from matching.storage.payments import dismissed
 from matching.storage.rows import fetch
 
 LOOKS = (timedelta(seconds=2), timedelta(seconds=60))
@@ -115,6 +116,7 @@ async def match(
     if not proposals:
         return
     books = await _lock(conn, found, proposals, new=new)
+    undone = set() if new else await dismissed(conn, [key for key, one in proposals.items() if touched(one)])  # since they were read
     batch = Batch(machine_now(), in_time)
     if again := [key for key, payment in books.payments.items() if payment.status != "received"]:
         batch.shown = await candidates_of(conn, again)
@@ -123,7 +125,7 @@ async def match(
         payment = books.payments[key]
         if payment.status not in {"received", "unapplied", "partly_matched"} or not payment.unapplied_minor:
             continue
-        if moved(books, payment, proposals[key]):
+        if moved(books, payment, proposals[key]) or any((*key, item) in undone for _, item in touched(proposals[key])):
             batch.quiet[key] = (payment.looks, batch.machine)
         else:
             carry_out(books, payment, proposals[key], batch)
