@@ -99,3 +99,33 @@ def test_citi_says_by_whose_order_money_comes_and_zeros_are_no_reference():
     paid = found[1]
     assert (paid.counterparty_name, paid.counterparty_iban) == ("DUPONT JEAN", "5234567")
     assert (paid.bank_reference, paid.end_to_end_id) == (None, "RP12")
+
+
+@pytest.mark.parametrize(("status", "why"), [("2", "deletes"), ("3", "corrects"), ("4", "is a test")])
+def test_transactions_of_a_group_that_is_no_update_are_never_booked_in_silence(status, why):
+    (statement,), _ = everything(samples.bai2().replace("121140399,1,260302", f"121140399,{status},260302").encode())
+    assert statement.verdict() == ("unreadable", f"its group {why}{' what was sent before' if status != '4' else ''} (status {status})")
+
+
+@pytest.mark.parametrize(
+    ("modifier", "role"), [("1", "report"), ("2", "statement"), ("3", "report"), ("4", "statement"), ("", "statement")]
+)
+def test_interim_data_of_bai2_are_a_report_of_the_day_and_the_final_ones_a_statement(modifier, role):
+    (statement,), found = everything(samples.bai2().replace("260302,,EUR,2/", f"260302,,EUR,{modifier}/").encode())
+    assert (statement.verdict(), statement.role, len(found)) == (None, role, 3)
+
+
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        ("98,245650,1,9/", "98,245650,2,9/"),
+        ("99,245650,1,11/", "99,245650,2,11/"),
+        ("99,245650,1,11/\n", ""),
+        ("98,245650,1,9/\n99,245650,1,11/\n", ""),
+    ],
+)
+def test_accounts_and_groups_of_bai2_that_are_missing_are_found_out(before, behind):
+    whole = samples.bai2()
+    (statement,), _ = everything(whole.replace(before, behind).encode())
+    assert before in whole
+    assert statement.verdict()[0] == "unreadable"

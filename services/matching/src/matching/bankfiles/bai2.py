@@ -1,14 +1,15 @@
 """Reads BAI2 (Bank Administration Institute, Cash Management Balance Reporting Specifications, version 2).
 
 Records: 01 file, 02 group, 03 account with its balances and totals, 16 transaction, 88 continuation of any, 49, 98, 99 trailers with
-control totals and counts of records. A transaction code from 100 to 399 is money in, from 400 to 699 money out; others say neither. The
-sums of an account (100, 400) cover what the bank chose not to list, so only the control totals and the balances must agree. Goldman Sachs
-says in continuations of a transaction, a tag each, who paid (DBNM, account DACT), who was paid (CRNM, CACT) and the end-to-end reference
-(EREF), and in its text why something went back (Goldman Sachs, Transaction Banking, "BAI File Guide"); Silicon Valley Bank has ORG, BNF
-NAME and BNF ID (files of venturehacks/bai2), Citi BO and BO1: account and name of by whose order (ministryofjustice/bai2). JPMorgan Chase
-labels an ACH entry within its text (ORIG CO NAME: who sends or takes it, ORIG ID, ...), Bank of America a wire (ORIG: who sends it, BNF:
-who gets it, ID, SND BK, ...), as their customers' published statements have it. A reference that is words without a digit (Westpac) is
-text.
+control totals and counts of records. A group (02) says whether it is an update, deletes or corrects what was sent before, or is a test;
+its data may be interim, of the day before (1) or the same day (3), or final (2, 4). A transaction code from 100 to 399 is money in, from
+400 to 699 money out; others say neither. The sums of an account (100, 400) cover what the bank chose not to list, so only the control
+totals and the balances must agree. Goldman Sachs says in continuations of a transaction, a tag each, who paid (DBNM, account DACT), who
+was paid (CRNM, CACT) and the end-to-end reference (EREF), and in its text why something went back (Goldman Sachs, Transaction Banking,
+"BAI File Guide"); Silicon Valley Bank has ORG, BNF NAME and BNF ID (files of venturehacks/bai2), Citi BO and BO1: account and name of by
+whose order (ministryofjustice/bai2). JPMorgan Chase labels an ACH entry within its text (ORIG CO NAME: who sends or takes it, ORIG ID,
+...), Bank of America a wire (ORIG: who sends it, BNF: who gets it, ID, SND BK, ...), as their customers' published statements have it. A
+reference that is words without a digit (Westpac) is text.
 """
 
 import re
@@ -35,6 +36,10 @@ _RETURNS = frozenset({"123", "255", "257", "261", "266", "423", "468", "555", "5
 """Returned cheques, deposited items, ACH items and other items, rejected credits: money in that is none of a debtor's, and money out."""
 _REVERSALS = frozenset({"252", "258", "395", "552", "558", "694"})
 """Reversals of debits, credits, ACH items, cheques, deposits."""
+_NO_UPDATE = {"2": "deletes what was sent before", "3": "corrects what was sent before", "4": "is a test"}
+"""Status of a group whose transactions are none that came."""
+_INTERIM = frozenset({"1", "3"})
+"""As-of-date modifiers of data that are not final: the statement that is has them again."""
 _DEFAULT = "USD"
 """The specification's currency where none is stated."""
 MAX_TEXT = 20_000
@@ -70,11 +75,16 @@ class _Account:
 class _File:
     currency: str = _DEFAULT
     day: date | None = None
+    status: str = ""
+    interim: bool = False
+    whole: bool = False
+    """Whether its trailer came."""
     group_control: int = 0
     group_records: int = 0
     file_control: int = 0
     records: int = 0
     accounts: int = 0
+    groups: int = 0
     account: _Account | None = None
     last: Statement | None = None
     problems: list[str] = field(default_factory=list)
@@ -88,9 +98,8 @@ def read(file: BinaryIO) -> Iterator[Item]:
         now.records += physical
         kind, body = text[:2], text[3:]
         if kind == "02":
-            fields = body.split(",")
-            now.currency = (fields[5].strip(" /") if len(fields) > 5 else "") or _DEFAULT  # noqa: PLR2004 - the sixth field
-            now.day = day_of(fields[3]) if len(fields) > 3 else None  # noqa: PLR2004 - the fourth field
+            _, _, now.status, day, _, currency, modifier, *_ = [*(part.strip(" /") for part in body.split(",")), *[""] * 7]
+            now.currency, now.day, now.interim = currency or _DEFAULT, day_of(day), modifier in _INTERIM
             now.group_control, now.group_records, now.accounts = 0, 0, 0
         elif kind == "03":
             if done is not None:
@@ -115,6 +124,8 @@ def read(file: BinaryIO) -> Iterator[Item]:
                 done.problem = done.problem or wrong
     for last in (done, _cut(now)):
         if last is not None:
+            if not now.whole:
+                last.problem = last.problem or "the file trailer (record 99) is missing: the file is cut off"
             yield last, None
 
 
@@ -161,7 +172,8 @@ def _pieces(text: str, fields: int) -> list[str]:
 def _account(now: _File, body: str) -> _Account:
     fields = [part.strip() for part in _pieces(body.rstrip().removesuffix("/"), MAX_TEXT)]
     currency = (fields[1] if len(fields) > 1 else "") or now.currency
-    statement = Statement(kind="BAI2", account=fields[0].upper(), currency=currency, last_day=now.day, first_day=now.day)
+    kind = "BAI2-interim" if now.interim else "BAI2"
+    statement = Statement(kind=kind, account=fields[0].upper(), currency=currency, last_day=now.day, first_day=now.day)
     statement.number = now.day.isoformat() if now.day else ""
     statement.identification = statement.number
     account = _Account(statement)
@@ -332,6 +344,8 @@ def _end_account(now: _File, body: str) -> Statement | None:
         statement.problem = statement.problem or f"control total of the account: {stated} stated, {account.control} found"
     elif records is not None and records != account.records:
         statement.problem = statement.problem or f"records of the account: {records} stated, {account.records} found"
+    if statement.entries and now.status in _NO_UPDATE:
+        statement.problem = statement.problem or f"its group {_NO_UPDATE[now.status]} (status {now.status})"
     summaries.without_entries(statement)
     statement.settle_days()
     return statement
@@ -341,14 +355,25 @@ def _end_group(now: _File, body: str, physical: int) -> str | None:
     stated, _ = _trailer(body)
     found, now.group_records = now.group_control, now.group_records + physical
     now.file_control += found
-    return f"control total of the group: {stated} stated, {found} found" if stated is not None and stated != found else None
+    now.groups += 1
+    if stated is not None and stated != found:
+        return f"control total of the group: {stated} stated, {found} found"
+    return _count_differs(body, now.accounts, "accounts of the group")
 
 
 def _end_file(now: _File, body: str) -> str | None:
+    now.whole = True
     stated, _ = _trailer(body)
     if stated is not None and stated != now.file_control:
         return f"control total of the file: {stated} stated, {now.file_control} found"
-    return None
+    return _count_differs(body, now.groups, "groups of the file")
+
+
+def _count_differs(body: str, found: int, what: str) -> str | None:
+    """Whether a trailer counts others than were found: the second of its fields."""
+    fields = [part.strip(" /") for part in body.split(",")]
+    stated = fields[1] if len(fields) > 1 else ""
+    return f"{what}: {stated[:20]} stated, {found} found" if stated.isdecimal() and int(stated) != found else None
 
 
 def _trailer(body: str) -> tuple[int | None, int | None]:

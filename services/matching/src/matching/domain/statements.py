@@ -21,6 +21,7 @@ ROLES = {
     "CODA": "statement",
     "CFONB120": "statement",
     "BAI2": "statement",
+    "BAI2-interim": "report",
     "OFX": "statement",
     "AEB43": "statement",
 }

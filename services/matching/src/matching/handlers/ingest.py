@@ -5,7 +5,7 @@ Rules:
   `matching.domain.statements`); a notified payment is confirmed by the booked entry of the same identity;
 - a bank that uses a reference again on another booking day means another transaction, and so do two entries of one statement;
 - a notified payment says what its booked entry, or a later notification, says and it lacked; it counts on the day on which it was booked;
-- a report of the day (camt.052, MT942) and a pending entry notify; what the statements of the days after do not have is withdrawn;
+- a report of the day (camt.052, MT942, interim BAI2) and a pending entry notify; what statements of later days do not have is withdrawn;
 - a batch total waits for its details (`matching.handlers.totals`);
 - a return takes back the payment of its amount that it names; one that names none or several waits for a person;
 - entries before the account's start date belong to what was before.
