@@ -152,3 +152,48 @@ def test_digits_in_the_place_of_a_return_reason_are_none(type_and_reason, reason
     more = f"{'2200010000' + ' ' * 102 + type_and_reason:<125}0 0\n"
     _, (one,) = everything("".join([*day[:2], coda_record(0, "0", 5_000, "A"), more, *day[-2:]]).encode())
     assert (one.return_reason, one.reversal, one.kind) == (reason, type_and_reason == "4MD06", "other" if reason else "payment")
+
+
+def one_movement(*records: str) -> str:
+    """A day with one movement of 150.50, made of these records."""
+    head, opening, *_, closing, last = samples.coda().splitlines(keepends=True)
+    return "".join([head, opening, *records, closing.replace("1145500", "1150500"), last[:22] + f"{0:015d}" + last[37:]])
+
+
+def information(kind: str, said: str) -> str:
+    """Structured information behind a movement."""
+    return f"{'3100010001' + 'A'.ljust(21) + '001500001' + kind + said:<128}\n"
+
+
+@pytest.mark.parametrize("kind", ["1", "2"])
+def test_an_amount_that_customer_or_bank_totalised_is_a_total_where_no_details_follow(kind):
+    reference = f"{'2200010000' + ' ' * 53 + 'RUN-7':<125}0 0\n"
+    (statement,), (one,) = everything(one_movement(coda_record(0, kind, 150_500, "A"), reference).encode())
+    assert (statement.verdict(), one.kind, one.batch_id, one.end_to_end_id) == (None, "total", "RUN-7", None)
+    _, (one,) = everything(one_movement(coda_record(0, kind, 150_500, "A"), information("001", "Dupont SA")).encode())
+    assert (one.kind, one.counterparty_name) == ("payment", "Dupont SA")
+
+
+def test_costs_of_one_payment_in_a_collective_booking_are_its_charges_and_no_payment_more():
+    parts = [coda_detail(1, "0", 100_000, "74150000"), coda_detail(2, "0", 104_000, "94150100"), coda_detail(3, "1", 4_000, "94150013")]
+    text = one_movement(coda_detail(0, "0", 150_500, "24150000"), *parts, coda_detail(4, "0", 50_500, "64150000"))
+    (statement,), found = everything(text.encode())
+    assert statement.verdict() is None
+    assert [(one.amount_minor, [charge.minor for charge in one.charges]) for one in found] == [(10_000, [400]), (5_050, [])]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("009", "Filiale SPRL"), ("008", None)])
+def test_for_whom_the_other_pays_is_told_in_coda_too(kind, name):
+    _, (one,) = everything(one_movement(coda_record(0, "0", 150_500, "A"), information(kind, "Filiale SPRL".ljust(70))).encode())
+    assert one.ultimate_name == name
+
+
+def test_what_the_bank_says_is_text_where_nothing_else_is_said():
+    said = "Versement au guichet de la poste, sans communication de la personne qu"
+    more = f"{'3200010001' + 'i paie':<128}\n"
+    plain = coda_record(0, "0", 150_500, "A")
+    silent = plain[:62] + " " * 53 + plain[115:]
+    _, (one,) = everything(one_movement(silent, information("002", said), more).encode())
+    assert one.remittance == [said + "i paie"]
+    _, (one,) = everything(one_movement(plain, information("002", said), more).encode())
+    assert one.remittance == ["A"]

@@ -1,9 +1,10 @@
 """Reads CODA, the Belgian coded statement: records of 128 characters.
 
 Source: Febelfin, "Standard CODA" 2.6. A movement is record 2.1 with its continuations 2.2, 2.3 and information 3.1 to 3.3, which is
-free text where it is not structured (type 001: the name of the other).
+free text where it is not structured (type 001: the name of the other; 002: what the bank says; 008 and 009: for whom he is paid, or pays).
 Detail number 0000 is what the balance sees; further records of the same sequence number are its details: of a collective booking
-(detail types 5, 6, 7, 9) each is a transaction; of a simple amount (type 8: base, tax, costs) they only explain it.
+(detail types 5, 6, 7) each is a transaction; of a simple amount (type 8: base, tax, costs; type 9 of one in a collective booking) they
+only explain it. An amount "as totalised" by the customer or the bank (types 1 and 2) is a total where no details follow, says the standard.
 Amounts have three decimals, whatever the currency.
 """
 
@@ -13,16 +14,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from shared.references import is_valid
 from stdnum import iban as iban_numbers
 
 from matching.bankfiles import schemes, texts
 from matching.bankfiles.amounts import day_of, scaled
+from matching.bankfiles.coda_communications import DECIMALS, R_TYPES, communicated
 from matching.bankfiles.errors import BankFileError
-from matching.domain.statements import Amount, Entry, Item, Reference, Statement, Transaction
+from matching.domain.statements import Amount, Entry, Item, Statement, Transaction
 
 WIDTH = 128
-DECIMALS = 3
 CURRENCY = 3
 MAX_TEXT = 10_000
 """Characters of a communication and of information, and records of structured information: the standard has room for 149, 268 and 1."""
@@ -35,16 +35,17 @@ _PAYMENTS = frozenset({"01", "03", "04", "05", "07", "41", "43", "47"})
 """Families of transfers, cheques, cards, direct debits and bills; beside the gross of others (securities, credit) may be interest."""
 _AMOUNTS = frozenset({"105", "106"})
 """Structured communications that hold amounts and rates alone."""
+_TOTALISED = "12"
 _SUBTOTAL, _OF_SUBTOTAL = "7", "9"
-"""Types of a detail: 7 is a total inside of a total of the bank, 9 what that one is made of."""
+"""Types of a detail: 7 is one with details of its own, 9 each of these: an amount and its costs, or what a smaller total is made of."""
+_ULTIMATE = {True: "009", False: "008"}
+"""Types of information: for whom who pays does, for whom who is paid is."""
+_OF_THE_BANK = "002"
 _SIGNS = "01"
 _ONLY_OPENING = "000001"
 """Number of records that a trailer states where there is none but the old balance."""
 _REASON = re.compile(r"[A-Z]{2}[A-Z0-9]{2}", re.ASCII)
 """A return reason of ISO 20022. Banks had digits of their own in its place before the standard had reasons (2.3, of 2014)."""
-_R_TYPES = {"1": "reject", "2": "return", "3": "refund", "4": "reversal", "5": "cancellation"}
-_STRUCTURED = frozenset({"100", "101", "102", "103"})
-"""Structured communications that are a payer's reference: 100 ISO 11649, 101 and 102 Belgian, 103 a number."""
 
 
 @dataclass(slots=True)
@@ -170,8 +171,12 @@ def _continue(record: _Record, line: str) -> None:
             record.information += line[40:113]
         else:
             record.structured_information.append(line[40:113])
-    elif kind in {"32", "33"} and record.free:  # else an address
-        record.information += line[10:115] if kind == "32" else line[10:100]
+    elif kind in {"32", "33"}:
+        text = line[10:115] if kind == "32" else line[10:100]
+        if record.free:
+            record.information += text
+        elif record.structured_information[-1].startswith(_OF_THE_BANK):  # else an address
+            record.structured_information[-1] += text
 
 
 def _flush(now: _Open) -> Iterator[Item]:
@@ -195,11 +200,15 @@ def _entry(movement: list[_Record], statement: Statement) -> Entry:
     parts = [one for one in details if one.line[53] != _EXPLAINS and one.line[6:10] != whole.line[6:10]]
     entry = Entry(signed_minor=total.signed_minor, currency=currency, status="booked", transactions=[total], batch=bool(parts))
     if parts:
-        deepest = _without_subtotals(parts, currency)
-        _split(entry, [_transaction(part, currency) for part in deepest], total)
+        _split(entry, _parts(parts, currency), total)
+    elif whole.line[53] in _TOTALISED:
+        entry.batch = True
+        if total.kind == "payment" and not (total.counterparty_name or total.counterparty_iban or total.references):
+            total.kind, total.batch_id, total.end_to_end_id = "total", total.end_to_end_id, None
     shown = set(map(id, parts))
     others = [one for one in details if id(one) not in shown]
     for one in others:
+        _informed(total, one)
         amounts = one.line[61] == "1" and one.line[62:65] in _AMOUNTS
         total.remittance += _texts(["" if amounts else one.line[62:115], one.information], total.remittance)
     if total.kind != "fee":
@@ -227,19 +236,29 @@ def _texts(texts: list[str], said: list[str]) -> list[str]:
     return [text for one in texts if (text := " ".join(one.split())) not in {"", *said}]
 
 
-def _without_subtotals(parts: list[_Record], currency: str) -> list[_Record]:
-    """The details, a total among them (type 7) replaced by its own details (type 9) where these make it up."""
-    found: list[_Record] = []
+def _parts(parts: list[_Record], currency: str) -> list[Transaction]:
+    """The details as transactions. One with details of its own (type 7) is explained by these where they have the amount before costs.
+
+    Where they have none and make it up, they are the transactions.
+    """
+    found: list[Transaction] = []
     at = 0
     while at < len(parts):
-        end = at + 1
-        if parts[at].line[53] == _SUBTOTAL:
+        part, end = parts[at], at + 1
+        if part.line[53] == _SUBTOTAL:
             while end < len(parts) and parts[end].line[53] == _OF_SUBTOTAL:
                 end += 1
         inner = parts[at + 1 : end]
-        made_up = bool(inner) and sum(_signed(one, currency) for one in inner) == _signed(parts[at], currency)
-        found += inner if made_up else [parts[at]]
-        at = end if made_up else at + 1
+        if any(one.line[58:61] == _GROSS for one in inner):
+            one = _transaction(part, currency)
+            _explain(one, inner, currency)
+            found.append(one)
+        elif inner and sum(_signed(one, currency) for one in inner) == _signed(part, currency):
+            found += [_transaction(one, currency) for one in inner]
+        else:
+            found.append(_transaction(part, currency))
+            end = at + 1
+        at = end
     return found
 
 
@@ -291,56 +310,32 @@ def _transaction(record: _Record, currency: str) -> Transaction:
     if record.customer_reference.strip("0") and record.customer_reference.upper() not in {"NOTPROVIDED", "NOT PROVIDED"}:
         one.end_to_end_id = record.customer_reference
     if structured:
-        _structured(one, line[62:65], line[65:115] + record.communication)
+        communicated(one, line[62:65], line[65:115] + record.communication)
     elif text := " ".join((line[62:115] + record.communication).split()):
         one.remittance.append(text)
-    for information in record.structured_information:
-        if information.startswith("001") and not one.counterparty_name:
-            one.counterparty_name = " ".join(information[3:].split()) or None
     one.remittance += _texts([record.information], one.remittance)
+    _informed(one, record)
     if not one.references and (belgian := schemes.ogm_in(" ".join(one.remittance))):
         one.references.append(belgian)
     _classify(one, record, code)
     return one
 
 
-def _structured(one: Transaction, kind: str, text: str) -> None:
-    """A structured communication: the type, then what it holds."""
-    if kind in _STRUCTURED:
-        width = 12 if kind in {"101", "102"} else 25 if kind == "100" else 20
-        value, more = text[:width], " ".join(text[width:].split())
-        known = schemes.reference(value)
-        if more:
-            one.remittance.append(more)
-        if known:
-            scheme = "OGM" if kind in {"101", "102"} and is_valid("OGM", known.value) else known.scheme
-            one.references.append(Reference(f"CODA type {kind}" if scheme == "other" else scheme, known.value))
-        return
-    if kind == "127":  # SEPA direct debit: date, type, scheme, paid or why not, creditor, mandate, communication, r-type, reason
-        one.mandate_id = text[44:79].strip() or None
-        said = " ".join(text[79:141].split())
-        if said:
+def _informed(one: Transaction, record: _Record) -> None:
+    """What records of structured information say: names, and what the bank says where nothing else is said."""
+    payers = one.credit == (not record.r_type and not record.reason)  # of what went back, the other is who paid
+    for information in record.structured_information:
+        kind, said = information[:3], " ".join(information[3:].split()) or None
+        if kind == "001":
+            one.counterparty_name = one.counterparty_name or said
+        elif kind == _ULTIMATE[payers]:
+            one.ultimate_name = said
+        elif kind == _OF_THE_BANK and said and not (one.remittance or one.references):
             one.remittance.append(said)
-        if text[8:9].strip() not in {"", "0"}:
-            one.return_reason = text[142:146].strip() or _R_TYPES.get(text[141:142], "unknown")
-        return
-    if (
-        kind == "105"
-    ):  # original amount: in the account's currency, in its own, rate, its currency, structured communication, country, in euro
-        digits, currency, text = text[15:30], text[42:45].strip(), text[45:57]
-        if digits.isdecimal() and currency.isalpha():
-            with suppress(BankFileError):
-                one.instructed = Amount(scaled(digits, DECIMALS, currency), currency)
-        if is_valid("OGM", text):
-            one.references.append(Reference("OGM", text))
-            return
-    said = " ".join(text.split())
-    if said:
-        one.remittance.append(said)
 
 
 def _classify(one: Transaction, record: _Record, code: str) -> None:
-    back = _R_TYPES.get(record.r_type)
+    back = R_TYPES.get(record.r_type)
     if back or record.reason:
         one.return_reason = record.reason or back
     one.reversal = back == "reversal"
