@@ -286,3 +286,53 @@ def test_what_stands_for_a_reference_that_is_not_given_names_nothing(nothing):
         ((_, entries),) = parse(document(entry(details=f"<NtryDtls>{details}</NtryDtls>")))
         (one,) = entries[0].transactions
         assert (one.batch_id, one.end_to_end_id, one.bank_reference) == (None, None, "R1")
+
+
+def test_the_first_page_of_a_statement_ends_with_an_interim_balance_and_the_last_begins_with_one():
+    first = document(entry()).replace(b"CLBD", b"ITBD")
+    last = document(entry(), closing="20.00").replace(b"OPBD", b"ITBD").replace(b">0.00<", b">10.00<")
+    for page, balances in ((first, (0, 1000)), (last, (1000, 2000))):
+        ((statement, _),) = parse(page)
+        assert (statement.verdict(), statement.opening_minor, statement.closing_minor) == (None, *balances)
+    ((statement, _),) = parse(first.replace(b">10.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Dt>", b">11.00</Amt><CdtDbtInd>CRDT</CdtDbtInd><Dt>"))
+    assert statement.verdict()[0] == "balance_differs"
+    ((statement, _),) = parse(first.replace(b"BkToCstmrStmt", b"BkToCstmrAcctRpt").replace(b"Stmt>", b"Rpt>"))
+    assert (statement.kind, statement.closing_minor) == ("camt.052", None)  # what stands at that hour, whatever the report tells
+
+
+@pytest.mark.parametrize("status", ["<Sts>RJCT</Sts>", "<Sts><Cd>RJCT</Cd></Sts>", "<Sts><Prtry>Gebucht</Prtry></Sts>"])
+def test_an_entry_of_a_status_that_nobody_knows_is_not_taken_for_booked(status):
+    ((statement, (one,)),) = parse(document(entry(), version="08").replace(b"<Sts>BOOK</Sts>", status.encode()))
+    assert (statement.verdict()[0], one.transactions) == ("entry_differs", [])
+
+
+@pytest.mark.parametrize(
+    ("amounts", "instructed"),
+    [
+        ('<AmtDtls><TxAmt><Amt Ccy="USD">11.00</Amt></TxAmt></AmtDtls>', (1100, "USD")),
+        ('<Amt Ccy="USD">11.00</Amt><CdtDbtInd>CRDT</CdtDbtInd>', (1100, "USD")),
+        ('<AmtDtls><InstdAmt><Amt Ccy="USD">12.00</Amt></InstdAmt><TxAmt><Amt Ccy="USD">11.00</Amt></TxAmt></AmtDtls>', (1200, "USD")),
+        ('<AmtDtls><TxAmt><Amt Ccy="EUR">10.00</Amt></TxAmt></AmtDtls>', None),
+    ],
+)
+def test_the_amount_of_the_underlying_transaction_in_another_currency_is_told(amounts, instructed):
+    ((statement, (booked_one,)),) = parse(document(entry(details=f"<NtryDtls>{detail(amounts)}</NtryDtls>")))
+    (one,) = booked_one.transactions
+    assert (statement.verdict(), one.amount_minor) == (None, 1000)
+    assert (one.instructed and (one.instructed.minor, one.instructed.currency)) == instructed
+
+
+def test_a_reference_that_stands_in_two_blocks_is_one():
+    block = "<Strd><CdtrRefInf><Ref>RF18539007547034</Ref></CdtrRefInf></Strd>"
+    ((_, (booked_one,)),) = parse(document(entry(details=f"<NtryDtls>{detail(more=f'<RmtInf>{block * 2}</RmtInf>')}</NtryDtls>")))
+    assert [one.value for one in booked_one.transactions[0].references] == ["RF18539007547034"]
+
+
+@pytest.mark.parametrize(("second", "batches"), [("<NbOfTxs>1</NbOfTxs>", ["RUN-A", "RUN-B"]), ("", [None, None])])
+def test_each_detail_of_several_batches_is_in_its_own(second, batches):
+    block = "<NtryDtls><Btch><PmtInfId>{}</PmtInfId>{}</Btch>{}</NtryDtls>"
+    first = block.format("RUN-A", "<NbOfTxs>1</NbOfTxs>", detail(euro("4.00"), "A"))
+    ((_, (whole,)),) = parse(document(entry(details=first + block.format("RUN-B", second, detail(euro("6.00"), "B")))))
+    assert [(one.kind, one.batch_id) for one in whole.transactions] == [("payment", batch) for batch in batches]
+    ((_, (whole,)),) = parse(document(entry(details=first + block.format("RUN-B", second, ""))))
+    assert [(one.kind, one.amount_minor) for one in whole.transactions] == [("total", 1000)]  # one of them is not told

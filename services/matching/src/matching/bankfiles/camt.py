@@ -16,7 +16,8 @@ from lxml import etree
 from matching.bankfiles import summaries, texts
 from matching.bankfiles.alike import Alike
 from matching.bankfiles.amounts import minor_of
-from matching.bankfiles.camt_entries import count, day_at, read_entry, signed_amount
+from matching.bankfiles.camt_amounts import signed_amount
+from matching.bankfiles.camt_entries import count, day_at, read_entry
 from matching.bankfiles.errors import BankFileError
 from matching.bankfiles.xmltree import Node, local
 from matching.domain.statements import Item, Statement
@@ -236,8 +237,11 @@ def _header(found: etree._Element, statement: Statement) -> date | None:
     statement.currency = (currency if currency != _NO_CURRENCY else None) or statement.currency
     balances = _balances(top, statement)
     interim = balances.get("ITBD", [])
-    opening = next(iter(balances.get("OPBD") or balances.get("PRCD") or interim), None)
-    closing = next(iter((balances.get("CLBD") or [])[-1:] or interim[1:][-1:]), None)
+    begins = balances.get("OPBD") or balances.get("PRCD")
+    opening = next(iter(begins or interim), None)
+    # the first page of a statement ends with the only interim balance; in a report of the day that one is what stands at its hour
+    ends = interim if begins and statement.kind == "camt.053" else interim[1:]
+    closing = next(iter((balances.get("CLBD") or ends)[-1:]), None)
     if opening is None and closing is None and statement.kind == "camt.053":  # some banks have the available balances alone
         opening, closing = next(iter(balances.get("OPAV", [])), None), next(iter(balances.get("CLAV", [])[-1:]), None)
     statement.opening_minor, statement.closing_minor = opening[0] if opening else None, closing[0] if closing else None

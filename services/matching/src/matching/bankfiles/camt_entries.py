@@ -1,23 +1,22 @@
 """Entries of camt messages and the transactions in them: what `camt` does with each Ntry."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import lru_cache
 
 from matching.bankfiles import schemes
-from matching.bankfiles.amounts import minor_of
+from matching.bankfiles.camt_amounts import ELSEWHERE, charges_of, detail_amount, instructed_amount, signed_amount
 from matching.bankfiles.camt_remittance import beside, remittance
 from matching.bankfiles.errors import BankFileError
 from matching.bankfiles.xmltree import Node
-from matching.domain.statements import Amount, Entry, Statement, Transaction
+from matching.domain.statements import Entry, Statement, Transaction
 
 _STATUS = {"BOOK": "booked", "PDNG": "pending", "FUTR": "pending", "INFO": "information"}
+"""ISO 20022, ExternalEntryStatus1Code; of another one nothing says whether the money moved."""
 _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOTAVAILABLE", "NONREF", "NOREF", "NOT PROVIDED", "NOT AVAILABLE"})
 _RETURNED = frozenset({"UPDD", "PRDD", "RRTN", "RPCR", "ARET", "AREV", "CQRV", "UPCQ", "UPCT", "UDFT"})
 _FEES = frozenset({"CHRG", "COMM", "FEES", "COME", "COMI", "COMT"})
 """Sub-families of the ISO 20022 bank transaction codes: what went back (cheques, card payments, drafts too), charges and commissions."""
-_OWN, _ELSEWHERE = ("Amt", "AmtDtls/TxAmt/Amt"), ("Amt", "AmtDtls/TxAmt/Amt", "AmtDtls/CntrValAmt/Amt", "AmtDtls/InstdAmt/Amt")
-"""Where a detail's amount stands; elsewhere only where all of them make up the entry's."""
 _ULTIMATE = {role: (f"RltdPties/Ultmt{role}/Nm", f"RltdPties/Ultmt{role}/Pty/Nm") for role in ("Dbtr", "Cdtr")}
 _PARTIES = {
     role: (
@@ -53,8 +52,10 @@ def _readable_entry(node: Node, details: list[Node], made: date | None, statemen
     signed, currency = signed_amount(node)
     statement.currency = statement.currency or currency
     stated = node.text("Sts/Cd") or node.text("Sts/Prtry") or node.text("Sts") or "BOOK"
-    status = _STATUS.get(stated.upper(), "booked")
-    stated_details = _stated_details(node)
+    status = _STATUS.get(stated.upper())
+    if status is None:
+        raise BankFileError(f"{node.place()}/Sts: {stated[:20]!r} is no status that is known")
+    stated_details = _stated_details(node, len(details))
     common = _Common(node, currency, status, made, statement.account)
     several = len(details) > 1 or (stated_details or 0) > 1 or (common.in_batch and not details and stated_details is None)
     entry = Entry(signed_minor=signed, currency=currency, status=status, transactions=[])
@@ -66,23 +67,22 @@ def _readable_entry(node: Node, details: list[Node], made: date | None, statemen
         if one.kind == "payment" and _sums_up(node, one):
             one.kind = "total"
             entry.remarks.append("a collective credit whose only detail names nobody: a total")
-        if detail is not None and _detail_amount(detail, currency, credit=signed >= 0) not in {None, signed}:
+        if detail is not None and detail_amount(detail, currency, credit=signed >= 0) not in {None, signed}:
             entry.remarks.append("its detail states another amount than the entry")
         return entry
-    amounts = [_detail_amount(detail, currency, credit=signed >= 0) for detail in details]
+    amounts = [detail_amount(detail, currency, credit=signed >= 0) for detail in details]
     complete = bool(amounts) and None not in amounts and stated_details in {None, len(details)}
     if complete and sum(amount or 0 for amount in amounts) == signed:
-        entry.transactions = [common.transaction(one, amount or 0, single=False) for one, amount in zip(details, amounts, strict=True)]
+        entry.transactions = common.each(details, amounts)
         return entry
     explained = _explained(node, details, amounts, currency, signed) if complete else None
     if explained is not None:
-        entry.transactions = [common.transaction(one, amount or 0, single=False) for one, amount in zip(details, amounts, strict=True)]
-        entry.transactions.append(common.fee(explained))
+        entry.transactions = [*common.each(details, amounts), common.fee(explained)]
         entry.remarks.append("charges taken off the sum of its details are a transaction of their own")
         return entry
     other = _other_amounts(details, currency, credit=signed >= 0) if details and stated_details in {None, len(details)} else None
     if other is not None and sum(other) == signed:
-        entry.transactions = [common.transaction(one, amount, single=False) for one, amount in zip(details, other, strict=True)]
+        entry.transactions = common.each(details, other)
         return entry
     if complete:
         entry.problem = "its details do not sum to its amount"
@@ -110,26 +110,30 @@ def _sums_up(entry: Node, one: Transaction) -> bool:
     return not named and one.bank_reference == one.entry_reference and one.remittance in ([], [" ".join(said.split())])
 
 
-def _stated_details(entry: Node) -> int | None:
-    """How many transactions the bank says the entry stands for, over all of its batches; None where it does not say."""
+def _stated_details(entry: Node, details: int) -> int | None:
+    """How many transactions the bank says the entry stands for, over all of its batches; None where it does not say.
+
+    Where it says so of some batches only, the others are of one at least: they are more than the details, or nothing is said.
+    """
     if "NtryDtls/Btch/NbOfTxs" not in entry.values:
         return None
     stated = [count(batch, "NbOfTxs") for batch in entry.all("NtryDtls/Btch")]
     known = [one for one in stated if one is not None]
-    return sum(known) if known else None
+    least = sum(known) + len(stated) - len(known)
+    return least if known and (len(known) == len(stated) or least > details) else None
 
 
 def _other_amounts(details: list[Node], currency: str, *, credit: bool) -> list[int] | None:
     """The details' amounts where they stand elsewhere only (counter value, instructed amount); None where one has none."""
-    found = [_detail_amount(detail, currency, credit=credit, paths=_ELSEWHERE) for detail in details]
+    found = [detail_amount(detail, currency, credit=credit, paths=ELSEWHERE) for detail in details]
     return [one for one in found if one is not None] if None not in found else None
 
 
 def _explained(entry: Node, details: list[Node], amounts: list[int | None], currency: str, signed: int) -> int | None:
     """The charges that are all the difference between details and entry (a card acquirer's), negative; None where they are not."""
     missing = signed - sum(amount or 0 for amount in amounts)
-    for charges in (_charges(entry), [charge for detail in details for charge in _charges(detail)]):
-        if missing < 0 and all(one.currency == currency for one in charges) and sum(one.minor for one in charges) == -missing:
+    for stated in (charges_of(entry), [charge for detail in details for charge in charges_of(detail)]):
+        if missing < 0 and all(one.currency == currency for one in stated) and sum(one.minor for one in stated) == -missing:
             return missing
     return None
 
@@ -152,6 +156,20 @@ class _Common:
         self.entry_reference = self.reference or self.batch_id
         """What a total and its details have in common: the bank's reference, else the batch's (PmtInfId, MsgId)."""
 
+    def each(self, details: list[Node], amounts: Sequence[int | None]) -> list[Transaction]:
+        """The transaction of each detail, in its batch: where there are several, the numbers of their transactions say in which."""
+        found = [self.transaction(one, amount or 0, single=False) for one, amount in zip(details, amounts, strict=True)]
+        batches = self.entry.all("NtryDtls/Btch")
+        if len(batches) > 1:
+            numbers = [count(batch, "NbOfTxs") or 0 for batch in batches]
+            names = [_given(batch.text("PmtInfId")) or _given(batch.text("MsgId")) for batch in batches]
+            of = [name for name, number in zip(names, numbers, strict=True) for _ in range(number)]
+            known = of if len(of) == len(found) else [None] * len(found)
+            for one, detail, name in zip(found, details, known, strict=True):
+                one.batch_id = name or _given(detail.text("Refs/PmtInfId"))
+                one.entry_reference = self.reference or one.batch_id
+        return found
+
     def transaction(self, detail: Node | None, signed: int, *, single: bool) -> Transaction:
         """The transaction of a detail; of the entry itself where there is none. `single`: it is all of the entry."""
         found = Transaction(
@@ -168,11 +186,11 @@ class _Common:
             entry_reference=self.entry_reference,
             batch_id=self.batch_id,
             transaction_code=(_code(detail) if detail is not None else None) or _code(self.entry),
-            instructed=(_amount_at(detail, "AmtDtls/InstdAmt/Amt") if detail is not None else None)
-            or (_amount_at(self.entry, "AmtDtls/InstdAmt/Amt") if single else None),
-            charges=_charges(detail) if detail is not None else [],
+            instructed=(instructed_amount(detail, self.currency) if detail is not None else None)
+            or (instructed_amount(self.entry, self.currency) if single else None),
+            charges=charges_of(detail) if detail is not None else [],
         )
-        found.charges = found.charges or (_charges(self.entry) if single else [])
+        found.charges = found.charges or (charges_of(self.entry) if single else [])
         reason = _reason(detail) if detail is not None else None
         went_back = found.reversal or reason is not None or _sub_family(found.transaction_code or "") in _RETURNED
         if detail is not None:
@@ -274,73 +292,6 @@ def _code(element: Node) -> str | None:
 @lru_cache(maxsize=1_024)
 def _joined(*codes: str | None) -> str:
     return "-".join(filter(None, codes))
-
-
-def _charges(element: Node) -> list[Amount]:
-    """What the bank charges, record by record; the total that it states, where there are no records or they do not make it up (taxes).
-
-    A credit among debits is given back, and below zero; where all are credits they are meant as charges (SIX's samples of camt.054).
-    Source: ISO 20022, message definition report of camt.053, ChargesRecord/CreditDebitIndicator and TotalChargesAndTaxAmount.
-    """
-    parts = element.all("Chrgs")
-    stated = [one for charges in parts if (one := _amount_at(charges, "TtlChrgsAndTaxAmt"))]
-    records = [one for charges in parts for one in charges.all("Rcrd") or [charges]]
-    found = [(one, record.text("CdtDbtInd") == "CRDT") for record in records if (one := _amount_at(record, "Amt"))]
-    mixed = len({credited for _, credited in found}) > 1
-    charged = [Amount(-one.minor, one.currency) if mixed and credited else one for one, credited in found]
-    if found and len(stated) == 1 and all(one.currency == stated[0].currency for one in charged):
-        plain = [one for one, _ in found]
-        sums = {sum(one.minor for one in of): of for of in (plain, charged)}
-        return sums.get(stated[0].minor, stated)
-    return charged or stated
-
-
-def _amount_at(element: Node, path: str) -> Amount | None:
-    """An amount beside the transaction's own; None where there is none that can be read."""
-    currency = element.text(path + "@")
-    if currency is None:
-        return None
-    try:
-        return Amount(_decimal(element.values[path], currency), currency)
-    except BankFileError:
-        return None
-
-
-def _detail_amount(detail: Node, currency: str, *, credit: bool, paths: tuple[str, ...] = _OWN) -> int | None:
-    """A detail's signed amount in the entry's currency; None where it has none."""
-    for path in paths:
-        if detail.text(path + "@") == currency:
-            minor = _minor(detail, path, currency)
-            indicator = detail.text("CdtDbtInd")
-            return minor if (indicator == "CRDT" if indicator else credit) else -minor
-    return None
-
-
-def signed_amount(element: Node, missing: str | None = None) -> tuple[int, str]:
-    """The amount of an entry or balance, negative where it is a debit, and its currency. Raises BankFileError."""
-    if "Amt" not in element.values:
-        raise BankFileError(f"{element.place()}: no amount")
-    currency = element.values.get("Amt@", "")
-    minor = _minor(element, "Amt", currency)
-    indicator = element.text("CdtDbtInd") or missing
-    if indicator not in {"CRDT", "DBIT"}:
-        raise BankFileError(f"{element.place()}/CdtDbtInd: neither CRDT nor DBIT")
-    return (minor if indicator == "CRDT" else -minor), currency
-
-
-def _minor(element: Node, path: str, currency: str) -> int:
-    try:
-        return _decimal(element.values[path], currency)
-    except BankFileError as error:
-        raise BankFileError(f"{element.place()}/{path}: {error}") from None
-
-
-@lru_cache(maxsize=4_096)
-def _decimal(text: str, currency: str) -> int:
-    """Minor units of an xs:decimal: a point, never a comma; a plus sign is allowed. Raises BankFileError."""
-    if "," in text:
-        raise BankFileError(f"{text[:30]!r} is no amount: XML has a decimal point")
-    return minor_of(text.removeprefix("+"), currency)
 
 
 @lru_cache(maxsize=1_024)

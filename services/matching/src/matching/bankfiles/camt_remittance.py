@@ -43,7 +43,7 @@ def remittance(detail: Node, paid: int = 0, currency: str = "") -> tuple[list[Re
             lines += _without_flags(part.texts("AddtlRmtInf"))
     if not references and (belgian := schemes.ogm_in(" ".join(lines))):
         references.append(belgian)
-    return references, lines
+    return list(dict.fromkeys(references)), lines
 
 
 def _listed(parts: Sequence[Node], paid: int, currency: str) -> list[str]:
