@@ -7,8 +7,8 @@ Record 01 old balance, 04 movement, 05 complement of the movement (a qualifier a
 an amount carries a digit and the sign: { and A to I are 0 to 9 credit, } and J to R are 0 to 9 debit.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import BinaryIO
 
@@ -27,6 +27,9 @@ _FEES = frozenset({"62", "64", "65", "66", "88"})
 """Operation codes of commissions (SWIFT type COM); interest (61, 70) and taxes (67) are none."""
 _RETURNS = frozenset({"03", "10", "12", "26", "27", "33", "34", "38", "98", "A3", "A4", "B3", "B4", "C3", "C4", "C5"})
 """Of what went back: cheques, bills, cards, transfers, direct debits unpaid or refused, instant transfers recalled (C3, C4, C5)."""
+_PARTIES = frozenset({"NPY", "NPO", "CPY", "NBE", "NBU", "CBE"})
+_IDENTIFIERS = frozenset({"IPY", "IPO", "IBE", "IBU", "PDO"})
+"""Of record 05: who pays and is paid; their identifications and country, which are no text."""
 _NOT_GIVEN = frozenset({"", "NOTPROVIDED", "NOT PROVIDED", "NONREF"})
 _LETTERS = {letter: str(at % 9 + 1) for at, letter in enumerate("ABCDEFGHIJKLMNOPQR")} | {
     letter: str(at + 2) for at, letter in enumerate("STUVWXYZ")
@@ -41,6 +44,8 @@ class _Open:
     """The raw old balance: without a movement nothing says how many decimals it has."""
     places: int | None
     movement: tuple[Entry, Transaction] | None = None
+    parties: dict[str, str] = field(default_factory=dict)
+    """Names and accounts of who pays and who is paid, by their qualifiers."""
     label: str = ""
     """The first half of the payer's text (LCC) of the movement, as wide as it is."""
 
@@ -61,7 +66,7 @@ def read(file: BinaryIO) -> Iterator[Item]:
                 raise BankFileError(f"record {number}: a movement before the old balance")
         elif kind == "04":
             yield from _flush(now)
-            now.movement, now.label = _movement(now, line, number), ""
+            now.movement, now.label, now.parties = _movement(now, line, number), "", {}
         elif kind == "05":
             if now.movement is not None:
                 _complement(now, now.movement[1], line[45:48], line[48:118])
@@ -112,7 +117,7 @@ def _movement(now: _Open, line: str, number: int) -> tuple[Entry, Transaction]:
     if line[19].isdecimal():
         now.places = now.places if now.places is not None else int(line[19])
     booking, value = day_of(line[34:40], "dmy"), day_of(line[42:48], "dmy")
-    reference = line[104:120].strip()
+    reference, reason = line[104:120].strip(), line[40:42].strip()
     entry = Entry(signed_minor=0, currency=currency, status="booked", transactions=[])
     one = Transaction(
         kind="",
@@ -124,7 +129,7 @@ def _movement(now: _Open, line: str, number: int) -> tuple[Entry, Transaction]:
         value_date=value,
         bank_reference=None if reference in _NOT_GIVEN else reference,
         transaction_code=line[32:34].strip() or None,
-        return_reason=line[40:42].strip() or None,
+        return_reason=reason if reason.strip("0") else None,  # digits (so akretion/python-cfonb has it): zeros are none
         remittance=[text] if (text := " ".join(line[48:79].split())) else [],
     )
     slip = line[81:88].strip()
@@ -148,14 +153,8 @@ def _complement(now: _Open, one: Transaction, qualifier: str, text: str) -> None
     value = " ".join(text.split())
     if not value:
         return
-    back = one.return_reason is not None or one.transaction_code in _RETURNS
-    theirs = "PY" if one.credit != back else "BE"  # of a debit that is no return, the other is who is paid
-    if qualifier in {"NPY", "NBE", "NPO", "NBU"} and (qualifier == f"N{theirs}" or not one.counterparty_name):
-        one.counterparty_name = value
-    if qualifier == ("NPO" if theirs == "PY" else "NBU"):
-        one.ultimate_name = value
-    if qualifier in {"CPY", "CBE"} and (qualifier == f"C{theirs}" or not one.counterparty_iban):
-        one.counterparty_iban = value.replace(" ", "").upper()
+    if qualifier in _PARTIES:
+        now.parties.setdefault(qualifier, value.replace(" ", "").upper() if qualifier.startswith("C") else value)
     elif qualifier == "RCN":
         reference = " ".join(text[:35].split())
         if reference.upper() not in _NOT_GIVEN:
@@ -173,24 +172,29 @@ def _complement(now: _Open, one: Transaction, qualifier: str, text: str) -> None
     elif qualifier == "LC2" and now.label:
         one.remittance[one.remittance.index(" ".join(now.label.split()))] = " ".join((now.label + text).split())
         now.label = ""
-    elif qualifier not in {
-        "CPY",
-        "CBE",
-        "IPY",
-        "IBE",
-        "IPO",
-        "IBU",
-        "NPY",
-        "NBE",
-        "NPO",
-        "NBU",
-        "PDO",
-    }:  # LIB, LCC, RET and the bank's own
+    elif qualifier not in _IDENTIFIERS:  # LIB, LCC, RET and the bank's own
         one.remittance.append(value)
         if qualifier == "LCC":
             now.label = text
         elif qualifier == "RET" and schemes.RETURN_REASON.fullmatch(text[:4]):
             one.return_reason = text[:4]
+
+
+def _name_parties(one: Transaction, said: Mapping[str, str], own: str) -> None:
+    """The other is who pays what comes in and who is paid what goes out; where only the other side is there, and is not us, that one.
+
+    An account that is credited and is not the statement's own may be a virtual IBAN: whether it is ours, our books know.
+    """
+    back = one.return_reason is not None or one.transaction_code in _RETURNS
+    payer = (said.get("NPY") or said.get("NPO"), said.get("CPY"))
+    payee = (said.get("NBE") or said.get("NBU"), said.get("CBE"))
+    first, second = (payer, payee) if one.credit != back else (payee, payer)
+    if first[1] == own or (not any(first) and second[1] != own):
+        first = second
+    one.counterparty_name, one.counterparty_iban = first
+    one.ultimate_name = said.get("NPO" if first is payer else "NBU")
+    if one.credit and not back and payee[1] != own:
+        one.virtual_iban = payee[1]
 
 
 def _money(one: Transaction, text: str, *, charge: bool) -> None:
@@ -212,6 +216,7 @@ def _flush(now: _Open) -> Iterator[Item]:
         return
     (entry, one), now.movement = now.movement, None
     one.entry_reference = one.bank_reference
+    _name_parties(one, now.parties, now.statement.account)
     if one.transaction_code in _RETURNS:
         one.return_reason = one.return_reason or "unknown"
     if not one.amount_minor:
