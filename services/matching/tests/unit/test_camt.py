@@ -267,6 +267,21 @@ def test_what_stands_around_the_message_is_passed_over(before, behind):
     assert (statement.verdict(), len(entries)) == (None, 1)
 
 
+@pytest.mark.parametrize("between", [b"", b"\r\n", b"\n\xef\xbb\xbf", b"\x1a\n"])
+@pytest.mark.parametrize("filling", [0, 61_300, 61_330, 61_400])
+def test_several_documents_in_one_file_are_all_read(between, filling):
+    """The second begins at any place of what is read at once."""
+    declaration = b'<?xml version="1.0" encoding="UTF-8"?>'
+    first = declaration + document(entry()).replace(b"<Stmt>", b"<Stmt>" + b" " * max(0, filling - len(document(entry()))))
+    found = parse(first + between + declaration + document(entry("20.00"), closing="20.00") + b"\n")
+    assert [(statement.verdict(), statement.closing_minor) for statement, _ in found] == [(None, 1000), (None, 2000)]
+    with pytest.raises(BankFileError):
+        parse(first + between + declaration + b"<Document/>")
+    embedded = f"<NtryDtls>{detail(more='<AddtlTxInf><![CDATA[<?xml version=1?><a/>]]></AddtlTxInf>')}</NtryDtls>"
+    ((statement, _),) = parse(declaration + document(entry(details=embedded)))
+    assert statement.verdict() is None
+
+
 def test_an_account_in_no_currency_is_in_that_of_its_entries():
     """ISO 4217: XXX says that no currency is involved."""
     text = samples.camt().replace("<Ccy>EUR</Ccy>", "<Ccy>XXX</Ccy>")

@@ -48,8 +48,13 @@ _DECLARATION = re.compile(rb"<\?xml\s[^<>]*>")
 
 
 def read(file: BinaryIO) -> Iterator[Item]:
-    """The entries and statements of a file. Raises BankFileError where it is no well-formed message."""
+    """The entries and statements of a file, of each document in it. Raises BankFileError where one is no well-formed message."""
     encoding = texts.encoding_of(file)
+    for start, end in texts.documents(file):
+        yield from _document(texts.Trimmed(file, start, end), encoding)
+
+
+def _document(source: texts.Trimmed, encoding: str | None) -> Iterator[Item]:
     parser = etree.XMLPullParser(
         events=("start", "end"),
         tag=[*_TOP, "{*}Ntry", "{*}TxDtls"],
@@ -64,7 +69,7 @@ def read(file: BinaryIO) -> Iterator[Item]:
     )
     reader = _Reader(parser)
     try:
-        yield from _pieces(texts.Trimmed(file), reader, plain=encoding == "utf-8")
+        yield from _pieces(source, reader, plain=encoding == "utf-8")
         parser.close()
     except (etree.XMLSyntaxError, ValueError) as error:
         if isinstance(error, BankFileError):

@@ -12,6 +12,10 @@ PIECE = 61_440
 """Bytes read at once where no line ends: a multiple of 120 and 128, the widths of records that come without line ends."""
 _HEAD = 512
 _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)")
+_BETWEEN = 256
+"""Bytes that stand between two documents, at the most."""
+_DECLARED = b"<?xml"
+_NEXT = re.compile(rb"(>(?:\s|\x00|\x1a|\xef\xbb\xbf){0,%d})<\?xml\s" % (_BETWEEN - 8))
 _SIGNATURES = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
@@ -82,20 +86,35 @@ def records(file: BinaryIO, width: int) -> Iterator[tuple[int, str]]:
                 yield number, record.ljust(width)
 
 
-class Trimmed:
-    """An XML file without what stands before its first `<` and without the zeros and ends of file of DOS behind it."""
+def documents(file: BinaryIO) -> list[tuple[int, int]]:
+    """Where the XML documents in a file begin and end: some banks put several into one, each with its declaration."""
+    file.seek(0)
+    found, start, tail, at = [], 0, b"", 0
+    while piece := file.read(PIECE):
+        text, before = tail + piece, at - len(tail)
+        for one in _NEXT.finditer(text) if _DECLARED in text else ():
+            if one.end() > len(tail):
+                found.append((start, before + one.start() + 1))
+                start = before + one.end(1)
+        tail, at = text[-_BETWEEN:], at + len(piece)
+    return [*found, (start, at)]
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        file.seek(0)
+
+class Trimmed:
+    """One XML document of a file without what stands before its first `<` and without the zeros and ends of file of DOS behind it."""
+
+    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
+        self._file, self._end = file, end
+        file.seek(start)
         head = file.read(_HEAD)
         wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or head[:2] in {b"<\x00", b"\x00<"}
         self._ends = b"" if wide else b"\x00\x1a"
-        file.seek(0 if wide else max(head.find(b"<"), 0))
+        file.seek(start if wide else start + max(head.find(b"<"), 0))
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes, as a file gives them."""
-        piece = self._file.read(size)
+        left = self._end - self._file.tell()
+        piece = self._file.read(min(size, left) if size >= 0 else left)
         return piece.rstrip(self._ends) or (self.read(size) if piece and self._ends else b"")
 
 
