@@ -22,6 +22,8 @@ from matching.bankfiles.mt940_details import describe
 from matching.domain.statements import CurrencyOf, Entry, Item, Statement, Transaction
 
 _TAG = re.compile(r":([0-9]{2}[A-Z]|20|21|25|28|61|64|65|86|13|NS) ?:", re.ASCII | re.IGNORECASE)
+_BEGIN = frozenset({"25", "25P", "28", "28C", "60F", "60M"})
+"""Tags that stand before the entries."""
 _SURE = re.compile(r"\s+:(?:61:[0-9]{6}|6[0245][FM]?:[CD][0-9]{6})", re.ASCII | re.IGNORECASE)
 """A tag that may be indented even where a text goes on."""
 _BALANCE = re.compile(r"([CD])\s*([0-9]{6})?\s*([A-Z]{3})?\s*([0-9.,]+)", re.ASCII)
@@ -62,6 +64,8 @@ class _Message:
         self.notes: list[str] = []
         self.size = 0
         """Characters of the notes."""
+        self.closed = False
+        """Whether its closing balance came."""
         self.interim = False
         """Whether it has a floor limit, as MT942 does; sums without one are those of MT941."""
 
@@ -87,11 +91,24 @@ def read(file: BinaryIO, currency_of: CurrencyOf) -> Iterator[Item]:
                 if message.size > MAX_TEXT:
                     raise BankFileError("an entry of more than 50,000 characters")
         else:
+            if tag in _BEGIN and message.closed:  # the next page or account, without a :20: of its own
+                yield from _end(message)
+                message = _following(message, tag)
             if tag in {"60F", "60M", "62F", "62M", "64", "65", "90D", "90C"}:
                 yield from _flush(message)
             _field(message, tag, value[0])
+            message.closed = message.closed or tag in {"62F", "62M"}
     if message is not None:
         yield from _end(message)
+
+
+def _following(before: _Message, tag: str) -> _Message:
+    """The message behind another that it is in: on the same account, unless it begins with one."""
+    message = _Message("MT940", before.currency_of)
+    message.statement.identification = before.statement.identification
+    if tag not in {"25", "25P"}:
+        message.statement.account, message.statement.number = before.statement.account, before.statement.number
+    return message
 
 
 def _fields(file: BinaryIO) -> Iterator[tuple[str, list[str]]]:
