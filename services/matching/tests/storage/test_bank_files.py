@@ -54,6 +54,18 @@ async def test_a_statement_of_any_format_becomes_payments_once(world, client, te
     await world.holds()
 
 
+async def test_interim_data_of_bai2_notify_and_the_final_ones_confirm(world, client, tenant, make):
+    await put_account(client, make, tenant, "DE82370400440123456789")
+    final = samples.bai2().replace("260302,,EUR,2/", "260302,,EUR,4/")
+    (first,) = await book(client, final.replace("EUR,4/", "EUR,3/"))
+    assert (first["verdict"], first["new_payments"]) == ("booked", 2), first
+    assert await amounts(world, tenant) == [(5_050, "notified", "received"), (10_000, "notified", "received")]
+    (second,) = await book(client, final)
+    assert (second["verdict"], second["new_payments"], second["confirmed"]) == ("booked", 0, 2), second
+    assert await amounts(world, tenant) == [(5_050, "booked", "received"), (10_000, "booked", "received")]
+    await world.holds()
+
+
 async def test_a_statement_under_the_banks_own_number_is_that_of_the_one_iban_that_ends_with_it(world, client, tenant, make):
     await put_account(client, make, tenant, "DE89370400440532013000")
     for number, entries in (("37040044/0532013000", 2), ("10020030/0532013000", None), ("532013000", 0), ("999999999", None)):
