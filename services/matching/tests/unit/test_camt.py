@@ -315,6 +315,23 @@ def test_the_first_page_of_a_statement_ends_with_an_interim_balance_and_the_last
     assert (statement.kind, statement.closing_minor) == ("camt.052", None)  # what stands at that hour, whatever the report tells
 
 
+def balance(code: str, amount: str, day: int, currency: str = "EUR") -> str:
+    return (
+        f'<Bal><Tp><CdOrPrtry><Cd>{code}</Cd></CdOrPrtry></Tp><Amt Ccy="{currency}">{amount}</Amt><CdtDbtInd>CRDT</CdtDbtInd>'
+        f"<Dt><Dt>2026-03-{day:02}</Dt></Dt></Bal>"
+    )
+
+
+def test_of_the_balances_of_several_days_or_currencies_the_first_and_the_last_of_the_accounts_own_count():
+    later = balance("OPBD", "10.00", 3) + balance("CLBD", "30.00", 3)
+    before = balance("OPBD", "0.00", 2) + balance("CLBD", "10.00", 2)
+    dollars = balance("OPBD", "7.00", 2, "USD") + balance("CLBD", "7.00", 3, "USD")
+    for said in (later + before, before + later, before + later + dollars, dollars + later + before):
+        text = HEAD.format(v="02") + said + entry() + entry("20.00") + "</Stmt></BkToCstmrStmt></Document>"
+        ((statement, _),) = parse(text.encode())
+        assert (statement.verdict(), statement.opening_minor, statement.closing_minor) == (None, 0, 3000)
+
+
 @pytest.mark.parametrize("status", ["<Sts>RJCT</Sts>", "<Sts><Cd>RJCT</Cd></Sts>", "<Sts><Prtry>Gebucht</Prtry></Sts>"])
 def test_an_entry_of_a_status_that_nobody_knows_is_not_taken_for_booked(status):
     ((statement, (one,)),) = parse(document(entry(), version="08").replace(b"<Sts>BOOK</Sts>", status.encode()))

@@ -261,17 +261,19 @@ def _header(found: etree._Element, statement: Statement) -> date | None:
 
 
 def _balances(top: Node, statement: Statement) -> dict[str, list[tuple[int, date | None, str]]]:
+    """The balances by their kind and, of one kind, by their day: those of an account in several currencies that are in its own."""
     balances: dict[str, list[tuple[int, date | None, str]]] = {}
     for balance in top.all("Bal"):
         code = balance.text("Tp/CdOrPrtry/Cd") or balance.text("Tp/Cd") or ""
         try:
             # some banks leave out the sign of a balance; it is then positive, and the sum of the statement proves it
             signed, currency = signed_amount(balance, missing="CRDT")
-            balances.setdefault(code, []).append((signed, day_at(balance, "Dt/Dt", "Dt/DtTm", "Dt"), currency))
+            if statement.currency in {None, currency}:
+                balances.setdefault(code, []).append((signed, day_at(balance, "Dt/Dt", "Dt/DtTm", "Dt"), currency))
         except BankFileError as error:
             if code in {"OPBD", "PRCD", "CLBD", "ITBD"}:
                 statement.problem = statement.problem or str(error)
-    return balances
+    return {code: sorted(found, key=lambda one: one[1] or date.min) for code, found in balances.items()}
 
 
 def _closing(found: etree._Element, statement: Statement) -> None:
