@@ -30,6 +30,8 @@ from matching.domain.exchange import rate_of
 from matching.domain.remittances import DEDUCTIONS, RemittanceLine
 
 MAX_BYTES = 8 * 1024 * 1024
+MAX_EDIFACT = 3 * 1024 * 1024
+"""Of REMADV: some 300 characters for each line of the longest list. The library reads some 300,000 a second."""
 MAX_UNPACKED = 64 * 1024 * 1024
 MOST = 10_000
 """Lines of one list."""
@@ -224,9 +226,18 @@ class _Plain(SegmentFactory):
 
 # --- EDIFACT ------------------------------------------------------------------------------------------------------
 def _remadv(data: bytes, currency: str | None) -> Read:
+    if len(data) > MAX_EDIFACT:
+        raise RemittanceError(f"an EDIFACT file has at most {MAX_EDIFACT} bytes, this one {len(data)}")
+    segments, documents = [], 0
     try:
         text = data.decode("latin-1").replace("\r", "").replace("\n", "")
-        segments = [(segment.tag, segment.elements) for segment in Parser(factory=_Plain()).parse(text)]
+        for segment in Parser(factory=_Plain()).parse(text):
+            documents += segment.tag == "DOC"
+            if documents > MOST:
+                raise RemittanceError(f"more than {MOST} lines")  # noqa: TRY301 - told as it is, below
+            segments.append((segment.tag, segment.elements))
+    except RemittanceError:
+        raise
     except Exception as error:  # noqa: BLE001 - the library raises whatever a broken interchange makes it meet
         raise RemittanceError(f"not readable as EDIFACT: {type(error).__name__}") from None
     kinds = [elements for tag, elements in segments if tag == "UNH"]
@@ -277,8 +288,6 @@ def _documents(details: Sequence[tuple[str, Sequence[Any]]], currency: str) -> I
             amount = _money(elements, own, f"document {len(documents)}")
             amount = -abs(amount) if credit else amount
             documents[-1][1].setdefault(_part(elements, 0, 0), (amount, own))
-    if len(documents) > MOST:
-        raise RemittanceError(f"more than {MOST} lines")
     for at, (number, amounts) in enumerate(documents, 1):
         yield _document(number, amounts, currency, at)
 

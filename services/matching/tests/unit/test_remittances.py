@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matching.domain.remittances import Fit, RemittanceLine, Spoken, pick, problem
-from matching.remittance_files import XLSX_TYPE, Read, RemittanceError, read
+from matching.remittance_files import MAX_EDIFACT, MOST, XLSX_TYPE, Read, RemittanceError, read
 
 LINES = [
     RemittanceLine("FA-2026-001", None, 100_000, 2_000, "discount", 98_000),
@@ -239,3 +239,24 @@ ONE, TWO = UUID(int=1), UUID(int=2)
 )
 def test_two_that_fit_equally_well_decide_nothing(found, choice):
     assert pick({key: Fit(*each, "remittance", None, frozenset()) for key, each in found.items()}) == choice
+
+
+_HEAD = REMADV.split("DOC", 1)[0]
+_DOCUMENT = "DOC+380+FA-2026-0000001'MOA+9:1000.00:EUR'MOA+12:980.00'MOA+52:20.00'"
+
+
+def test_a_remadv_has_as_many_documents_as_a_list_has_lines():
+    found = read((_HEAD + _DOCUMENT * MOST + "UNS+S'UNT+1+1'UNZ+1+1'").encode(), "application/edifact", None)
+    assert (len(found.lines), found.lines[-1].net_minor, found.places[-1]) == (MOST, 98_000, f"document {MOST}")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (_HEAD + "DOC+380+1'" * (MOST + 1) + "broken", f"more than {MOST} lines"),  # what follows is not read any more
+        (_HEAD + "DTM'" * (MAX_EDIFACT // 4), f"at most {MAX_EDIFACT} bytes, this one"),
+    ],
+)
+def test_no_more_of_a_remadv_is_read_than_a_list_may_have(text, why):
+    with pytest.raises(RemittanceError, match=why):
+        read(text.encode(), "application/edifact", None)
