@@ -189,3 +189,42 @@ def test_payment_runs_share_one_probability():
     runs = [_read(0.9, "run_but_some:exact"), _read(0.08, "run_but_some:exact")]
     assert certainty(runs) == pytest.approx(0.9)
     assert certainty([*runs, _read(0.5)]) == pytest.approx(9 / 11)
+
+
+@pytest.mark.parametrize(("paid", "refused"), [(300_00, True), (420_00, True), (310_00, False)])
+def test_a_part_of_what_is_named_is_none_where_it_is_all_of_others(paid, refused):
+    """The payer's list may have the wrong number: 300.00 is what another item costs, 420.00 what the two others do."""
+    every = found(clues(paid, "FA2024-00001"), item("FA2024-00001", 500_00), item("FA2024-00002", 300_00), item("FA2024-00003", 120_00))
+    judge(every, Model("even", 0.0, [], 1.0))
+    ranked = sorted(every, key=lambda one: (one.rule != "document_number:short", -one.confidence))
+    said = "the sum is what another item costs: the payer may have named the wrong one"
+    assert never_automatic(ranked) == (said if refused else None)
+
+
+@pytest.mark.parametrize(("number", "amount", "refused"), [("1010", 900_00, True), ("1011", 900_00, False)])
+def test_a_part_of_an_item_is_not_sure_where_somebody_else_who_may_pay_has_that_number(number, amount, refused):
+    """A parent and its subsidiary count their invoices each for itself; by their amounts neither is paid."""
+    index = Index([Customer("C1", "10001", "Dupont", "EUR", ["FR76A"]), Customer("C2", "10002", "Martin SA", "EUR", parent_id="C1")])
+    index.add_item(item("1010", 500_00, customer="C2"))
+    index.add_item(item(number, amount))
+    every = search(clues(310_00, "RE 1010"), index, Learnt()).hypotheses
+    ranked = sorted(every, key=lambda one: one.customer_id != "C2" or one.rule != "document_number:short")
+    said = "the number is that of another one's item, too, and the amount is not this one's"
+    assert never_automatic(ranked) == (said if refused else None)
+
+
+@pytest.mark.parametrize(("charges", "rule"), [({5_00: 20}, "short"), ({5_00: 19, 12_34: 1}, "short"), ({5_00: 9, 8_90: 1}, "short_round")])
+def test_a_small_sum_that_is_missing_may_be_a_charge_where_charges_are_any_sums(charges, rule):
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    index.add_item(item("FA2024-00001", 500_00))
+    every = search(clues(495_67, "FA2024-00001"), index, Learnt(charges=Counter(charges))).hypotheses
+    assert [one.rule for one in every if one.lines[0].cents == 495_67] == [f"document_number:{rule}"]
+
+
+def test_what_is_missing_beside_a_discount_is_no_charge_that_was_stated():
+    """17.50 of 500.00 is the discount of 2 % and a charge of 7.50, and as well a claim of 3.5 %."""
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    index.add_item(item("FA2024-00001", 500_00, discount_percent=2.0, discount_until=DAY))
+    every = search(clues(482_50, "FA2024-00001"), index, Learnt(charges=Counter({7_50: 9}))).hypotheses
+    best = next(one for one in every if one.rule == "document_number:charges")
+    assert never_automatic([best]) == "charges that nobody stated, beside a discount: what is missing may be neither"

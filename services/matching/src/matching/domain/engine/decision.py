@@ -204,6 +204,10 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "a part of an item that is not named clearly is a guess"
     if money in {"short", "over"} and not _payer_known(value):
         return "the amount is not that of the item, and the payer is not its customer: the number may be written wrong"
+    if rule == "document_number" and money in {"short", "short_round", "over"} and any(_costs_the_sum(one, best) for one in ranked):
+        return "the sum is what another item costs: the payer may have named the wrong one"
+    if rule == "document_number" and money in {"short", "over"} and any(_names_alike(one, best) for one in ranked):
+        return "the number is that of another one's item, too, and the amount is not this one's"
     if _short(best) and any(_with_credit(best, other) for other in ranked):
         return "an open credit note makes up for what is missing"
     if money == "rate" and any(_with_credit(best, other) for other in ranked):
@@ -219,6 +223,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the exchange rate is not known"
     if money == "charges" and value["weakest_name"] < SHORT:
         return "charges that nobody stated"
+    if money == "charges" and value["discounted"]:
+        return "charges that nobody stated, beside a discount: what is missing may be neither"
     if money == "charges" and any(_is_discount(line, best.lines) for line in best.lines):
         return "what is missing may be the discount of one of the items"
     if value["reference"] < 0 and not value["named_share"]:
@@ -261,6 +267,24 @@ def _with_credit(part: Hypothesis, other: Hypothesis) -> bool:
         other.customer_id == part.customer_id and other.rule.split(":")[-1] in (*WHOLE, "rate") and len(rest) < len(other.lines) and rest
         and all(line.cents < 0 for line in rest)
     )  # fmt: skip
+
+
+def _costs_the_sum(other: Hypothesis, part: Hypothesis) -> bool:
+    """Whether the other reading settles to the cent, without a word, one item or a run of them, none of which is in this one."""
+    rule, money = other.rule.split(":") if other.lines else ("", "")
+    items = {line.item.item_id for line in part.lines}
+    return bool(
+        rule in {"exact_amount", "run_of_items"} and money in WHOLE and other.customer_id == part.customer_id
+        and not any(line.item.item_id in items for line in other.lines)
+    )  # fmt: skip
+
+
+def _names_alike(other: Hypothesis, part: Hypothesis) -> bool:
+    """Whether what the payer names is as much an item of somebody else who may well have paid."""
+    if not other.lines or other.customer_id == part.customer_id or not other.rule.startswith("document_number:"):
+        return False
+    value = _values(other)
+    return _payer_known(value) and value["weakest_name"] >= _values(part)["weakest_name"]
 
 
 def _is_all_of_run(other: Hypothesis, run: Hypothesis) -> bool:

@@ -60,8 +60,8 @@ def readings(clues: Clues, items: Sequence[OpenItem], named: Named, learnt: Lear
                 _single(found, clues, one.items, prices, pricing, target, named.days)
     for target in sums[:2]:
         if target.currency in pools and target.money != "charges":
-            _short(found, clues, pools[target.currency].items, target, named)
-    if (told := itemised(clues, items, named)) is not None:
+            _short(found, clues, pools[target.currency].items, target, named, learnt)
+    if (told := itemised(clues, items, named, learnt.charges)) is not None:
         add(found, told)
     _exchanged(found, clues, items, named, learnt)
     return list(found.values())
@@ -259,7 +259,9 @@ def _runs(
         add(found, reading)
 
 
-def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], target: Target, named: Named) -> None:
+def _short(
+    found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, items: list[OpenItem], target: Target, named: Named, learnt: Learnt
+) -> None:
     """A part of one item: named, the one that a named percentage is true of, the only one open, or an instalment of a half or a third."""
     open_ids = {item.item_id for item in items}
     hits = [hit for hit in named.hits if hit.item.item_id in open_ids]
@@ -289,7 +291,7 @@ def _short(found: dict[tuple[tuple[str, int], ...], Reading], clues: Clues, item
         if rule == "document_number" and gap > 0 and _as_said(item, gap, named):
             add(found, _percent(rule, item, target))
         elif gap > 0:
-            money = "short_round" if may_be_forgiven(item, gap) else "short"
+            money = "short_round" if may_be_forgiven(item, gap, learnt.charges) else "short"
             add(found, Reading(rule, money, [_part(item, target)], residual=-gap, target=target.amount))
         elif rule == "document_number" and 0 < item.open_minor < target.amount and not target.charges:
             add(found, Reading(rule, "over", [Line(item, item.open_minor)], residual=target.amount - item.open_minor, target=target.amount))

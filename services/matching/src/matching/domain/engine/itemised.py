@@ -3,7 +3,7 @@
 What the payer designates goes before every guess (Code civil, art. 1342-10): each item gets what is said, and the rest of it stays open.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ from matching.domain.engine.records import Clues, Line, OpenItem
 from matching.domain.engine.text import Hit, Named
 
 
-def itemised(clues: Clues, items: Sequence[OpenItem], named: Named) -> Reading | None:
+def itemised(clues: Clues, items: Sequence[OpenItem], named: Named, charges: Mapping[int, int]) -> Reading | None:
     """The reading of a text that says how much each of several items gets; None where it does not, or says more than one owes."""
     owed = {item.item_id for item in items if item.open_minor and item.currency == clues.currency}
     if len(named.told) < 2 or not _in_turns(named.hits, named.told) or any(hit.item.item_id not in owed for hit in named.hits):  # noqa: PLR2004
@@ -26,7 +26,7 @@ def itemised(clues: Clues, items: Sequence[OpenItem], named: Named) -> Reading |
             return None
         gap = hit.item.open_minor - line.cents
         short += gap
-        rounded = rounded or (gap > 0 and may_be_forgiven(hit.item, gap))
+        rounded = rounded or (gap > 0 and may_be_forgiven(hit.item, gap, charges))
         lines.append(line)
     money = "exact" if not short else "short_round" if rounded else "short"
     discounted = any(line.reason for line in lines)

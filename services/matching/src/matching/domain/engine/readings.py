@@ -17,6 +17,8 @@ ROUNDED_AWAY = 100
 """Less than so much, in minor units, a payer who rounds leaves away: whether that stays owed is the seller's to say."""
 CHARGES_STEP = 250
 """What is missing in such steps may be a bank's charge."""
+ODD_SHARE = 0.05
+"""How many of a seller's bank charges may be other sums than such steps before any small sum that is missing may be one."""
 DISCOUNTS = (10, 15, 20, 25, 30, 40, 50)
 """Discounts as they are usual, in tenths of a percent."""
 ROUNDED = 1000
@@ -199,12 +201,15 @@ def make(
     return Reading(rule, money, lines, chance, withheld, equal, residual, taken, target.amount)
 
 
-def may_be_forgiven(item: OpenItem, gap: int) -> bool:
+def may_be_forgiven(item: OpenItem, gap: int, charges: Mapping[int, int]) -> bool:
     """Whether what is missing of an item may be no part that is still to come: rounded away, a bank's charge, or such a share of it as is
-    taken for paying early, though nobody offered it.
+    taken for paying early, though nobody offered it. `charges` says how often which bank charge was seen: where they are any sums, what
+    is missing need not be one that was seen.
     """
+    odd = sum(times for charge, times in charges.items() if charge % CHARGES_STEP)
+    charged = gap <= CHARGES_MAX and (gap % CHARGES_STEP == 0 or odd > ODD_SHARE * sum(charges.values()))
     discounted = any(abs(gap * 1000 - item.open_minor * share) <= ROUNDED for share in DISCOUNTS)
-    return gap < ROUNDED_AWAY or (gap <= CHARGES_MAX and gap % CHARGES_STEP == 0) or discounted
+    return gap < ROUNDED_AWAY or charged or discounted
 
 
 def grain_of(prices: Sequence[int]) -> tuple[int, int]:
