@@ -228,3 +228,10 @@ def test_what_is_missing_beside_a_discount_is_no_charge_that_was_stated():
     every = search(clues(482_50, "FA2024-00001"), index, Learnt(charges=Counter({7_50: 9}))).hypotheses
     best = next(one for one in every if one.rule == "document_number:charges")
     assert never_automatic([best]) == "charges that nobody stated, beside a discount: what is missing may be neither"
+
+
+@pytest.mark.parametrize(("paid", "rule"), [(495_80, "short_round"), (489_17, "short")])
+def test_less_than_the_discount_that_is_offered_may_be_a_discount(paid, rule):
+    """2 % of 500.00 are offered: 4.20 may be 2 % of a part of it, or of the price without tax; 10.83 is more."""
+    every = found(clues(paid, "FA2024-00001"), item("FA2024-00001", 500_00, discount_percent=2.0, discount_until=DAY))
+    assert [one.rule for one in every if one.lines[0].cents == paid] == [f"document_number:{rule}"]

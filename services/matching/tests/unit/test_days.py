@@ -112,3 +112,11 @@ def test_a_word_of_when_says_nothing_against_what_is_named():
 def test_what_is_called_an_advance_and_says_the_day_of_an_item_is_a_part_of_that(text, kept):
     every = found(clues(100_00, text), item("FA2024-00001", 500_00, FEBRUARY))
     assert [one.rule for one in every if not one.lines] == ["advance:on_account"] * kept
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("REGLEMENT 08/2024", []), ("REGLEMENT 2024", ["24042024"]), ("08/2024 24042024", ["24042024"])]
+)
+def test_the_year_of_a_month_is_no_ending_of_a_number(text, named):
+    every = found(clues(500_00, text), item("24042024", 900_00), item("24042025", 500_00))
+    assert {line.item.number for one in every if one.rule.startswith("document_number") for line in one.lines} == set(named)

@@ -46,6 +46,10 @@ class Days:
         in_month = (issued.year, issued.month) in self.months or (None, issued.month) in self.months
         return OF_MONTH if in_month or issued.isocalendar().week in self.weeks or self._is_day(item.due_date, booked) else 0
 
+    def in_year(self, word: str) -> bool:
+        """Whether a word is the year of what is said."""
+        return any(word == str(year) for year, *_ in (*self.days, *self.months))
+
     def _is_day(self, day: date, booked: date) -> bool:
         said = (day.year, day.month, day.day) in self.days or (None, day.month, day.day) in self.days
         return said and not 0 <= (booked - day).days <= RUN_DAYS

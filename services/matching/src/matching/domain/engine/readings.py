@@ -203,13 +203,13 @@ def make(
 
 def may_be_forgiven(item: OpenItem, gap: int, charges: Mapping[int, int]) -> bool:
     """Whether what is missing of an item may be no part that is still to come: rounded away, a bank's charge, or such a share of it as is
-    taken for paying early, though nobody offered it. `charges` says how often which bank charge was seen: where they are any sums, what
-    is missing need not be one that was seen.
+    taken for paying early, though nobody offered it, or no more than is offered (of the price without tax, or of a part). `charges` says
+    how often which bank charge was seen: where they are any sums, what is missing need not be one that was seen.
     """
     odd = sum(times for charge, times in charges.items() if charge % CHARGES_STEP)
     charged = gap <= CHARGES_MAX and (gap % CHARGES_STEP == 0 or odd > ODD_SHARE * sum(charges.values()))
     discounted = any(abs(gap * 1000 - item.open_minor * share) <= ROUNDED for share in DISCOUNTS)
-    return gap < ROUNDED_AWAY or charged or discounted
+    return gap < ROUNDED_AWAY or charged or discounted or gap * 100 <= item.open_minor * item.discount_percent
 
 
 def grain_of(prices: Sequence[int]) -> tuple[int, int]:

@@ -222,7 +222,7 @@ def name_items(text: Text, items: Iterable[OpenItem], ignored: Container[str] = 
     endings = {ending(value) for value in runs}
     for item in known:
         for form, strength in forms(item.number) if _may_name(endings, item.number) else ():
-            if strength <= LONG and form in runs and _ends_in_year(form, item):
+            if strength <= LONG and form in runs and _is_year(form, item, text.days):
                 continue
             for span in runs.get(form, ()):
                 if strength <= LONG and span.start and text.words[span.start - 1].translate(_FOLD) in heads(item.number):
@@ -297,10 +297,10 @@ def _last(number: str) -> str | None:
     return last if len(last) == WHOLE_MIN and last.isdecimal() and last.isascii() else None
 
 
-def _ends_in_year(form: str, item: OpenItem) -> bool:
-    """Whether a part of a number ends in the year of its issue, as the number does: 2024 says nothing of FV/4045/07/2024."""
+def _is_year(form: str, item: OpenItem, said: Days) -> bool:
+    """Whether a part of a number is of a month or day that is said (08/2024), or as the number the year of its issue (FV/4045/07/2024)."""
     year = str(item.issue_date.year)
-    return form.endswith(year) and _DIGITS.findall(item.number)[-1:] == [year]
+    return said.in_year(form) or (form.endswith(year) and _DIGITS.findall(item.number)[-1:] == [year])
 
 
 def _misspelt(runs: dict[str, list[Span]], items: Sequence[OpenItem], by_span: dict[tuple[int, int], list[Hit]]) -> None:  # noqa: C901 - a search
