@@ -191,10 +191,13 @@ def test_payment_runs_share_one_probability():
     assert certainty([*runs, _read(0.5)]) == pytest.approx(9 / 11)
 
 
-@pytest.mark.parametrize(("paid", "refused"), [(300_00, True), (420_00, True), (310_00, False)])
+@pytest.mark.parametrize(("paid", "refused"), [(300_00, True), (420_00, True), (292_50, True), (299_98, True), (310_00, False)])
 def test_a_part_of_what_is_named_is_none_where_it_is_all_of_others(paid, refused):
-    """The payer's list may have the wrong number: 300.00 is what another item costs, 420.00 what the two others do."""
-    every = found(clues(paid, "FA2024-00001"), item("FA2024-00001", 500_00), item("FA2024-00002", 300_00), item("FA2024-00003", 120_00))
+    """The list may have the wrong number: 300.00 is what another item costs (292.50 less a charge), 420.00 what two others do."""
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    for number, amount in enumerate((500_00, 300_00, 120_00), 1):
+        index.add_item(item(f"FA2024-0000{number}", amount))
+    every = search(clues(paid, "FA2024-00001"), index, Learnt(charges=Counter({7_50: 9}))).hypotheses
     judge(every, Model("even", 0.0, [], 1.0))
     ranked = sorted(every, key=lambda one: (one.rule != "document_number:short", -one.confidence))
     said = "the sum is what another item costs: the payer may have named the wrong one"

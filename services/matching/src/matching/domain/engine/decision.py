@@ -270,11 +270,13 @@ def _with_credit(part: Hypothesis, other: Hypothesis) -> bool:
 
 
 def _costs_the_sum(other: Hypothesis, part: Hypothesis) -> bool:
-    """Whether the other reading settles to the cent, without a word, one item or a run of them, none of which is in this one."""
+    """Whether the other reading settles, without a word, one item or a run of them, none of which is in this one: to the cent, or but for
+    a bank's charge or for rounding.
+    """
     rule, money = other.rule.split(":") if other.lines else ("", "")
     items = {line.item.item_id for line in part.lines}
     return bool(
-        rule in {"exact_amount", "run_of_items"} and money in WHOLE and other.customer_id == part.customer_id
+        rule in {"exact_amount", "run_of_items"} and money in (*WHOLE, "charges", "rounding") and other.customer_id == part.customer_id
         and not any(line.item.item_id in items for line in other.lines)
     )  # fmt: skip
 
