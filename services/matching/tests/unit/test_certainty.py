@@ -238,3 +238,47 @@ def test_less_than_the_discount_that_is_offered_may_be_a_discount(paid, rule):
     """2 % of 500.00 are offered: 4.20 may be 2 % of a part of it, or of the price without tax; 10.83 is more."""
     every = found(clues(paid, "FA2024-00001"), item("FA2024-00001", 500_00, discount_percent=2.0, discount_until=DAY))
     assert [one.rule for one in every if one.lines[0].cents == paid] == [f"document_number:{rule}"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "refused"),
+    [
+        (["PAIEMENT FACTURE FA2"], True),
+        (["PAIEMENT FACTURE", " FA 2"], True),
+        (["PAIEMENT FACTURE FA9"], False),
+        (["PAIEMENT FACTURE"], False),
+        (["LOYER DU 20"], False),
+    ],
+)
+def test_which_of_equal_items_is_meant_is_not_known_where_the_number_was_cut_off(lines, refused):
+    """Without a word the one that is due first is paid."""
+    every = found(clues(500_00, *lines), item("FA2024-00001", 500_00, -9), item("FA2024-00002", 500_00))
+    (best,) = [one for one in every if one.rule == "exact_amount:exact"]
+    assert never_automatic([best]) == ("another item of the same amount would do as well" if refused else None)
+
+
+@pytest.mark.parametrize(("text", "refused"), [("FA2024-00001 ET", True), ("FA2024-00001", False), ("FA2024-00001 MERCI", False)])
+def test_more_than_the_named_item_costs_is_for_others_where_the_list_was_cut_off(text, refused):
+    every = found(clues(800_00, text), item("FA2024-00001", 500_00), item("FA2024-00002", 300_00, -9), item("FA2024-00003", 300_00))
+    (best,) = [one for one in every if one.rule == "document_number:over"]
+    assert never_automatic([best]) == ("the payer names something else that nobody can read" if refused else None)
+
+
+def test_what_is_missing_is_no_charge_where_a_credit_note_makes_up_for_it():
+    """186.82 less a credit note of 5.00, or less what a bank takes: the text was cut off, or misses its number."""
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    index.add_item(item("FA2024-00001", 186_82))
+    index.add_item(item("AV2024-00007", -5_00))
+    every = search(clues(181_82, "FA2024-00001"), index, Learnt(charges=Counter({5_00: 9}))).hypotheses
+    ranked = sorted(every, key=lambda one: one.rule != "document_number:charges")
+    assert never_automatic(ranked) == "an open credit note makes up for what is missing"
+    assert never_automatic(ranked[:1]) is None
+
+
+@pytest.mark.parametrize(("text", "refused"), [("FA2024-00001 ET 588", True), ("FA2024-00001", False)])
+def test_an_item_is_not_sure_at_a_rate_that_nobody_states_where_another_number_cannot_be_read(text, refused):
+    index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
+    index.add_item(item("FA2024-00001", 400_00, currency="GBP"))
+    every = search(clues(470_00, text), index, Learnt(rates={("EUR", "GBP"): (1.15, 1.19, 20)})).hypotheses
+    (best,) = [one for one in every if one.rule == "document_number:rate"]
+    assert never_automatic([best]) == ("the payer names something else that nobody can read" if refused else None)

@@ -208,14 +208,14 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the sum is what another item costs: the payer may have named the wrong one"
     if rule == "document_number" and money in {"short", "over"} and any(_names_alike(one, best) for one in ranked):
         return "the number is that of another one's item, too, and the amount is not this one's"
-    if _short(best) and any(_with_credit(best, other) for other in ranked):
+    if (_short(best) or money == "charges") and any(_with_credit(best, other) for other in ranked):
         return "an open credit note makes up for what is missing"
     if money == "rate" and any(_with_credit(best, other) for other in ranked):
         return "with an open credit note the exchange rate would be more like those seen"
     if money == "over" and value["weakly_named_left_out"]:
         return "the payer names an open item that this leaves out"
-    guessed = money in {"short", "over"} or (money == "percent" and not named)
-    if ((value["unread"] and money == "rate") or (best.unread and guessed)) and value["reference"] <= 0:
+    guessed = money in {"short", "over", "rate"} or (money == "percent" and not named)
+    if best.unread and guessed and value["reference"] <= 0:
         return "the payer names something else that nobody can read"
     if money == "short_round":
         return "what is missing may be a bank's charge, or a discount that nobody offered"

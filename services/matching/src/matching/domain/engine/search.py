@@ -12,6 +12,7 @@ from typing import Protocol
 
 from shared.references import is_valid
 
+from matching.domain.engine.cut import cut_off
 from matching.domain.engine.days import OF_DAY, OF_MONTH, Days
 from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
@@ -121,6 +122,7 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
         mine = {hit.item.item_id: hit.item for hit in documents if hit.item.customer_id == party.customer_id and not hit.item.open_minor}
         mine.update((item.item_id, item) for item in source.settled(party.customer_id))
         named = name_items(text, [*items, *mine.values()], _Known(source))
+        named.loose += cut_off(text.words[slice(*text.parts[text.readings - 1])], (item.number for item in items))
         if clues.structured_reference:
             known = {hit.item.item_id for hit in named.hits}
             named.hits += [hit for hit in documents if hit.item.customer_id == party.customer_id and hit.item.item_id not in known]

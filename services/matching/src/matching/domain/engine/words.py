@@ -21,6 +21,8 @@ ADVANCE = frozenset(
     )
 )  # fmt: skip
 """Words that say that a payment is for what is not invoiced yet, or is a security that is given back."""
+JOINING = frozenset(("AND", "ET", "UND", "SOWIE", "PLUS", "EN", "E", "Y", "OCH", "OG", "ORAZ"))
+"""Words that stand between two of a list."""
 _MONTHS = (
     "JANUARY JANUAR JANNER JAENNER JANVIER JANUARI GENNAIO ENERO STYCZEN JANEIRO TAMMIKUU LEDEN JAN JANV",
     "FEBRUARY FEBRUAR FEVRIER FEBRUARI FEBBRAIO FEBRERO LUTY FEVEREIRO HELMIKUU UNOR FEB FEVR",
