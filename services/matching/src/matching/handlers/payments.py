@@ -72,7 +72,7 @@ async def take_off(conn: AsyncConnection, books: Books, payment: Payment, item_i
     if gone:
         await stored.drop_set_offs(conn, key, [one[1] for one in gone])
         books.set_off_with[key] = [one for one in books.set_off_with[key] if one not in gone]
-    return undone
+    return list(dict.fromkeys([*undone, *(item for _, item, _ in gone)]))
 
 
 async def lock_items(conn: AsyncConnection, items: Sequence[Key]) -> Books:
@@ -92,7 +92,10 @@ def _together(books: Books) -> None:
 async def unmatch(
     conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, item_id: UUID | None, reason: str, now: datetime
 ) -> Payment | None:
-    """Undoes a payment's allocation to an item, or all of them; None where there is no such payment or allocation."""
+    """Undoes a payment's allocation to an item, or all of them, with the credit notes that were set off there beside it, or those alone.
+
+    None where there is no such payment, or nothing of that.
+    """
     key = (tenant_id, payment_id)
     books = await lock_with_items(conn, [key])
     payment = books.payments.get(key)
