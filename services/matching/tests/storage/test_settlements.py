@@ -1,12 +1,20 @@
 """Settlements beside the bank: with proof, once, and back again."""
 
 import itertools
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
+import asyncpg
 import pytest
+from alembic import command
 from contracts.customers import CustomerMerged
 from handwork import limit
+from shared import migrations
+from shared.ids import new_id
+from shared.testing.databases import fresh_database
 from shared.testing.events import message
 
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 _KEYS = itertools.count()
 
 
@@ -149,3 +157,55 @@ async def test_one_payment_settles_by_hand_more_items_than_its_events_name(world
     told = [m.data for m in await world.events("PaymentMatched") if m.tenant_id == tenant]
     assert 200 < len(told[-1].allocations) == 400 - told[-1].further_allocations < 400
     await world.holds()
+
+
+@pytest.mark.parametrize(
+    ("first", "again"), [("N1", "n1"), ("N-1", "N 1"), ("Reçu n° 7", "REÇU N°7"), ("2026/12", "2026-12"), ("ﬁ1", "FI 1")]
+)
+async def test_a_proof_settles_once_however_its_number_is_written(world, tenant, make, client, first, again):
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    await limit(client, tenant, make, 10_000)
+    given = await post(client, "/v1/settlements", settlement(make, tenant, "netting", ("F-1", 100), proof=first))
+    assert (given.status_code, given.json()["proof_reference"]) == (201, first)
+    answer = await post(client, "/v1/settlements", settlement(make, tenant, "netting", ("F-1", 100), proof=again))
+    assert (answer.status_code, answer.json()["code"]) == (409, "proof-used")
+    assert (await items(world, tenant))["F-1"][0] == 900
+
+
+async def test_two_papers_are_two_proofs(world, tenant, make, client):
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    await limit(client, tenant, make, 10_000)
+    for proof in ("2026/1-12", "2026/11-2", "квитанция", "чек", "—", "…"):
+        answer = await post(client, "/v1/settlements", settlement(make, tenant, "netting", ("F-1", 100), proof=proof))
+        assert answer.status_code == 201, answer.text
+    assert (await items(world, tenant))["F-1"][0] == 400
+
+
+async def test_proofs_that_stand_under_two_writings_already_stay_as_they_are(infrastructure):
+    """The one that was booked first refuses others from now on; what settled nothing is in nobody's way."""
+    tenant, entity = new_id(), new_id()
+    given = [("N1", "requested"), ("n-1", "booked"), ("n 1", "booked"), ("N_1", "refused"), ("N2", "booked")]
+    rows = [(tenant, new_id(), entity, proof, status, NOW + timedelta(hours=at)) for at, (proof, status) in enumerate(given)]
+    async with fresh_database(infrastructure.admin_dsn, "matching", migrated=False) as urls:
+        await migrations._with_connection(urls.owner, partial(_upgrade, to="0040"))
+        owner = await asyncpg.connect(urls.owner)
+        await owner.execute("ALTER TABLE settlement NO FORCE ROW LEVEL SECURITY")
+        await owner.executemany(
+            "INSERT INTO settlement (tenant_id, settlement_id, entity_id, customer_id, kind, currency, amount_minor, lines, value_date, "
+            "requested_by, proof_reference, status, requested_at) "
+            "VALUES ($1, $2, $3, $3, 'netting', 'EUR', 1, '[]', '2026-03-02', 'a', $4, $5, $6)",
+            rows,
+        )
+        await owner.execute("ALTER TABLE settlement FORCE ROW LEVEL SECURITY")
+        await migrations.upgrade("matching", urls.owner)
+        await owner.execute("SELECT set_config('app.tenants', $1, false)", f"{{{tenant}}}")
+        kept = await owner.fetch("SELECT proof_reference, proof_key FROM settlement")
+        assert dict(map(tuple, kept)) == {"N1": None, "n-1": "n1", "n 1": None, "N_1": "n1", "N2": "n2"}
+        assert await owner.fetchval("SELECT relforcerowsecurity FROM pg_class WHERE relname = 'settlement'")
+        await owner.close()
+
+
+def _upgrade(connection, *, to):
+    config = migrations._config("matching")
+    config.attributes["connection"] = connection
+    command.upgrade(config, to)

@@ -4,7 +4,8 @@ Rules:
 - up to the entity's limit one person books it, above it another one approves; nothing changes before; what one person alone has settled
   of the same items before counts with it;
 - a customer's items are those of whoever stands for him now;
-- one proof settles once per entity and kind; refused or taken back, it has settled nothing, and may be given again;
+- one proof settles once per entity and kind, however its number is written (`domain.proofs`); refused or taken back, it has settled
+  nothing, and may be given again;
 - cash is a payment (source `cash`, on the entity's cash desk), allocated to the lines; netting is no payment: it closes items;
 - reversed, everything is as before, and an item follows what its invoice has said meanwhile that a netting held up.
 Rows are locked after the payment's and the items'.

@@ -9,6 +9,7 @@ from shared.db import run
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Payment
+from matching.domain.proofs import proof_key
 from matching.storage.account_balances import ASKED_ALL
 from matching.storage.rows import found
 
@@ -51,8 +52,8 @@ async def insert(conn: AsyncConnection, tenant_id: UUID, given: Settlement) -> b
         await run(
             conn,
             "INSERT INTO settlement (tenant_id, settlement_id, entity_id, customer_id, kind, currency, amount_minor, lines, "
-            "proof_reference, proof_sha256, value_date, status, requested_by, requested_at) VALUES (:tenant, :id, :entity, :customer, "
-            ":kind, :currency, :amount, CAST(:lines AS jsonb), :proof, :sha256, :value_date, 'requested', :by, :now) "
+            "proof_reference, proof_key, proof_sha256, value_date, status, requested_by, requested_at) VALUES (:tenant, :id, :entity, "
+            ":customer, :kind, :currency, :amount, CAST(:lines AS jsonb), :proof, :key, :sha256, :value_date, 'requested', :by, :now) "
             "ON CONFLICT DO NOTHING",
             tenant=tenant_id,
             id=given.settlement_id,
@@ -63,6 +64,7 @@ async def insert(conn: AsyncConnection, tenant_id: UUID, given: Settlement) -> b
             amount=given.amount_minor,
             lines=json.dumps([{"item_id": str(item), "amount_minor": amount} for item, amount in given.lines]),
             proof=given.proof_reference,
+            key=proof_key(given.proof_reference),
             sha256=given.proof_sha256,
             value_date=given.value_date,
             by=given.requested_by,

@@ -134,6 +134,7 @@ SETTLEMENT = Table(
     need("lines", JSONB),
     need("proof_reference", Text),
     Column("proof_sha256", Text),
+    Column("proof_key", Text),
     need("value_date", Date),
     need("status", Text),
     Column("payment_id", UUID),
@@ -146,7 +147,7 @@ SETTLEMENT = Table(
         "tenant_id",
         "entity_id",
         "kind",
-        "proof_reference",
+        "proof_key",
         unique=True,
         postgresql_where=text("status IN ('requested', 'booked')"),
     ),
@@ -155,5 +156,6 @@ SETTLEMENT = Table(
     CheckConstraint("status IN ('requested', 'booked', 'refused', 'reversed')", name="settlement_status"),
 )
 """Items settled beside the bank, with proof: netted with what we owe, or paid in cash (then `payment_id` is that payment). A proof
-that was refused, or whose settlement was taken back, has settled nothing and may be given again.
+that was refused, or whose settlement was taken back, has settled nothing and may be given again. `proof_key`: its number as it is
+compared; none where another settlement had the same paper before numbers were compared so.
 """
