@@ -185,7 +185,12 @@ def invoice(
 
 
 @pytest.fixture(scope="module")
-async def world(infrastructure, tmp_path_factory) -> AsyncIterator[World]:
+async def world(infrastructure, tmp_path_factory, request) -> AsyncIterator[World]:
+    """Where a module of tests has a `CLOCK`, that is the business moment, else the machine's."""
+    clock = None
+    if moment := getattr(request.module, "CLOCK", None):
+        clock = tmp_path_factory.mktemp("clock") / "now"
+        clock.write_text(moment.isoformat())
     async with fresh_database(infrastructure.admin_dsn, "matching") as urls:
         settings = MatchingSettings(
             database_url=urls.app,
@@ -193,6 +198,7 @@ async def world(infrastructure, tmp_path_factory) -> AsyncIterator[World]:
             webhook_secret=SECRET,
             cursor_secret="0123456789abcdef0123456789abcdef",
             jwt_public_key_file=public_key_file(tmp_path_factory.mktemp("keys")),
+            clock_file=clock,
         )
         runtime = open_runtime(SERVICE, settings)
         yield World(urls, runtime)

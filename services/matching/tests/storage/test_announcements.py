@@ -11,6 +11,8 @@ from matching.handlers.matching import look_at_due
 from shared.jobs import JobContext
 from shared.testing.events import context
 
+CLOCK = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
 
 async def expire(world, tenant, day=2):
     """The job that lets go, on a day of March 2026."""
@@ -328,18 +330,18 @@ async def test_a_cheque_that_comes_after_its_days_is_met_by_its_reference_alone(
     await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000) for n in range(1, 5)))
     await known(world, tenant, make)
     bodies = [
-        announcement(make, tenant, 1_000, "F-2", reference="CHQ-0001", expected_on="2026-02-01"),
-        announcement(make, tenant, 900, "F-3", expected_on="2026-02-01"),
-        announcement(make, tenant, 800, "F-3", reference="CHQ-0002", expected_on="2025-10-01"),
+        announcement(make, tenant, 1_000, "F-2", reference="CHQ-0001", holds_until="2026-03-02"),
+        announcement(make, tenant, 900, "F-3", holds_until="2026-03-02"),
+        announcement(make, tenant, 800, "F-3", reference="CHQ-0002", holds_until="2026-03-02"),
     ]
     first, *others = [(await post(client, "/v1/payment-announcements", body)).json()["expected_id"] for body in bodies]
-    await expire(world, tenant)
+    await expire(world, tenant, 3)
     if again:
-        body = announcement(make, tenant, 1_000, "F-4", reference="CHQ-0001", expected_on="2026-03-01")
+        body = announcement(make, tenant, 1_000, "F-4", reference="CHQ-0001", expected_on="2026-03-03")
         first = (await post(client, "/v1/payment-announcements", body)).json()["expected_id"]
     payment = await world.pay(held, 1_000, debtor_iban=IBAN_OF_C1, remittance=["CHQ-0001"], number=1)
     await world.pay(held, 900, debtor_iban=IBAN_OF_C1, number=2)
-    await world.pay(held, 800, debtor_iban=IBAN_OF_C1, remittance=["CHQ-0002"], number=3)
+    await world.pay(held, 800, debtor_iban=IBAN_OF_C1, remittance=["CHQ-0002"], number=3, day=date(2026, 7, 1))
     await world.match(tenant)
     found = {one["expected_id"]: (one["status"], one["payment_id"]) for one in (await client.get("/v1/expected-payments")).json()["items"]}
     assert found.pop(first) == ("received", str(payment))

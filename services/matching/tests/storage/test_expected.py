@@ -1,8 +1,12 @@
 """What is expected of any kind: where it is refused, and what becomes of it when its money goes back."""
 
+from datetime import UTC, datetime
+
 import pytest
 from bankdays import Bank
 from expecting import announcement, items, post, remittance
+
+CLOCK = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 async def test_what_is_expected_for_an_entity_that_is_not_there_is_refused(world, tenant, make, client):
@@ -104,4 +108,24 @@ async def test_a_list_that_says_what_was_said_of_its_payment_before_has_come(wor
         listed = await post(client, "/v1/remittances", remittance(make, tenant, 300, (number, 300, 0, None), reference="TRX-7777"))
         assert listed.json()["status"] == status
     assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"FA-1001": 0, "FA-1002": 300}
+    await world.holds()
+
+
+@pytest.mark.parametrize("days", [{"expected_on": "2026-02-24"}, {"expected_on": "2026-02-01", "holds_until": "2026-03-01"}])
+async def test_money_whose_days_are_over_is_not_announced_unless_it_has_come(world, tenant, make, client, days):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
+    body = announcement(make, tenant, 1_000, "F-2", reference="DD-2026-1", **days)
+    answer = await post(client, "/v1/payment-announcements", body)
+    assert (answer.status_code, answer.json()["code"], answer.json()["errors"][0]["pointer"]) == (422, "holds-over", "/holds_until")
+    assert (await client.get("/v1/expected-payments")).json()["items"] == []
+    assert [m for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant] == []
+    late = await post(client, "/v1/payment-announcements", {**body, "reference": "DD-2026-2", "holds_until": "2026-03-02"})
+    assert (late.status_code, late.json()["status"]) == (201, "waiting")
+    await world.pay(held, 1_000, end_to_end_id="DD-2026-1")
+    await world.match(tenant)
+    for _ in range(2):  # said late, and again
+        answer = await post(client, "/v1/payment-announcements", body)
+        assert (answer.status_code, answer.json()["status"]) == (201, "received")
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 1_000, "F-2": 0}
     await world.holds()

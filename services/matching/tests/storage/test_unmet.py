@@ -1,6 +1,6 @@
 """What was expected when the money that met it goes back whole: what waits again, and what has failed."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from bankdays import Bank, job
@@ -8,6 +8,8 @@ from contracts.dunning import PromiseMade
 from expecting import IBAN_OF_C1, announcement, expected, items, known, post, remittance
 from matching.handlers.matching import look_at_due
 from shared.testing.events import message
+
+CLOCK = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 @pytest.fixture

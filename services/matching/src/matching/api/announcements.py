@@ -52,7 +52,7 @@ async def post_announcement(request: Request, caller: Writer, body: Announcement
 
     The same again under the same reference of the payer and kind changes nothing while it waits, nor once it has come for that day; said
     otherwise under it (day, amount, items) it is refused (409), and the one that is known is ended first. Without a reference two equal
-    ones under two Idempotency-Keys are two.
+    ones under two Idempotency-Keys are two. What holds no reminder any more is refused (422), unless its money has come.
     """
     lines = [RemittanceLine(None, line.item_id, line.amount_minor, 0, None, line.amount_minor) for line in body.lines]
     checked(lines, body.amount_minor, "/amount_minor")

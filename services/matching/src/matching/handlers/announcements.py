@@ -4,6 +4,7 @@ A payment is locked before what is expected of it, here as where the two meet.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from contracts.payments import AnnouncedItem, PaymentAnnouncementChanged
@@ -16,6 +17,7 @@ from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
+from matching.handlers.refusals import refused
 from matching.storage import expected as stored
 from matching.storage.expected import Expected
 
@@ -46,6 +48,17 @@ async def end(conn: AsyncConnection, tenant_id: UUID, expected_id: UUID, status:
     await stored.save(conn, held)
     await announce(conn, held)
     return held
+
+
+def still_holds(held: Expected, now: datetime) -> None:
+    """Raises a 422 Problem for announced money that has not come and whose days are over: no reminder would wait for it."""
+    if held.holds_until is not None and held.holds_until < business_day(now):
+        raise refused(
+            422,
+            "holds-over",
+            "It has not come and its days are over: say until when it holds reminders, if it is still to come",
+            "/holds_until",
+        )
 
 
 async def join(conn: AsyncConnection, customers: Sequence[Key]) -> None:

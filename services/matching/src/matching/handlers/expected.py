@@ -23,7 +23,7 @@ from matching.domain.books import Key
 from matching.domain.cascade import Proposal
 from matching.domain.references import normalised, runs
 from matching.domain.remittances import Fit, fitting, listed, pick, with_list
-from matching.handlers.announcements import announce
+from matching.handlers.announcements import announce, still_holds
 from matching.handlers.refusals import refused
 from matching.handlers.remittance_lines import settle
 from matching.handlers.said_again import same
@@ -126,7 +126,7 @@ async def possible(conn: AsyncConnection, held: Expected) -> None:
 async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | None, now: datetime) -> Expected:
     """Takes an expected payment in, and meets the money that came before it. The same again (by its id) changes nothing.
 
-    Raises a 409 Problem for an announcement that says something else under its id.
+    Raises Problem: 409 for an announcement that says something else under its id, 422 for one that has not come and holds nothing.
     """
     if not await stored.insert(conn, held):
         known = (await stored.load(conn, [(held.tenant_id, held.expected_id)], lock=False))[held.tenant_id, held.expected_id]
@@ -141,6 +141,7 @@ async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | No
             await settle(conn, {payment: key}, now, {}, redo=True)
     held = (await stored.load(conn, [key]))[key]
     if held.status == "waiting":
+        still_holds(held, now)
         await announce(conn, held)
     return held
 
