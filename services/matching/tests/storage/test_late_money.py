@@ -148,7 +148,9 @@ async def test_what_a_person_has_dismissed_is_left_alone(world, tenant, make, cl
     await world.holds()
 
 
-async def test_money_that_somebody_is_at_does_not_keep_the_others_waiting(world, tenant, make, client, now, monkeypatch):
+@pytest.mark.parametrize("of_a_slice", [1, 2])
+async def test_money_that_somebody_is_at_does_not_keep_the_others_waiting(world, tenant, make, client, now, monkeypatch, of_a_slice):
+    monkeypatch.setattr(late_money, "SLICE", of_a_slice)
     held = await world.account(tenant)
     numbers = {"F-1": REFERENCE, "F-2": "RF712348231"}
     await world.feed(*(make.invoice(tenant, number, 1_000, reference=reference) for number, reference in numbers.items()))

@@ -1,7 +1,7 @@
 """Payments: where one is, what is allocated of it, which of them wait, and which pairs a person has undone."""
 
 from collections.abc import Container, Iterable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -209,13 +209,16 @@ async def wake(conn: AsyncConnection, items: Sequence[Item], but: Container[Key]
         )
 
 
-async def for_written_off(conn: AsyncConnection, tenant_id: UUID, limit: int) -> Sequence[Row[Any]]:
-    """Money left of payments whose structured reference names one item, which was written off: payment_id, item_id, amount_minor."""
+async def for_written_off(conn: AsyncConnection, tenant_id: UUID, limit: int, after: tuple[date, UUID] | None = None) -> Sequence[Row[Any]]:
+    """Money left of payments whose structured reference names one item, which was written off: payment_id, item_id, amount_minor,
+    booking_date; the first booked first, those `after` a booking date and payment.
+    """
     return await fetch(
         conn,
-        "SELECT p.payment_id, i.item_id, least(p.unapplied_minor, i.written_off_minor) AS amount_minor FROM payment p "
-        "JOIN item_reference r ON r.tenant_id = p.tenant_id AND r.entity_id = p.entity_id AND r.value = p.structured_reference "
-        "AND r.kind = 'structured' JOIN open_item i ON i.tenant_id = r.tenant_id AND i.item_id = r.item_id "
+        "SELECT p.payment_id, i.item_id, least(p.unapplied_minor, i.written_off_minor) AS amount_minor, p.booking_date "
+        "FROM payment p JOIN item_reference r ON r.tenant_id = p.tenant_id AND r.entity_id = p.entity_id "
+        "AND r.value = p.structured_reference AND r.kind = 'structured' "
+        "JOIN open_item i ON i.tenant_id = r.tenant_id AND i.item_id = r.item_id "
         "WHERE p.tenant_id = :tenant AND p.status IN ('unapplied', 'partly_matched') "
         "AND p.unapplied_reason IN ('written_off', 'already_paid', 'overpaid') "
         "AND i.written_off_minor > 0 AND i.open_minor = 0 AND i.close_cause IS DISTINCT FROM 'cancelled' "
@@ -223,8 +226,11 @@ async def for_written_off(conn: AsyncConnection, tenant_id: UUID, limit: int) ->
         "AND NOT EXISTS (SELECT 1 FROM item_reference o WHERE o.tenant_id = r.tenant_id AND o.entity_id = r.entity_id "
         "AND o.value = r.value AND o.kind = r.kind AND o.item_id <> r.item_id) "
         "AND NOT EXISTS (SELECT 1 FROM dismissed_pair d WHERE d.tenant_id = p.tenant_id AND d.payment_id = p.payment_id "
-        "AND d.item_id = i.item_id) ORDER BY p.booking_date, p.payment_id LIMIT :limit",
+        "AND d.item_id = i.item_id) AND (CAST(:day AS date) IS NULL OR (p.booking_date, p.payment_id) > (:day, :payment)) "
+        "ORDER BY p.booking_date, p.payment_id LIMIT :limit",
         tenant=tenant_id,
+        day=after and after[0],
+        payment=after and after[1],
         limit=limit,
     )
 
