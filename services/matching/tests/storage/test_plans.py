@@ -15,6 +15,7 @@ from contracts.dunning import (
     PlanItem,
     PromiseMade,
 )
+from handwork import limit, post
 from matching.handlers import matching as engine
 from matching.storage.parties import set_known_ibans
 from shared.ids import new_id
@@ -335,4 +336,41 @@ async def test_what_is_not_owed_any_more_is_not_expected_before_dunning_says_so(
     assert (await rules(world, tenant), await expected(world, tenant)) == (["payment_plan"], ["received"] * 3)
     after = await owed(world, tenant)
     assert (after["FA-2026-001"], after["FA-2026-002"]) == (0, 0)
+    await world.holds()
+
+
+@pytest.mark.parametrize("approved", [False, True])
+async def test_what_is_written_off_is_not_expected_and_is_again_once_that_is_reversed(
+    world, tenant, held, says, make, client, second, approved
+):
+    await world.feed(says(1))
+    await limit(client, tenant, make, 0 if approved else 1_000)
+    body = {"item_id": str(make.invoice_id(tenant, "FA-2026-001")), "reason": "goodwill", "amount_minor": 400}
+    given = (await post(client, "/v1/write-offs", body)).json()["write_off_id"]
+    if approved:
+        assert await expected(world, tenant) == [300, 600, 900]
+        assert (await post(second, f"/v1/write-offs/{given}/decision", {"approve": True})).json()["status"] == "booked"
+    assert await expected(world, tenant) == [300, 500, "received"]
+    await post(client, f"/v1/write-offs/{given}/reverse", {"reason": "he.pays", "amount_minor": 250})
+    assert await expected(world, tenant) == [300, 600, 750]
+    await post(client, f"/v1/write-offs/{given}/reverse", {"reason": "he.pays"})
+    assert await expected(world, tenant) == [300, 600, 900]
+    await world.pay(held, 900, debtor_iban=IBAN)
+    await world.match(tenant)
+    assert (await rules(world, tenant), await expected(world, tenant)) == (["payment_plan"], ["received"] * 3)
+    await world.holds()
+
+
+async def test_a_write_off_and_dunnings_words_at_once_wait_for_each_other(world, tenant, held, says, make, client):
+    await world.feed(says(1))
+    await limit(client, tenant, make, 1_000)
+    body = {"item_id": str(make.invoice_id(tenant, "FA-2026-001")), "reason": "goodwill", "amount_minor": 10}
+    for number in range(2):
+        await world.pay(held, 300, debtor_iban=IBAN, number=number)
+    answers, *_ = await asyncio.gather(
+        asyncio.gather(*(post(client, "/v1/write-offs", body) for _ in range(6))),
+        *(world.feed(says(version)) for version in range(2, 6)),
+        world.match(tenant),
+    )
+    assert {one.status_code for one in answers} == {201}
     await world.holds()

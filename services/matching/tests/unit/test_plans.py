@@ -5,7 +5,7 @@ from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
-from matching.domain.plans import Instalment, cut, through
+from matching.domain.plans import Instalment, cut, restore, through
 
 A, B = UUID(int=1), UUID(int=2)
 
@@ -33,6 +33,15 @@ def test_an_instalment_of_nothing_is_not_expected_again():
 def test_what_is_owed_less_and_was_not_paid_takes_from_the_last_instalments():
     left, rest = cut([(A, 150), (B, 50)], plan(100, 60, 40), {A: (50, 20), B: (90, 30)})  # 100 of A was paid before that
     assert (left, [one.open_minor for one in rest]) == ([(A, 120), (B, 30)], [100, 50, 0])
+
+
+@given(st.integers(0, 150), st.integers(0, 90), st.integers(0, 150), st.integers(0, 90))
+def test_what_is_owed_again_goes_back_where_it_was_taken(a, b, less_of_a, less_of_b):
+    left, agreed = [(A, 150), (B, 50)], plan(100, 60, 40)
+    owed = {A: (a, max(0, a - less_of_a)), B: (b, max(0, b - less_of_b))}
+    rest, kept = cut(left, agreed, owed)
+    taken = {item: was - now for (item, was), (_, now) in zip(left, rest, strict=True)}
+    assert restore(rest, kept, taken, {item: (now, was) for item, (was, now) in owed.items()}) == (left, agreed)
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=5), st.lists(st.integers(0, 60), min_size=5, max_size=5), st.data())

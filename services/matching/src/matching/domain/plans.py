@@ -5,8 +5,8 @@ Rules:
   amounts differ, so no two fit one payment equally well;
 - money is meant for the plan's items in the plan's order;
 - dunning says what is left; where matching knows that less is owed by now, that much has met the first instalments meanwhile;
-- what is not owed any more, though nobody paid it (an invoice that is lowered, cancelled or credited), takes from the last ones, as it
-  will in dunning's next word.
+- what is not owed any more, though nobody paid it (an invoice that is lowered, cancelled, credited or written off), takes from the last
+  ones, as it will in dunning's next word; owed again before that, it goes back where it was taken.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,12 @@ from matching.domain.remittances import RemittanceLine
 
 @dataclass(frozen=True, slots=True)
 class Instalment:
-    """An instalment, and what dunning knows to be still to come of it."""
+    """An instalment, what is still to come of it, and what was taken from that since dunning's last word."""
 
     number: int
     due_on: date
     open_minor: int
+    taken_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,21 @@ def cut(
     for each in reversed(instalments):
         step = min(each.open_minor, beyond)
         beyond -= step
-        kept.append(replace(each, open_minor=each.open_minor - step))
+        kept.append(replace(each, open_minor=each.open_minor - step, taken_minor=each.taken_minor + step))
     return [(item_id, amount - less.get(item_id, 0)) for item_id, amount in left], kept[::-1]
+
+
+def restore(
+    left: Sequence[tuple[UUID, int]], instalments: Sequence[Instalment], taken: Mapping[UUID, int], owed: Mapping[UUID, tuple[int, int]]
+) -> tuple[list[tuple[UUID, int]], list[Instalment]]:
+    """The same once more is owed of its items, at most what was `taken` from each since dunning's last word: what was cut last first."""
+    more = {item_id: max(0, min(taken[item_id], now - was)) for item_id, (was, now) in owed.items() if item_id in taken}
+    back, kept = sum(more.values()), []
+    for each in instalments:
+        step = min(each.taken_minor, back)
+        back -= step
+        kept.append(replace(each, open_minor=each.open_minor + step, taken_minor=each.taken_minor - step))
+    return [(item_id, amount + more.get(item_id, 0)) for item_id, amount in left], kept
 
 
 def _spread(left: Sequence[tuple[UUID, int]], amount: int) -> list[RemittanceLine]:

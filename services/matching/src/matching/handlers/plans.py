@@ -3,7 +3,8 @@
 Rules:
 - a living plan's expectations follow dunning's newest word and what is owed here: they are reckoned anew when either says something new
   of the plan, which is when a word comes and when a payment met one of them;
-- an invoice that is lowered, cancelled or credited takes from the last of them at once, as it will in dunning's next word;
+- an invoice that is lowered, cancelled, credited or written off takes from the last of them at once, as it will in dunning's next word;
+  so does what is owed again before that word give back what was taken;
 - money of just that amount that came before dunning's word, or before that, and waits is looked at again;
 - they end with the plan: completed, broken or cancelled by dunning's word. Nothing here judges it, and nothing is published.
 """
@@ -23,7 +24,7 @@ from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
-from matching.domain.plans import Instalment, cut, through
+from matching.domain.plans import Instalment, cut, restore, through
 from matching.storage import plans as storage
 from matching.storage.expected import load, look_for
 from matching.tables.expected import PAYMENT_PLAN
@@ -86,22 +87,28 @@ async def hold(conn: AsyncConnection, customers: Iterable[Key]) -> Held:
 
 
 async def follow(conn: AsyncConnection, held: Held, now: datetime) -> None:
-    """Expects of plans what is left of them, where less is owed of their items than when they were locked, though nobody has paid it."""
+    """Expects of plans what is left of them, where less is owed of their items than when they were locked, though nobody has paid it, or
+    that is owed again.
+    """
     plans, before = held
     after = await _owed(conn, plans) if plans else {}
-    less = {}
+    changed = {}
     for row in plans:
         left, instalments = _left(row)
+        taken = {UUID(each["item_id"]): each.get("taken_minor", 0) for each in row[5]}
         owed = {item_id: (before[key], after[key]) for item_id, _ in left for key in [(row[0], item_id)] if key in before}
-        if any(now_owed < was for was, now_owed in owed.values()):
-            rest, kept = cut(left, instalments, owed)
-            less[row[0], row[1]] = (
-                [each | {"left_minor": amount} for each, (_, amount) in zip(row[5], rest, strict=True)],
-                [each | {"open_minor": one.open_minor} for each, one in zip(row[6], kept, strict=True)],
+        rest, kept = restore(*cut(left, instalments, owed), taken, owed)
+        if rest != left:
+            changed[row[0], row[1]] = (
+                [
+                    each | {"left_minor": amount, "taken_minor": taken[item_id] + was - amount}
+                    for each, (item_id, was), (_, amount) in zip(row[5], left, rest, strict=True)
+                ],
+                [each | {"open_minor": one.open_minor, "taken_minor": one.taken_minor} for each, one in zip(row[6], kept, strict=True)],
             )
-    if less:
-        await storage.say(conn, less)
-        await _look(conn, await expect(conn, less, now))
+    if changed:
+        await storage.say(conn, changed)
+        await _look(conn, await expect(conn, changed, now))
 
 
 async def _look(conn: AsyncConnection, changed: Sequence[Key]) -> None:
@@ -116,4 +123,6 @@ async def _owed(conn: AsyncConnection, plans: Iterable[Any]) -> dict[Key, int]:
 def _left(row: Any) -> tuple[list[tuple[UUID, int]], list[Instalment]]:
     """What is left of a plan by item, and its instalments."""
     left = [(UUID(each["item_id"]), each["left_minor"]) for each in row[5]]
-    return left, [Instalment(each["number"], date.fromisoformat(each["due_on"]), each["open_minor"]) for each in row[6]]
+    return left, [
+        Instalment(each["number"], date.fromisoformat(each["due_on"]), each["open_minor"], each.get("taken_minor", 0)) for each in row[6]
+    ]

@@ -1,7 +1,8 @@
 """Write-offs: what of an item is given up as a loss, and what of that is owed again.
 
 Rules: up to the entity's limit one person writes off alone, above it another one approves; the item's amounts change only
-when it is booked; money that comes after all reverses it, the latest write-off first. Rows are locked after their item's.
+when it is booked; money that comes after all reverses it, the latest write-off first. A payment plan that covers the item expects
+what is owed from then on. Rows are locked after their item's, and that after such plans.
 """
 
 from datetime import datetime
@@ -16,9 +17,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Books, Item
 from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_items
+from matching.handlers.plans import Held, follow, hold
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
 from matching.storage import write_offs as stored
+from matching.storage.items import debtors_of
 from matching.storage.limits import forgiven_alone, limit_of
 from matching.storage.write_offs import WriteOff
 
@@ -27,6 +30,7 @@ async def request(
     conn: AsyncConnection, tenant_id: UUID, item_id: UUID, amount: int | None, *, reason: str, note: str | None, by: str, now: datetime
 ) -> WriteOff:
     """Writes off `amount` of an item, or all that is open, alone where the limit allows; else it waits for another person."""
+    plans = await _plans(conn, tenant_id, item_id)
     books = await lock_items(conn, [(tenant_id, item_id)])
     item = _open(books, tenant_id, item_id)
     if amount is not None and amount > item.open_minor:
@@ -39,12 +43,13 @@ async def request(
     await stored.insert(conn, tenant_id, given)
     if given.amount_minor + before <= limit:
         await _book(conn, books, item, given, by=by, now=now)
+        await follow(conn, plans, now)
     return given
 
 
 async def decide(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, *, approve: bool, by: str, now: datetime) -> WriteOff:
     """Another person books a requested write-off, or refuses it."""
-    books, item, given = await _locked(conn, tenant_id, write_off_id)
+    plans, books, item, given = await _locked(conn, tenant_id, write_off_id)
     if given.status != "requested":
         raise Problem(409, "write-off-decided", "The write-off is decided already")
     if approve:
@@ -52,6 +57,7 @@ async def decide(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, *, 
         if given.amount_minor > item.open_minor:
             raise Problem(409, "item-has-less", "The item has less than that open")
         await _book(conn, books, item, given, by=by, now=now)
+        await follow(conn, plans, now)
     else:
         given.status, given.decided_by, given.decided_at = "refused", by, now
         await stored.save(conn, tenant_id, given)
@@ -60,7 +66,7 @@ async def decide(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, *, 
 
 async def reverse(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, amount: int | None, *, now: datetime) -> WriteOff:
     """The item owes `amount` of a booked write-off again, or the whole of what is left of it."""
-    books, item, given = await _locked(conn, tenant_id, write_off_id)
+    plans, books, item, given = await _locked(conn, tenant_id, write_off_id)
     left = given.amount_minor - given.reversed_minor
     if given.status != "booked":
         raise Problem(409, "write-off-not-booked", "The write-off is not booked, or reversed already")
@@ -71,6 +77,7 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, am
     books.reverse_write_off(item, amount or left)
     await _reversed(conn, item, given, amount or left)
     await save_and_publish(conn, books, now, {})
+    await follow(conn, plans, now)
     return given
 
 
@@ -85,11 +92,17 @@ async def reverse_latest(conn: AsyncConnection, books: Books, item: Item, amount
         amount -= step
 
 
-async def _locked(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID) -> tuple[Books, Item, WriteOff]:
-    """A write-off and its item, locked in this order: item, write-off."""
+async def _plans(conn: AsyncConnection, tenant_id: UUID, item_id: UUID) -> Held:
+    """The living plans of who owes an item, locked."""
+    return await hold(conn, [(tenant_id, one) for one in await debtors_of(conn, tenant_id, [item_id])])
+
+
+async def _locked(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID) -> tuple[Held, Books, Item, WriteOff]:
+    """A write-off, its item and the plans of who owes it, locked in this order: plans, item, write-off."""
     first = await _known(conn, tenant_id, write_off_id)
+    plans = await _plans(conn, tenant_id, first.item_id)
     books = await lock_items(conn, [(tenant_id, first.item_id)])
-    return books, books.items[tenant_id, first.item_id], await _known(conn, tenant_id, write_off_id, lock=True)
+    return plans, books, books.items[tenant_id, first.item_id], await _known(conn, tenant_id, write_off_id, lock=True)
 
 
 async def _known(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, *, lock: bool = False) -> WriteOff:
