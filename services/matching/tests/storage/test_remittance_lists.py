@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 from contracts.invoices import DiscountTerm
+from decided import replayed
 from handwork import limit
 from shared.clock import machine_now
 from shared.days import business_day
@@ -98,3 +99,35 @@ async def test_no_more_is_deducted_than_the_line_has(world, tenant, make, client
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0]["pointer"] == "/lines/1"
     assert "no more is deducted" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(("paid", "text"), [(1_499, "TRX 4711"), (1_501, "your list TRX-4711 of march"), (900, "TRX 4711")])
+async def test_money_of_another_amount_than_its_list_goes_to_a_person_with_the_list(world, tenant, make, client, paid, text):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 500, customer="C2"))
+    listed = await send(client, make, tenant, "TRX 4711", 1_500, ("F-1", 1_000, 0, None), ("F-2", 500, 0, None))
+    await send(client, make, tenant, "TRX 4712", 1_500, ("F-1", 1_000, 0, None), ("F-2", 500, 0, None))
+    await world.pay(held, paid, remittance=[text])
+    await world.match(tenant)
+    [waits] = (await client.get("/v1/review-queue")).json()["items"]
+    assert waits["reason"] == "remittance_differs"
+    assert waits["evidence"]["remittance_lists"]["differ"] == [{"expected_id": listed["expected_id"], "amount_minor": 1_500}]
+    [told] = [m.data for m in await world.events("PaymentUnapplied") if m.tenant_id == tenant]
+    assert set(told.candidate_customer_ids) == {make.customer_id(tenant, "C1"), make.customer_id(tenant, "C2")}
+    assert {one[0] for one in (await items(world, tenant)).values()} == {1_000, 500}
+    await replayed(world, tenant)
+    await world.holds()
+
+
+async def test_what_says_no_list_or_is_settled_by_something_else_is_not_held_up_by_one(world, tenant, make, client):
+    held = await world.account(tenant)
+    await world.feed(make.invoice(tenant, "F-1", 700, reference="REF000001"), make.invoice(tenant, "F-2", 700))
+    await send(client, make, tenant, "TRX 4711", 600, ("F-2", 600, 0, None))
+    paid = await world.pay(held, 700, "REF000001", end_to_end_id="TRX-4711", number=1)
+    await world.pay(held, 650, remittance=["TRX 47110"], number=2)
+    await world.match(tenant)
+    shown = (await client.get(f"/v1/payments/{paid}")).json()
+    assert (shown["status"], "remittance_lists" in shown["decisions"][-1]["evidence"]) == ("matched", True)
+    [waits] = (await client.get("/v1/review-queue")).json()["items"]
+    assert "remittance_lists" not in waits["evidence"]
+    await world.holds()

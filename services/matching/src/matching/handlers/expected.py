@@ -6,6 +6,8 @@ Rules:
   announcements that say the same;
 - a list and an announcement, or a promise, that fit equally well are one money, unless that names an item which the list does not: the
   list says what it is for, and the announcement has come with it;
+- money that says the reference of a list of another amount is not the list's by itself: a person sees which list, unless something else
+  settles it;
 - money that says the reference of an announcement whose days are over (at most 120 days before) is met by it still;
 - what was promised or agreed with dunning before goes behind what the payment itself says: where it names an open item that the promise
   or the plan would not settle with it, the rules decide; a plan is met by one payment after the other;
@@ -14,6 +16,7 @@ Rules:
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from contracts.envelope import Envelope
@@ -31,7 +34,16 @@ from matching.storage import expected as stored
 from matching.storage import plans as stored_plans
 from matching.storage.bank import entity_known
 from matching.storage.expected import Expected
-from matching.storage.expected_items import items_elsewhere, resolve
+from matching.storage.expected_items import items_elsewhere, lists_said, resolve, texts_beside_lists
+from matching.storage.items import debtors_of
+
+
+class Differing(NamedTuple):
+    """Lists of another amount that a payment names, as evidence, and who owes what they name."""
+
+    lists: list[dict[str, object]]
+    debtors: list[UUID]
+
 
 Ties = Mapping[Key, Sequence[UUID]]
 """By payment the expected payments that fit it equally well."""
@@ -75,6 +87,34 @@ def tell_of_tie(proposal: Proposal, fits: Sequence[UUID]) -> None:
     proposal.evidence = {**(proposal.evidence or {}), "expected_payments": {"fit": list(fits), "why": why}}
     if not proposal.targets and not proposal.shares:
         proposal.reason = "ambiguous"
+
+
+async def differing(conn: AsyncConnection, payments: Sequence[Key]) -> dict[Key, Differing]:
+    """Of payments that no list has met, the lists of another amount whose reference they say, and whose items those name."""
+    said = [
+        (row.tenant_id, row.payment_id, value)
+        for row in await texts_beside_lists(conn, payments)
+        for value in sorted({normalised(row.structured_reference or ""), normalised(row.end_to_end_id or ""), *runs(row.remittance)} - {""})
+    ]
+    lists = await lists_said(conn, said) if said else {}
+    held = await stored.load(conn, {(key[0], one) for key, found in lists.items() for one in found}, lock=False) if lists else {}
+    owe = {key: await debtors_of(conn, key[0], list((await resolve(conn, one)).values())) for key, one in held.items()}
+    return {
+        key: Differing(
+            [{"expected_id": one, "amount_minor": held[key[0], one].amount_minor} for one in found],
+            sorted({customer for one in found for customer in owe[key[0], one]}),
+        )
+        for key, found in lists.items()
+    }
+
+
+def tell_of_lists(proposal: Proposal, found: Differing) -> None:
+    """Has a decision say that the payment names lists of another amount; where nothing else settles anything, that is why."""
+    why = "it says the reference of a remittance list of another amount: the list does not decide"
+    proposal.evidence = {**(proposal.evidence or {}), "remittance_lists": {"differ": found.lists, "why": why}}
+    proposal.candidate_customers = [*proposal.candidate_customers, *found.debtors]
+    if not proposal.targets and not proposal.shares:
+        proposal.reason = "remittance_differs"
 
 
 async def _beside(conn: AsyncConnection, chosen: dict[Key, UUID], found: Mapping[Key, Mapping[UUID, Fit]]) -> dict[Key, list[UUID]]:

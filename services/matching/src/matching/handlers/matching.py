@@ -27,7 +27,7 @@ from matching.domain.books import Account, Books, Key, Payment
 from matching.domain.cascade import Proposal, direct, moved, settle, touched
 from matching.domain.replaying import outcome
 from matching.handlers.deciding import decide
-from matching.handlers.expected import Ties, meet, tell_of_tie
+from matching.handlers.expected import Differing, Ties, differing, meet, tell_of_lists, tell_of_tie
 from matching.handlers.publishing import save_and_publish
 from matching.storage import candidates
 from matching.storage.account_balances import account_id
@@ -107,12 +107,16 @@ async def match(
     found keeps its version.
     """
     ties: Ties = {}
+    lists: Mapping[Key, Differing] = {}
     if (await by_key(conn, (key[0] for key in payments))).payments_expected:  # the debtor's own word goes first
         payments, ties = await meet(conn, payments, now, causes)
+        lists = await differing(conn, payments)
     found = await candidates.direct(conn, payments)
     proposals = await _propose(conn, payments, found)
     for key in ties.keys() & proposals.keys():
         tell_of_tie(proposals[key], ties[key])
+    for key in lists.keys() & proposals.keys():
+        tell_of_lists(proposals[key], lists[key])
     if not proposals:
         return
     books = await _lock(conn, found, proposals, new=new)

@@ -1,14 +1,17 @@
 """Which items the lines of expected payments name, and which payments' lists wait for one."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
+from shared.db import arrays, unnest
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
 from matching.domain.references import normalised
 from matching.storage.expected import PAYER, Expected
-from matching.storage.rows import fetch
+from matching.storage.rows import fetch, keys
 
 
 async def items_elsewhere(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, items: Iterable[UUID]) -> set[UUID]:
@@ -82,6 +85,38 @@ async def _credit_notes(conn: AsyncConnection, held: Expected, lines: Sequence[i
         notes.setdefault(normalised(number), []).append(item_id)
     named = {at: notes.get(normalised(held.lines[at].document_number or ""), []) for at in lines}
     return {at: one[0] for at, one in named.items() if len(one) == 1}
+
+
+_WAITS = "e.kind = 'remittance' AND e.status = 'waiting' AND e.reference IS NOT NULL"
+
+
+async def texts_beside_lists(conn: AsyncConnection, payments: Iterable[Key]) -> Sequence[Row[Any]]:
+    """What payments say of tenants who have a list that waits and has a reference: tenant_id, payment_id, structured_reference,
+    end_to_end_id, remittance.
+    """
+    return await fetch(
+        conn,
+        "SELECT p.tenant_id, p.payment_id, p.structured_reference, p.end_to_end_id, p.remittance FROM unnest(CAST(:tenants AS uuid[]), "  # noqa: S608 - ours
+        "CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) JOIN payment p USING (tenant_id, payment_id) WHERE p.unapplied_minor > 0 "
+        f"AND EXISTS (SELECT 1 FROM expected_payment e WHERE e.tenant_id = k.tenant_id AND {_WAITS})",
+        **keys(payments),
+    )
+
+
+async def lists_said(conn: AsyncConnection, said: Sequence[tuple[UUID, UUID, str]]) -> dict[Key, list[UUID]]:
+    """The lists of another amount that payments say the reference of: by (tenant, payment, value as references are compared)."""
+    columns = {"tenant": "uuid", "payment": "uuid", "value": "text"}
+    rows = await fetch(
+        conn,
+        f"SELECT DISTINCT p.tenant_id, p.payment_id, e.expected_id FROM {unnest(columns)} JOIN payment p ON p.tenant_id = tenant "  # noqa: S608 - ours
+        f"AND p.payment_id = payment JOIN expected_payment e ON e.tenant_id = tenant AND e.reference = value AND {_WAITS} "
+        "AND e.entity_id = p.entity_id AND e.currency = p.currency AND e.amount_minor <> p.amount_minor ORDER BY 1, 2, 3",
+        **arrays(said, list(columns)),
+    )
+    found: dict[Key, list[UUID]] = {}
+    for tenant, payment, expected_id in rows:
+        found.setdefault((tenant, payment), []).append(expected_id)
+    return found
 
 
 async def waiting_for(conn: AsyncConnection, numbers: Iterable[tuple[UUID, str]]) -> list[Key]:

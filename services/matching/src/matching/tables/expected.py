@@ -40,6 +40,12 @@ EXPECTED_PAYMENT = Table(
         postgresql_where=text("status IN ('waiting', 'partly', 'expired')"),
     ),
     Index(
+        "expected_payment_listed",
+        "tenant_id",
+        "reference",
+        postgresql_where=text("kind = 'remittance' AND status = 'waiting' AND reference IS NOT NULL"),
+    ),
+    Index(
         "expected_payment_promised",
         "tenant_id",
         "payer_customer_id",
