@@ -129,3 +129,22 @@ async def test_money_whose_days_are_over_is_not_announced_unless_it_has_come(wor
         assert (answer.status_code, answer.json()["status"]) == (201, "received")
     assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 1_000, "F-2": 0}
     await world.holds()
+
+
+@pytest.mark.parametrize("announced", [False, True])
+async def test_a_list_without_a_reference_that_comes_after_its_payment_has_come(world, tenant, make, client, announced):
+    """By amount, payer and items; what was settled otherwise it undoes by no guess, and of two lists each has a payment of its own."""
+    held = await world.account(tenant)
+    await world.feed(*(make.invoice(tenant, f"F-{n}", 1_000, reference=f"REF00000{n}") for n in (1, 2)))
+    if announced:
+        await post(client, "/v1/payment-announcements", announcement(make, tenant, 1_000, "F-1", reference="DD-1"))
+    payment = str(await world.pay(held, 1_000, "REF000001", end_to_end_id="DD-1"))
+    await world.match(tenant)
+    payer = {"payer_customer_id": str(make.customer_id(tenant, "C1"))}
+    other = (await post(client, "/v1/remittances", remittance(make, tenant, 1_000, ("F-2", 1_000, 0, None), **payer))).json()
+    assert (other["status"], other["payment_id"]) == ("waiting", None)
+    lists = [remittance(make, tenant, 1_000, ("F-1", 1_000, 0, None), **payer) for _ in range(2)]
+    taken = [(await post(client, "/v1/remittances", body)).json() for body in lists]
+    assert [(one["status"], one["payment_id"]) for one in taken] == [("received", payment), ("waiting", None)]
+    assert {number: row[0] for number, row in (await items(world, tenant)).items()} == {"F-1": 0, "F-2": 1_000}
+    await world.holds()

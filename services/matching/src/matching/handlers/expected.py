@@ -14,6 +14,7 @@ Rules:
 - what its lines then do to the payment is in `handlers.remittance_lines`, what reminders are told of it in `handlers.announcements`.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -34,7 +35,7 @@ from matching.storage import expected as stored
 from matching.storage import plans as stored_plans
 from matching.storage.bank import entity_known
 from matching.storage.expected import Expected
-from matching.storage.expected_items import items_elsewhere, lists_said, resolve, texts_beside_lists
+from matching.storage.expected_items import items_elsewhere, lists_said, resolve, settled_by, texts_beside_lists
 from matching.storage.items import debtors_of
 
 
@@ -176,7 +177,7 @@ async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | No
     early = await stored.payments_for(conn, held, list(resolved.values()), end_to_end_id)
     key = (held.tenant_id, held.expected_id)
     if early:
-        payment = await _early(conn, held, early)
+        payment = await _early(conn, held, early, resolved)
         if payment is not None:
             await settle(conn, {payment: key}, now, {}, redo=True)
     held = (await stored.load(conn, [key]))[key]
@@ -186,11 +187,18 @@ async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | No
     return held
 
 
-async def _early(conn: AsyncConnection, held: Expected, early: Sequence[Key]) -> Key | None:
-    """The one of the payments that came before which is meant: by its reference, else as if it came now."""
+async def _early(conn: AsyncConnection, held: Expected, early: Sequence[Key], items: Mapping[int, UUID]) -> Key | None:
+    """The one of the payments that came before which is meant: by its reference, else as if it came now, or else, of a list, the one that
+    has settled its `items`, by line, as it says.
+    """
     if held.reference is not None:
         says = [key for key, spoken in (await stored.spoken(conn, early)).items() if spoken.says(held.reference)]
         if says:
             return says[0] if len(says) == 1 else None
     fits = [key for key, found in (await stored.meeting(conn, early)).items() if pick(found) == held.expected_id]
+    if not fits and held.reference is None and held.kind == "remittance" and len(items) == len(held.lines):
+        wanted = Counter[UUID]()
+        for at, item in items.items():
+            wanted[item] += held.lines[at].net_minor
+        fits = [key for key, given in (await settled_by(conn, early)).items() if given == wanted]
     return fits[0] if len(fits) == 1 else None

@@ -87,6 +87,21 @@ async def _credit_notes(conn: AsyncConnection, held: Expected, lines: Sequence[i
     return {at: one[0] for at, one in named.items() if len(one) == 1}
 
 
+async def settled_by(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, dict[UUID, int]]:
+    """What those of the payments that have met no list have given to which items, in minor units."""
+    rows = await fetch(
+        conn,
+        "SELECT a.tenant_id, a.payment_id, a.item_id, a.amount_minor FROM allocation a WHERE (a.tenant_id, a.payment_id) IN "
+        "(SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[]))) AND NOT EXISTS (SELECT 1 FROM expected_payment e "
+        "WHERE e.tenant_id = a.tenant_id AND e.payment_id = a.payment_id AND e.kind = 'remittance') ORDER BY 1, 2, 3",
+        **keys(payments),
+    )
+    found: dict[Key, dict[UUID, int]] = {}
+    for tenant, payment, item, amount in rows:
+        found.setdefault((tenant, payment), {})[item] = amount
+    return found
+
+
 _WAITS = "e.kind = 'remittance' AND e.status = 'waiting' AND e.reference IS NOT NULL"
 
 
