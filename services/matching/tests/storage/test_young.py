@@ -1,6 +1,7 @@
 """A database that was never analysed: the first minute of an import."""
 
 import re
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -92,3 +93,39 @@ async def test_what_an_import_looks_up_is_found_by_its_whole_key(infrastructure,
             assert "Seq Scan on payment" not in plan, plan
         finally:
             await conn.close()
+
+
+_MANY = (
+    "INSERT INTO payment (tenant_id, payment_id, version, bank_account_id, entity_id, transaction_key, currency, amount_minor, "
+    "allocated_minor, unapplied_minor, returned_minor, refunded_minor, booking_date, value_date, confirmation, source, status, looks, "
+    "end_to_end_id, bank_reference, remittance, received_at) SELECT $1, gen_random_uuid(), 1, $2, gen_random_uuid(), 'ref:' || n || "
+    "'|credit|1000', 'EUR', 1000, 0, 1000, 0, 0, '2026-01-01', '2026-01-01', 'booked', 'camt.053', 'received', 0, 'E' || n, 'B' || n, "
+    "'{}', now() FROM generate_series(1, 2000) n"
+)
+
+
+@pytest.mark.parametrize(
+    ("statement", "columns"),
+    [(TOLD_BEFORE, ["end_to_end_id"]), (NAMED + "SELECT * FROM named", ["bank_reference", "end_to_end_id"])],  # noqa: S608 - ours
+    ids=["payments told before", "what returns name"],
+)
+async def test_an_account_that_the_statistics_do_not_know_is_not_read_once_for_each_entry(infrastructure, statement, columns):
+    """Its first file of 8,000 entries, and the next one that tells some of them again: a slice held the account for half a minute."""
+    tenant, old, new = uuid4(), uuid4(), uuid4()
+    text = statement.replace(":tenant", f"'{tenant}'").replace(":account", f"'{new}'")
+    text = re.sub(r"(?<!:):[a-z0-9]+", "CAST((SELECT array_agg(n) FROM generate_series(1, 1000) n) AS text)", text)
+    async with fresh_database(infrastructure.admin_dsn, "matching") as urls:
+        owner, app = await asyncpg.connect(urls.owner), await asyncpg.connect(urls.app)
+        try:
+            for conn in (owner, app):
+                await conn.execute(f"SET app.tenants = '{{{tenant}}}'")
+            await owner.fetch(_MANY, tenant, old)
+            await owner.execute("ANALYZE payment")
+            await owner.fetch(_MANY, tenant, new)
+            plan = "\n".join(row[0] for row in await app.fetch("EXPLAIN " + text))
+            looked_up = re.findall(r"Index Cond: \(.*bank_account_id = .*\((\w+) = \w+.\w+\)\)", plan)
+            assert set(columns) <= set(looked_up), plan
+            assert "payment_identity" not in plan, plan
+        finally:
+            await owner.close()
+            await app.close()

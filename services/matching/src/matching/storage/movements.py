@@ -51,10 +51,12 @@ async def insert(conn: AsyncConnection, held: BankAccount, rows: Sequence[tuple[
 
 
 _PAYMENTS_BY = (
-    "SELECT r.at, p.payment_id, {rank} AS rank FROM r CROSS JOIN LATERAL (SELECT payment_id FROM payment WHERE tenant_id = :tenant "
-    "AND bank_account_id = :account AND {column} = r.{value} OFFSET 0) AS p"
+    "SELECT r.at, p.payment_id, {rank} AS rank FROM r CROSS JOIN LATERAL (SELECT payment_id FROM payment "
+    "WHERE tenant_id = (SELECT CAST(:tenant AS uuid)) AND bank_account_id = (SELECT CAST(:account AS uuid)) "
+    "AND {column} = r.{value} OFFSET 0) AS p"
 )
-# a look by its whole key each: an OR, or a join, would compare every movement with every payment of the account
+# a look by its whole key each: an OR, or a join, would compare every movement with every payment of the account, and so would the plan
+# for an account that the statistics do not know yet (hence the selects)
 NAMED = (
     "WITH r AS (SELECT * FROM unnest(CAST(:ats AS int[]), CAST(:amounts AS bigint[]), CAST(:refs AS text[]), CAST(:txs AS text[]), "  # noqa: S608 - ours
     "CAST(:e2es AS text[])) AS t(at, amount, ref, tx, e2e)), known AS ("

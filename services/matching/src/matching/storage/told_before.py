@@ -8,10 +8,12 @@ from matching.domain.statements import Transaction
 from matching.storage.bank import KNOWN, BankAccount, Known
 from matching.storage.rows import fetch
 
-# Each is looked up by its whole key: of a table without statistics the planner would read all of the account, once a slice.
+# Each is looked up by its whole key: of a table without statistics the planner would read all of the account, once a slice; and once for
+# each value, if it saw that the account is one that the statistics do not know yet (hence the selects, which it does not look into).
 _BY = (
     "SELECT '{column}', p.*, e.value FROM unnest(CAST(:{values} AS text[])) AS e(value) CROSS JOIN LATERAL (SELECT {known} "
-    "FROM payment WHERE tenant_id = :tenant AND bank_account_id = :account AND {column} = e.value OFFSET 0) AS p"
+    "FROM payment WHERE tenant_id = (SELECT CAST(:tenant AS uuid)) AND bank_account_id = (SELECT CAST(:account AS uuid)) "
+    "AND {column} = e.value OFFSET 0) AS p"
 )
 _COLUMNS = {"transaction_id": "txs", "end_to_end_id": "ends"}
 TOLD_BEFORE = (
