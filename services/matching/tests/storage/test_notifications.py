@@ -77,7 +77,7 @@ async def test_what_names_its_item_is_matched_when_it_is_answered(world, tenant,
     before = world.database.statements
     answer = await notify(*(told(f"B{n}", structured=f"REF00000{n}") for n in range(1, 4)))
     assert answer.status_code == 202, answer.text
-    assert world.database.statements - before <= 9  # whatever their number
+    assert world.database.statements - before <= 10  # whatever their number
     assert await statuses(world, tenant) == [("B1", "matched", 2), ("B2", "matched", 2), ("B3", "matched", 2)]
     found = await events_of(world, tenant)
     received = {m.data.payment_id: m.envelope.id for m in found if m.envelope.type == "PaymentReceived"}
@@ -245,4 +245,45 @@ async def test_what_comes_while_an_account_is_busy_is_booked_together_and_answer
     assert [status for reference, status, _ in await statuses(world, tenant) if reference[0] == "B"] == ["matched"] * 5
     ids = {row[0]: str(row[1]) for row in await world.rows(tenant, "SELECT bank_reference, payment_id FROM payment")}
     assert (await good[1]).json()["payment_ids"] == [ids["B3"], ids["C3"]]
+    await world.holds()
+
+
+@pytest.mark.parametrize("kind", ["053", "054"])
+async def test_what_a_file_told_before_by_its_end_to_end_id_alone_is_one_payment(world, tenant, make, client, notify, camtfile, kind):
+    """Of a long statement it may be booked a moment before the notification comes."""
+    await world.account(tenant, IBAN)
+    entries = [camtfile.entry("10.00", e2e=name) for name in ("E1", "E2")]
+    told_first = camtfile.statement(IBAN, "0.00", "20.00", *entries, kind=kind)
+    answer = await client.post("/v1/bank-files", content=told_first, headers={"content-type": "application/xml"})
+    assert answer.status_code == 201, answer.text
+    there = {row[0]: str(row[1]) for row in await world.rows(tenant, "SELECT end_to_end_id, payment_id FROM payment")}
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="REF000001"))
+    late = told("N1", structured="REF000001", end_to_end_id="E1")
+    for _ in range(2):
+        assert (await notify(late)).json() == {"payment_id": there["E1"]}
+    others = [told("N3", end_to_end_id="E3"), told("N4", 2_000, end_to_end_id="E2"), told("N2", end_to_end_id="E2")]
+    answer = (await notify(*others)).json()["payment_ids"]
+    assert (answer[2], len(set(answer)), set(answer[:2]) & set(there.values())) == (there["E2"], 3, set())
+    await world.match(tenant)
+    found = await world.rows(tenant, "SELECT end_to_end_id, amount_minor, confirmation FROM payment ORDER BY 1, 2")
+    first = "booked" if kind == "053" else "notified"
+    assert [tuple(row) for row in found] == [
+        ("E1", 1_000, first),
+        ("E2", 1_000, first),
+        ("E2", 2_000, "notified"),
+        ("E3", 1_000, "notified"),
+    ]
+    if kind == "054":  # what was only told of hears what it lacked
+        assert (await world.one(tenant, "SELECT status FROM payment WHERE end_to_end_id = 'E1'")).status == "matched"
+    await world.holds()
+
+
+async def test_what_was_booked_under_a_reference_that_its_advice_lacked_is_known_by_it(world, tenant, client, notify, camtfile):
+    await world.account(tenant, IBAN)
+    for kind, entry in (("054", camtfile.entry("10.00", e2e="E1")), ("053", camtfile.entry("10.00", e2e="E1", ref="N1"))):
+        file = camtfile.statement(IBAN, "0.00", "10.00", entry, kind=kind)
+        assert (await client.post("/v1/bank-files", content=file, headers={"content-type": "application/xml"})).status_code == 201
+    (row,) = await world.rows(tenant, "SELECT payment_id FROM payment")
+    assert (await notify(told("N1"))).json() == {"payment_id": str(row[0])}
+    assert len(await world.rows(tenant, "SELECT 1 FROM payment")) == 1
     await world.holds()

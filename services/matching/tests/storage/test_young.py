@@ -1,7 +1,6 @@
 """A database that was never analysed: the first minute of an import."""
 
 import re
-from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -10,6 +9,7 @@ from matching.storage.books import DUE, LOCK_ITEMS, LOCK_PAYMENTS, SAVE
 from matching.storage.candidates import DIRECT
 from matching.storage.movements import DETAILS, NAMED
 from matching.storage.told_before import TOLD_BEFORE
+from shared.ids import new_id
 from shared.testing.databases import fresh_database
 
 _BY_KEY = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET enable_bitmapscan = off"
@@ -111,7 +111,7 @@ _MANY = (
 )
 async def test_an_account_that_the_statistics_do_not_know_is_not_read_once_for_each_entry(infrastructure, statement, columns):
     """Its first file of 8,000 entries, and the next one that tells some of them again: a slice held the account for half a minute."""
-    tenant, old, new = uuid4(), uuid4(), uuid4()
+    tenant, old, new = new_id(), new_id(), new_id()
     text = statement.replace(":tenant", f"'{tenant}'").replace(":account", f"'{new}'")
     text = re.sub(r"(?<!:):[a-z0-9]+", "CAST((SELECT array_agg(n) FROM generate_series(1, 1000) n) AS text)", text)
     async with fresh_database(infrastructure.admin_dsn, "matching") as urls:

@@ -57,13 +57,13 @@ class TouchedError(Exception):
 
 
 class Origin(NamedTuple):
-    """The statement, report or notification that tells of transactions.
+    """The statement, report or notification that tells of transactions (a signed one has no id).
 
     `apart`: balances prove that no other has any of them. `beside`: others of it may be booked on the account at the same moment, and what
     is known of it is not to be touched (TouchedError).
     """
 
-    statement_id: UUID
+    statement_id: UUID | None
     kind: str
     apart: bool
     beside: bool = False
@@ -174,7 +174,8 @@ def _told_before(before: ToldBefore, one: Transaction, taken: set[UUID], confirm
     """
     for by, match in sorted(before.of(one), key=lambda found: (found[0] != "transaction_id", abs(found[1].booking_date - one.day))):
         told_apart = match.transaction_key.startswith("ref:") and one.bank_reference
-        if match.payment_id in taken or match.statement_id == origin.statement_id:  # an earlier slice's entry is another one
+        mine = origin.statement_id is not None and match.statement_id == origin.statement_id  # an earlier slice's entry is another one
+        if match.payment_id in taken or mine:
             continue
         if told_apart and by == "end_to_end_id":  # which payers use again
             continue
@@ -312,10 +313,26 @@ async def book_notifications(
 ) -> list[UUID]:
     """Stores payments of one account that a signed notification told of, each with its virtual IBAN's id; returns their ids in that order.
 
-    Two with one identity are one payment. `settle` as in `book_lines`.
+    Two with one identity are one payment, and so is one that a file told of before. `settle` as in `book_lines`.
     """
     await bank.hold_account(conn, held.bank_account_id, alone=False)
     _as_compared(held, [one for one, _ in told])
     rows = [new_payment(held, one.identity(), one, virtual_iban_id, "notified", "notification") for one, virtual_iban_id in told]
-    await store(conn, held, list({row.key: row for row in rows}.values()), now, settle=settle)
-    return [row.payment.payment_id for row in rows]
+    known = await bank.known(conn, held.tenant_id, held.bank_account_id, [row.key for row in rows])
+    before = await told_before(conn, held, [one for one, _ in told])
+    origin, taken = Origin(None, "notification", apart=False), {match.payment_id for match in known.values()}
+    new, said, ids = dict[str, bank.New](), list[Said](), dict[str, UUID]()
+    for row, (_, virtual_iban_id) in zip(rows, told, strict=True):
+        if row.key in ids:
+            continue
+        match = known.get(row.key) or _told_before(before, row.told, taken, "notified", origin)
+        ids[row.key] = match.payment_id if match else row.payment.payment_id
+        if match is None:
+            new[row.key] = row
+        elif match.confirmation == "notified" and row.key not in known:
+            said.append(Said(match.payment_id, row.told, virtual_iban_id, None))
+    if new:
+        await store(conn, held, list(new.values()), now, settle=settle)
+    if said:
+        await confirm_notified(conn, held, {}, now, said)
+    return [ids[row.key] for row in rows]
