@@ -2,7 +2,7 @@
 
 import pytest
 from bankdays import FIRST, Bank, ahead, money
-from handwork import item, limit, post
+from handwork import item, limit, post, unexplained
 from iso20022 import valid
 
 NS = {"p": "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"}
@@ -36,6 +36,31 @@ async def test_a_refund_is_asked_for_approved_sent_and_closed_by_the_booked_debi
     assert [r["status"] for r in (await client.get("/v1/refunds")).json()["items"]] == ["paid"]
     told = [m.data for m in await world.events("PaymentRefunded") if m.tenant_id == tenant]
     assert [(t.refunded_minor, t.refund_pending_minor) for t in told] == [(600, 600), (600, 0)]
+    await world.holds()
+
+
+@pytest.mark.parametrize("moved", [600, 599])
+async def test_a_debit_that_names_a_refund_before_it_is_approved_is_not_paid_once_more(
+    world, tenant, make, client, second, camtfile, moved
+):
+    """Somebody has sent it at the bank by hand."""
+    held = await world.account(tenant)
+    bank = Bank(world, client, held, camtfile)
+    payment = await world.pay(held, 1_000, debtor_name="Dupont", debtor_iban="DE89370400440532013000", number=1)
+    await world.match(tenant)
+    asked = (await post(client, "/v1/refunds", {"payment_id": str(payment), "amount_minor": 600, "reason": "paid twice"})).json()
+    await bank.books((1_000, {"ref": "B1"}), (-moved, {"ref": "D1", "e2e": asked["end_to_end_id"]}))
+    assert await unexplained(client) == [-moved]
+    approved = (await post(second, f"/v1/refunds/{asked['refund_id']}/decision", {"approve": True})).json()
+    order = {"bank_account_id": str(held.bank_account_id), "execution_date": ahead(1)}
+    sent = await post(client, "/v1/refund-files", order)
+    assert (sent.status_code, sent.json()["code"]) == (409, "nothing-to-send")
+    pending = (await world.one(tenant, "SELECT refund_pending_minor FROM payment"))[0]
+    same = moved == 600
+    assert (approved["status"], pending, await unexplained(client)) == (("paid", 0, []) if same else ("approved", 600, [-599]))
+    told = [m.data for m in await world.events("PaymentRefunded") if m.tenant_id == tenant]
+    assert [(t.refunded_minor, t.refund_pending_minor) for t in told] == [(600, pending)]
+    await bank.again()
     await world.holds()
 
 

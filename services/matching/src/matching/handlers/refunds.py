@@ -4,7 +4,8 @@ The way: requested; approved (alone up to the entity's limit, and only to the pa
 takes the money out of what can be allocated; sent, in a file for the bank, once that has booked the payment; paid, once the bank
 has booked the debit with the refund's EndToEndId; returned, once a credit with it has brought the money back. A refund that is not
 sent yet can be taken back, one that the bank refused as well; one whose payment has not come is.
-Rows are locked after their payment's.
+A debit that names a refund before that is approved waits: of its amount it closes the refund with the approval; any other one keeps it out
+of files, or the money would go out twice. Rows are locked after their payment's.
 """
 
 import re
@@ -357,8 +358,15 @@ async def _take_back(
 
 
 async def _approve(conn: AsyncConnection, books: Books, payment: Payment, given: Refund, *, by: str, now: datetime) -> None:
+    """The money is nobody's to allocate any more; where somebody has sent it already, its debit closes the refund at once."""
+    tenant_id = payment.tenant_id
     books.refund(payment, given.amount_minor)
-    await _set(conn, payment.tenant_id, given, "approved", by=by, now=now)
+    debit = await movements.waiting_debit(conn, tenant_id, given.bank_account_id, given.end_to_end_id, given.amount_minor)
+    await _set(conn, tenant_id, given, "paid" if debit else "approved", by=by, now=now)
+    if debit:
+        books.clear(payment, given.amount_minor, "refunds")
+        await movements.resolve(conn, tenant_id, [debit])
+        await forget_refunds(conn, tenant_id, [given.refund_id])
     await save_and_publish(conn, books, now, {})
 
 

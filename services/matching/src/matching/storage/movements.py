@@ -112,6 +112,20 @@ async def waiting_credits(conn: AsyncConnection, held: BankAccount, ends: Collec
     return [(row[0], _moved(held, *row[1:])) for row in rows]
 
 
+async def waiting_debit(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, end: str, amount: int) -> UUID | None:
+    """A debit of the amount on an account that waits and bears an EndToEndId, the first one; None where there is none."""
+    rows = await fetch(
+        conn,
+        _WAITING + "kind <> 'total' AND amount_minor = -CAST(:amount AS bigint) AND end_to_end_id = :end "
+        "ORDER BY booking_date, movement_id LIMIT 1",
+        tenant=tenant_id,
+        account=bank_account_id,
+        end=end,
+        amount=amount,
+    )
+    return rows[0].movement_id if rows else None
+
+
 def _moved(
     held: BankAccount, kind: str, minor: int, day: date, reference: str | None, end: str | None, transaction: str | None, reason: str | None
 ) -> Transaction:

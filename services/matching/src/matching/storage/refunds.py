@@ -128,14 +128,18 @@ async def cancel_approved(
 
 
 async def sendable(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, limit: int) -> list[Refund]:
-    """Approved refunds of payments that an account's bank has booked, and of which no return waits to be explained; locked."""
+    """Approved refunds of payments that an account's bank has booked, and of which no return waits to be explained, nor a debit that names
+    the refund; locked.
+    """
     rows = await fetch(
         conn,
         f"SELECT {_COLUMNS} FROM refund WHERE tenant_id = :tenant AND bank_account_id = :account AND status = 'approved' "  # noqa: S608 - ours
         "AND EXISTS (SELECT 1 FROM payment p WHERE p.tenant_id = refund.tenant_id AND p.payment_id = refund.payment_id "
         "AND p.confirmation = 'booked' AND NOT EXISTS (SELECT 1 FROM movement m WHERE m.tenant_id = p.tenant_id "
-        "AND m.bank_account_id = p.bank_account_id AND NOT m.resolved AND m.kind = 'return' AND m.amount_minor < 0 "
-        "AND (m.end_to_end_id = p.end_to_end_id OR m.bank_reference = p.bank_reference))) ORDER BY refund_id LIMIT :limit FOR UPDATE",
+        "AND m.bank_account_id = p.bank_account_id AND NOT m.resolved AND m.amount_minor < 0 "
+        "AND (m.end_to_end_id = refund.end_to_end_id OR "
+        "m.kind = 'return' AND (m.end_to_end_id = p.end_to_end_id OR m.bank_reference = p.bank_reference)))) "
+        "ORDER BY refund_id LIMIT :limit FOR UPDATE",
         tenant=tenant_id,
         account=bank_account_id,
         limit=limit,
