@@ -3,6 +3,7 @@
 import pytest
 from bankdays import Bank
 from decided import iban, identity, look, replayed
+from expecting import remittance
 from handwork import post
 
 TAX = {"name": "FINANZAMT MITTE", "text": "UST ERSTATTUNG"}
@@ -150,6 +151,18 @@ async def test_what_a_person_moved_to_a_customer_is_not_set_apart_by_itself(worl
     assert (await stands(world, tenant, payment))[0] == "unapplied"
     assert (await set_apart(client, payment)).status_code == 200
     assert await stands(world, tenant, payment) == APART
+    await world.holds()
+
+
+async def test_what_says_the_reference_of_a_list_is_not_set_apart(world, tenant, client, bank, make):
+    await learnt(world, tenant, client, bank, 18)
+    await world.feed(make.invoice(tenant, "F-1", 5_000))
+    listed = await post(client, "/v1/remittances", remittance(make, tenant, 5_000, ("F-1", 5_000, 0, None), reference="TRX 4711"))
+    assert listed.status_code == 201, listed.text
+    says, plain = await pays(world, tenant, bank, (4_999, {**TAX, "text": "TRX 4711"}), (66_600, TAX))
+    assert await stands(world, tenant, says) == ("unapplied", None, 4_999, "remittance_differs")
+    assert await stands(world, tenant, plain) == APART
+    assert (await replayed(world, tenant))["no_receivable"] == 2
     await world.holds()
 
 

@@ -119,7 +119,7 @@ def settle(books: Books, payment: Payment, proposal: Proposal) -> str | None:
         if _cannot_add(payment, proposal):
             return "ambiguous"
         return (_exchange_out if proposal.rate_source else _share_out)(books, payment, proposal)
-    if proposal.rule == NO_RECEIVABLE and _is_free(payment):
+    if proposal.rule == NO_RECEIVABLE and proposal.reason == "unknown_party" and _is_free(payment):  # else a list or an announcement speaks
         books.set_apart(payment)
         return None
     tenant = payment.tenant_id
