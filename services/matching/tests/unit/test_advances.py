@@ -17,6 +17,8 @@ from matching.domain.engine.search import search
         ("PREPAYMENT 3669380", "FR76A", True), ("ANZAHLUNG AUFTRAG 969681", "FR76A", True), ("VIREMENT 969681", "FR76A", False),
         ("ACOMPTE FA2024-00001", "FR76A", False), ("PREPAYMENT 3669380", "DE00FOREIGN", False),
         ("VORKASSE AUFTRAG 969681", "FR76A", True), ("ZALICZKA 3669380", "FR76A", True), ("AANBETALING", "FR76A", True),
+        ("ZÁLOHA 3669380", "FR76A", True), ("Förskott order 969681", "FR76A", True),
+        ("Előleg 3669380", "FR76A", True), ("ADIANTAMENTO ENCOMENDA 969681", "FR76A", True), ("ENNAKKO TILAUS 969681", "FR76A", True),
     ],
 )  # fmt: skip
 def test_what_a_known_payer_calls_an_advance_and_names_nothing_stays_on_its_account(text, iban, kept):

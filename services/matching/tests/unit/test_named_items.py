@@ -39,8 +39,9 @@ def test_a_number_that_the_bank_cut_in_two_lines():
 
 def test_a_list_of_endings_is_read_in_order_and_what_follows_tel_is_no_number():
     items = [item(f"FA2024-00{number}", 100) for number in ("001", "003", "007", "512")]
-    named = name_items(read(["FA2024-00001, 003 et 007 TEL 512"]), items)
-    assert [hit.item.number for hit in named.hits if not hit.span.other] == ["FA2024-00001", "FA2024-00003", "FA2024-00007"]
+    for text in ("FA2024-00001, 003 et 007 TEL 512", "FA2024-00001, 003 ET 007 Tél. 512", "Fà2024-00001, 003, 007 ügyfélszám 512"):
+        named = name_items(read([text]), items)
+        assert [hit.item.number for hit in named.hits if not hit.span.other] == ["FA2024-00001", "FA2024-00003", "FA2024-00007"]
 
 
 @pytest.mark.parametrize(

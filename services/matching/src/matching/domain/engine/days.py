@@ -4,13 +4,12 @@ A day is written day first or as ISO 8601; a month by number with its year, or b
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from matching.domain.engine.records import OpenItem
-from matching.domain.engine.words import MONTHS
+from matching.domain.engine.words import MONTHS, plain
 
 OF_DAY, OF_MONTH = 2, 1
 """How an item is of what is said: issued on that very day; issued in that month or week, or due on that day."""
@@ -61,7 +60,7 @@ def named_days(lines: Sequence[str]) -> Days:
     days: set[tuple[int | None, int, int]] = set()
     months: set[tuple[int | None, int]] = set()
     weeks: set[int] = set()
-    for text in map(_plain, texts):
+    for text in map(plain, texts):
         days.update((_year(year), int(month), int(day)) for day, month, year in _DAY.findall(text))
         days.update((int(year), int(month), int(day)) for year, month, day in _ISO_DAY.findall(text))
         months.update((int(one[1] or one[2]), int(one[0] or one[3])) for one in _MONTH.findall(text))
@@ -71,13 +70,6 @@ def named_days(lines: Sequence[str]) -> Days:
             if name in MONTHS:
                 months.add((int(found[1]) if found[1] else None, MONTHS[name]))
     return Days(frozenset(days), frozenset(months), frozenset(weeks))
-
-
-def _plain(text: str) -> str:
-    """Upper case without accents."""
-    if not text.isascii():
-        text = "".join(one for one in unicodedata.normalize("NFKD", text) if not unicodedata.combining(one))
-    return text.upper()
 
 
 def _year(written: str) -> int | None:

@@ -5,7 +5,6 @@ it. The end of a number alone (`FA2024-001, 003 et 007`) is a sign only among on
 """
 
 import re
-import unicodedata
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -16,7 +15,7 @@ from matching.domain.engine.days import Days, named_days
 from matching.domain.engine.misspelling import near, shortened
 from matching.domain.engine.percents import PERCENT, named_percents
 from matching.domain.engine.records import OpenItem
-from matching.domain.engine.words import ADVANCE, OTHER
+from matching.domain.engine.words import ADVANCE, OTHER, plain
 
 RUN_MAX = 6
 """Most words that one number is written in."""
@@ -48,9 +47,7 @@ _RANGE = {"A", "BIS", "TO", "AU", "THRU", "TILL", "JUSQUA", "TOT", "HASTA", "AL"
 
 def fold(value: str) -> str:
     """Upper case letters and digits only, with letters that are written for digits read as those."""
-    if not value.isascii():
-        value = unicodedata.normalize("NFKD", value)
-    value = value.upper()
+    value = plain(value)
     return (value if value.isascii() and value.isalnum() else "".join(_WORDS.findall(value))).translate(_FOLD)
 
 
@@ -94,7 +91,7 @@ def read(lines: Sequence[str], others: Iterable[str | None] = (), paid: tuple[in
     percents: frozenset[int] = frozenset()
     amounts = Amounts()
     for part in [*joined, *(one for one in others if one and one != "NOTPROVIDED")]:
-        value = (part[:TEXT_MAX] if part.isascii() else unicodedata.normalize("NFKD", part[:TEXT_MAX])).upper()
+        value = plain(part[:TEXT_MAX])
         if said := named_percents(value):
             percents |= said
             value = PERCENT.sub(" ", value)  # no number of a document
@@ -139,11 +136,11 @@ def whole_forms(number: str) -> list[str]:
 @lru_cache(maxsize=50_000)
 def _parts(number: str) -> tuple[str, str, list[str]]:
     """A document number folded, its last digits, and the digits before the year that it ends in (4045/07/2024, 00123/24), if it does."""
-    written = number.upper() if number.isascii() else unicodedata.normalize("NFKD", number).upper()
-    plain = written if written.isalnum() and written.isascii() else "".join(_WORDS.findall(written))
+    written = plain(number)
+    full = written if written.isalnum() and written.isascii() else "".join(_WORDS.findall(written))
     groups = _DIGITS.findall(written)
     before = groups[:-1] if len(groups) > 1 and _YEAR_LAST.fullmatch(groups[-1]) else []
-    return plain.translate(_FOLD), plain[len(plain.rstrip(_TEN)) :], before
+    return full.translate(_FOLD), full[len(full.rstrip(_TEN)) :], before
 
 
 @lru_cache(maxsize=50_000)
