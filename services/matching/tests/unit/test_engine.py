@@ -267,6 +267,23 @@ def test_other_names_are_not_alike():
     assert likeness("CABINET MARTIN COMPTA", "Dupont SARL") == 0.0
 
 
+@pytest.mark.parametrize(
+    ("written", "whose"),
+    [
+        ("MUELLER PAUL", "C1"), ("Müller, Paul", "C1"), ("MULLER PAUL", "C1"), ("PAUL MUELLER", "C1"), ("WEBER ANNA MARIA", "C3"),
+        ("MARTIN BERNARD", "C5"), ("BERNARD MARTIN", "C4"), ("BAU DUPONT SARL", None), ("MUELLER PAUL PETER", None), ("MUELLER PA", None),
+    ],
+)  # fmt: skip
+def test_a_person_may_be_named_with_the_family_name_first(written, whose):
+    """Not where somebody is called just as it is written, nor what has a legal form."""
+    names = ("Paul Müller", "Dupont Bau SARL", "Anna Maria Weber", "Bernard Martin", "Martin Bernard")
+    index = Index([Customer(f"C{n}", f"1000{n}", name, "EUR") for n, name in enumerate(names, 1)])
+    for n in range(1, 6):
+        index.add_item(item(f"FA2024-0000{n}", 100_00, customer=f"C{n}"))
+    known = [one for one in search(Clues("P1", DAY, 100_00, "EUR", debtor_name=written), index, Learnt()).parties if one.known()]
+    assert [one.customer_id for one in known] == [whose] * (whose is not None)
+
+
 AMOUNTS = st.lists(st.integers(-500, 5_000).filter(bool), min_size=2, max_size=12)
 
 

@@ -41,6 +41,11 @@ def test_after_n_of_n_the_next_is_as_sure_as_the_rule_of_succession_says(times, 
     assert decided(payment(), learnt(times)) == kind
 
 
+@pytest.mark.parametrize("name", ["Finanzamt Österreich", "FINANZAMT ÖSTERREICH", "finanzamt osterreich"])
+def test_a_name_is_the_same_with_its_accents_and_without(name):
+    assert decided(payment(name), learnt(18, name="FINANZAMT OSTERREICH")) == "auto"
+
+
 def test_a_tenants_own_threshold_holds_for_it_too():
     assert decided(payment(), learnt(97), threshold=0.99) == "review"
     assert decided(payment(), learnt(98), threshold=0.99) == "auto"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 
 from matching.domain.engine.habits import GRACE_DAYS
-from matching.domain.engine.parties import PREFIX_MIN, compact, spellings, whole
+from matching.domain.engine.parties import PREFIX_MIN, compact, spellings, turned, whole
 from matching.domain.engine.readings import discount
 from matching.domain.engine.records import Customer, Id, OpenItem, Promise
 from matching.domain.engine.text import VALUE_MIN, ending, ending_of, fold, whole_forms
@@ -36,7 +36,7 @@ def name_keys(name: str) -> set[str]:
 
 def written_keys(name: str) -> set[str]:
     """The forms of a written name that are compared with `name_keys`; those too short to say anything are left out."""
-    keys = {key for one in spellings(name) for key in (compact(one), whole(one), whole(one).removeprefix("STE"))}
+    keys = {key for one in spellings(name) for key in (compact(one), whole(one), whole(one).removeprefix("STE"), *turned(one))}
     return {key for key in keys if len(key) >= PREFIX_MIN}
 
 

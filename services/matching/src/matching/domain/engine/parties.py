@@ -4,6 +4,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from matching.domain.engine.words import plain
+
 _WORDS = re.compile(r"[A-Z0-9]+", re.ASCII)
 _LEGAL = frozenset(
     (
@@ -18,6 +20,8 @@ _LETTERS = str.maketrans(
 )
 _TWO = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "AE", "Ö": "OE", "Ü": "UE", "å": "aa", "Å": "AA", "ø": "oe", "Ø": "OE"})
 """Letters that have no plain one under an accent, and those that are also written as two."""
+PERSON_MAX = 3
+"""Most words of a person's name that may be written in another order."""
 PREFIX_MIN = 7
 """A name cut off shorter than this (without spaces) says nothing."""
 
@@ -37,8 +41,7 @@ def whole(name: str) -> str:
 
 
 def _words(name: str) -> list[str]:
-    value = name if name.isascii() else unicodedata.normalize("NFKD", unicodedata.normalize("NFC", name).translate(_LETTERS))
-    return _WORDS.findall(value.upper())
+    return _WORDS.findall(plain(name if name.isascii() else unicodedata.normalize("NFC", name).translate(_LETTERS)))
 
 
 def spellings(name: str) -> tuple[str, ...]:
@@ -57,6 +60,20 @@ def likeness(written: str, known: str) -> float:
 def same_name(written: str, known: str) -> bool:
     """Whether what a payer is called is a customer's name in full, with its legal form: Dupont AG is not Dupont GmbH."""
     theirs = {form for one in spellings(written) for form in (whole(one), whole(one).removeprefix("STE"))}
+    return any(whole(one) in theirs for one in spellings(known))
+
+
+def turned(name: str) -> set[str]:
+    """A person's name with the family name put first, or last: Müller Paul. What has a legal form is no person."""
+    words = _words(name)
+    if not 1 < len(words) <= PERSON_MAX or not _LEGAL.isdisjoint(words):
+        return set()
+    return {"".join([*words[1:], words[0]]), "".join([words[-1], *words[:-1]])}
+
+
+def same_person(written: str, known: str) -> bool:
+    """Whether what a payer is called is a customer's name but for the order of a person's words."""
+    theirs = {one for form in spellings(written) for one in turned(form)}
     return any(whole(one) in theirs for one in spellings(known))
 
 

@@ -18,7 +18,7 @@ from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import add_promised, readings
 from matching.domain.engine.misspelling import near
-from matching.domain.engine.parties import likeness, same_name
+from matching.domain.engine.parties import likeness, same_name, same_person
 from matching.domain.engine.readings import ALIKE_MAX, Reading, alike
 from matching.domain.engine.records import (
     ADVANCE,
@@ -317,14 +317,11 @@ def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
     found: dict[Id, Party] = {}
 
     def of(customer_id: Id) -> Party:
-        party = found.get(customer_id)
-        if party is None:
-            party = found[customer_id] = Party(customer_id)
-        return party
+        return found.get(customer_id) or found.setdefault(customer_id, Party(customer_id))
 
     if clues.creditor_account and (owner := source.by_virtual_iban.get(clues.creditor_account)) is not None:
         of(owner).virtual_iban = 1.0
-    alike = _alike(clues.ultimate_name, source)
+    alike = _alike(clues.ultimate_name or "", source)
     learned = _shares(learnt.names.get(name_of(clues)))
     meant = {one for one, score in alike.items() if score >= NAMED} | {one for one, _ in learned if clues.ultimate_name}
 
@@ -341,7 +338,7 @@ def _parties(  # noqa: C901, PLR0912 - one paragraph per kind of evidence
     for customer_id, share in learned:
         if may_be(customer_id):
             of(customer_id).learned_name = share
-    for customer_id, score in (alike if meant else _alike(clues.debtor_name, source)).items():
+    for customer_id, score in (alike if meant else _alike(clues.debtor_name or "", source)).items():
         of(customer_id).name = score
     for value in text.runs:
         if (owner := source.by_number.get(value)) is not None:
@@ -384,9 +381,12 @@ def _shares(seen: Mapping[Id, int] | None) -> list[tuple[Id, float]]:
     return [(one, times / (total + 0.5)) for one, times in sorted(seen.items(), key=lambda pair: (-pair[1], str(pair[0]))) if one != NOBODY]
 
 
-def _alike(written: str | None, source: Source) -> dict[Id, float]:
-    """The customers who may be called so, and how alike their names are."""
-    scores = {one.customer_id: likeness(written, one.name) for one in source.like(written)} if written else {}
+def _alike(written: str, source: Source) -> dict[Id, float]:
+    """The customers who may be called so, and how alike their names are; where none is, who is but for the order of a person's words."""
+    like = list(source.like(written))
+    scores = {one.customer_id: likeness(written, one.name) for one in like}
+    if all(score < NAMED for score in scores.values()):
+        scores.update((one.customer_id, NAMED) for one in like if same_person(written, one.name))
     return {one: score for one, score in scores.items() if score >= 0.3}  # noqa: PLR2004 - less is no likeness
 
 
