@@ -282,3 +282,11 @@ def test_an_item_is_not_sure_at_a_rate_that_nobody_states_where_another_number_c
     every = search(clues(470_00, text), index, Learnt(rates={("EUR", "GBP"): (1.15, 1.19, 20)})).hypotheses
     (best,) = [one for one in every if one.rule == "document_number:rate"]
     assert never_automatic([best]) == ("the payer names something else that nobody can read" if refused else None)
+
+
+@pytest.mark.parametrize(("other", "sure"), [(862_08, False), (700_00, True)])
+def test_one_of_a_list_whose_other_number_is_somebody_elses_is_not_sure_where_several_have_the_amount(other, sure):
+    """FA2024-09805 written as FA2024-08905, and one of the two was paid: which, nobody can tell."""
+    items = [item("FA2024-10351", 862_08), item("FA2024-09805", other), item("FA2024-08905", 361_50, customer="C2")]
+    one = next(one for one in found(clues(862_08, "FA2024-08905+10351"), *items) if one.rule == "document_number:exact")
+    assert ([line.item.number for line in one.lines], never_automatic([one]) is None) == (["FA2024-10351"], sure)

@@ -247,7 +247,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "all that is due comes to the sum, too"
     if rule in RUNS and value["chance"] > ODDS_MAX:
         return "other sets of withheld items come to the same sum"
-    if value["equal_items"] and named and (value["tied_names"] or value["weakest_name"] < NEAR) and value["reference"] <= 0:
+    unclear = value["tied_names"] or value["weakest_name"] < NEAR or value["others_named"]  # another's number may be its item's, mistyped
+    if value["equal_items"] and named and unclear and value["reference"] <= 0:
         return "what is named fits several items of the same amount"
     if not named and any(other.rule.startswith("instalment") for other in ranked[1:]):
         return "it may as well be an instalment of another item"
