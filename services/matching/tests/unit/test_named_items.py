@@ -44,6 +44,11 @@ def test_a_list_of_endings_is_read_in_order_and_what_follows_tel_is_no_number():
         assert [hit.item.number for hit in named.hits if not hit.span.other] == ["FA2024-00001", "FA2024-00003", "FA2024-00007"]
 
 
+@pytest.mark.parametrize("text", ["PAIEMENT 2024/03 MERCI", "PAIEMENT 202403 MERCI", "03-2024"])
+def test_a_month_is_no_number_that_begins_with_it(text):
+    assert name_items(read([text]), [item("2024/03/17", 100), item("2024/04/18", 100)]).hits == []
+
+
 @pytest.mark.parametrize(
     ("text", "ranged"),
     [

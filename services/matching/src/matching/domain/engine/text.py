@@ -140,6 +140,8 @@ def _parts(number: str) -> tuple[str, str, list[str]]:
     full = written if written.isalnum() and written.isascii() else "".join(_WORDS.findall(written))
     groups = _DIGITS.findall(written)
     before = groups[:-1] if len(groups) > 1 and _YEAR_LAST.fullmatch(groups[-1]) else []
+    if before and len(groups[-1]) == 2 and any(map(_YEAR.fullmatch, before)):  # noqa: PLR2004 - 2024/03/17 ends in no year
+        before = []
     return full.translate(_FOLD), full[len(full.rstrip(_TEN)) :], before
 
 
