@@ -9,7 +9,7 @@ from enginecases import DAY, clues, found, item
 from hypothesis import given
 from hypothesis import strategies as st
 from matching.domain.engine.confidence import Model
-from matching.domain.engine.decision import certainty, judge, never_automatic
+from matching.domain.engine.decision import certainty, decide, judge, never_automatic
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.index import Index
 from matching.domain.engine.records import Customer, Hypothesis, Line
@@ -290,3 +290,28 @@ def test_one_of_a_list_whose_other_number_is_somebody_elses_is_not_sure_where_se
     items = [item("FA2024-10351", 862_08), item("FA2024-09805", other), item("FA2024-08905", 361_50, customer="C2")]
     one = next(one for one in found(clues(862_08, "FA2024-08905+10351"), *items) if one.rule == "document_number:exact")
     assert ([line.item.number for line in one.lines], never_automatic([one]) is None) == (["FA2024-10351"], sure)
+
+
+@pytest.mark.parametrize("amount", [615_00, 300_00])
+@pytest.mark.parametrize(("beside", "sure"), [("07405", False), ("", True)])
+def test_what_is_over_or_missing_beside_somebody_elses_number_is_not_sure(amount, beside, sure):
+    """FA2024-07005 written as FA2024-07405: what is over pays it."""
+    items = [item("FA2024-07412", 480_00), item("FA2024-07005", 150_00), item("FA2024-07405", 361_50, customer="C2")]
+    read = found(clues(amount, f"FA2024-07412 {beside and 'ET FA2024-'}{beside}"), *items)
+    one = next(one for one in read if one.rule in {"document_number:over", "document_number:short"})
+    assert ([line.item.number for line in one.lines], never_automatic([one]) is None) == (["FA2024-07412"], sure)
+
+
+@pytest.mark.parametrize(
+    ("text", "others", "confidence", "kind"),
+    [
+        ("", (100_00, 300_00), 0.97, "review"), ("", (100_00, 300_00), 0.99, "auto"), ("", (100_00, 200_00), 0.97, "auto"),
+        ("FA2024-00001", (100_00, 300_00), 0.97, "auto"), ("", (100_00, 300_00), 0.94, "review"),
+    ],
+)  # fmt: skip
+def test_one_of_several_sets_that_come_to_the_sum_has_to_be_surer_where_nothing_is_named(text, others, confidence, kind):
+    items = [item(f"FA2024-0000{number}", amount) for number, amount in enumerate((400_00, *others), 1)]
+    read = found(clues(400_00, text), *items)
+    for one in read:
+        one.confidence = confidence if [line.item.number for line in one.lines] == ["FA2024-00001"] else 0.0001
+    assert decide(read, 0.85).kind == kind

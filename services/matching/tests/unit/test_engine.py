@@ -337,9 +337,10 @@ def test_inputs_that_cannot_be_decided_on_say_why(held, why):
         from_stored(held)
 
 
-def test_after_how_many_days_money_comes_twice_is_learnt():
+@pytest.mark.parametrize("days", [3, 14, 30])
+def test_after_how_many_days_money_comes_twice_is_learnt(days):
     def refused(learnt):
-        learnt.note("C1", Settled(500_00, DAY - timedelta(days=3), lines=1, invoices=1, first_due=DAY, last_due=DAY))
+        learnt.note("C1", Settled(500_00, DAY - timedelta(days=days), lines=1, invoices=1, first_due=DAY, last_due=DAY))
         index = Index([Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76A"])])
         index.add_item(item("FA2024-00001", 500_00))
         return never_automatic(search(clues(500_00), index, learnt).hypotheses[:1])
@@ -347,10 +348,10 @@ def test_after_how_many_days_money_comes_twice_is_learnt():
     assert refused(Learnt()) is None
     taught = Learnt()
     for customer in ("C7", "C8", "C9"):
-        for day, lines in ((20, 1), (17, 0)):
+        for day, lines in ((50, 1), (50 - days, 0)):
             taught.note(customer, Settled(77_00, DAY - timedelta(days=day), lines=lines))
-    assert taught.twice == taught.again == {3: 3}
-    often = Learnt(twice=taught.twice.copy(), again=Counter({3: 100}))
+    assert taught.twice == taught.again == {days: 3}
+    often = Learnt(twice=taught.twice.copy(), again=Counter({days: 100}))
     assert refused(often) is None
     assert refused(taught) == "the same amount was paid just before: it may be paid twice"
 

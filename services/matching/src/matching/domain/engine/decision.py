@@ -20,6 +20,8 @@ TIED = "another item of the same amount would do as well"
 WHOLE = ("exact", "charges_stated", "exchanged")
 SURE = 0.95
 """Least confidence of a learnt reading that is automatic, whatever is proven of all together."""
+SURE_OF_SEVERAL = 0.98
+"""The same where nothing is named and others of the payer's items come to the sum, too: how seldom they are meant is learnt from few."""
 ODDS_SURE = 0.17
 """Odds against a set of withheld items up to which it is automatic, where the threshold allows it."""
 DESIGNATED = 0.98
@@ -158,8 +160,9 @@ def _why_alike_lost(first: Hypothesis, other: Hypothesis) -> str:
 
 def sure_enough(ranked: Sequence[Hypothesis], threshold: float) -> bool:
     """Whether the first reading reaches the threshold; what is learnt has to be SURE, too: only a payment run's odds are exact."""
-    run = ranked[0].rule.split(":")[0] in RUNS
-    return certainty(ranked) >= (threshold if run else max(threshold, SURE))
+    best = ranked[0]
+    least = SURE if not best.lines or _named(_values(best)) or not _values(best)["other_readings"] else SURE_OF_SEVERAL
+    return certainty(ranked) >= (threshold if best.rule.split(":")[0] in RUNS else max(threshold, least))
 
 
 def certainty(ranked: Sequence[Hypothesis]) -> float:
@@ -185,7 +188,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         _payer_known(value) or value["customer_number"] or value["party_by_document"] >= 1 or value["reference"] > 0
         or (value["party_by_amount"] >= 1 and value["weakest_name"] >= SHORT)
     )  # fmt: skip
-    named = value["named_share"] > 0 or value["reference"] > 0
+    named = _named(value)
     if not known:
         return "nobody knows the payer"
     if best.doubt:
@@ -217,6 +220,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
     guessed = money in {"short", "over", "rate"} or (money == "percent" and not named)
     if best.unread and guessed and value["reference"] <= 0:
         return "the payer names something else that nobody can read"
+    if guessed and value["others_named"] and value["reference"] <= 0:
+        return "the payer names somebody else's item, too: its number may be mistyped, and what is over or missing that item's"
     if money == "short_round":
         return "what is missing may be a bank's charge, or a discount that nobody offered"
     if money == "rate_short" or (money == "rate" and value["weakest_name"] < SHORT):
@@ -302,6 +307,11 @@ def _is_discount(line: Line, lines: Sequence[Line]) -> bool:
         one.item.discount_percent and abs(one.item.open_minor * one.item.discount_percent - line.diff_cents * 100) <= WHOLE_CENT
         for one in lines
     )
+
+
+def _named(value: Mapping[str, float]) -> bool:
+    """Whether the payer names any of the items, or their reference."""
+    return value["named_share"] > 0 or value["reference"] > 0
 
 
 def _payer_known(value: Mapping[str, float]) -> bool:

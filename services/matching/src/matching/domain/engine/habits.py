@@ -20,8 +20,8 @@ LATE_SEEN, LATE_SHARE = 3, 0.05
 """How often a discount that late must have been granted, and how seldom one refused that was no later, to be granted again."""
 ADVANCE_SHARE = 0.01
 """How many of those who speak of an advance may mean an item instead."""
-TWICE_MAX = 7
-"""What comes again later was not sent twice by mistake."""
+TWICE_MAX = 35
+"""Days, with a month's next run: what comes again later was not sent twice by mistake."""
 WEEKEND = timedelta(days=2)
 RUN_MIN = 6
 """Fewest invoices by which a payment run tells how often its payer pays."""
