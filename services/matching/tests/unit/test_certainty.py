@@ -315,3 +315,19 @@ def test_one_of_several_sets_that_come_to_the_sum_has_to_be_surer_where_nothing_
     for one in read:
         one.confidence = confidence if [line.item.number for line in one.lines] == ["FA2024-00001"] else 0.0001
     assert decide(read, 0.85).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "sure"),
+    [
+        ("RE NR. FA2024-20999", False), ("FA 2024 / 20999", False), ("2024-20999", False), ("FA2024-20101", True),
+        ("", True), ("AVIS 1408653", True), ("BELEG 4711-20999", True), ("KDNR FA2024-20999", True),
+    ],
+)  # fmt: skip
+def test_an_item_of_the_amount_is_not_sure_where_a_document_that_is_not_there_is_named(text, sure):
+    """An invoice that comes after its payment: an older one costs the same."""
+    read = found(
+        clues(500_00, text), item("FA2024-20101", 500_00), item("FA2024-20555", 70_00), item("FA2024-20102", 500_00, customer="C2")
+    )
+    best = next(one for one in read if [line.item.number for line in one.lines] == ["FA2024-20101"])
+    assert (never_automatic([best]) is None) == sure

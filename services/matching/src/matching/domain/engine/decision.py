@@ -242,6 +242,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the same amount was paid just before: it may be paid twice"
     if not named and value["others_named"] > 0:
         return "the payer names somebody else's item"
+    if not named and best.missing:
+        return "the payer names a document that is not there"
     if not named and value["settled_named"] > 0:
         return "the payer names what is settled"
     if rule in COMPLETED and value["anything_named"] and best.tie:

@@ -142,10 +142,10 @@ class Hypothesis:
     Without lines it is an advance: the customer's money, for no item yet; or, of NOBODY, no receivable.
 
     `tie`: another item of the same amount, due the same day, would do as well as one of the lines, or any of the amount as one that a list
-    was completed with. `unread`: the text has a word that may be a part of a number. `doubt`: what speaks against it in what the seller's
-    earlier payments were for. `alike`: the same with other items of the same amounts, for a person to choose from. `lost`: why another one
-    that is shown goes before it. `promise`: what its payer has promised, of which it is a part. `former`: see Party.
-    `set_apart`: of NOBODY, how many from the account or under the name were.
+    was completed with. `unread`: the text has a word that may be a part of a number. `missing`: it names a document that is not there.
+    `doubt`: what speaks against it in what the seller's earlier payments were for. `alike`: the same with other items of the same
+    amounts, for a person to choose from. `lost`: why another one that is shown goes before it. `promise`: what its payer has promised, of
+    which it is a part. `former`: see Party. `set_apart`: of NOBODY, how many from the account or under the name were.
     """
 
     customer_id: Id
@@ -155,6 +155,7 @@ class Hypothesis:
     confidence: float = 0.0
     tie: bool = False
     unread: bool = False
+    missing: bool = False
     doubt: str | None = None
     alike: list["Hypothesis"] = field(default_factory=list)
     lost: str | None = None

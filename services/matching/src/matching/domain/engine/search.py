@@ -17,6 +17,7 @@ from matching.domain.engine.days import OF_DAY, OF_MONTH, Days
 from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import add_promised, readings
+from matching.domain.engine.missing import names_missing
 from matching.domain.engine.misspelling import near
 from matching.domain.engine.parties import likeness, same_name, same_person
 from matching.domain.engine.readings import ALIKE_MAX, Reading, alike
@@ -153,6 +154,7 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
         kinds = Counter(kind(item) for item in items)
         same = _by_price(items)
         read_surely = {hit.item.item_id for hit in named.hits if not hit.tied}
+        missing = names_missing(text, named, (item.number for item in items), source.named)
         not_a_word = not (named.hits or named.loose)  # then a run's odds count items of one amount as one
         for reading in every:
             taken = Counter(kind(line.item) for line in reading.lines)
@@ -162,7 +164,7 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
             one = Hypothesis(
                 party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie,
                 unread=named.loose > 0, doubt=_doubt(clues, reading, same, read_surely, text.days, learnt), promise=reading.promise,
-                former=party.former,
+                missing=missing, former=party.former,
             )  # fmt: skip
             others_alike = islice(alike(reading, same, read_surely, clues.booking_date), ALIKE_MAX)
             one.alike = [replace(one, lines=other.lines, features=features(setting, other, every)) for other in others_alike]
