@@ -67,3 +67,21 @@ def test_whom_an_agent_pays_an_advance_for_its_virtual_iban_says():
     customers = [Customer("C1", "10001", "Dupont SARL", "EUR", ["FR76B"], virtual_iban="FR76V")]
     assert [(one.customer_id, one.rule) for one in search(payment, Index(customers), learnt).hypotheses] == [("C1", "advance:on_account")]
     assert not search(replace(payment, creditor_account=None), Index(customers), learnt).hypotheses
+
+
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ({"debtor_name": "KELGAU BAU AG", "debtor_iban": "FR76SUB"}, ["SUB"]),  # the parent's name, from the subsidiary's own account
+        ({"debtor_name": "KELGAU BAU AG", "creditor_account": "VIRTUAL"}, ["SUB"]),
+        ({"debtor_name": "KELGAU BAU SERVICE GMBH"}, ["SUB"]),
+        ({"debtor_name": "KELGAU BAU AG"}, ["TOP"]),
+        ({"debtor_name": "KELGAU BAU AG", "debtor_iban": "FR76TOP"}, ["TOP"]),
+        ({"debtor_iban": "FR76TOP", "creditor_account": "VIRTUAL"}, []),  # for whom it pays is for a person to say
+    ],
+)
+def test_an_advance_is_the_subsidiarys_where_its_own_account_says_so_though_its_parent_is_known_too(more, kept):
+    top = Customer("TOP", "10001", "Kelgau Bau AG", "EUR", ["FR76TOP"])
+    sub = Customer("SUB", "10002", "Kelgau Bau Service GmbH", "EUR", ["FR76SUB"], "VIRTUAL", "TOP")
+    payment = replace(clues(9_000_00, "PREPAYMENT 3669380"), debtor_iban=None)
+    assert [one.customer_id for one in search(replace(payment, **more), Index([top, sub]), Learnt()).hypotheses] == kept

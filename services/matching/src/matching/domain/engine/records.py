@@ -124,8 +124,10 @@ class Party:
     former: bool = False
 
     def known(self) -> bool:
-        """Whether its account or its name say that it pays. One that paid for it before may pay for anybody."""
-        return not self.via_parent and (self.virtual_iban > 0 or self.own_iban > 0 or self.name >= NAMED)
+        """Whether its account or its name say that it pays. One that paid for it before may pay for anybody, and what says that its
+        parent pays (`BY_PARENT` of it) is less.
+        """
+        return self.virtual_iban == 1 or self.own_iban == 1 or self.name >= NAMED
 
     def weight(self) -> float:
         """A rough order of parties; the confidence is made of the parts."""
