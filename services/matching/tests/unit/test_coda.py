@@ -70,6 +70,18 @@ def test_a_belgian_direct_debit_says_whether_it_was_paid_and_why_not(flag, why, 
     assert (one.mandate_id, one.remittance) == ("M-1", ["Facture F-7"])
 
 
+@pytest.mark.parametrize(("flag", "operation", "reason"), [("0", "01", None), ("1", "01", "unknown"), ("0", "03", "unknown")])
+def test_an_old_direct_debit_says_its_number_what_it_is_for_and_whether_it_was_paid(flag, operation, reason):
+    """Structured communication 107 (until CODA 2.4): number, date, two zones of text, paid or why not, creditor; operation 03: unpaid."""
+    text = f"740316202802030326{'F-7':<15}{'2 mars':<15}{flag}00202239951"
+    first = f"2100010000{'A':<21}1{5_000:015d}020326005{operation}0001107{text[:50]}02032606101 0"
+    debit = f"{first:<128}\n{'2200010000' + text[50:]:<125}0 0\n"
+    day = samples.coda().splitlines(keepends=True)
+    _, (one,) = everything("".join([*day[:2], debit, *day[-2:]]).encode())
+    assert (one.return_reason, one.kind) == (reason, "return" if reason else "other")
+    assert (one.mandate_id, one.remittance) == ("740316202802", ["F-7 2 mars"])
+
+
 def test_a_customer_reference_of_zeros_is_none():
     day = samples.coda().splitlines(keepends=True)
     further = f"{'2200010000' + ' ' * 53 + '0000000':<125}0 0\n"

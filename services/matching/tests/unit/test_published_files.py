@@ -39,7 +39,7 @@ FILES = {
         "coda/TRIPTYK__typescript-coda-parser/tests_samples__sample2.cod": {"entries": 1},
         "coda/supervos__coda-parser/CodaParserTests_Samples__sample2.cod": {"entries": 1},
         "coda/OCA__l10n-belgium/unt_statement_import_coda_test_coda_file__Ontvangen_CODA.2012-01-11-18.59.15.txt": {"entries": 5},
-        "coda/pypi_febelfin-coda/coda__CODA.txt": {"entries": 59, "oracle_tx": 67},
+        "coda/pypi_febelfin-coda/coda__CODA.txt": {"entries": 59, "returns": 2, "oracle_tx": 67},
     },
     DEFECT: {
         "camt/hitobito__hitobito/fixtures_invoices__camt.054-without-amount.xml": {"tx": 0, "references": 0},

@@ -33,6 +33,8 @@ _EXPLAINS, _GROSS = "8", "100"
 """Type of a detail that explains an amount, and the category of the one that is the amount before costs and taxes."""
 _PAYMENTS = frozenset({"01", "03", "04", "05", "07", "41", "43", "47"})
 """Families of transfers, cheques, cards, direct debits and bills; beside the gross of others (securities, credit) may be interest."""
+_UNPAID = frozenset({"0307", "0309", "0338", "0339", "0503", "0707", "0739"})
+"""Operations that take back what was credited: cheques and vouchers, direct debits and bills that were not paid."""
 _AMOUNTS = frozenset({"105", "106"})
 """Structured communications that hold amounts and rates alone."""
 _TOTALISED = "12"
@@ -338,6 +340,8 @@ def _classify(one: Transaction, record: _Record, code: str) -> None:
     back = R_TYPES.get(record.r_type)
     if back or record.reason:
         one.return_reason = record.reason or back
+    elif not (one.credit or one.return_reason) and code[1:5] in _UNPAID:
+        one.return_reason = "unknown"
     one.reversal = back == "reversal"
     if not one.amount_minor:
         one.kind = "other"

@@ -36,6 +36,14 @@ def communicated(one: Transaction, kind: str, text: str) -> None:
         if text[8:9].strip() not in {"", "0"}:
             one.return_reason = text[142:146].strip() or R_TYPES.get(text[141:142], "unknown")
         return
+    if kind == "107":  # direct debit DOM'80, until CODA 2.4: its number, date, what it is for, paid or why not, creditor
+        one.mandate_id = text[:12].strip() or None
+        said = " ".join(text[18:48].split())
+        if said:
+            one.remittance.append(said)
+        if text[48:49].strip() not in {"", "0"}:
+            one.return_reason = "unknown"
+        return
     if (
         kind == "105"
     ):  # original amount: in the account's currency, in its own, rate, its currency, structured communication, country, in euro
