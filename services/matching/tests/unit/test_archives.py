@@ -27,6 +27,11 @@ def test_an_archive_is_the_files_in_it_in_the_order_of_their_names():
     assert everything(gzip.compress(samples.coda().encode())) == everything(samples.coda().encode())
 
 
+def test_what_macos_packs_beside_the_files_is_passed_over():
+    packed = zipped(("__MACOSX/._1.xml", b"\0\5\x16\7"), ("a/.DS_Store", b"\0\0\0\1Bud1"), ("1.xml", samples.camt().encode()))
+    assert everything(packed) == everything(samples.camt().encode())
+
+
 def damaged() -> bytes:
     packed = bytearray(zipped(("1.xml", samples.camt().encode())))
     packed[60:80] = b"x" * 20
@@ -38,6 +43,7 @@ def damaged() -> bytes:
     [
         (zipped(), "no file in the archive"),
         (zipped(("a/", b"")), "no file in the archive"),
+        (zipped(("__MACOSX/._1.xml", b"\0\5\x16\7")), "no file in the archive"),
         (zipped(("1.zip", zipped(("1.xml", samples.camt().encode())))), "file 1 of the archive: an archive in an archive"),
         (gzip.compress(gzip.compress(samples.coda().encode())), "file 1 of the archive: an archive in an archive"),
         (zipped(("1.xml", samples.camt().encode()), ("2.txt", b"read me")), "file 2 of the archive"),

@@ -275,6 +275,9 @@ def test_several_documents_in_one_file_are_all_read(between, filling):
     first = declaration + document(entry()).replace(b"<Stmt>", b"<Stmt>" + b" " * max(0, filling - len(document(entry()))))
     found = parse(first + between + declaration + document(entry("20.00"), closing="20.00") + b"\n")
     assert [(statement.verdict(), statement.closing_minor) for statement, _ in found] == [(None, 1000), (None, 2000)]
+    found = parse(first + between + document(entry("20.00"), closing="20.00") + between + document(entry()))
+    assert [statement.verdict() for statement, _ in found] == [None] * 3
+    assert len(parse(b"<Files>" + document(entry()) + between.strip(b"\xef\xbb\xbf\x1a") + document(entry()) + b"</Files>")) == 2
     with pytest.raises(BankFileError):
         parse(first + between + declaration + b"<Document/>")
     embedded = f"<NtryDtls>{detail(more='<AddtlTxInf><![CDATA[<?xml version=1?><a/>]]></AddtlTxInf>')}</NtryDtls>"

@@ -51,6 +51,23 @@ def test_what_is_wrong_with_xml_is_said(found, replaced, why):
         movements(data.replace(found, replaced, 1))
 
 
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"<Document><BkToCstmrStmt/></Document>" * 10_002, "more than 10000 XML documents"),
+        (
+            camtfile.statement("FR7630006000011234567890189", "0.00", "1.00", camtfile.entry("1.00")).replace(
+                b"</Ntry>", b"<NtryDtls>" + b"<TxDtls/>" * 200_001 + b"</NtryDtls></Ntry>"
+            ),
+            "entry 1: more than 200000 details",
+        ),
+    ],
+)
+def test_what_is_in_memory_together_has_a_bound(data, why):
+    with pytest.raises(BankFileError, match=why):
+        movements(data)
+
+
 def test_an_amount_with_a_comma_is_quoted():
     data = camtfile.statement("FR7630006000011234567890189", "0.00", "1.00", camtfile.entry("1,00"))
     (problem,) = [entry.problem for _, entry in read(io.BytesIO(data)) if entry]

@@ -1,10 +1,11 @@
 """Files that come packed: a ZIP archive, as EBICS delivers camt (order types C52, C53, C54, Z53), or one gzip file.
 
-Each file in an archive is read as if it came by itself, in the order of their names. Bounds: what is declared and what really
-comes out are both counted, against the same limits as an unpacked file; an archive in an archive is refused, as is a password.
+Each file in an archive is read as if it came by itself, in the order of their names; what macOS adds is none. Bounds: what is declared and
+what really comes out are both counted, against the same limits as an unpacked file; an archive in an archive is refused, as is a password.
 """
 
 import gzip
+import re
 import struct
 import tempfile
 import zipfile
@@ -18,6 +19,8 @@ from matching.bankfiles.errors import BankFileError
 MAX_FILES = 1_000
 _ZIP, _GZIP = frozenset({b"PK\x03\x04", b"PK\x05\x06"}), b"\x1f\x8b"
 """How they begin; a ZIP archive without any file begins with the end of its directory."""
+_OF_THE_MAC = re.compile(r"^__MACOSX/|(?:^|/)\.DS_Store$")
+"""What macOS packs beside the files: their attributes, and how a folder was shown."""
 _PIECE = 1024 * 1024
 _IN_MEMORY = 16 * 1024 * 1024
 _ENCRYPTED = 0x1
@@ -50,7 +53,8 @@ def unpacked(file: BinaryIO, most: int) -> Iterator[BinaryIO]:
 
 
 def _members(archive: zipfile.ZipFile, most: int) -> Iterator[BinaryIO]:
-    members = sorted((one for one in archive.infolist() if not one.is_dir()), key=lambda one: one.filename)
+    files = (one for one in archive.infolist() if not (one.is_dir() or _OF_THE_MAC.search(one.filename)))
+    members = sorted(files, key=lambda one: one.filename)
     if not members:
         raise BankFileError("no file in the archive")
     if len(members) > MAX_FILES:

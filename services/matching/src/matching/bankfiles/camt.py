@@ -40,6 +40,8 @@ _PIECE = 32_768
 """Bytes read at once."""
 MANY = 50
 """Entries of a statement until those that are alike are read without the parser (`alike`): a small file does not pay for it."""
+MAX_DETAILS = 200_000
+"""Of one entry, which are in memory together: half a gigabyte."""
 _WAITING = 1 << 20
 """Bytes without the end of an entry, and line ends that the parser is owed, at the most."""
 _MARKUP = re.compile(rb"<[!?]")
@@ -188,6 +190,8 @@ class _Reader:
         elif top is not None and statement is not None:
             if name == "TxDtls":
                 if _is_detail(element, top):
+                    if len(self._details) == MAX_DETAILS:
+                        raise BankFileError(f"entry {statement.entries + 1}: more than {MAX_DETAILS} details")
                     self._details.append(Node(element))
                     element.clear()
             elif name == "Ntry" and element.getparent() is top:

@@ -16,6 +16,13 @@ _BETWEEN = 256
 """Bytes that stand between two documents, at the most."""
 _DECLARED = b"<?xml"
 _NEXT = re.compile(rb"(>(?:\s|\x00|\x1a|\xef\xbb\xbf){0,%d})<\?xml\s" % (_BETWEEN - 8))
+MAX_DOCUMENTS = 10_000
+"""In one file."""
+_ENDED = b"Document>"
+_UNDECLARED = re.compile(
+    rb"</(?:[\w.-]{1,40}:)?Document(>(?:\s|\x00|\x1a|\xef\xbb\xbf){0,%d})<(?:[\w.-]{1,40}:)?Document[\s>]" % (_BETWEEN - 110)
+)
+_ROOT = re.compile(rb"<(?:[\w.-]+:)?([\w.-]+)")
 _SIGNATURES = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
@@ -87,15 +94,24 @@ def records(file: BinaryIO, width: int) -> Iterator[tuple[int, str]]:
 
 
 def documents(file: BinaryIO) -> list[tuple[int, int]]:
-    """Where the XML documents in a file begin and end: some banks put several into one, each with its declaration."""
+    """Where the XML documents in a file begin and end: some banks put several into one, with declarations or without.
+
+    A document within another element than its own is a part of that one. Raises BankFileError where there are too many.
+    """
+    file.seek(0)
+    root = _ROOT.search(file.read(_HEAD))
+    alone = root is not None and root[1] == b"Document"
     file.seek(0)
     found, start, tail, at = [], 0, b"", 0
     while piece := file.read(PIECE):
         text, before = tail + piece, at - len(tail)
-        for one in _NEXT.finditer(text) if _DECLARED in text else ():
+        nexts = [*(_NEXT.finditer(text) if _DECLARED in text else ()), *(_UNDECLARED.finditer(text) if alone and _ENDED in text else ())]
+        for one in sorted(nexts, key=re.Match.start):
             if one.end() > len(tail):
-                found.append((start, before + one.start() + 1))
+                found.append((start, before + one.start(1) + 1))
                 start = before + one.end(1)
+        if len(found) >= MAX_DOCUMENTS:
+            raise BankFileError(f"more than {MAX_DOCUMENTS} XML documents in the file")
         tail, at = text[-_BETWEEN:], at + len(piece)
     return [*found, (start, at)]
 
