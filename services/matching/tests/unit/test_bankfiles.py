@@ -89,6 +89,7 @@ def test_an_amount_that_was_tampered_with_is_found_out(name):
         (b'<d:Document xmlns:d="urn:iso:std:iso:20022:tech:xsd:pain.002.001.03"><d:CstmrPmtStsRpt/></d:Document>', "pain.002"),
         (b"<Document><FIToFIPmtCxlReq/></Document>", "camt.056"),
         (b"{1:F01BANKBEBBAXXX0000000000}{2:I103BANKDEFFXXXXN}{4:\r\n:20:PAY1\r\n:32A:260302EUR1,\r\n-}", "MT103"),
+        (f"{'3100000120020326E    123451234512345678901':<240}\n{'34000002':<240}\n".encode(), "CFONB240"),
     ],
 )
 def test_what_is_known_but_no_statement_is_named(data, kind):

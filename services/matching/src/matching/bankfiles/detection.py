@@ -45,6 +45,8 @@ _OLD_ROOT = re.compile(r"((?:pain|pacs|camt)\.[0-9]{3})\.001\.[0-9]{2}", re.ASCI
 _ELEMENT = re.compile(r"<(?:[A-Za-z_][\w.-]*:)?([A-Za-z_][\w.-]*)")
 _CODA = re.compile(r"0[ 0]{4}[0-9]{6}[^\r\n]{116}[12][\r\n]*1[0-3][0-9]{3}", re.ASCII)
 """A header whose application is not told, and the old balance behind it."""
+_CFONB240 = re.compile(r"31[0-9]{6}.{2}[0-9]{6}[A-Z ] {4}.{219}", re.ASCII)
+"""A header: number of the record, operation, day of settlement, what the currency is (silarhi/cfonb-parser, `Line31Parser`)."""
 _OFX = re.compile(r"<OFX(?:\s[^<>]*)?>", re.ASCII | re.IGNORECASE)
 _MT = re.compile(r"(?:^|[\r\n}:@])[ \t]*:20:", re.ASCII)
 _MT_KIND = re.compile(r"\{2:[IO]([0-9]{3})")
@@ -76,6 +78,8 @@ def detect(file: BinaryIO) -> str:
         return "bai2"
     if first[:2] == "01" and re.match(r"01\d{5}.{4}\d{5}", first) and re.search(r"^.{90}[ 0-9]{13}[{}A-R\u00e9\u00e8]", first):
         return "cfonb120"
+    if _CFONB240.match(first):
+        raise NotAStatementError("CFONB240", "a list of transfers, direct debits or bills")
     if re.match(r"0[ 0]{4}\d{6}.{3}05", first) or _CODA.match(text):
         return "coda"
     if re.match(r"11\d{8}.{10}\d{12}[12]\d{14}", first):
