@@ -318,10 +318,10 @@ def test_a_slash_before_an_account_is_no_part_of_it(written):
 @pytest.mark.parametrize(
     ("below", "notes", "said"),
     [
-        ("F/FLOW SUPPLIES CO    TFRINV-2026-", [":86:1042"], ["F/FLOW SUPPLIES CO    TFR INV-2026-1042"]),
-        ("PHOENIX DIS            DDPAYROLL85", [":86:412368943"], ["PHOENIX DIS            DD PAYROLL85412368943"]),
+        ("F/FLOW SUPPLIES CO    TFRINV-2026-", [":86:1042"], ["F/FLOW SUPPLIES CO TFR INV-2026-1042"]),
+        ("PHOENIX DIS            DDPAYROLL85", [":86:412368943"], ["PHOENIX DIS DD PAYROLL85412368943"]),
         ("FROM A/C              TFR00059618", [":86:301775"], ["301775", "FROM A/C TFR 00059618"]),
-        ("FT148090898341           FOREIGN E", [":86:UR"], ["FT148090898341           FOREIGN EUR"]),
+        ("FT148090898341           FOREIGN E", [":86:UR"], ["FT148090898341 FOREIGN EUR"]),
         ("931-PRZEL.KRAJ.WYCH.BRESOK.SORBNET", [":86:Invoice 7"], ["Invoice 7", "931-PRZEL.KRAJ.WYCH.BRESOK.SORBNET"]),
     ],
 )

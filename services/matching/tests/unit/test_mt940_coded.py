@@ -66,3 +66,17 @@ def test_of_two_parties_the_other_is_who_pays_what_comes_in_and_who_is_paid_what
 def test_a_number_of_who_pays_is_no_name(more, name):
     one = transaction(f":86:/ORDP//ID/203798473{more}/REMI/SAVINGS", line=":61:2603020302D5,50NTRFNONREF")
     assert (one.counterparty_name, one.remittance) == (name, ["SAVINGS"])
+
+
+@pytest.mark.parametrize(
+    ("note", "account", "said"),
+    [
+        ("GIRO   428428 KPN - DIGITENNE    BETREFT FACTUUR D.D. 20-05-2011", "428428", "KPN - DIGITENNE BETREFT FACTUUR D.D. 20-05-2011"),
+        ("54.49.42.108 ABC BOOM KK", "544942108", "ABC BOOM KK"),
+        ("54.49.42.1 ABC BOOM KK", None, "54.49.42.1 ABC BOOM KK"),
+        ("GIRO BOOM KK", None, "GIRO BOOM KK"),
+    ],
+)
+def test_an_old_dutch_account_at_the_beginning_of_a_text_is_that_of_the_other(note, account, said):
+    one = transaction(f":86:{note}")
+    assert (one.counterparty_iban, one.remittance) == (account, [said])

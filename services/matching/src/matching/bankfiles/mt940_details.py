@@ -49,6 +49,8 @@ _LABELS = re.compile(
     r"(?:^|\s|/)(IBAN|BIC|NAAM|OMSCHRIJVING|KENMERK|REK|MACHTIGING|INCASSANT|BETALINGSKENM\.?|ID DEBITEUR|NAME|NOM|REMITTANCE) ?: ?",
     re.ASCII,
 )
+_OLD_ACCOUNT = re.compile(r"(?:GIRO +(?=[0-9]+ )|(?=[0-9]{2}(?:\.[0-9]{2}){2}\.[0-9]{3} ))([0-9.]{1,12}) ", re.ASCII)
+"""ABN AMRO before 2014: the other's number of the Postbank or of a bank, and what he is called (so zilverline/mt940 reads it)."""
 _DUTCH = re.compile(r"(?:ISSUER: ?CUR +REF: ?|/?(?:CDTRREFTP//CD/SCOR/)?ISSR/CUR/CDTRREF/)([0-9 ]{7,20})$", re.ASCII)
 """A Dutch betalingskenmerk (issuer CUR, Currence) as ABN AMRO and Rabobank write it in a text."""
 _IBAN_BIC_NAME = re.compile(rf"(?:^|\s)({IBAN.pattern.replace('(', '(?:', 1)}) {BIC.pattern} ((?:[^0-9\s]+ )*)\S*[0-9]", re.ASCII)
@@ -267,6 +269,9 @@ def _plain(one: Transaction, notes: Sequence[str], own: str) -> None:
     joined = german.without_code(one, _columns(notes) or join(notes), own)
     if polish.labelled(one, joined):
         return
+    joined = " ".join(joined.split())
+    if old := _OLD_ACCOUNT.match(joined):
+        one.counterparty_iban, joined = old[1].replace(".", ""), joined[old.end() :]
     one.remittance = [joined] if joined else []
     head, *parts = _LABELS.split(joined)
     labelled = dict(zip(parts[::2], parts[1::2], strict=True))
