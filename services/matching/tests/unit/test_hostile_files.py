@@ -1,6 +1,7 @@
 """Files that no bank would send: what is endless is refused, what is long is read in a time that grows with its length."""
 
 import io
+import re
 import time
 
 import bank_samples as samples
@@ -66,6 +67,29 @@ def test_what_is_wrong_with_xml_is_said(found, replaced, why):
 def test_what_is_in_memory_together_has_a_bound(data, why):
     with pytest.raises(BankFileError, match=why):
         movements(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "end", "why"),
+    [
+        ("mt942", ":61:2603020302CR1", "the envelope has no end"),
+        ("mt942", ":86:Frais", "the envelope has no end"),
+        ("coda", "EUR0000", "a balance: '.*' is no amount"),
+    ],
+)
+def test_a_file_that_is_cut_off_says_so(name, end, why):
+    """The amount of the first was 100."""
+    text = samples.ALL[name]()
+    cut = text[: text.index(end) + len(end)]
+    (problem,) = [statement.problem for statement, entry in read(io.BytesIO(cut.encode())) if entry is None]
+    assert re.match(why, problem)
+
+
+def test_an_amount_at_the_end_of_a_line_may_be_a_part_of_one_where_no_balance_proves_it():
+    text = samples.ALL["mt942"]()
+    plain = text[text.index(":20:") : text.index("NTRFE2E-1")]
+    (problem,) = [entry.problem for _, entry in read(io.BytesIO(plain.encode())) if entry]
+    assert "ends with its amount" in problem
 
 
 def test_an_amount_with_a_comma_is_quoted():

@@ -142,7 +142,7 @@ def _balance(statement: Statement, sign: str, digits: str) -> int | None:
     try:
         minor = scaled(digits, DECIMALS, statement.currency or "EUR")
     except BankFileError as error:
-        statement.problem = statement.problem or str(error)
+        statement.problem = statement.problem or f"a balance: {error}"
         return None
     if sign not in _SIGNS:
         statement.problem = statement.problem or f"a balance whose sign {sign!r} is neither 0 nor 1"

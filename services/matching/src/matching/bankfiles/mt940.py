@@ -47,6 +47,8 @@ _HBOS = re.compile(r"(.{18} {4}[A-Z ]{2}[A-Z])(.+)", re.ASCII)
 """The columns of HBOS: the other's name, the type of the payment (TFR, BGC, DD), and what it is for without a space before it.
 
 So salimfadhley/mt940 has them (sample file)."""
+_CUT = "cut"
+"""In the place of a tag: the file ends before its last envelope does."""
 MAX_FIELD = 200
 """Lines of one field; more is no bank's."""
 MAX_TEXT = 50_000
@@ -81,6 +83,10 @@ def read(file: BinaryIO, currency_of: CurrencyOf) -> Iterator[Item]:
             message.statement.identification = value[0].strip()
         elif message is None:
             continue
+        elif tag == _CUT:
+            yield from _flush(message)
+            if message.statement.kind == "MT942":  # of MT940 the closing balance says whether all is there
+                message.statement.problem = message.statement.problem or "the envelope has no end: the file is cut off"
         elif tag == "61":
             yield from _flush(message)
             message.line = (value[0], value[1:])
@@ -113,28 +119,30 @@ def _following(before: _Message, tag: str) -> _Message:
 
 def _fields(file: BinaryIO) -> Iterator[tuple[str, list[str]]]:
     """Tags and their lines. What stands outside of a field (envelopes, headers, trailers, page breaks) belongs to none."""
-    tag, value = "", [""]
+    tag, value, enveloped = "", [""], False
     for raw in _lines(file):
         line = raw.strip("\x00\x01\x03\x1a\ufeff")
         if (block := line.rfind("{4:", 0, 1_000)) >= 0:  # the last one: an acknowledgement before the message has a block 4 too
-            line = line[block + 3 :]
+            line, enveloped = line[block + 3 :], True
         found = _TAG.match(line if tag == "86" and not _SURE.match(line) else line.lstrip())
         if found:
             if tag:
                 yield tag, value
             tag, value = found[1].upper(), [found.string[found.end() :]]
         elif not tag:
-            continue
+            enveloped = enveloped and not line.startswith("-")
         # block marks of SWIFT's envelope end a message; national character sets show its braces as other letters
         elif line.startswith(("{", "-}", "\xe44:", "-XXX", "\xadXXX")) or line.strip() == "-":
             yield tag, value
-            tag = ""
+            tag, enveloped = "", False
         elif line.strip():
             if len(value) >= MAX_FIELD:
                 raise BankFileError("a field of more than 200 lines")
             value.append(line)
     if tag:
         yield tag, value
+    if enveloped:
+        yield _CUT, [""]
 
 
 def _lines(file: BinaryIO) -> Iterator[str]:
@@ -253,6 +261,8 @@ def _entry(statement: Statement, line: str, more: list[str], notes: list[str]) -
     if found is None:
         raise BankFileError(f"no readable :61: line: {line[:30]!r}")
     value_text, entry_text, mark, _, amount, rest = found.groups()
+    if statement.kind == "MT942" and not rest.strip():  # no balance would tell that a part of the amount is missing
+        raise BankFileError(f"a :61: line that ends with its amount: {line[:30]!r}")
     mark = mark.upper()
     currency = statement.currency
     if not currency:
