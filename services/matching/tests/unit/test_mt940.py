@@ -144,7 +144,7 @@ def test_what_names_a_german_file_that_is_booked_in_one_sum_is_its_batch():
 def test_ing_before_2014_wrote_account_bank_and_name_into_its_text():
     written = f"0123456789 {THEIRS} INGBNL2A J. Janssen 20120123456789 Factuurnr 7"
     one = transaction(f"{CREDIT}NOV EREF", f":86:{written}")
-    assert (one.counterparty_iban, one.counterparty_name, one.remittance) == (THEIRS, "J. Janssen", [written])
+    assert (one.counterparty_iban, one.counterparty_name, one.remittance) == (THEIRS, "J. Janssen", [written.removeprefix("0123456789 ")])
     nameless = transaction(f"{CREDIT}NOV EREF", f":86:{THEIRS} INGBNL2A 20120123456789 Factuurnr 7")
     assert (nameless.counterparty_iban, nameless.counterparty_name) == (THEIRS, None)
     ours = transaction(f"{CREDIT}NOV EREF", f":86:{OWN} ABNANL2A Eigen BV 20120123456789")

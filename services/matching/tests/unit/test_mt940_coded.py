@@ -77,6 +77,15 @@ def test_a_number_of_who_pays_is_no_name(more, name):
         ("GIRO BOOM KK", None, "GIRO BOOM KK"),
     ],
 )
-def test_an_old_dutch_account_at_the_beginning_of_a_text_is_that_of_the_other(note, account, said):
-    one = transaction(f":86:{note}")
+@pytest.mark.parametrize("of", ["NMSC", "N426"])
+def test_an_old_dutch_account_at_the_beginning_of_a_text_is_that_of_the_other(note, account, said, of):
+    one = transaction(f":86:{note}", line=f":61:2603020302C5,50{of}NONREF")
+    assert (one.counterparty_iban, one.remittance) == (account, [said])
+
+
+@pytest.mark.parametrize(
+    ("of", "account", "said"), [("NGT ", "0111111111", "TANGO TRANSACTIENR 5"), ("NTRF", None, "0111111111 TANGO TRANSACTIENR 5")]
+)
+def test_so_is_one_of_ing_and_any_other_number_is_text(of, account, said):
+    one = transaction(":86:0111111111 TANGO TRANSACTIENR 5", line=f":61:2603020302C5,50{of}NONREF")
     assert (one.counterparty_iban, one.remittance) == (account, [said])

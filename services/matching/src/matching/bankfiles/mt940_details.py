@@ -51,6 +51,8 @@ _LABELS = re.compile(
 )
 _OLD_ACCOUNT = re.compile(r"(?:GIRO +(?=[0-9]+ )|(?=[0-9]{2}(?:\.[0-9]{2}){2}\.[0-9]{3} ))([0-9.]{1,12}) ", re.ASCII)
 """ABN AMRO before 2014: the other's number of the Postbank or of a bank, and what he is called (so zilverline/mt940 reads it)."""
+_OLD_ING, _OLD_ING_TYPE = re.compile(r"([0-9]{9,10}) ", re.ASCII), re.compile(r"N[A-Z]{2}", re.ASCII)
+"""The same of ING (so sandermarechal/jejik-mt940 reads it), whose types of then have three letters."""
 _DUTCH = re.compile(r"(?:ISSUER: ?CUR +REF: ?|/?(?:CDTRREFTP//CD/SCOR/)?ISSR/CUR/CDTRREF/)([0-9 ]{7,20})$", re.ASCII)
 """A Dutch betalingskenmerk (issuer CUR, Currence) as ABN AMRO and Rabobank write it in a text."""
 _IBAN_BIC_NAME = re.compile(rf"(?:^|\s)({IBAN.pattern.replace('(', '(?:', 1)}) {BIC.pattern} ((?:[^0-9\s]+ )*)\S*[0-9]", re.ASCII)
@@ -270,7 +272,8 @@ def _plain(one: Transaction, notes: Sequence[str], own: str) -> None:
     if polish.labelled(one, joined):
         return
     joined = " ".join(joined.split())
-    if old := _OLD_ACCOUNT.match(joined):
+    ing = _OLD_ING.match(joined) if _OLD_ING_TYPE.fullmatch(one.transaction_code or "") else None
+    if old := ing or _OLD_ACCOUNT.match(joined):
         one.counterparty_iban, joined = old[1].replace(".", ""), joined[old.end() :]
     one.remittance = [joined] if joined else []
     head, *parts = _LABELS.split(joined)
