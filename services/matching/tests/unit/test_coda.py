@@ -44,6 +44,30 @@ def test_a_total_inside_of_a_collective_booking_gives_way_to_what_it_is_made_of(
     assert [(one.bank_reference, one.signed_minor) for one in found] == [("A", 6_000), ("B", 4_000), ("C", 5_050)]
 
 
+def test_the_total_of_a_level_gives_way_to_its_parts():
+    """Globalisation codes: the first record with one is a total, the last with it ends its parts; a level may hold another."""
+    head, opening, *_, closing, last = samples.coda().splitlines(keepends=True)
+
+    def record(detail: int, kind: str, amount: int, reference: str, level: str) -> str:
+        line = coda_record(detail, kind, amount, reference)
+        return line[:124] + level + line[125:]
+
+    parts = [
+        record(0, "2", 150_500, "WHOLE", "1"),
+        record(1, "6", 100_000, "SUB", "2"),
+        record(2, "6", 70_000, "SUBSUB", "3"),
+        record(3, "6", 60_000, "A", "0"),
+        record(4, "6", 10_000, "B", "3"),
+        record(5, "6", 30_000, "C", "2"),
+        record(6, "6", 50_500, "D", "1"),
+    ]
+    last = last[:22] + f"{0:015d}" + last[37:]
+    (statement,), found = everything("".join([head, opening, *parts, closing.replace("1145500", "1150500"), last]).encode())
+    assert statement.verdict() is None
+    assert [(one.bank_reference, one.signed_minor) for one in found] == [("A", 6_000), ("B", 1_000), ("C", 3_000), ("D", 5_050)]
+    assert {one.kind for one in found} == {"payment"}
+
+
 def test_a_coda_day_without_movements_needs_no_new_balance():
     head, opening, *_, last = samples.coda().splitlines(keepends=True)
     nothing = last[:16] + "000001" + "0" * 30 + last[52:]

@@ -38,6 +38,8 @@ _UNPAID = frozenset({"0307", "0309", "0338", "0339", "0503", "0707", "0739"})
 _AMOUNTS = frozenset({"105", "106"})
 """Structured communications that hold amounts and rates alone."""
 _TOTALISED = "12"
+_NO_LEVEL = " 0"
+"""Globalisation codes that mark no level: another one stands in the record that is a level's total and in the last of its parts."""
 _SUBTOTAL, _OF_SUBTOTAL = "7", "9"
 """Types of a detail: 7 is one with details of its own, 9 each of these: an amount and its costs, or what a smaller total is made of."""
 _ULTIMATE = {True: "009", False: "008"}
@@ -202,7 +204,7 @@ def _entry(movement: list[_Record], statement: Statement) -> Entry:
     parts = [one for one in details if one.line[53] != _EXPLAINS and one.line[6:10] != whole.line[6:10]]
     entry = Entry(signed_minor=total.signed_minor, currency=currency, status="booked", transactions=[total], batch=bool(parts))
     if parts:
-        _split(entry, _parts(parts, currency), total)
+        _split(entry, _parts(_of_levels(whole, parts, currency), currency), total)
     elif whole.line[53] in _TOTALISED:
         entry.batch = True
         if total.kind == "payment" and not (total.counterparty_name or total.counterparty_iban or total.references):
@@ -236,6 +238,21 @@ def _explain(total: Transaction, details: list[_Record], currency: str) -> None:
 def _texts(texts: list[str], said: list[str]) -> list[str]:
     """The texts without the blanks of their records; not those that are said already."""
     return [text for one in texts if (text := " ".join(one.split())) not in {"", *said}]
+
+
+def _of_levels(whole: _Record, parts: list[_Record], currency: str) -> list[_Record]:
+    """The details without those that are the total of a level below the movement's own, where the parts of the level make them up."""
+    begun, totals = {whole.line[124]: -1}, set[int]()
+    for at, part in enumerate(parts):
+        if (level := part.line[124]) in _NO_LEVEL:
+            continue
+        first = begun.pop(level, None)
+        if first is None:
+            begun[level] = at
+        elif first >= 0 and parts[first].line[53] != _SUBTOTAL:  # those are told apart by their type
+            within = sum(_signed(parts[one], currency) for one in range(first + 1, at + 1) if one not in totals)
+            totals |= {first} if within == _signed(parts[first], currency) else set()
+    return [part for at, part in enumerate(parts) if at not in totals]
 
 
 def _parts(parts: list[_Record], currency: str) -> list[Transaction]:
