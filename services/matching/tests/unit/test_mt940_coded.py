@@ -69,18 +69,25 @@ def test_a_number_of_who_pays_is_no_name(more, name):
 
 
 @pytest.mark.parametrize(
-    ("note", "account", "said"),
+    ("note", "account", "name", "said"),
     [
-        ("GIRO   428428 KPN - DIGITENNE    BETREFT FACTUUR D.D. 20-05-2011", "428428", "KPN - DIGITENNE BETREFT FACTUUR D.D. 20-05-2011"),
-        ("54.49.42.108 ABC BOOM KK", "544942108", "ABC BOOM KK"),
-        ("54.49.42.1 ABC BOOM KK", None, "54.49.42.1 ABC BOOM KK"),
-        ("GIRO BOOM KK", None, "GIRO BOOM KK"),
+        (
+            "GIRO   428428 KPN - DIGITENNE    BETREFT FACTUUR 7",
+            "428428",
+            "KPN - DIGITENNE",
+            ["BETREFT FACTUUR 7"],
+        ),
+        ("GIRO   428428 KPN DIGITENNE ZUID BETREFT FACTUUR", "428428", "KPN DIGITENNE ZUID", ["BETREFT FACTUUR"]),
+        ("34.01.56.740                    CANAL DIGITAAL B.V.", "340156740", "CANAL DIGITAAL B.V.", []),
+        ("54.49.42.108 ABC BOOM KK", "544942108", "ABC BOOM KK", []),
+        ("54.49.42.1 ABC BOOM KK", None, None, ["54.49.42.1 ABC BOOM KK"]),
+        ("GIRO BOOM KK", None, None, ["GIRO BOOM KK"]),
     ],
 )
 @pytest.mark.parametrize("of", ["NMSC", "N426"])
-def test_an_old_dutch_account_at_the_beginning_of_a_text_is_that_of_the_other(note, account, said, of):
+def test_an_old_dutch_account_at_the_beginning_of_a_text_is_that_of_the_other(note, account, name, said, of):
     one = transaction(f":86:{note}", line=f":61:2603020302C5,50{of}NONREF")
-    assert (one.counterparty_iban, one.remittance) == (account, [said])
+    assert (one.counterparty_iban, one.counterparty_name, one.remittance) == (account, name, said)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,8 @@ _LABELS = re.compile(
 )
 _OLD_ACCOUNT = re.compile(r"(?:GIRO +(?=[0-9]+ )|(?=[0-9]{2}(?:\.[0-9]{2}){2}\.[0-9]{3} ))([0-9.]{1,12}) ", re.ASCII)
 """ABN AMRO before 2014: the other's number of the Postbank or of a bank, and what he is called (so zilverline/mt940 reads it)."""
+_GAP = re.compile(" {2,}")
+"""What stands between two columns, unless the first is full."""
 _OLD_ING, _OLD_ING_TYPE = re.compile(r"([0-9]{9,10}) ", re.ASCII), re.compile(r"N[A-Z]{2}", re.ASCII)
 """The same of ING (so sandermarechal/jejik-mt940 reads it), whose types of then have three letters."""
 _DUTCH = re.compile(r"(?:ISSUER: ?CUR +REF: ?|/?(?:CDTRREFTP//CD/SCOR/)?ISSR/CUR/CDTRREF/)([0-9 ]{7,20})$", re.ASCII)
@@ -266,6 +268,13 @@ def _clean(text: str | None) -> str | None:
     return " ".join((text or "").strip(" /").split()) or None
 
 
+def _old_name(line: str) -> str:
+    """What stands behind an old account in the first column of the first line, or in the second where that is all of the first."""
+    behind = line.removeprefix("GIRO").lstrip().partition(" ")[2]
+    column = behind[: COLUMN - len(line)] if line[COLUMN : COLUMN + 1] == " " else ""
+    return _GAP.split((column.strip() or behind).strip())[0]
+
+
 def _plain(one: Transaction, notes: Sequence[str], own: str) -> None:
     """Free text, perhaps with labels. Lines stay lines: they are words of their own more often than not."""
     joined = german.without_code(one, _columns(notes) or join(notes), own)
@@ -275,13 +284,15 @@ def _plain(one: Transaction, notes: Sequence[str], own: str) -> None:
     ing = _OLD_ING.match(joined) if _OLD_ING_TYPE.fullmatch(one.transaction_code or "") else None
     if old := ing or _OLD_ACCOUNT.match(joined):
         one.counterparty_iban, joined = old[1].replace(".", ""), joined[old.end() :]
+        if ing is None and (name := _old_name(notes[0])):
+            one.counterparty_name, joined = name, joined.removeprefix(name).strip()
     one.remittance = [joined] if joined else []
     head, *parts = _LABELS.split(joined)
     labelled = dict(zip(parts[::2], parts[1::2], strict=True))
     account = "".join((labelled.get("IBAN") or labelled.get("REK") or "").split()[:1]).split("/")[0].upper()
     if is_iban(account):
         one.counterparty_iban = account
-    one.counterparty_name = _clean(labelled.get("NAAM") or labelled.get("NAME"))
+    one.counterparty_name = one.counterparty_name or _clean(labelled.get("NAAM") or labelled.get("NAME"))
     if not labelled.keys() & {"IBAN", "REK"} and (who := _IBAN_BIC_NAME.search(joined)) and is_iban(who[1]) and who[1] != own:
         one.counterparty_iban = who[1]
         one.counterparty_name = one.counterparty_name or _clean(who[2])
