@@ -2,6 +2,7 @@
 
 import pytest
 from bankdays import Bank
+from camtfile import camt056
 from decided import iban, identity, look, replayed
 from expecting import remittance
 from handwork import post
@@ -208,4 +209,47 @@ async def test_only_all_of_a_payment_is_set_apart(world, tenant, client, bank, m
     balances = await world.rows(tenant, "SELECT unapplied_minor FROM account_balance")
     assert {row[0] for row in balances} == {0}
     assert (await set_apart(client, make.customer_id(tenant, "C1"))).status_code == 404
+    await world.holds()
+
+
+async def test_one_that_was_set_apart_is_moved_to_nobody(world, tenant, client, bank, make):
+    """It taught its payer's account and name as the customer's, beside that they are nobody's, and moved no money."""
+    await world.feed(make.invoice(tenant, "F-1", 600))
+    (payment,) = await pays(world, tenant, bank, (1_000, TAX))
+    assert (await set_apart(client, payment)).status_code == 200
+    moved = await post(client, f"/v1/payments/{payment}/move", {"customer_id": str(make.customer_id(tenant, "C1")), "reason": "his"})
+    assert (moved.status_code, moved.json()["code"]) == (409, "payment-set-apart")
+    assert len(await world.rows(tenant, "SELECT 1 FROM payer_alias")) == 1
+    assert await stands(world, tenant, payment) == APART
+    await world.holds()
+
+
+@pytest.mark.parametrize("taken", [50_000, 20_000])
+async def test_what_the_bank_takes_back_of_one_that_was_set_apart_has_gone(world, tenant, client, bank, taken):
+    """It stood in other receipts for ever, though the bank had it, and the return could not even be explained by it."""
+    (payment,) = await pays(world, tenant, bank, (50_000, {**TAX, "e2e": "E-1"}))
+    assert (await set_apart(client, payment)).status_code == 200
+    await bank.books((-taken, {"ref": "R1", "e2e": "E-1", "reason": "AC04"}))
+    assert (await client.get("/v1/unexplained-movements")).json()["items"] == []
+    status = "returned" if taken == 50_000 else "unapplied"
+    assert (await stands(world, tenant, payment))[:3] == (status, "ac04", 50_000 - taken)
+    assert [tuple(row)[1:] for row in await world.rows(tenant, LEFT)] == [
+        ("unapplied", "other_receipts", 50_000),
+        ("other_receipts", "unapplied", 50_000),
+    ]
+    undone = await post(client, f"/v1/payments/{payment}/unmatch", {"reason": "a receivable"})
+    assert undone.status_code == 404  # nothing of it is left to take in
+    await world.holds()
+
+
+async def test_one_that_was_set_apart_is_recalled(world, tenant, client, bank):
+    (payment,) = await pays(world, tenant, bank, (50_000, {**TAX, "e2e": "E-1"}))
+    assert (await set_apart(client, payment)).status_code == 200
+    told = await client.post("/v1/recalls", content=camt056("E-1", "500.00"), headers={"content-type": "application/xml"})
+    assert [one["payment_id"] for one in told.json()["taken"]] == [str(payment)], told.text
+    assert await stands(world, tenant, payment) == ("returned", "frad", 0, None)
+    await world.holds()
+    decided = await post(client, f"/v1/recalls/{told.json()['taken'][0]['recall_id']}/decision", {"accept": False})
+    assert decided.status_code == 200, decided.text
+    assert (await stands(world, tenant, payment))[:3] == ("unapplied", None, 50_000)
     await world.holds()

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Exchange, Item, Key, Payment
 from matching.domain.exchange import BANK_RATE, exchange, implied
+from matching.domain.rows import NO_RECEIVABLE
 from matching.handlers.limits import BY_HAND, RULE
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
@@ -169,7 +170,7 @@ async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, custome
     """Says that a payment is a customer's, and learns it: what of it is unapplied counts on his account, and is looked at again.
 
     That it was another's is taken back, where nothing of it is allocated that says so. Allocations stay: they are undone by themselves
-    (`unmatch`). Raises a 404 Problem for an unknown payment or customer.
+    (`unmatch`). Raises Problem: 404 for an unknown payment or customer, 409 for one that was set apart, which is nobody's.
     """
     key = (tenant_id, payment_id)
     await known_customer(conn, tenant_id, customer_id)
@@ -177,6 +178,8 @@ async def move(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID, custome
     payment = books.payments.get(key)
     if payment is None:
         raise Problem(404, "payment-unknown", "There is no such payment")
+    if payment.return_reason == NO_RECEIVABLE:
+        raise Problem(409, "payment-set-apart", "The payment was set apart: nobody owed it", "Unmatch it first.")
     before = payment.payer_customer_id
     if before == customer_id:
         return payment

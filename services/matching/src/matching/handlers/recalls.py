@@ -30,6 +30,7 @@ from matching.domain.books import Allocation, Books, Exchange, Key, Payment
 from matching.domain.deductions import Room, beyond
 from matching.domain.remittances import RULES
 from matching.domain.returns import is_fee, reason_code
+from matching.domain.rows import NO_RECEIVABLE
 from matching.domain.statements import Transaction
 from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_with_items, take_off
@@ -91,6 +92,8 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
     ]
     undone += [[str(item), amount, 0, str(credit), SET_OFF] for credit, item, amount in books.set_off_with.get(key, [])]
     await take_off(conn, books, payment)
+    if payment.return_reason == NO_RECEIVABLE:
+        books.take_in(payment)
     if payment.unapplied_minor < asked.amount_minor:
         raise UnavailableError("some of a payment went out at the same moment")
     reason = reason_code(asked.reason)

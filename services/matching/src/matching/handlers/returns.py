@@ -12,9 +12,10 @@ Rules:
   once it is where the two are imported the other way round;
 - what was notified and has not come is withdrawn, unless it was booked meanwhile, and no refund of it is sent;
 - a refund that was not sent yet is taken back before its payment is given back: else the money would go out twice;
-- the original is unmatched, whole, whatever part of it goes: items, balances, dunning and interest stand as if it had never
-  been matched, and what is left of it is looked at anew; but of what a list or an announcement says is for several items (a deposit of
-  cheques, a collection of debits) a part that is just what one of them alone got takes that one off, and the others stay paid.
+- the original is unmatched, whole, or taken in, where it was set apart, whatever part of it goes: items, balances, dunning and
+  interest stand as if it had never been matched, and what is left of it is looked at anew; but of what a list or an announcement says is
+  for several items (a deposit of cheques, a collection of debits) a part that is just what one of them alone got takes that one off, and
+  the others stay paid.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Payment
 from matching.domain.remittances import RULES
 from matching.domain.returns import STAYED, is_fee, reason_code
+from matching.domain.rows import NO_RECEIVABLE
 from matching.domain.statements import Transaction
 from matching.handlers import recalls, refunds
 from matching.handlers.expected import meet
@@ -153,6 +155,8 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
     for key, payment in books.payments.items():
         reason, amount = returns[key[1]]
         await take_off(conn, books, payment, _part(payment, amount))
+        if payment.return_reason == NO_RECEIVABLE:  # it is still in the bank's account until now
+            books.take_in(payment)
         if payment.unapplied_minor < amount:
             raise UnavailableError("a payment was refunded at the same moment")
         books.give_back(payment, reason_code(reason), amount)

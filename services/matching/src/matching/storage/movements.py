@@ -202,11 +202,13 @@ _RETURNED = (
 
 
 LEFT = (
-    "(p.allocated_minor + p.unapplied_minor + CASE WHEN p.refund_pending_minor > 0 THEN "
+    "(p.allocated_minor + p.unapplied_minor + CASE WHEN p.return_reason = 'no_receivable' THEN p.returned_minor ELSE 0 END "
+    "+ CASE WHEN p.refund_pending_minor > 0 THEN "
     "(SELECT CAST(coalesce(sum(f.amount_minor), 0) AS bigint) FROM refund f "
     "WHERE f.tenant_id = p.tenant_id AND f.payment_id = p.payment_id AND f.status = 'approved') ELSE 0 END)"
 )
-"""SQL: what a payment `p` has left for a bank to take back: a refund that was not sent yet is taken back first."""
+"""SQL: what a payment `p` has left for a bank to take back: a refund that was not sent yet is taken back first, and one that
+was set apart is taken in."""
 
 
 async def left_and_returned(conn: AsyncConnection, held: BankAccount, payment_id: UUID) -> tuple[int, int] | None:
