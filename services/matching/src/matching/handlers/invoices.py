@@ -31,7 +31,7 @@ from matching.handlers.customers import billed
 from matching.handlers.instructions import meet_instructions
 from matching.handlers.lowered import release
 from matching.handlers.matching import match
-from matching.handlers.plans import follow, hold
+from matching.handlers.plans import follow, hold, owed_now
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.write_offs import reverse_latest
 from matching.storage import held_up
@@ -56,7 +56,8 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     await stored.hold_credits(conn, {key[0] for key in newest}, {key[0] for key, one in newest.items() if one.data.credited_invoice_id})
     waits = await by_key(conn, (key[0] for key in newest))
     plans = await hold(conn, _debtors([*told.values(), *newest.values()]))
-    books = await lock_said(conn, newest)
+    books = await lock_said(conn, newest, _credited(newest) if plans else ())
+    owed = owed_now(plans, books)
     contested = await stored.contested(conn, [key for key in newest if key not in books.items])
     changed: list[Item] = []
     unfollowed = []
@@ -97,7 +98,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     await stored.set_discounts(conn, again, discounts)
     await _note_held_up(conn, renewed, unfollowed, ctx.now)
     await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)
-    await follow(conn, plans, ctx.now)
+    await follow(conn, plans, owed, ctx.now)
     await _meet_waiting(conn, [item for item in changed if item.open_minor], references, ctx, waits)
 
 
@@ -113,6 +114,11 @@ async def _note_held_up(
 def _debtors(messages: Iterable[Message[InvoiceState]]) -> set[Key]:
     """Whose payment plans may cover what the messages say anew: no plan knows an invoice before its first version."""
     return {(one.tenant_id, one.data.customer_id) for one in messages if one.data.version > 1 or one.data.credited_invoice_id}
+
+
+def _credited(newest: Mapping[Key, Message[InvoiceState]]) -> list[Key]:
+    """What credit notes are set off against in the same transaction."""
+    return [(key[0], of) for key, one in newest.items() if (of := one.data.credited_invoice_id)]
 
 
 async def _meet_waiting(conn: AsyncConnection, payable: Sequence[Item], references: Sequence[Reference], ctx: Context, waits: Open) -> None:

@@ -23,15 +23,15 @@ from shared.failures import PoisonError
 from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Key
+from matching.domain.books import Books, Key
 from matching.domain.plans import Instalment, cut, restore, through
 from matching.storage import plans as storage
 from matching.storage.expected import load, look_for
 from matching.tables.expected import PAYMENT_PLAN
 
 _ENDS = {"completed": "received", "broken": "expired", "cancelled": "cancelled"}
-Held = tuple[Sequence[Any], Mapping[Key, int]]
-"""Plans as they were locked, and what was owed of their items then."""
+Plans = Sequence[Any]
+"""Plans as they were locked."""
 
 
 async def keep_plans(conn: AsyncConnection, messages: Sequence[Message[PaymentPlanState]], ctx: Context) -> None:
@@ -79,18 +79,21 @@ async def expect(conn: AsyncConnection, plans: Iterable[Key], now: datetime) -> 
     return await storage.expect(conn, found, now)
 
 
-async def hold(conn: AsyncConnection, customers: Iterable[Key]) -> Held:
+async def hold(conn: AsyncConnection, customers: Iterable[Key]) -> Plans:
     """Locks the living plans of customers, which is done before all other rows."""
     found = await storage.living(conn, wanted) if (wanted := list(customers)) else []
-    plans = [row for row in await storage.lock(conn, found) if row[7] == "active"] if found else []
-    return plans, await _owed(conn, plans) if plans else {}
+    return [row for row in await storage.lock(conn, found) if row[7] == "active"] if found else []
 
 
-async def follow(conn: AsyncConnection, held: Held, now: datetime) -> None:
-    """Expects of plans what is left of them, where less is owed of their items than when they were locked, though nobody has paid it, or
+def owed_now(plans: Plans, books: Books) -> dict[Key, int]:
+    """What is owed of the items that the caller has locked, for it is about to change them. Before that, others settle them."""
+    return {key: item.open_minor - item.contested_minor for key, item in books.items.items()} if plans else {}
+
+
+async def follow(conn: AsyncConnection, plans: Plans, before: Mapping[Key, int], now: datetime) -> None:
+    """Expects of plans what is left of them, where less is owed of their items than `before`, though nobody has paid it, or
     that is owed again.
     """
-    plans, before = held
     after = await _owed(conn, plans) if plans else {}
     changed = {}
     for row in plans:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Books, Item
 from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_items
-from matching.handlers.plans import Held, follow, hold
+from matching.handlers.plans import Plans, follow, hold, owed_now
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
 from matching.storage import write_offs as stored
@@ -32,6 +32,7 @@ async def request(
     """Writes off `amount` of an item, or all that is open, alone where the limit allows; else it waits for another person."""
     plans = await _plans(conn, tenant_id, item_id)
     books = await lock_items(conn, [(tenant_id, item_id)])
+    owed = owed_now(plans, books)
     item = _open(books, tenant_id, item_id)
     if amount is not None and amount > item.open_minor:
         raise refused(409, "item-has-less", "The item has less than that open", "/amount_minor")
@@ -43,13 +44,14 @@ async def request(
     await stored.insert(conn, tenant_id, given)
     if given.amount_minor + before <= limit:
         await _book(conn, books, item, given, by=by, now=now)
-        await follow(conn, plans, now)
+        await follow(conn, plans, owed, now)
     return given
 
 
 async def decide(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, *, approve: bool, by: str, now: datetime) -> WriteOff:
     """Another person books a requested write-off, or refuses it."""
     plans, books, item, given = await _locked(conn, tenant_id, write_off_id)
+    owed = owed_now(plans, books)
     if given.status != "requested":
         raise Problem(409, "write-off-decided", "The write-off is decided already")
     if approve:
@@ -57,7 +59,7 @@ async def decide(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, *, 
         if given.amount_minor > item.open_minor:
             raise Problem(409, "item-has-less", "The item has less than that open")
         await _book(conn, books, item, given, by=by, now=now)
-        await follow(conn, plans, now)
+        await follow(conn, plans, owed, now)
     else:
         given.status, given.decided_by, given.decided_at = "refused", by, now
         await stored.save(conn, tenant_id, given)
@@ -67,6 +69,7 @@ async def decide(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, *, 
 async def reverse(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, amount: int | None, *, now: datetime) -> WriteOff:
     """The item owes `amount` of a booked write-off again, or the whole of what is left of it."""
     plans, books, item, given = await _locked(conn, tenant_id, write_off_id)
+    owed = owed_now(plans, books)
     left = given.amount_minor - given.reversed_minor
     if given.status != "booked":
         raise Problem(409, "write-off-not-booked", "The write-off is not booked, or reversed already")
@@ -77,7 +80,7 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, am
     books.reverse_write_off(item, amount or left)
     await _reversed(conn, item, given, amount or left)
     await save_and_publish(conn, books, now, {})
-    await follow(conn, plans, now)
+    await follow(conn, plans, owed, now)
     return given
 
 
@@ -92,12 +95,12 @@ async def reverse_latest(conn: AsyncConnection, books: Books, item: Item, amount
         amount -= step
 
 
-async def _plans(conn: AsyncConnection, tenant_id: UUID, item_id: UUID) -> Held:
+async def _plans(conn: AsyncConnection, tenant_id: UUID, item_id: UUID) -> Plans:
     """The living plans of who owes an item, locked."""
     return await hold(conn, [(tenant_id, one) for one in await debtors_of(conn, tenant_id, [item_id])])
 
 
-async def _locked(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID) -> tuple[Held, Books, Item, WriteOff]:
+async def _locked(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID) -> tuple[Plans, Books, Item, WriteOff]:
     """A write-off, its item and the plans of who owes it, locked in this order: plans, item, write-off."""
     first = await _known(conn, tenant_id, write_off_id)
     plans = await _plans(conn, tenant_id, first.item_id)
