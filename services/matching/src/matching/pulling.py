@@ -63,11 +63,18 @@ Source = Download | Sftp
 
 def load(path: Path) -> list[Source]:
     """The sources in a file. Raises ValueError naming what is wrong, and where."""
-    found = msgspec.json.decode(path.read_bytes(), type=list[Source])
+    found = msgspec.json.decode(path.read_bytes(), type=list[Source], dec_hook=_path)
     names = [(one.tenant_id, one.name) for one in found]
     if len(set(names)) < len(names):
         raise ValueError("two sources of a tenant have one name")
     return found
+
+
+def _path(kind: type, value: object) -> object:
+    """Paths are text in JSON. Raises ValueError for any other value."""
+    if kind is not Path or not isinstance(value, str):
+        raise ValueError(f"expected a path, got {type(value).__name__}")
+    return Path(value)
 
 
 def nameable(name: str) -> bool:

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import asyncssh
 import httpx
@@ -286,3 +287,26 @@ def test_sources_are_read_strictly(tmp_path, tenant):
         path.write_bytes(msgspec.json.encode(wrong))
         with pytest.raises(ValueError, match=r"."):
             load(path)
+
+
+def test_sources_name_their_secrets_files(tmp_path, tenant):
+    """What the how-to shows: a path is text in JSON, and no source with one could be read."""
+    path = tmp_path / "sources.json"
+    counter = {"kind": "download", "tenant_id": str(tenant), "name": "bank", "url": "http://bank.test", "token_file": "/run/secrets/token"}
+    folder = {"kind": "sftp", "tenant_id": str(tenant), "name": "sftp", "host": "sftp.test", "username": "encours"}
+    folder |= {"known_hosts_file": "/run/secrets/hosts", "key_file": "/run/secrets/key", "password_file": None}
+    path.write_text(json.dumps([counter, folder]))
+    assert load(path) == [
+        Download(tenant_id=tenant, name="bank", url="http://bank.test", token_file=Path("/run/secrets/token")),
+        Sftp(
+            tenant_id=tenant,
+            name="sftp",
+            host="sftp.test",
+            username="encours",
+            known_hosts_file=Path("/run/secrets/hosts"),
+            key_file=Path("/run/secrets/key"),
+        ),
+    ]
+    path.write_text(json.dumps([counter | {"token_file": 7}]))
+    with pytest.raises(ValueError, match="token_file"):
+        load(path)
