@@ -70,7 +70,9 @@ class InvoiceClosed(OpenItemState, frozen=True, kw_only=True, gc=False):
 
 
 class InvoiceReopened(OpenItemState, frozen=True, kw_only=True, gc=False):
-    """A paid or closed item owes again: a payment was returned or unmatched."""
+    """A paid or closed item owes again: a payment was returned or unmatched. Or it is paid no longer and closed at once by something else
+    (its status says so): cancelled, or written off as it was before late money that went back.
+    """
 
 
 class AccountBalanceChanged(StateEvent, frozen=True, kw_only=True, gc=False):
@@ -106,7 +108,7 @@ class WriteOffState(StateEvent, frozen=True, kw_only=True, gc=False):
 
 
 class ReceivableWrittenOff(WriteOffState, frozen=True, kw_only=True, gc=False):
-    """An amount of an item is no longer expected: bad debt."""
+    """An amount of an item is no longer expected: bad debt. Told again where money that had reversed it went back: it stands as it was."""
 
 
 class WriteOffReversed(WriteOffState, frozen=True, kw_only=True, gc=False):

@@ -20,7 +20,7 @@ REFUSED = {403, 404, 409, 422}
 """What a step that makes no sense just then is answered."""
 TABLES = (
     "payment", "open_item", "account_balance", "allocation", "allocation_exchange", "set_off", "payment_set_off", "ledger_entry", "recall",
-    "refund", "expected_payment", "write_off", "settlement", "movement",
+    "refund", "expected_payment", "write_off", "write_off_reversal", "settlement", "movement",
 )  # fmt: skip
 
 
@@ -235,6 +235,18 @@ class History(BankSteps):
             line |= {"difference_minor": cut, "reason": ("discount", "bank_charges", "withheld")[self.c % 3]}
         return await self.post(f"/v1/payments/{one.payment_id}/allocations", {"lines": [line]})
 
+    async def late(self):
+        """Money for what was given up: all of it, or a part, perhaps with a difference; other steps take it back."""
+        one, item = await self.payment("unapplied_minor > 0"), await self.item("written_off_minor > 0")
+        if one is None or item is None or item.currency != one.currency:
+            return None
+        owed = item.open_minor + item.written_off_minor
+        amount = max(1, min(one.unapplied_minor, owed, owed if self.b % 3 else 1 + self.b))
+        line = {"item_id": str(item.item_id), "amount_minor": amount}
+        if self.c % 3 == 1 and owed > amount:
+            line |= {"difference_minor": 1, "reason": "bank_charges"}
+        return await self.post(f"/v1/payments/{one.payment_id}/allocations", {"lines": [line]})
+
     async def unmatched(self):
         one, item = await self.payment("allocated_minor > 0"), await self.item("cash_minor > 0")
         body = {"reason": "wrong"} | ({"item_id": str(item.item_id)} if item and self.b % 3 == 0 else {})
@@ -390,5 +402,5 @@ STEPS = (
     "refunded", "decide_refund", "refund_cancelled", "refunds_sent", "refund_booked", "listed", "total", "total", "total_booked",
     "matched", "matched", "matched", "merge", "known", "confirmed",
     "imputed", "refunds_sent", "refund_reported", "refund_booked", "brought_back", "brought_back", "explained",
-    "explained", "planned", "planned", "instalment", "instalment",
+    "explained", "planned", "planned", "instalment", "instalment", "late", "late",
 )  # fmt: skip

@@ -137,6 +137,16 @@ CHECKS = (
         "WHERE i.written_off_minor <> coalesce(w.total, 0)",
     ),
     Check(
+        "write_offs_are_reversed_by_what_settles",
+        "SELECT 'payment ' || r.payment_id || ' item ' || r.item_id AS what FROM (SELECT tenant_id, payment_id, item_id, "
+        "sum(amount_minor) AS total FROM write_off_reversal GROUP BY 1, 2, 3) r LEFT JOIN allocation a "
+        "USING (tenant_id, payment_id, item_id) LEFT JOIN allocation_exchange x USING (tenant_id, payment_id, item_id) "
+        "WHERE r.total > coalesce(x.item_amount_minor, a.amount_minor, 0) + coalesce(a.diff_minor, 0) UNION ALL "
+        "SELECT 'write-off ' || r.write_off_id FROM (SELECT tenant_id, write_off_id, sum(amount_minor) AS total "
+        "FROM write_off_reversal GROUP BY 1, 2) r LEFT JOIN write_off w USING (tenant_id, write_off_id) "
+        "WHERE r.total > coalesce(w.reversed_minor, 0)",
+    ),
+    Check(
         "nettings_agree_with_items",
         "SELECT 'item ' || i.item_id AS what FROM open_item i LEFT JOIN (SELECT s.tenant_id, l.item_id, sum(l.amount_minor) AS total "
         "FROM settlement s CROSS JOIN LATERAL jsonb_to_recordset(s.lines) AS l(item_id uuid, amount_minor bigint) "

@@ -24,11 +24,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Books, Exchange, Item, Key, Payment
 from matching.domain.exchange import BANK_RATE, exchange, implied
 from matching.domain.rows import NO_RECEIVABLE
+from matching.handlers.given_up import reverse_latest
 from matching.handlers.limits import BY_HAND, RULE
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refusals import refused
-from matching.handlers.write_offs import reverse_latest
 from matching.storage.account_balances import account_id
 from matching.storage.books import Decided
 from matching.storage.exchanges import instructed
@@ -116,7 +116,7 @@ async def allocate(
         versions.append({"item_id": item.item_id, "version": item.version, "open_minor": item.open_minor})
         exchanged = exchanges.get(at)
         missing = (exchanged.item_amount_minor if exchanged else line.amount_minor + line.difference_minor) - item.open_minor
-        await _owes_again(conn, books, item, missing, at)
+        await _owes_again(conn, books, payment, item, missing, at)
         if line.amount_minor > payment.unapplied_minor:
             raise refused(409, "payment-has-less", "The payment has less than that unapplied", f"/lines/{at}")
         held = payment.allocations.get(item.item_id)
@@ -140,14 +140,14 @@ async def allocate(
     return payment
 
 
-async def _owes_again(conn: AsyncConnection, books: Books, item: Item, missing: int, at: int) -> None:
+async def _owes_again(conn: AsyncConnection, books: Books, payment: Payment, item: Item, missing: int, at: int) -> None:
     """What a line wants beyond what is open is taken back from the item's write-offs. Raises a 409 Problem where that is less."""
     if missing > 0 and item.close_cause == "cancelled":
         raise refused(409, "item-cancelled", "The invoice was cancelled: nothing of it is owed", f"/lines/{at}")
     if missing > item.written_off_minor:
         raise refused(409, "item-has-less", "The item has less than that open", f"/lines/{at}")
     if missing > 0:
-        await reverse_latest(conn, books, item, missing)
+        await reverse_latest(conn, books, item, missing, payment)
 
 
 async def _set_off(conn: AsyncConnection, books: Books, payment: Key, set_offs: Sequence[SetOff]) -> None:

@@ -28,12 +28,12 @@ from matching.domain.engine.index import document_keys
 from matching.domain.engine.text import fold
 from matching.domain.references import normalised
 from matching.handlers.customers import billed
+from matching.handlers.given_up import reverse_latest
 from matching.handlers.instructions import meet_instructions
 from matching.handlers.lowered import release
 from matching.handlers.matching import match
 from matching.handlers.plans import follow, hold, owed_now
 from matching.handlers.publishing import save_and_publish
-from matching.handlers.write_offs import reverse_latest
 from matching.storage import held_up
 from matching.storage import items as stored
 from matching.storage.account_balances import account_id

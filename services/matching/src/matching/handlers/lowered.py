@@ -8,7 +8,7 @@ remains is for a rate to say. A netting has a proof of its own and stays.
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Item, Key, Payment
-from matching.handlers.write_offs import reverse_latest
+from matching.handlers.given_up import reverse_latest
 
 
 async def release(conn: AsyncConnection, books: Books, item: Item, most: int, reason: str) -> dict[Key, None]:

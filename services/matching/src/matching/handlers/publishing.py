@@ -43,6 +43,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Account, Books, Item, Key, Payment, instalments_open
 from matching.domain.books import Allocation as Allocated
 from matching.domain.returns import return_class
+from matching.handlers.given_up import stand_again
 from matching.storage.account_balances import Balance, add_to_accounts
 from matching.storage.allocations import restore_value_dates
 from matching.storage.books import Decided, Look, save
@@ -78,6 +79,7 @@ async def save_and_publish(
 
     The events are built and encoded while the database writes the rows: versions are drawn before either.
     """
+    await stand_again(conn, books)
     if None in books.changed_allocations.values():
         await restore_value_dates(conn, books)
     why = _causes(books, causes)
@@ -151,6 +153,8 @@ def _events(books: Books, why: Mapping[Key, Envelope]) -> Iterator[Outgoing]:
     for key, before in books.items_before.items():
         item = books.items[key]
         yield Outgoing(item.tenant_id, item_event(item), item.entity_id, why.get(key), turn(item, before))
+        if before is not None and (before[1], item.status) == ("paid", "closed"):  # who was told that it is paid
+            yield Outgoing(item.tenant_id, item_event(item, InvoiceReopened), item.entity_id, why.get(key))
 
 
 def payment_event(cls: type[PaymentState], payment: Payment) -> PaymentState:
@@ -218,10 +222,10 @@ def turn(item: Item, before: tuple[int, str, str | None] | None) -> type[OpenIte
     return None
 
 
-def item_event(item: Item) -> OpenItemChanged:
+def item_event(item: Item, cls: type[OpenItemState] = OpenItemChanged) -> OpenItemState:
     """An item's whole public state."""
     dues, amounts = item.instalment_dues, item.instalment_amounts
-    return OpenItemChanged(
+    return cls(
         version=item.version,
         item_id=item.item_id,
         kind=item.kind,  # type: ignore[arg-type] # the table's CHECK has the same values

@@ -12,6 +12,7 @@ Rules:
 - the same request again, by its own id, changes nothing.
 """
 
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -26,12 +27,13 @@ from shared.ids import named_id
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from matching.domain.books import Allocation, Books, Exchange, Key, Payment
+from matching.domain.books import Allocation, Books, Exchange, Item, Key, Payment
 from matching.domain.deductions import Room, beyond
 from matching.domain.remittances import RULES
 from matching.domain.returns import is_fee, reason_code
 from matching.domain.rows import NO_RECEIVABLE
 from matching.domain.statements import Transaction
+from matching.handlers.given_up import reverse_latest
 from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_with_items, take_off
 from matching.handlers.publishing import save_and_publish
@@ -45,6 +47,7 @@ from matching.storage.expected import note_set_offs
 from matching.storage.limits import given_back_alone, limit_of, rooms
 from matching.storage.movements import originals, refunded
 from matching.storage.recalls import Held, Waiting
+from matching.storage.write_offs import reversed_by
 
 SET_OFF = "set_off"
 _COUNTED = BY_HAND | {RULES["remittance"]}
@@ -86,8 +89,11 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
     payment = books.payments[key]
     if payment.unapplied_minor + payment.allocated_minor < asked.amount_minor:
         await cancel_unsent(conn, books, [payment])
+    owed_again: Counter[UUID] = Counter()
+    for reversal in await reversed_by(conn, [(*key, item_id) for item_id in payment.allocations]):
+        owed_again[reversal.item_id] += reversal.amount_minor
     undone: list[list[Any]] = [
-        [str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule, _told(books, payment, one)]
+        [str(one.item_id), one.amount_minor, one.diff_minor, one.diff_reason, one.rule, _told(books, payment, one), owed_again[one.item_id]]
         for one in payment.allocations.values()
     ]
     undone += [[str(item), amount, 0, str(credit), SET_OFF] for credit, item, amount in books.set_off_with.get(key, [])]
@@ -150,7 +156,7 @@ async def refuse(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by:
     payment = books.payments[key]
     books.keep_recalled(payment, held.amount_minor)
     forgiven = sorted({(tenant_id, UUID(one[0])) for one in held.allocations if one[2] and one[4] in _COUNTED}, key=str)
-    await note_set_offs(conn, {key: _restore(books, payment, held, await rooms(conn, forgiven, BY_HAND) if forgiven else {})})
+    await note_set_offs(conn, {key: await _restore(conn, books, payment, held, await rooms(conn, forgiven, BY_HAND) if forgiven else {})})
     books.decided(payment, "recall_refused")
     await _set(conn, tenant_id, held, "refused", by=by, now=now)
     await save_and_publish(conn, books, now, {}, looks={key: machine_now() if payment.unapplied_minor else None})
@@ -163,7 +169,9 @@ def _told(books: Books, payment: Payment, one: Allocation) -> dict[str, object] 
     return {**asdict(one.exchange), "rate": str(one.exchange.rate), "currency": books.items[payment.tenant_id, one.item_id].currency}
 
 
-def _restore(books: Books, payment: Payment, held: Held, forgivable: Mapping[Key, Room]) -> list[tuple[UUID, UUID, int]]:
+async def _restore(
+    conn: AsyncConnection, books: Books, payment: Payment, held: Held, forgivable: Mapping[Key, Room]
+) -> list[tuple[UUID, UUID, int]]:
     """Does again what was undone, as far as both sides have it and may still meet; returns the set-offs among it.
 
     What was forgiven is not forgiven again where one person has forgiven the item so much meanwhile that the limit is passed.
@@ -184,20 +192,31 @@ def _restore(books: Books, payment: Payment, held: Held, forgivable: Mapping[Key
             told and there
         ):  # the invoice is in another one since
             continue
+        again = min(exchanged[1] if exchanged[1:] else 0, item.written_off_minor)
+        owed = item.open_minor + again
         if told:
-            if told["item_amount_minor"] <= item.open_minor and amount <= payment.unapplied_minor:
+            if told["item_amount_minor"] <= owed and amount <= payment.unapplied_minor:
+                await _owe_again(conn, books, payment, item, told["item_amount_minor"])
                 rate, source = Decimal(told["rate"]), told["source"]
                 traded = Exchange(told["item_amount_minor"], rate, source, told["difference_minor"])
                 books.allocate_across(payment, item, rule, amount, traded)
             continue
-        whole = item.open_minor >= amount + difference and (there is None or there.diff_reason in {None, reason})
+        whole = owed >= amount + difference and amount <= payment.unapplied_minor and (there is None or there.diff_reason in {None, reason})
         room = forgivable.get((payment.tenant_id, item.item_id)) if rule in _COUNTED else None
         if room is not None and room.alone_minor:
             paid = amount + sum(one[1] for one in held.allocations if one[0] == item_id and one[4] == SET_OFF)
             alone = difference if rule in BY_HAND else beyond(room.terms, reason, payment.value_date, paid, difference)
             whole = whole and room.bears(alone)
-        books.allocate(payment, item, rule, amount=amount, diff=difference if whole else 0, reason=reason if whole and difference else None)
+        granted = difference if whole else 0
+        await _owe_again(conn, books, payment, item, min(amount, payment.unapplied_minor, owed) + granted)
+        books.allocate(payment, item, rule, amount=amount, diff=granted, reason=reason if granted else None)
     return set_off
+
+
+async def _owe_again(conn: AsyncConnection, books: Books, payment: Payment, item: Item, wanted: int) -> None:
+    """What an allocation had reversed of the item's write-offs is reversed again with it."""
+    if wanted > item.open_minor:
+        await reverse_latest(conn, books, item, wanted - item.open_minor, payment)
 
 
 async def settle(

@@ -2,19 +2,20 @@
 
 Rules: up to the entity's limit one person writes off alone, above it another one approves; the item's amounts change only
 when it is booked; money that comes after all reverses it, the latest write-off first. A payment plan that covers the item expects
-what is owed from then on. Rows are locked after their item's, and that after such plans.
+what is owed from then on. What money reversed stands again once that goes back (`given_up`), unless a person has taken the rest of the
+write-off back. Rows are locked after their item's, and that after such plans.
 """
 
 from datetime import datetime
 from uuid import UUID
 
-from contracts.items import ReceivableWrittenOff, WriteOffReversed, WriteOffState
+from contracts.items import ReceivableWrittenOff
 from shared.ids import new_id
-from shared.outbox import Outgoing, publish
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Item
+from matching.handlers.given_up import reverse_some, tell
 from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_items
 from matching.handlers.plans import Plans, follow, hold, owed_now
@@ -78,21 +79,12 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID, am
     if amount is not None and amount > left:
         raise refused(409, "write-off-has-less", "Less than that is left of the write-off", "/amount_minor")
     books.reverse_write_off(item, amount or left)
-    await _reversed(conn, item, given, amount or left)
+    await reverse_some(conn, item, given, amount or left)
+    if given.status == "reversed":
+        await stored.forget_reversals(conn, tenant_id, write_off_id)
     await save_and_publish(conn, books, now, {})
     await follow(conn, plans, owed, now)
     return given
-
-
-async def reverse_latest(conn: AsyncConnection, books: Books, item: Item, amount: int) -> None:
-    """Money or a credit note comes for a written-off item, or less was billed: its latest write-offs are reversed. The caller saves."""
-    booked = await stored.booked_of(conn, item.tenant_id, item.item_id)
-    books.reverse_write_off(item, amount)
-    for given in booked:
-        step = min(amount, given.amount_minor - given.reversed_minor)
-        if step:
-            await _reversed(conn, item, given, step)
-        amount -= step
 
 
 async def _plans(conn: AsyncConnection, tenant_id: UUID, item_id: UUID) -> Plans:
@@ -130,28 +122,5 @@ async def _book(conn: AsyncConnection, books: Books, item: Item, given: WriteOff
     books.write_off(item, given.amount_minor)
     given.status, given.decided_by, given.decided_at = "booked", by, now
     await stored.save(conn, item.tenant_id, given)
-    await publish(conn, [Outgoing(item.tenant_id, _event(ReceivableWrittenOff, item, given), item.entity_id)])
+    await tell(conn, ReceivableWrittenOff, item, given)
     await save_and_publish(conn, books, now, {})
-
-
-async def _reversed(conn: AsyncConnection, item: Item, given: WriteOff, amount: int) -> None:
-    given.reversed_minor += amount
-    if given.reversed_minor == given.amount_minor:
-        given.status = "reversed"
-    await stored.save(conn, item.tenant_id, given)
-    await publish(conn, [Outgoing(item.tenant_id, _event(WriteOffReversed, item, given), item.entity_id)])
-
-
-def _event(cls: type[WriteOffState], item: Item, given: WriteOff) -> WriteOffState:
-    return cls(
-        version=given.version,
-        write_off_id=given.write_off_id,
-        item_id=item.item_id,
-        customer_id=item.customer_id,
-        source_system=item.source_system,
-        invoice_number=item.invoice_number,
-        currency=item.currency,
-        amount_minor=given.amount_minor,
-        reversed_minor=given.reversed_minor,
-        reason=given.reason,
-    )

@@ -211,7 +211,8 @@ async def wake(conn: AsyncConnection, items: Sequence[Item], but: Container[Key]
 
 async def for_written_off(conn: AsyncConnection, tenant_id: UUID, limit: int, after: tuple[date, UUID] | None = None) -> Sequence[Row[Any]]:
     """Money left of payments whose structured reference names one item, which was written off: payment_id, item_id, amount_minor,
-    booking_date; the first booked first, those `after` a booking date and payment.
+    booking_date; the first booked first, those `after` a booking date and payment. What came again, or is left of what went back, is
+    looked at anew: as if it had just come.
     """
     return await fetch(
         conn,
@@ -220,7 +221,8 @@ async def for_written_off(conn: AsyncConnection, tenant_id: UUID, limit: int, af
         "AND r.value = p.structured_reference AND r.kind = 'structured' "
         "JOIN open_item i ON i.tenant_id = r.tenant_id AND i.item_id = r.item_id "
         "WHERE p.tenant_id = :tenant AND p.status IN ('unapplied', 'partly_matched') "
-        "AND p.unapplied_reason IN ('written_off', 'already_paid', 'overpaid') "
+        "AND p.unapplied_reason IN ('written_off', 'already_paid', 'overpaid', 'partly_returned', 'return_reversed', 'recall_refused', "
+        "'refund_cancelled') "
         "AND i.written_off_minor > 0 AND i.open_minor = 0 AND i.close_cause IS DISTINCT FROM 'cancelled' "
         "AND i.kind <> 'credit_note' AND i.currency = p.currency "
         "AND NOT EXISTS (SELECT 1 FROM item_reference o WHERE o.tenant_id = r.tenant_id AND o.entity_id = r.entity_id "

@@ -1,10 +1,12 @@
-"""Write-offs as they stand."""
+"""Write-offs as they stand, and which payments reversed what of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from shared.db import run
+from shared.db import arrays, run, unnest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.storage.rows import fetch, found
@@ -28,6 +30,16 @@ class WriteOff:
     decided_by: str | None
     requested_at: datetime
     decided_at: datetime | None
+
+
+class Reversal(NamedTuple):
+    """What of a write-off is reversed because a payment settles its item."""
+
+    tenant_id: UUID
+    payment_id: UUID
+    item_id: UUID
+    write_off_id: UUID
+    amount_minor: int
 
 
 LISTED = (
@@ -94,3 +106,39 @@ async def save(conn: AsyncConnection, tenant_id: UUID, given: WriteOff) -> None:
         by=given.decided_by,
         at=given.decided_at,
     )
+
+
+_PAIR = {"tenant": "uuid", "payment": "uuid", "item": "uuid"}
+_REVERSAL = {**_PAIR, "write_off": "uuid", "amount": "bigint"}
+
+
+async def reversed_by(conn: AsyncConnection, allocations: Sequence[tuple[UUID, UUID, UUID]]) -> list[Reversal]:
+    """What allocations (tenant, payment, item), whose payments are locked, have reversed; of each what was written off first."""
+    rows = await fetch(
+        conn,
+        "SELECT r.tenant_id, r.payment_id, r.item_id, r.write_off_id, r.amount_minor FROM write_off_reversal r "  # noqa: S608 - our own names
+        f"JOIN write_off w USING (tenant_id, write_off_id) WHERE (r.tenant_id, r.payment_id, r.item_id) IN (SELECT * FROM {unnest(_PAIR)}) "
+        "ORDER BY r.tenant_id, r.payment_id, r.item_id, w.decided_at, r.write_off_id",
+        **arrays(allocations, list(_PAIR)),
+    )
+    return [Reversal(*row) for row in rows]
+
+
+async def note_reversals(conn: AsyncConnection, reversals: Sequence[Reversal]) -> None:
+    """Adds to what payments have reversed of write-offs, or, of an amount below zero, takes that away."""
+    rows = sorted(reversals, key=str)
+    await run(
+        conn,
+        "MERGE INTO write_off_reversal r USING (SELECT * FROM "  # noqa: S608 - our own names
+        f"{unnest(_REVERSAL)}) t ON r.tenant_id = t.tenant AND r.payment_id = t.payment AND r.item_id = t.item "
+        "AND r.write_off_id = t.write_off WHEN MATCHED AND r.amount_minor + t.amount = 0 THEN DELETE "
+        "WHEN MATCHED THEN UPDATE SET amount_minor = r.amount_minor + t.amount "
+        "WHEN NOT MATCHED THEN INSERT (tenant_id, payment_id, item_id, write_off_id, amount_minor) "
+        "VALUES (t.tenant, t.payment, t.item, t.write_off, t.amount)",
+        **arrays(rows, list(_REVERSAL)),
+    )
+
+
+async def forget_reversals(conn: AsyncConnection, tenant_id: UUID, write_off_id: UUID) -> None:
+    """Whatever reversed it, nothing of the write-off stands again."""
+    await run(conn, "DELETE FROM write_off_reversal WHERE tenant_id = :tenant AND write_off_id = :id", tenant=tenant_id, id=write_off_id)

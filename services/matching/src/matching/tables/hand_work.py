@@ -50,6 +50,18 @@ WRITE_OFF = Table(
     CheckConstraint("status IN ('requested', 'booked', 'refused', 'reversed')", name="write_off_status"),
 )
 
+WRITE_OFF_REVERSAL = Table(
+    "write_off_reversal",
+    METADATA,
+    tenant(),
+    Column("payment_id", UUID, primary_key=True),
+    Column("item_id", UUID, primary_key=True),
+    Column("write_off_id", UUID, primary_key=True),
+    need("amount_minor", BigInteger),
+    CheckConstraint("amount_minor > 0", name="write_off_reversal_above_zero"),
+)
+"""What of a write-off is reversed because a payment settles its item: it stands again once that payment no longer does."""
+
 REFUND = Table(
     "refund",
     METADATA,
