@@ -1,8 +1,9 @@
 """Alembic per service, and what every migration needs for tenants and roles.
 
 Invariants: tables belong to the owner's role; the application's role reads and writes them under forced row-level
-security; the relay's role reaches the outbox alone; the check's role reads everything and writes nothing. A process
-refuses to start on a schema that is not its own newest.
+security, and so does the owner's, whose tenants are none: a migration that reads or changes rows lifts it from their tables before
+(`NO FORCE`), and `secure` puts it back; the relay's role reaches the outbox alone; the check's role reads everything and writes
+nothing. A process refuses to start on a schema that is not its own newest.
 """
 
 import asyncio

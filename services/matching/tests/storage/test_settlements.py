@@ -2,17 +2,16 @@
 
 import itertools
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import asyncpg
 import pytest
-from alembic import command
 from contracts.customers import CustomerMerged
 from handwork import limit
 from shared import migrations
 from shared.ids import new_id
 from shared.testing.databases import fresh_database
 from shared.testing.events import message
+from stepwise import upgrade
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 _KEYS = itertools.count()
@@ -187,7 +186,7 @@ async def test_proofs_that_stand_under_two_writings_already_stay_as_they_are(inf
     given = [("N1", "requested"), ("n-1", "booked"), ("n 1", "booked"), ("N_1", "refused"), ("N2", "booked")]
     rows = [(tenant, new_id(), entity, proof, status, NOW + timedelta(hours=at)) for at, (proof, status) in enumerate(given)]
     async with fresh_database(infrastructure.admin_dsn, "matching", migrated=False) as urls:
-        await migrations._with_connection(urls.owner, partial(_upgrade, to="0040"))
+        await upgrade(urls, "0040")
         owner = await asyncpg.connect(urls.owner)
         await owner.execute("ALTER TABLE settlement NO FORCE ROW LEVEL SECURITY")
         await owner.executemany(
@@ -203,9 +202,3 @@ async def test_proofs_that_stand_under_two_writings_already_stay_as_they_are(inf
         assert dict(map(tuple, kept)) == {"N1": None, "n-1": "n1", "n 1": None, "N_1": "n1", "N2": "n2"}
         assert await owner.fetchval("SELECT relforcerowsecurity FROM pg_class WHERE relname = 'settlement'")
         await owner.close()
-
-
-def _upgrade(connection, *, to):
-    config = migrations._config("matching")
-    config.attributes["connection"] = connection
-    command.upgrade(config, to)
