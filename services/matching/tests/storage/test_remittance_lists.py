@@ -4,9 +4,11 @@ import itertools
 from datetime import date
 
 import pytest
+from bankdays import job
 from contracts.invoices import DiscountTerm
-from decided import replayed
+from decided import look, replayed
 from handwork import limit
+from matching.handlers.matching import look_at_due
 from shared.clock import machine_now
 from shared.days import business_day
 
@@ -101,20 +103,49 @@ async def test_no_more_is_deducted_than_the_line_has(world, tenant, make, client
     assert "no more is deducted" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize(("paid", "text"), [(1_499, "TRX 4711"), (1_501, "your list TRX-4711 of march"), (900, "TRX 4711")])
-async def test_money_of_another_amount_than_its_list_goes_to_a_person_with_the_list(world, tenant, make, client, paid, text):
+@pytest.mark.parametrize("first", ["list", "money"])
+@pytest.mark.parametrize(
+    ("paid", "said"),
+    [
+        (1_499, {"remittance": ["TRX 4711"]}),
+        (1_501, {"remittance": ["your list TRX-4711 of march"]}),
+        (900, {"end_to_end_id": "TRX 4711"}),
+        (900, {"reference": "TRX4711"}),
+    ],
+)
+async def test_money_of_another_amount_than_its_list_goes_to_a_person_with_the_list(world, tenant, make, client, paid, said, first):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 500, customer="C2"))
-    listed = await send(client, make, tenant, "TRX 4711", 1_500, ("F-1", 1_000, 0, None), ("F-2", 500, 0, None))
-    await send(client, make, tenant, "TRX 4712", 1_500, ("F-1", 1_000, 0, None), ("F-2", 500, 0, None))
-    await world.pay(held, paid, remittance=[text])
-    await world.match(tenant)
-    [waits] = (await client.get("/v1/review-queue")).json()["items"]
-    assert waits["reason"] == "remittance_differs"
+    lines = [("F-1", 1_000, 0, None), ("F-2", 500, 0, None)]
+    if first == "money":
+        await world.pay(held, paid, **said)
+        await world.pay(held, paid, number=2, remittance=["TRX 47110"])
+        await world.match(tenant)
+        for _ in range(2):  # its own looks are over
+            await look(world, tenant)
+        assert {one["reason"] for one in (await client.get("/v1/review-queue")).json()["items"]} == {"unknown_party"}
+    listed = await send(client, make, tenant, "TRX 4711", 1_500, *lines)
+    await send(client, make, tenant, "TRX 4712", 1_500, *lines)
+    if first == "list":
+        await world.pay(held, paid, **said)
+        await world.match(tenant)
+    else:
+        await look_at_due(job(world), tenant)
+    queue = (await client.get("/v1/review-queue")).json()["items"]
+    [waits] = [one for one in queue if one["reason"] == "remittance_differs"]
     assert waits["evidence"]["remittance_lists"]["differ"] == [{"expected_id": listed["expected_id"], "amount_minor": 1_500}]
-    [told] = [m.data for m in await world.events("PaymentUnapplied") if m.tenant_id == tenant]
-    assert set(told.candidate_customer_ids) == {make.customer_id(tenant, "C1"), make.customer_id(tenant, "C2")}
+    told = [
+        m.data for m in await world.events("PaymentUnapplied") if m.tenant_id == tenant and str(m.data.payment_id) == waits["payment_id"]
+    ]
+    assert set(max(told, key=lambda one: one.version).candidate_customer_ids) == {make.customer_id(tenant, c) for c in ("C1", "C2")}
     assert {one[0] for one in (await items(world, tenant)).values()} == {1_000, 500}
+    before = len(told)
+    await world.rows(tenant, "UPDATE payment SET next_look_at = now() RETURNING 1")  # another look has nothing new to say
+    await look(world, tenant)
+    told = [
+        m.data for m in await world.events("PaymentUnapplied") if m.tenant_id == tenant and str(m.data.payment_id) == waits["payment_id"]
+    ]
+    assert len(told) == before
     await replayed(world, tenant)
     await world.holds()
 

@@ -6,8 +6,8 @@ Rules:
   announcements that say the same;
 - a list and an announcement, or a promise, that fit equally well are one money, unless that names an item which the list does not: the
   list says what it is for, and the announcement has come with it;
-- money that says the reference of a list of another amount is not the list's by itself: a person sees which list, unless something else
-  settles it;
+- money that says the reference of a list of another amount is not the list's by itself: a person sees which list, whichever comes first,
+  unless something else settles it;
 - money that says the reference of an announcement whose days are over (at most 120 days before) is met by it still;
 - what was promised or agreed with dunning before goes behind what the payment itself says: where it names an open item that the promise
   or the plan would not settle with it, the rules decide; a plan is met by one payment after the other;
@@ -21,6 +21,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from contracts.envelope import Envelope
+from shared.clock import machine_now
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
@@ -35,7 +36,7 @@ from matching.storage import expected as stored
 from matching.storage import plans as stored_plans
 from matching.storage.bank import entity_known
 from matching.storage.expected import Expected
-from matching.storage.expected_items import items_elsewhere, lists_said, resolve, settled_by, texts_beside_lists
+from matching.storage.expected_items import items_elsewhere, lists_said, resolve, saying, settled_by, texts_beside_lists
 from matching.storage.items import debtors_of
 
 
@@ -182,9 +183,20 @@ async def receive(conn: AsyncConnection, held: Expected, end_to_end_id: str | No
             await settle(conn, {payment: key}, now, {}, redo=True)
     held = (await stored.load(conn, [key]))[key]
     if held.status == "waiting":
+        await _look_at_those_that_say(conn, held, end_to_end_id)
         still_holds(held, now)
         await announce(conn, held)
     return held
+
+
+async def _look_at_those_that_say(conn: AsyncConnection, held: Expected, end_to_end_id: str | None) -> None:
+    """Money of another amount that came before a list whose reference it says is looked at as if it came now."""
+    if held.kind != "remittance" or held.reference is None:
+        return
+    early = await saying(conn, held, end_to_end_id or held.reference)
+    for key, spoken in (await stored.spoken(conn, early)).items() if early else ():
+        if spoken.says(held.reference):
+            await stored.look_at(conn, key, machine_now())
 
 
 async def _early(conn: AsyncConnection, held: Expected, early: Sequence[Key], items: Mapping[int, UUID]) -> Key | None:

@@ -34,7 +34,7 @@ from matching.storage.account_balances import account_id
 from matching.storage.books import AS_IT_WAS, DUE, Decided, Look, by_key, lock, look_again
 from matching.storage.candidates import Direct
 from matching.storage.clues import forget_settled, note_clues
-from matching.storage.decisions import candidates_of
+from matching.storage.decisions import Shown, shown_of
 from matching.storage.expected import note_set_offs
 from matching.storage.items import set_offs_of
 from matching.storage.payments import dismissed
@@ -51,8 +51,8 @@ class Batch:
     """What is to be stored of a batch beside its books.
 
     `machine` is the machine's clock; `in_time`: the payments were due for another look. `quiet` are payments about which nothing new was
-    found, with the looks they have had and the next one; `done` are those that need no clues any more; `shown` are the readings that a
-    person sees of payments that wait.
+    found, with the looks they have had and the next one; `done` are those that need no clues any more; `shown` is what a person
+    sees of payments that wait.
     """
 
     machine: datetime
@@ -62,7 +62,7 @@ class Batch:
     quiet: dict[Key, tuple[int, Look]] = field(default_factory=dict)
     clues: list[tuple[UUID, str, str, UUID]] = field(default_factory=list)
     done: list[Key] = field(default_factory=list)
-    shown: dict[Key, list[dict[str, Any]]] = field(default_factory=dict)
+    shown: dict[Key, Shown] = field(default_factory=dict)
 
 
 async def match_payments(conn: AsyncConnection, messages: Sequence[Message[PaymentReceived]], ctx: Context) -> None:
@@ -123,7 +123,7 @@ async def match(
     undone = set() if new else await dismissed(conn, [key for key, one in proposals.items() if touched(one)])  # since they were read
     batch = Batch(machine_now(), in_time)
     if again := [key for key, payment in books.payments.items() if payment.status != "received"]:
-        batch.shown = await candidates_of(conn, again)
+        batch.shown = await shown_of(conn, again)
     order = {key: at for at, key in enumerate(payments)}
     for key in sorted(books.payments, key=order.__getitem__):  # the rows' own ids: the driver's compare faster
         payment = books.payments[key]
@@ -154,7 +154,7 @@ def carry_out(books: Books, payment: Payment, proposal: Proposal, into: Batch) -
     if reason == "unknown_party" and payment.payer_customer_id is not None:
         reason = "no_reference"  # what says who paid is not in the payment
     waits = payment.status != "received" and payment.unapplied_minor == rest
-    if waits and not attributed and not _says_more(payment, proposal, into.shown.get(key, ())):
+    if waits and not attributed and not _says_more(payment, proposal, into.shown.get(key, Shown())):
         reason = payment.unapplied_reason  # another look that found nothing has nothing to say
     else:
         payment.candidate_customer_ids = _customers(proposal) if payment.unapplied_minor and not payment.payer_customer_id else None
@@ -247,12 +247,17 @@ def _readings(proposal: Proposal) -> list[dict[str, Any]]:
     ]
 
 
-def _says_more(payment: Payment, proposal: Proposal, shown: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether another look sees what nobody is told yet: who paid is known, an item came, owes another amount or is meant no more."""
+def _says_more(payment: Payment, proposal: Proposal, shown: Shown) -> bool:
+    """Whether another look sees what nobody is told yet: who paid is known, an item came, owes another amount or is meant no more;
+    or it says a list of another amount that had not come, or waits no more.
+    """
+    differing: Any = (proposal.evidence or {}).get("remittance_lists", {})
+    if {str(one["expected_id"]) for one in differing.get("differ", ())} != shown.lists:
+        return True
     if payment.unapplied_reason == "unknown_party" and payment.payer_customer_id is not None:
         return True
     # of an item that owes nothing its reference tells, too, where it was paid by this very payment
-    found, told = ({_settles(one) for one in some if one.get("open_minor") != 0} for some in (_readings(proposal), shown))
+    found, told = ({_settles(one) for one in some if one.get("open_minor") != 0} for some in (_readings(proposal), shown.candidates))
     return found != told
 
 

@@ -67,17 +67,27 @@ async def of_payment(conn: AsyncConnection, tenant_id: UUID, payment_id: UUID) -
     )
 
 
-async def candidates_of(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, list[dict[str, Any]]]:
-    """The readings that the latest decision on each payment shows a person: none where it settled something itself."""
+class Shown(NamedTuple):
+    """What the latest decision on a payment shows a person: readings, none where it settled something, and lists of another amount."""
+
+    candidates: Sequence[dict[str, Any]] = ()
+    lists: frozenset[str] = frozenset()
+
+
+async def shown_of(conn: AsyncConnection, payments: Iterable[Key]) -> dict[Key, Shown]:
+    """What a person is shown of each payment on which something was decided."""
     rows = await fetch(
         conn,
-        "SELECT k.tenant_id, k.payment_id, (SELECT CASE WHEN evidence -> 'settled' <> '[]' THEN NULL "
-        "ELSE CAST(evidence -> 'candidates' AS text) END FROM decision d "
-        "WHERE d.tenant_id = k.tenant_id AND d.payment_id = k.payment_id ORDER BY payment_version DESC LIMIT 1) "
-        "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id)",
+        "SELECT k.tenant_id, k.payment_id, CASE WHEN d.evidence -> 'settled' <> '[]' THEN NULL "
+        "ELSE CAST(d.evidence -> 'candidates' AS text) END, CAST(d.evidence -> 'remittance_lists' -> 'differ' AS text) "
+        "FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant_id, payment_id) CROSS JOIN LATERAL (SELECT evidence "
+        "FROM decision WHERE tenant_id = k.tenant_id AND payment_id = k.payment_id ORDER BY payment_version DESC LIMIT 1) d",
         **keys(payments),
     )
-    return {(row[0], row[1]): json.loads(row[2] or "[]") for row in rows}
+    return {
+        (row[0], row[1]): Shown(json.loads(row[2] or "[]"), frozenset(one["expected_id"] for one in json.loads(row[3] or "[]")))
+        for row in rows
+    }
 
 
 async def payer_by(conn: AsyncConnection, payment: Key) -> str | None:

@@ -9,7 +9,9 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
+from matching.domain.engine.text import fold
 from matching.domain.references import normalised
+from matching.storage.clues import WAITING_MAX
 from matching.storage.expected import PAYER, Expected
 from matching.storage.rows import fetch, keys
 
@@ -132,6 +134,28 @@ async def lists_said(conn: AsyncConnection, said: Sequence[tuple[UUID, UUID, str
     for tenant, payment, expected_id in rows:
         found.setdefault((tenant, payment), []).append(expected_id)
     return found
+
+
+async def saying(conn: AsyncConnection, held: Expected, end_to_end_id: str) -> list[Key]:
+    """Payments of another amount than a list has that wait and may say its reference: in a field for it, or by a word that was kept."""
+    rows = await fetch(
+        conn,
+        "SELECT p.payment_id FROM (SELECT payment_id FROM payment WHERE tenant_id = :tenant AND structured_reference = :reference "  # noqa: S608 - ours
+        "AND status IN ('unapplied', 'partly_matched') UNION SELECT o.payment_id FROM bank_account b JOIN payment o "
+        "ON o.tenant_id = b.tenant_id AND o.bank_account_id = b.bank_account_id AND o.end_to_end_id = :e2e "
+        "WHERE b.tenant_id = :tenant AND b.entity_id = :entity UNION (SELECT payment_id FROM payment_clue WHERE tenant_id = :tenant "
+        f"AND kind = 'document' AND value = :folded LIMIT {WAITING_MAX})) w JOIN payment p ON p.tenant_id = :tenant "
+        "AND p.payment_id = w.payment_id WHERE p.entity_id = :entity AND p.currency = :currency AND p.amount_minor <> :amount "
+        "AND p.status IN ('unapplied', 'partly_matched') ORDER BY 1",
+        tenant=held.tenant_id,
+        entity=held.entity_id,
+        currency=held.currency,
+        amount=held.amount_minor,
+        reference=held.reference,
+        folded=fold(held.reference or ""),
+        e2e=end_to_end_id,
+    )
+    return [(held.tenant_id, row[0]) for row in rows]
 
 
 async def waiting_for(conn: AsyncConnection, numbers: Iterable[tuple[UUID, str]]) -> list[Key]:
