@@ -202,3 +202,28 @@ async def test_proofs_that_stand_under_two_writings_already_stay_as_they_are(inf
         assert dict(map(tuple, kept)) == {"N1": None, "n-1": "n1", "n 1": None, "N_1": "n1", "N2": "n2"}
         assert await owner.fetchval("SELECT relforcerowsecurity FROM pg_class WHERE relname = 'settlement'")
         await owner.close()
+
+
+@pytest.mark.parametrize("kind", ["netting", "cash"])
+@pytest.mark.parametrize(
+    ("day", "code"), [("0001-01-01", "value-date-too-early"), ("1969-12-31", "value-date-too-early"), ("1970-01-01", None)]
+)
+async def test_a_value_date_is_a_day_on_which_something_may_be_settled(world, tenant, make, client, kind, day, code):
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    await limit(client, tenant, make, 10_000)
+    answer = await post(client, "/v1/settlements", settlement(make, tenant, kind, ("F-1", 100)) | {"value_date": day})
+    assert answer.status_code == (422 if code else 201), answer.text
+    assert answer.json().get("code") == code
+    assert (await items(world, tenant))["F-1"][0] == (1_000 if code else 900)
+
+
+@pytest.mark.parametrize("kind", ["netting", "cash"])
+async def test_no_period_that_was_exported_changes_by_what_is_settled_later_with_a_day_in_it(world, tenant, make, client, kind):
+    await world.feed(make.invoice(tenant, "F-1", 1_000))
+    await limit(client, tenant, make, 10_000)
+    path = f"/v1/ledger-export?entity_id={make.entity_id(tenant)}&format=csv"
+    answer = await post(client, "/v1/settlements", settlement(make, tenant, kind, ("F-1", 100)) | {"value_date": "2020-02-29"})
+    day = answer.json()["decided_at"][:10]
+    past, now = [(await client.get(f"{path}&first={first}&last={last}")).text for first, last in (("2020-01-01", "2020-12-31"), (day, day))]
+    assert (len(past.splitlines()), "2020-02-29" in now) == (1, kind == "cash")
+    assert len(now.splitlines()) > 1

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.api.commands import ReasonCode, command
 from matching.api.handwork import DecideCommand
 from matching.api.pages import page
+from matching.domain.statements import FIRST_DAY
 from matching.handlers import settlements
 from matching.handlers.allocations import known_customer
 from matching.storage.settlements import LISTED, Settlement
@@ -99,7 +100,11 @@ class SettlementList(BaseModel):
 
 @ROUTER.post("/settlements", status_code=201, response_model=SettlementView, openapi_extra=KEYED)
 async def post_settlement(request: Request, caller: Writer, body: SettlementCommand) -> Response:
-    """Settles items beside the bank: booked at once up to the entity's limit, else when another person approves."""
+    """Settles items beside the bank: booked at once up to the entity's limit, else when another person approves.
+
+    The value date is any past day that a bank could book on: it says when the debtor paid, while the ledger's entries are of the day on
+    which it is booked, so that no period that was exported changes.
+    """
     now = request.app.state.runtime.clock.now()
     lines = [(line.item_id, line.amount_minor) for line in body.lines]
     if len({item for item, _ in lines}) < len(lines):
@@ -111,6 +116,9 @@ async def post_settlement(request: Request, caller: Writer, body: SettlementComm
     if body.value_date > now.date() + timedelta(days=1):  # it may be tomorrow already where the entity is
         error = FieldError("/value_date", "value-date-ahead", "is a day that has not come")
         raise Problem(422, "value-date-ahead", "What is settled was settled: its value date is not ahead", errors=[error])
+    if body.value_date < FIRST_DAY:
+        error = FieldError("/value_date", "value-date-too-early", f"is before {FIRST_DAY}")
+        raise Problem(422, "value-date-too-early", f"Nothing is settled on a day before {FIRST_DAY}", errors=[error])
     given = Settlement(
         body.entity_id,  # replaced by the settlement's own
         body.entity_id,

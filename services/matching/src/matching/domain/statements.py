@@ -35,7 +35,9 @@ MUST_BALANCE = frozenset({"camt.053", "MT940", "CODA", "CFONB120", "AEB43"})
 STATUSES = ("booked", "pending", "information")
 
 FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(2099, 12, 31)
-"""What a bank may book on: before, nobody sent files; years of two digits end in 2079, and what is beyond is a blank of some program."""
+"""What a bank may book on, and the first day on which anything is settled: before, nobody sent files; years of two digits end in 2079,
+and what is beyond is a blank of some program.
+"""
 VALUE_APART = timedelta(days=366)
 """How far a value date may be from the booking day: banks correct what is months old, not years."""
 
