@@ -3,8 +3,9 @@
 One payment information block per file, each transfer booked by itself (BtchBookg false), so that its EndToEndId comes back
 on the statement and closes what it was for.
 
-Euro from an account with an IBAN are a SEPA credit transfer. What is not one names no service level, and so leaves the charges to what is
-agreed with the bank: SLEV means the rules of the service level (Nordea, "ChrgBr: ChargeBearer": SLEV with SEPA credit transfers only).
+Euro from and to accounts with an IBAN of SEPA are a SEPA credit transfer, and stand in a file of their own: banks carry those out by other
+ways than the rest. What is not one names no service level, and so leaves the charges to what is agreed with the bank: SLEV means the rules
+of the service level (Nordea, "ChrgBr: ChargeBearer": SLEV with SEPA credit transfers only).
 
 Names and texts are converted to the Latin characters that banks take (`matching.latin`), names as far as their 70 characters go. Ids are
 not: they come back, and are of letters, digits and hyphens.
@@ -19,6 +20,13 @@ from shared.money import format_amount
 
 from matching.latin import latin
 
+_UNION = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
+_OTHERS = "IS LI NO CH GB GI MC SM AD VA AL ME MD MK RS"
+SEPA = frozenset(f"{_UNION} {_OTHERS}".split())
+"""The countries of IBANs in the geographical scope of the SEPA schemes (EPC409-09), as the codes that IBANs have: FR for French overseas
+territories of it, GB for Guernsey, Jersey and Man. Albania and Montenegro since November 2024, Moldova and North Macedonia since March
+2025, Serbia since May 2025 (the 41st country; its banks from May 2026 on).
+"""
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 
 
@@ -47,12 +55,24 @@ class Debtor:
 
     @property
     def sepa(self) -> bool:
-        """Whether what it pays are SEPA credit transfers."""
-        return self.iban is not None and self.currency == "EUR"
+        """Whether what it pays to an IBAN of SEPA are SEPA credit transfers."""
+        return self.iban is not None and self.iban[:2] in SEPA and self.currency == "EUR"
+
+
+def together(debtor: Debtor, ibans: Sequence[str]) -> list[int]:
+    """Which of the transfers to these IBANs are in one file with the first: all that are SEPA credit transfers, or all that are not."""
+    kinds = [debtor.sepa and iban[:2] in SEPA for iban in ibans]
+    return [at for at, kind in enumerate(kinds) if kind == kinds[0]]
 
 
 def write(message_id: str, created: datetime, execution: date, debtor: Debtor, transfers: Sequence[Transfer]) -> bytes:
-    """The file's bytes. Amounts are exact: minor units are written with the currency's decimals."""
+    """The file's bytes. Amounts are exact: minor units are written with the currency's decimals.
+
+    All transfers are of one kind (`together`): raises ValueError for others.
+    """
+    if len(together(debtor, [one.creditor_iban for one in transfers])) < len(transfers):
+        raise ValueError("SEPA credit transfers and others in one file")
+    sepa = debtor.sepa and all(one.creditor_iban[:2] in SEPA for one in transfers)
     root = etree.Element(f"{{{NAMESPACE}}}Document", nsmap={None: NAMESPACE})  # type: ignore[dict-item] # the default namespace has no prefix
     initiation = _add(root, "CstmrCdtTrfInitn")
     total = format_amount(sum(one.amount_minor for one in transfers), debtor.currency)
@@ -68,7 +88,7 @@ def write(message_id: str, created: datetime, execution: date, debtor: Debtor, t
     _add(block, "BtchBookg", "false")
     _add(block, "NbOfTxs", str(len(transfers)))
     _add(block, "CtrlSum", total)
-    if debtor.sepa:
+    if sepa:
         _add(_add(_add(block, "PmtTpInf"), "SvcLvl"), "Cd", "SEPA")
     _add(_add(block, "ReqdExctnDt"), "Dt", execution.isoformat())
     _add(_add(block, "Dbtr"), "Nm", _name(debtor.name))
@@ -79,7 +99,7 @@ def write(message_id: str, created: datetime, execution: date, debtor: Debtor, t
         _add(_add(_add(account, "Id"), "Othr"), "Id", debtor.number)
     _add(account, "Ccy", debtor.currency)
     _name_bank(_add(_add(block, "DbtrAgt"), "FinInstnId"), debtor.bank_id)
-    if debtor.sepa:
+    if sepa:
         _add(block, "ChrgBr", "SLEV")
     for one in transfers:
         transfer = _add(block, "CdtTrfTxInf")

@@ -311,3 +311,21 @@ async def test_what_a_return_takes_beyond_its_payment_and_a_fee_is_not_closed_in
     assert [row[0] for row in await world.rows(tenant, "SELECT amount_minor FROM movement WHERE NOT resolved")] == waiting
     assert (await world.one(tenant, "SELECT returned_minor FROM payment"))[0] == (0 if waiting else 1_000)
     await world.holds()
+
+
+async def test_what_goes_outside_sepa_is_in_a_file_of_its_own_and_waits_no_longer_for_it(world, tenant, make, client, camtfile):
+    bank = Bank(world, client, await world.account(tenant), camtfile)
+    await limit(client, tenant, make, 10_000)
+    payers = ("DE89370400440532013000", "TR330006100519786457841326", "RS35260005601001611379")
+    for number, iban in enumerate(payers, 1):
+        payment = await world.pay(bank.held, 100 * number, debtor_name="Dupont", debtor_iban=iban, number=number)
+        await world.match(tenant)
+        await bank.books((100 * number, {"ref": f"B{number}"}))
+        assert (await post(client, "/v1/refunds", {"payment_id": str(payment), "reason": "twice"})).json()["status"] == "approved"
+    order = {"bank_account_id": str(bank.held.bank_account_id), "execution_date": ahead(1)}
+    answers = [await post(client, "/v1/refund-files", order) for _ in range(3)]
+    assert [(one.status_code, one.json().get("amount_minor")) for one in answers] == [(201, 400), (201, 200), (409, None)]
+    files = [valid((await client.get(f"/v1/refund-files/{one.json()['refund_file_id']}")).content) for one in answers[:2]]
+    levels = [one.findtext(".//p:PmtInf/p:PmtTpInf/p:SvcLvl/p:Cd", namespaces=NS) for one in files]
+    assert (levels, [len(one.findall(".//p:CdtTrfTxInf", NS)) for one in files]) == (["SEPA", None], [2, 1])
+    await world.holds()

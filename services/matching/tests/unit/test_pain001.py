@@ -100,3 +100,29 @@ def test_an_account_without_an_iban_is_named_by_its_number_and_bank_and_is_not_o
     assert texts(document, "DbtrAcct/Id/Othr/Id") == ["1" * 34]
     assert {path: texts(document, f"DbtrAgt/FinInstnId/{path}") for path in named} == {path: [text] for path, text in named.items()}
     assert texts(document, "DbtrAgt/FinInstnId/Othr/Id") == texts(document, "SvcLvl/Cd") == texts(document, "ChrgBr") == []
+
+
+@pytest.mark.parametrize(
+    ("country", "sepa"),
+    [
+        ("FR", True),
+        ("GB", True),
+        ("CH", True),
+        ("AL", True),
+        ("ME", True),
+        ("MD", True),
+        ("MK", True),
+        ("RS", True),
+        ("GI", True),
+        ("VA", True),
+    ]
+    + [("TR", False), ("UA", False), ("XK", False), ("BA", False), ("TN", False), ("FO", False), ("AE", False), ("GE", False)],
+)
+def test_only_what_goes_to_a_country_of_sepa_says_so(country, sepa):
+    document = written(SEPA, transfer(creditor_iban=f"{country}7630006000011234567890189"))
+    assert (texts(document, "SvcLvl/Cd"), texts(document, "ChrgBr")) == ((["SEPA"], ["SLEV"]) if sepa else ([], []))
+
+
+def test_sepa_transfers_and_others_are_never_in_one_file():
+    with pytest.raises(ValueError, match="in one file"):
+        write("REFUNDS-1", NOW, DAY, SEPA, [transfer(1), transfer(2, creditor_iban="TR330006100519786457841326")])

@@ -84,7 +84,7 @@ class RefundList(BaseModel):
 
 
 class RefundFileCommand(Command):
-    """Write a file with all approved refunds of an account, to be executed on a day: today or later, at most 360 days ahead."""
+    """Write a file with the approved refunds of an account, to be executed on a day: today or later, at most 360 days ahead."""
 
     bank_account_id: Id
     execution_date: Date
@@ -227,7 +227,10 @@ async def list_refunds(
 
 @ROUTER.post("/refund-files", status_code=201, response_model=RefundFileView, openapi_extra=KEYED)
 async def post_file(request: Request, caller: Writer, body: RefundFileCommand) -> Response:
-    """Writes a pain.001 file with all approved refunds of an account; each is in one file, once."""
+    """Writes a pain.001 file with the approved refunds of an account; each is in one file, once.
+
+    SEPA credit transfers and others are in files of their own, what waits longest first: ask until nothing waits (409 `nothing-to-send`).
+    """
     now = request.app.state.runtime.clock.now()
 
     async def produce(conn: AsyncConnection) -> Response:

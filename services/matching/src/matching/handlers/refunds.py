@@ -165,7 +165,9 @@ async def cancel_unsent(conn: AsyncConnection, books: Books, payments: Sequence[
 async def write_file(
     conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, execution: date, *, by: str, now: datetime
 ) -> tuple[UUID, list[Refund]]:
-    """Puts all approved refunds of an account into one pain.001 file, at most FILE_MAX; returns its id and what is in it.
+    """Puts approved refunds of an account into one pain.001 file, at most FILE_MAX; returns its id and what is in it.
+
+    Those that are SEPA credit transfers, or those that are not, whichever waits longest: the others are for the next file.
 
     What the bank has only told of is not given back yet: it may not come. Nor is that of which a return waits to be explained: the bank
     may have given it back already, and whoever looks at the return cancels the refund. Raises Problem where no bank would execute the
@@ -186,12 +188,13 @@ async def write_file(
         raise Problem(
             409, "nothing-to-send", "No approved refund waits of a payment that the account's bank has booked, and of which no return waits"
         )
+    debtor = pain001.Debtor(account.holder_name, account.iban, account.number, account.bank_id, account.currency)
+    refunds = [refunds[at] for at in pain001.together(debtor, [one.creditor_iban for one in refunds])]
     file_id = new_id()
     transfers = [
         pain001.Transfer(one.end_to_end_id, one.amount_minor, one.creditor_name, one.creditor_iban, f"Refund {one.end_to_end_id}")
         for one in refunds
     ]
-    debtor = pain001.Debtor(account.holder_name, account.iban, account.number, account.bank_id, account.currency)
     content = pain001.write(f"{_MESSAGES}{file_id.hex[:_MESSAGE_DIGITS]}", now, execution, debtor, transfers)
     await stored.insert_file(conn, tenant_id, file_id, bank_account_id, content, refunds, execution=execution, by=by, now=now)
     await stored.set_status(conn, tenant_id, [one.refund_id for one in refunds], "sent", file=file_id)
