@@ -27,15 +27,37 @@ class Recall:
 
 
 def parse(data: bytes) -> list[Recall]:
-    """The payments asked back, in the message's order. Raises BankFileError."""
+    """The payments asked back, in the message's order. Raises BankFileError.
+
+    A bank may ask for a whole group of its own (GrpCxl) and name none of the payments: nothing of ours tells which those are, for no
+    statement has to say which message between banks a payment was in. So it is refused, also where the message names others.
+    """
     if len(data) > MAX_BYTES:
         raise BankFileError(f"the file is larger than {MAX_BYTES} bytes")
-    asked = whole(data).findall(".//{*}FIToFIPmtCxlReq/{*}Undrlyg/{*}TxInf")
+    asked = []
+    for underlying in whole(data).findall(".//{*}FIToFIPmtCxlReq/{*}Undrlyg"):
+        named = underlying.findall("{*}TxInf")
+        _check_group(underlying, len(named))
+        asked += named
     if not asked:
         raise BankFileError("no payment is asked back in the message (FIToFIPmtCxlReq/Undrlyg/TxInf)")
     if len(asked) > MOST:
         raise BankFileError(f"more than {MOST} payments in one message")
     return [_recall(element, f"TxInf {at}") for at, element in enumerate(asked, 1)]
+
+
+def _check_group(underlying: etree._Element, named: int) -> None:
+    """Raises BankFileError where a whole group is asked back and its payments are not named, or not all."""
+    group = "OrgnlGrpInfAndCxl/{*}"
+    if (_text(underlying, group + "GrpCxl") or "").lower() not in {"true", "1"}:
+        return
+    count = _text(underlying, group + "NbOfTxs")
+    if not named or (count and count.isdecimal() and int(count) != named):
+        name = _text(underlying, group + "OrgnlMsgId") or "without a name"
+        raise BankFileError(
+            f"all payments of a group ({name}) are asked back (GrpCxl), and {named} of {count or 'them'} named (TxInf): "
+            "ask the bank to name each"
+        )
 
 
 def _recall(element: etree._Element, where: str) -> Recall:

@@ -331,3 +331,32 @@ async def test_a_debit_that_names_nothing_settles_the_recalls_of_the_payment_tha
     assert (answer.status_code, answer.json().get("moved_minor")) == (200, moved), answer.text
     assert (tuple(await world.one(tenant, RECALLED)), await settled_at(client), await unexplained(client)) == (money, settled, [])
     await world.holds()
+
+
+GROUP = "<Undrlyg><OrgnlGrpInfAndCxl><OrgnlMsgId>MSG-7</OrgnlMsgId><OrgnlMsgNmId>pacs.008.001.08</OrgnlMsgNmId>{}</OrgnlGrpInfAndCxl>"
+
+
+@pytest.mark.parametrize(
+    ("group", "named", "beside", "taken"),
+    [
+        ("<GrpCxl>true</GrpCxl>", False, False, False),
+        ("<GrpCxl>1</GrpCxl>", False, True, False),
+        ("<NbOfTxs>2</NbOfTxs><GrpCxl>true</GrpCxl>", True, False, False),
+        ("<NbOfTxs>1</NbOfTxs><GrpCxl>true</GrpCxl>", True, False, True),
+        ("<GrpCxl>true</GrpCxl>", True, False, True),
+        ("<NbOfTxs>1</NbOfTxs><GrpCxl>false</GrpCxl>", True, False, True),
+    ],
+)
+async def test_a_whole_group_is_asked_back_only_by_the_names_of_its_payments(world, tenant, client, recalled, group, named, beside, taken):
+    await recalled()
+    told = camt056("E2E-1", "10.00").decode()
+    whole = GROUP.format(group)
+    told = told.replace("<Undrlyg>", whole if named else whole + "</Undrlyg>" + ("<Undrlyg>" if beside else ""), 1)
+    if not named and not beside:
+        told = told[: told.index("<TxInf>")] + "</FIToFIPmtCxlReq></Document>"
+    answer = await recall(client, told.encode())
+    assert answer.status_code == (201 if taken else 422), answer.text
+    if not taken:
+        assert answer.json()["code"] == "recall-unreadable"
+        assert all(word in answer.json()["detail"] for word in ("MSG-7", "GrpCxl", "ask the bank"))
+    assert (await item(world, tenant, "F-1")).open_minor == (1_000 if taken else 0)

@@ -105,18 +105,9 @@ def test_an_account_without_an_iban_is_named_by_its_number_and_bank_and_is_not_o
 @pytest.mark.parametrize(
     ("country", "sepa"),
     [
-        ("FR", True),
-        ("GB", True),
-        ("CH", True),
-        ("AL", True),
-        ("ME", True),
-        ("MD", True),
-        ("MK", True),
-        ("RS", True),
-        ("GI", True),
-        ("VA", True),
-    ]
-    + [("TR", False), ("UA", False), ("XK", False), ("BA", False), ("TN", False), ("FO", False), ("AE", False), ("GE", False)],
+        *((country, True) for country in ("FR", "GB", "CH", "AL", "ME", "MD", "MK", "RS", "GI", "VA")),
+        *((country, False) for country in ("TR", "UA", "XK", "BA", "TN", "FO", "AE", "GE")),
+    ],
 )
 def test_only_what_goes_to_a_country_of_sepa_says_so(country, sepa):
     document = written(SEPA, transfer(creditor_iban=f"{country}7630006000011234567890189"))
