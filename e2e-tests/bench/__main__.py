@@ -16,7 +16,7 @@ from pathlib import Path
 import uvloop
 from onemachine.testing import infrastructure
 
-from bench import loops, product, scale
+from bench import bulk, loops, product, scale
 from bench.cpu import Meter
 from bench.rig import Rig, say
 
@@ -24,7 +24,7 @@ from bench.rig import Rig, say
 async def measure(rig: Rig, *, quick: bool) -> dict[str, float]:
     """All figures, by key."""
     rounds, payments, naive = (1, 20_000, 400) if quick else (3, 100_000, 2_000)
-    rates: dict[str, list[float]] = {"product": [], "bare": [], "naive": []}
+    rates: dict[str, list[float]] = {"product": [], "bare": [], "naive": [], "booked": [], "file": []}
     figures: dict[str, float] = {}
     await warm(rig)
     for number in range(rounds):
@@ -32,6 +32,8 @@ async def measure(rig: Rig, *, quick: bool) -> dict[str, float]:
         rates["bare"].append(await loops.bare_rate(rig, payments))
         rates["product"].append(await product.rate(rig, payments))
         rates["naive"].append(await product.rate(rig, naive, workers=product.NAIVE))
+        rates["booked"].append(await product.rate_with_booking(rig, payments))
+        rates["file"].append(await bulk.rate(rig, payments))
         say("; ".join(f"{name} {found[-1]:.0f}/s" for name, found in rates.items()))
     end_to_end, bare = statistics.median(rates["product"]), statistics.median(rates["bare"])
     figures |= {
@@ -40,6 +42,10 @@ async def measure(rig: Rig, *, quick: bool) -> dict[str, float]:
         "bare_per_s": bare,
         "ratio_to_naive": statistics.median(p / n for p, n in zip(rates["product"], rates["naive"], strict=True)),
         "ratio_to_bare": statistics.median(p / b for p, b in zip(rates["product"], rates["bare"], strict=True)),
+        "booked_per_s": statistics.median(rates["booked"]),
+        "file_per_s": statistics.median(rates["file"]),
+        "file_to_end_to_end": statistics.median(f / p for f, p in zip(rates["file"], rates["product"], strict=True)),
+        "file_to_booked": statistics.median(f / b for f, b in zip(rates["file"], rates["booked"], strict=True)),
     }
     say("sustained")
     many = 60_000 if quick else 600_000

@@ -10,8 +10,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from onemachine.testing import infrastructure
@@ -67,57 +70,89 @@ def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
     return round((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), 1)
 
 
+class Brought(NamedTuple):
+    """Seconds from the request until the answer, until the last entry is imported, until the last is matched."""
+
+    answered: float
+    imported: float
+    matched: float
+
+
+@dataclass(frozen=True)
+class Running:
+    """The processes that take files in, and the way to bring them one."""
+
+    roles: dict[str, subprocess.Popen[bytes]]
+    bring: Callable[[int, int], Awaitable[Brought]]
+    """Posts a file of so many entries, for the items from that number on, and waits for what becomes of it."""
+
+
+@asynccontextmanager
+async def running(rig: Rig, items: int) -> AsyncIterator[Running]:
+    """The service with so many open items: API, two workers, relay."""
+    async with AsyncExitStack() as scope:
+        path = Path(scope.enter_context(tempfile.TemporaryDirectory())) / "statement.xml"
+        at = await scope.enter_async_context(scene(rig))
+        await open_items(at, items)
+        say("items are open")
+        paid = await scope.enter_async_context(rig.counting(at.prefix + "InvoicePaid"))
+        received = await scope.enter_async_context(rig.counting(at.prefix + "PaymentReceived"))
+        roles = {
+            name: scope.enter_context(rig.process("-m", "matching", role, **at.environment))
+            for name, role in (("api", "api"), ("worker", "worker"), ("second", "worker"), ("relay", "relay"))
+        }
+        headers = {"authorization": f"Bearer {token(TENANT, 'bank:write')}", "content-type": "application/xml"}
+        http = await scope.enter_async_context(httpx.AsyncClient(timeout=600, trust_env=False))
+
+        async def bring(number: int, first: int) -> Brought:
+            write(path, number, first)
+            begun = monotonic()
+            answer = await http.post(f"http://127.0.0.1:{PORT}/v1/bank-files", content=path.read_bytes(), headers=headers)
+            answer.raise_for_status()
+            answered = monotonic() - begun
+            say(f"answered after {answered:.1f} s: {answer.json()['statements'][0]['verdict']}")
+
+            async def until(more: Poll) -> float:
+                await arrivals(more, number)
+                return monotonic() - begun
+
+            return Brought(answered, *await asyncio.gather(until(received), until(paid)))
+
+        await ready(http, f"http://127.0.0.1:{PORT}")
+        yield Running(roles, bring)
+
+
+async def rate(rig: Rig, count: int) -> float:
+    """Entries of one file a second, from the request to the last InvoicePaid; the file of a fifth before it does not count."""
+    warm = count // _WARM
+    async with running(rig, warm + count) as at:
+        await at.bring(warm, 0)
+        return count / (await at.bring(count, warm)).matched
+
+
 async def measure(rig: Rig, count: int, servers: Path) -> dict[str, float]:
     """Seconds and rates from the request to the last InvoicePaid; peak memory of each process; what an entry costs of the processors.
 
     `servers` is the folder that the servers were started with.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path, warm = Path(folder) / "statement.xml", count // _WARM
-        async with scene(rig) as at:
-            await open_items(at, warm + count)
-            say("items are open")
-            async with rig.counting(at.prefix + "InvoicePaid") as paid, rig.counting(at.prefix + "PaymentReceived") as received:
-
-                async def bring(number: int, first: int) -> tuple[float, float, float]:
-                    """Seconds until the answer, until the last is imported, until the last is matched."""
-                    write(path, number, first)
-                    begun = monotonic()
-                    answer = await http.post(f"http://127.0.0.1:{PORT}/v1/bank-files", content=path.read_bytes(), headers=headers)
-                    answer.raise_for_status()
-                    answered = monotonic() - begun
-                    say(f"answered after {answered:.1f} s: {answer.json()['statements'][0]['verdict']}")
-
-                    async def until(more: Poll) -> float:
-                        await arrivals(more, number)
-                        return monotonic() - begun
-
-                    return answered, *await asyncio.gather(until(received), until(paid))
-
-                with ExitStack() as running:
-                    roles = {
-                        name: running.enter_context(rig.process("-m", "matching", role, **at.environment))
-                        for name, role in (("api", "api"), ("worker", "worker"), ("second", "worker"), ("relay", "relay"))
-                    }
-                    headers = {"authorization": f"Bearer {token(TENANT, 'bank:write')}", "content-type": "application/xml"}
-                    async with httpx.AsyncClient(timeout=600, trust_env=False) as http:
-                        await ready(http, f"http://127.0.0.1:{PORT}")
-                        await bring(warm, 0)
-                        meter = Meter(servers, os.getpid())
-                        before = {role: cpu_seconds(process) for role, process in roles.items()}
-                        meter.begin(0)
-                        answered, imported, matched = await bring(count, warm)
-                        meter.end(count)
-                    peaks = {f"{role}_peak_mb": peak_mb(process) for role, process in roles.items()}
-                    peaks |= {f"{role}_cpu_s": round(cpu_seconds(process) - before[role], 1) for role, process in roles.items()}
-                    peaks |= {f"{role}_us": spent for role, spent in meter.spent.items()}
+    warm = count // _WARM
+    async with running(rig, warm + count) as at:
+        await at.bring(warm, 0)
+        meter = Meter(servers, os.getpid())
+        before = {role: cpu_seconds(process) for role, process in at.roles.items()}
+        meter.begin(0)
+        brought = await at.bring(count, warm)
+        meter.end(count)
+        peaks = {f"{role}_peak_mb": peak_mb(process) for role, process in at.roles.items()}
+        peaks |= {f"{role}_cpu_s": round(cpu_seconds(process) - before[role], 1) for role, process in at.roles.items()}
+        peaks |= {f"{role}_us": spent for role, spent in meter.spent.items()}
     return {
         "entries": count,
         "file_mb": round(path_size(count), 1),
-        "read_and_proved_per_s": round(count / answered),
-        "imported_and_published_per_s": round(count / (imported - answered)),
-        "matched_and_published_per_s": round(count / matched),
-        "seconds": round(matched, 1),
+        "read_and_proved_per_s": round(count / brought.answered),
+        "imported_and_published_per_s": round(count / (brought.imported - brought.answered)),
+        "matched_and_published_per_s": round(count / brought.matched),
+        "seconds": round(brought.matched, 1),
         **peaks,
     }
 

@@ -131,20 +131,20 @@ def invoice(number: int) -> InvoiceIssued:
     )
 
 
-async def receive(at: Scene, count: int) -> None:
-    """Payments that name the items, booked from statements of the bank; PaymentReceived waits in the outbox."""
+async def receive(at: Scene, count: int, first: int = 0) -> None:
+    """Payments that name the items from number `first` on, booked from statements of the bank; PaymentReceived waits in the outbox."""
     async with at.runtime.database.transaction(TENANT) as conn:
         from matching.storage.bank import account  # noqa: PLC0415 - only here
 
         held = await account(conn, TENANT, IBAN)
     if held is None:
         raise RuntimeError("the account is not there")
-    for number, first in enumerate(range(0, count, 5_000)):
-        entries = [_entry(one) for one in range(first, min(first + 5_000, count))]
+    for number in range(first, first + count, 5_000):
+        entries = [_entry(one) for one in range(number, min(number + 5_000, first + count))]
         paid = sum(entry.signed_minor for entry in entries)
         statement = Statement(
             kind="camt.053", identification=f"S{number}", number=str(number), sequence=number, account=IBAN, currency="EUR", first_day=DAY,
-            last_day=DAY, opening_minor=first * 10_000, closing_minor=first * 10_000 + paid,
+            last_day=DAY, opening_minor=number * 10_000, closing_minor=number * 10_000 + paid,
         )  # fmt: skip
         for entry in entries:
             statement.add(entry)
@@ -183,6 +183,26 @@ async def rate(rig: Rig, count: int, meter: Meter | None = None, *, workers: Seq
         if broken := [name for name, holds in (await check(SERVICE, SERVICE.settings())).items() if holds is not True]:
             raise RuntimeError(f"these do not hold: {', '.join(broken)}")
         return per_s
+
+
+async def rate_with_booking(rig: Rig, count: int) -> float:
+    """Payments a second from the bank's entry to InvoicePaid on the topic: `rate` begins where they are booked and told of, this one before.
+
+    A fifth of them comes first, for every process to have started; then they are booked while the workers match. What a file does but for reading
+    and proving it (`bench.bulk`).
+    """
+    warm = count // 5
+    async with scene(rig) as at:
+        await open_items(at, warm + count)
+        async with rig.counting(at.prefix + "InvoicePaid") as paid:
+            with ExitStack() as running:
+                for command in (("-m", "matching", "relay"), *WORKERS):
+                    running.enter_context(rig.process(*command, **at.environment))
+                await receive(at, warm)
+                await arrivals(paid, warm)
+                begun = monotonic()
+                await asyncio.gather(receive(at, count, warm), arrivals(paid, count))
+                return count / (monotonic() - begun)
 
 
 class Latency(NamedTuple):
