@@ -35,7 +35,7 @@ async def end(conn: AsyncConnection, tenant_id: UUID, expected_id: UUID, status:
     before = (await stored.load(conn, [key], lock=False)).get(key)
     met = before.payment_id if before and before.status == "partly" and status == "cancelled" else None
     if met is not None:  # a payment is locked before what it meets
-        await stored.look_at(conn, (tenant_id, met), machine_now())
+        await stored.look_at(conn, [(tenant_id, met)], machine_now())
     held = (await stored.load(conn, [key])).get(key)
     if held is None:
         raise Problem(404, "expected-payment-unknown", "There is no such expected payment")

@@ -193,10 +193,9 @@ async def _look_at_those_that_say(conn: AsyncConnection, held: Expected, end_to_
     """Money of another amount that came before a list whose reference it says is looked at as if it came now."""
     if held.kind != "remittance" or held.reference is None:
         return
-    early = await saying(conn, held, end_to_end_id or held.reference)
-    for key, spoken in (await stored.spoken(conn, early)).items() if early else ():
-        if spoken.says(held.reference):
-            await stored.look_at(conn, key, machine_now())
+    if early := await saying(conn, held, end_to_end_id or held.reference):
+        spoken = await stored.spoken(conn, early)
+        await stored.look_at(conn, [key for key, said in spoken.items() if said.says(held.reference)], machine_now())
 
 
 async def _early(conn: AsyncConnection, held: Expected, early: Sequence[Key], items: Mapping[int, UUID]) -> Key | None:

@@ -258,14 +258,13 @@ async def look_for(conn: AsyncConnection, expected: Sequence[Expected], at: date
         )
 
 
-async def look_at(conn: AsyncConnection, payment: Key, at: datetime) -> None:
-    """What is left of a payment is looked at as if it were new, then (machine clock) and as often."""
+async def look_at(conn: AsyncConnection, payments: Iterable[Key], at: datetime) -> None:
+    """What is left of payments is looked at as if it were new, then (machine clock) and as often."""
     await run(
         conn,
-        "UPDATE payment SET looks = 0, next_look_at = :at WHERE tenant_id = :tenant AND payment_id = :payment "
-        "AND status IN ('unapplied', 'partly_matched')",
-        tenant=payment[0],
-        payment=payment[1],
+        "UPDATE payment SET looks = 0, next_look_at = :at FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS k(tenant, id) "
+        "WHERE tenant_id = k.tenant AND payment_id = k.id AND status IN ('unapplied', 'partly_matched')",
+        **keys(payments),
         at=at,
     )
 
