@@ -24,8 +24,8 @@ _UNION = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT R
 _OTHERS = "IS LI NO CH GB GI MC SM AD VA AL ME MD MK RS"
 SEPA = frozenset(f"{_UNION} {_OTHERS}".split())
 """The countries of IBANs in the geographical scope of the SEPA schemes (EPC409-09), as the codes that IBANs have: FR for French overseas
-territories of it, GB for Guernsey, Jersey and Man. Albania and Montenegro since November 2024, Moldova and North Macedonia since March
-2025, Serbia since May 2025 (the 41st country; its banks from May 2026 on).
+territories of it, GB for Guernsey, Jersey and Man, GI for Gibraltar, which counts as part of the United Kingdom. 41 countries, as the ECB
+counts them since 22 May 2025, when Serbia was added; Albania, Montenegro, Moldova and North Macedonia were before it.
 """
 NAMESPACE = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 

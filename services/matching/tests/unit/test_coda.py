@@ -106,6 +106,16 @@ def test_an_old_direct_debit_says_its_number_what_it_is_for_and_whether_it_was_p
     assert (one.mandate_id, one.remittance) == ("740316202802", ["F-7 2 mars"])
 
 
+@pytest.mark.parametrize("operation", ["0307", "0309", "0338", "0339", "0503", "0707", "0739", "4307", "4707", "0301", "4701"])
+def test_a_cheque_or_bill_that_came_back_unpaid_is_a_return(operation):
+    """Families 03 and 43 are cheques, 05 direct debits, 07 and 47 bills; operation 01 is a payment of our own."""
+    day = samples.coda().splitlines(keepends=True)
+    first = f"2100010000{'A':<21}1{5_000:015d}0203260{operation}0000CHEQUE 7"
+    debit = f"{first:<115}02032606101 0\n"
+    _, (one,) = everything("".join([*day[:2], debit, *day[-2:]]).encode())
+    assert (one.return_reason, one.kind) == ((None, "other") if operation.endswith("01") else ("unknown", "return"))
+
+
 def test_a_customer_reference_of_zeros_is_none():
     day = samples.coda().splitlines(keepends=True)
     further = f"{'2200010000' + ' ' * 53 + '0000000':<125}0 0\n"

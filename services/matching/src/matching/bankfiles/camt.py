@@ -41,7 +41,7 @@ _PIECE = 32_768
 MANY = 50
 """Entries of a statement until those that are alike are read without the parser (`alike`): a small file does not pay for it."""
 MAX_DETAILS = 200_000
-"""Of one entry, which are in memory together: half a gigabyte."""
+"""Of one entry, which are in memory together: 451 MB (Python 3.11, details with a reference, a name and an account)."""
 _WAITING = 1 << 20
 """Bytes without the end of an entry, and line ends that the parser is owed, at the most."""
 _MARKUP = re.compile(rb"<[!?]")

@@ -33,8 +33,11 @@ _EXPLAINS, _GROSS = "8", "100"
 """Type of a detail that explains an amount, and the category of the one that is the amount before costs and taxes."""
 _PAYMENTS = frozenset({"01", "03", "04", "05", "07", "41", "43", "47"})
 """Families of transfers, cheques, cards, direct debits and bills; beside the gross of others (securities, credit) may be interest."""
-_UNPAID = frozenset({"0307", "0309", "0338", "0339", "0503", "0707", "0739"})
-"""Operations that take back what was credited: cheques and vouchers, direct debits and bills that were not paid."""
+_UNPAID = frozenset({"0307", "0309", "0338", "0339", "0503", "0707", "0739", "4307", "4707"})
+"""Operations that take back what was credited: cheques and vouchers, direct debits and bills that were not paid.
+
+Noviat/noviat-apps names families and operations so (`account_coda_trans_code.xml`).
+"""
 _AMOUNTS = frozenset({"105", "106"})
 """Structured communications that hold amounts and rates alone."""
 _TOTALISED = "12"
