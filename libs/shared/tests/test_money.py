@@ -47,7 +47,7 @@ def test_what_is_no_plain_decimal_is_refused(text: str) -> None:
         parse_amount(text, "EUR")
 
 
-@pytest.mark.parametrize("text", ["1.00001", "1.005", "92233720368547758.08", "9" * 30, "\uff11\uff12", "\u0661", "\u22121"])
+@pytest.mark.parametrize("text", ["1.00001", "1.005", "10000000000000000.00", "9" * 30, "\uff11\uff12", "\u0661", "\u22121"])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"amount|decimal"):
         parse_amount(text, "EUR")

@@ -9,7 +9,11 @@ from functools import cache
 
 from iso4217 import Currency
 
-MAX_MINOR = 2**63 - 1
+MAX_MINOR = 10**18 - 1
+"""Minor units of the largest amount that is taken in: eighteen digits, as ISO 20022 has them (ActiveCurrencyAndAmount, totalDigits 18).
+
+Sums, such as what a customer owes, have 64 bits: nine of the largest fit.
+"""
 _AMOUNT = re.compile(r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,4})?", re.ASCII)
 
 

@@ -159,6 +159,7 @@ async def test_a_good_body_arrives_typed(client):
         ({"name": "x" * 256}, "/name", "string-too-long"),
         ({"name": 7}, "/name", "string-type"),
         ({"id": "0190A000-0000-7000-8000-000000000001"}, "/id", "value-error"),
+        ({"total_minor": 10**18}, "/total_minor", "less-than-equal"),
         ({"lines": [{"amount_minor": 1, "share": "1_000"}]}, "/lines/0/share", "value-error"),
         ({"lines": [{"amount_minor": 1, "share": "1E2"}]}, "/lines/0/share", "value-error"),
         ({"lines": [{"amount_minor": 1, "share": " 12 "}]}, "/lines/0/share", "value-error"),

@@ -5,14 +5,13 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
+from shared.money import MAX_MINOR
 from shared.web.models import Command, CurrencyCode, Date, Id, Lax, PositiveMinor, Text
 
 from dunning.domain.policy import Step, check_steps
 from dunning.handlers.policies import DEFAULT
 from dunning.letters import is_address
 
-MINOR_MAX = 2**63 - 1
-"""What a bigint of minor units holds."""
 Code = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
 
 
@@ -154,7 +153,7 @@ class NewPaymentPlan(Command):
         dates = [each.due_on for each in self.instalments]
         if dates != sorted(set(dates)):
             raise ValueError("the dates of the instalments must rise")
-        if sum(each.amount_minor for each in self.instalments) > MINOR_MAX:
+        if sum(each.amount_minor for each in self.instalments) > MAX_MINOR:
             raise ValueError("the instalments add up to more than any amount may be")
         return self
 

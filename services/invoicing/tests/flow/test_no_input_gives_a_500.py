@@ -1,6 +1,7 @@
 from random import Random
 
 import pytest
+from shared.money import MAX_MINOR
 from test_imports import errors, finished, put_mapping, row, send, table
 from ublfile import ubl
 
@@ -14,10 +15,10 @@ HUGE = "\U0001f9fe" * 100
         {"issue_date": "0001-01-01"},
         {"due_date": "9999-12-31"},
         {"references": [HUGE[:97] + f"{n:03}" for n in range(30)], "order_numbers": [HUGE[:97] + f"{n:03}" for n in range(30)]},
-        {"total_minor": 2**63 - 1, "payable_minor": 2**63 - 1, "prepaid_minor": 0, "tax_minor": 2**63 - 1},
-        {"total_minor": 2**63 - 1, "prepaid_minor": -(2**63), "payable_minor": 2**63 - 1},
+        {"total_minor": MAX_MINOR, "payable_minor": MAX_MINOR, "prepaid_minor": 0, "tax_minor": MAX_MINOR},
+        {"total_minor": MAX_MINOR, "prepaid_minor": -MAX_MINOR, "payable_minor": MAX_MINOR},
         {"total_minor": 0, "tax_minor": 0, "payable_minor": 0, "due_date": None},
-        {"tax_minor": -(2**63)},
+        {"tax_minor": -MAX_MINOR},
         {"currency": "XXX"},
         {"currency": "eur"},
         {"source_version": 2**31},
@@ -26,9 +27,9 @@ HUGE = "\U0001f9fe" * 100
         {"customer_number": "x\x00"},
         {
             "due_date": None,
-            "total_minor": 120 * 10**16,
-            "payable_minor": 120 * 10**16,
-            "instalments": [{"number": n, "due_date": "2026-05-04", "amount_minor": 10**16} for n in range(1, 121)],
+            "total_minor": 120 * 8 * 10**15,
+            "payable_minor": 120 * 8 * 10**15,
+            "instalments": [{"number": n, "due_date": "2026-05-04", "amount_minor": 8 * 10**15} for n in range(1, 121)],
         },
     ],
 )

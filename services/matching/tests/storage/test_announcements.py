@@ -9,6 +9,7 @@ from expecting import IBAN_OF_C1, announcement, into, items, known, post, remitt
 from matching.handlers import announcements
 from matching.handlers.matching import look_at_due
 from shared.jobs import JobContext
+from shared.money import MAX_MINOR
 from shared.testing.events import context
 
 CLOCK = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -313,7 +314,7 @@ async def test_money_that_has_come_for_one_announcement_comes_for_no_other(world
 async def test_an_announcement_names_as_many_items_as_its_event_has_room_for(world, tenant, make, client):
     await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 1_000))
-    most = (2**63 - 1) // 700
+    most = MAX_MINOR // 700
     body = announcement(make, tenant, 700 * most, *(f"F-{n}" for n in range(700)), reference="DD-1")
     assert (await post(client, "/v1/payment-announcements", body)).json()["status"] == "waiting"
     (told,) = [m.data for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant]

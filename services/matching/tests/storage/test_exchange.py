@@ -6,6 +6,7 @@ import pytest
 from handwork import limit
 from matching.domain.statements import Amount
 from matching.storage.parties import set_known_ibans
+from shared.money import MAX_MINOR
 
 _KEYS = itertools.count()
 PAYER = "FR7630004000031234567890143"
@@ -171,7 +172,7 @@ async def test_a_refused_recall_restores_what_was_exchanged(world, tenant, make,
 
 async def test_what_is_no_rate_between_two_amounts_is_refused(world, tenant, make, client):
     payment = await dollars(world, tenant, make, 9_000_000_000_000, instructed=Amount(1, "EUR"))
-    await limit(client, tenant, make, 2**60)
+    await limit(client, tenant, make, MAX_MINOR)
     answer = await post(client, f"/v1/payments/{payment}/allocations", {"lines": [across(make, tenant, "F-1", 100_000, 100_000)]})
     assert (answer.status_code, answer.json()["code"]) == (422, "rate-invalid")
     await world.holds()

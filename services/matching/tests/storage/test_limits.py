@@ -9,6 +9,7 @@ from bankdays import ahead
 from contracts.dunning import DisputeOpened
 from handwork import limit
 from shared.ids import new_id
+from shared.money import MAX_MINOR
 from shared.service import api
 from shared.testing.events import message
 from shared.testing.tokens import token
@@ -139,9 +140,9 @@ async def test_what_was_cancelled_owes_nothing_whatever_was_given_up_of_it(world
     [
         ("write-offs", {"item_id": "F-9", "reason": "goodwill"}, (404, "item-unknown", "/item_id")),
         ("write-offs", {"item_id": "A-1", "reason": "goodwill"}, (422, "item-is-credit", "/item_id")),
-        ("write-offs", {"item_id": "F-1", "reason": "goodwill", "amount_minor": 2**63 - 1}, (409, "item-has-less", "/amount_minor")),
+        ("write-offs", {"item_id": "F-1", "reason": "goodwill", "amount_minor": MAX_MINOR}, (409, "item-has-less", "/amount_minor")),
         ("write-offs", {"item_id": "F-1", "reason": "goodwill", "amount_minor": 0}, (422, "validation-failed", "/amount_minor")),
-        ("write-offs", {"item_id": "F-1", "reason": "goodwill", "amount_minor": 2**63}, (400, "json-refused", "/amount_minor")),
+        ("write-offs", {"item_id": "F-1", "reason": "goodwill", "amount_minor": 10**18}, (422, "validation-failed", "/amount_minor")),
         ("refunds", {"payment_id": "nobody", "reason": "x"}, (404, "payment-unknown", "/payment_id")),
         ("refunds", {"payment_id": "mine", "reason": "x", "amount_minor": 5_001}, (409, "payment-has-less", "/amount_minor")),
         ("refunds", {"payment_id": "mine", "reason": "x", "amount_minor": -1}, (422, "validation-failed", "/amount_minor")),
@@ -149,7 +150,11 @@ async def test_what_was_cancelled_owes_nothing_whatever_was_given_up_of_it(world
         ("settlements", {"value_date": "9999-12-31"}, (422, "value-date-ahead", "/value_date")),
         ("settlements", {"currency": "USD"}, (422, "item-elsewhere", "/lines/0")),
         ("settlements", {"lines": [{"item_id": "F-1", "amount_minor": 10_001}]}, (409, "item-has-less", "/lines/0")),
-        ("settlements", {"lines": [{"item_id": n, "amount_minor": 2**62} for n in ("F-1", "A-1")]}, (422, "amount-too-large", "/lines")),
+        (
+            "settlements",
+            {"lines": [{"item_id": n, "amount_minor": 10**18 - 1} for n in ("F-1", "A-1")]},
+            (422, "amount-too-large", "/lines"),
+        ),
         ("payment-announcements", {"holds_until": "2026-01-01"}, (422, "holds-too-short", "/holds_until")),
         ("payment-announcements", {"holds_until": "2026-07-30"}, (422, "holds-too-long", "/holds_until")),
         ("payment-announcements", {"expected_on": ahead(367)}, (422, "expected-ahead", "/expected_on")),
@@ -236,13 +241,13 @@ async def test_two_persons_at_once_and_another_tenant(world, tenant, make, clien
 async def test_more_than_any_balance_holds_is_refused_and_changes_nothing(world, tenant, make, client):
     held = await world.account(tenant)
     await world.feed(make.invoice(tenant, "F-1", 10_000))
-    pays = [await world.pay(held, 2**63 - 1, number=n) for n in range(2)]
+    pays = [await world.pay(held, MAX_MINOR, number=n) for n in range(10)]
     await world.match(tenant)
     body = {"customer_id": str(make.customer_id(tenant, "C1")), "reason": "theirs"}
-    first, then = [await post(client, f"/v1/payments/{payment}/move", body) for payment in pays]
-    assert (first.status_code, then.status_code, then.json()["code"]) == (200, 409, "balance-too-large")
+    *nine, then = [await post(client, f"/v1/payments/{payment}/move", body) for payment in pays]
+    assert ({one.status_code for one in nine}, then.status_code, then.json()["code"]) == ({200}, 409, "balance-too-large")
     told = (await client.get("/v1/statistics/matching")).json()
-    assert told["amount_minor"] == {"EUR": 2 * (2**63 - 1)}
+    assert told["amount_minor"] == {"EUR": 10 * MAX_MINOR}
     await world.holds()
 
 
@@ -250,7 +255,7 @@ async def test_disputes_beyond_all_amounts_hold_no_invoice_back(world, tenant, m
     item = make.invoice_id(tenant, "F-1")
     for _ in range(2):
         said = {"item_id": item, "customer_id": make.customer_id(tenant, "C1"), "currency": "EUR", "reason": "price", "status": "open"}
-        await world.feed(message(tenant, DisputeOpened(version=1, dispute_id=new_id(), amount_minor=2**63 - 1, **said)))
+        await world.feed(message(tenant, DisputeOpened(version=1, dispute_id=new_id(), amount_minor=MAX_MINOR, **said)))
     await world.feed(make.invoice(tenant, "F-1", 10_000))
-    assert tuple(await world.one(tenant, "SELECT open_minor, contested_minor FROM open_item")) == (10_000, 2**63 - 1)
+    assert tuple(await world.one(tenant, "SELECT open_minor, contested_minor FROM open_item")) == (10_000, MAX_MINOR)
     await world.holds()

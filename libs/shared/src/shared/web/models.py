@@ -16,7 +16,8 @@ from uuid import UUID
 from iso4217 import raw_table
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 
-_INT64 = 2**63 - 1
+from shared.money import MAX_MINOR
+
 _BARE = frozenset({date, datetime, UUID, Decimal, float, bytes})
 
 
@@ -37,8 +38,9 @@ class Command(BaseModel):
 Lax = Strict(strict=False)
 """Lets one field be coerced: `Annotated[tuple[Line, ...], Lax]`, `Annotated[Colour, Lax]`."""
 
-AmountMinor = Annotated[int, Field(ge=-_INT64 - 1, le=_INT64, description="Minor units of the currency")]
-PositiveMinor = Annotated[int, Field(ge=1, le=_INT64, description="Minor units of the currency, above zero")]
+AmountMinor = Annotated[int, Field(ge=-MAX_MINOR, le=MAX_MINOR, description="Minor units of the currency")]
+PositiveMinor = Annotated[int, Field(ge=1, le=MAX_MINOR, description="Minor units of the currency, above zero")]
+NotNegativeMinor = Annotated[int, Field(ge=0, le=MAX_MINOR, description="Minor units of the currency, zero or more")]
 
 
 # --- currencies -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from contracts.invoices import DiscountTerm, Instalment
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SkipValidation, model_validator
-from shared.web.models import AmountMinor, Command, CurrencyCode, Date, Id, Lax, Text
+from shared.web.models import AmountMinor, Command, CurrencyCode, Date, Id, Lax, NotNegativeMinor, PositiveMinor, Text
 
 from invoicing.api.edge import Number, SourceSystem
 from invoicing.drafts import Buyer, Draft, is_plausible
@@ -17,7 +17,6 @@ from invoicing.handlers.crediting import Asked
 from invoicing.handlers.invoices import Outcome
 from invoicing.storage.invoices import Kept
 
-NotNegative = Annotated[int, Field(ge=0, le=2**63 - 1, description="Minor units of the currency, zero or more")]
 EXAMPLE: dict[str, JsonValue] = {
     "entity_id": "bc36259d-cbc5-5622-87a8-b1570bfe1932",
     "source_system": "sap",
@@ -87,7 +86,7 @@ class InstalmentCommand(Command):
 
     number: Annotated[int, Field(ge=1, le=120)]
     due_date: Date
-    amount_minor: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    amount_minor: PositiveMinor
 
 
 class DiscountCommand(Command):
@@ -120,10 +119,10 @@ class InvoiceCommand(Command):
     customer_id: Id | None = None
     issue_date: Date
     currency: CurrencyCode
-    total_minor: NotNegative
+    total_minor: NotNegativeMinor
     tax_minor: AmountMinor = 0
     prepaid_minor: AmountMinor = 0
-    payable_minor: NotNegative
+    payable_minor: NotNegativeMinor
     instalments: Annotated[tuple[InstalmentCommand, ...], Lax, Field(max_length=120)] = ()
     due_date: Date | None = None
     payment_reference: Annotated[Text, Field(max_length=140)] | None = None
@@ -137,7 +136,7 @@ class InvoiceCommand(Command):
     credited_invoice_id: Id | None = None
     replaces_invoice_id: Annotated[Id | None, Field(description="The invoice that this one corrects: it is cancelled")] = None
     credit_check_id: Id | None = None
-    opening_open_minor: NotNegative | None = None
+    opening_open_minor: NotNegativeMinor | None = None
     reminder_level: Annotated[int, Field(ge=0, le=99)] | None = None
     last_reminder_on: Date | None = None
     paid_on: Date | None = None
@@ -207,8 +206,8 @@ class CreditCommand(Command):
     invoice_number: Annotated[Number, Field(description="The credit note's own number; its source id, unless that is given")]
     source_id: Number | None = None
     issue_date: Date
-    total_minor: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
-    tax_minor: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    total_minor: PositiveMinor | None = None
+    tax_minor: NotNegativeMinor | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -54,7 +54,7 @@ def faults(amounts: Amounts) -> list[Fault]:
 
 
 def minor(amount: Decimal, currency: str) -> int:
-    """An exact decimal amount in minor units. Raises ValueError where the currency has fewer places, or beyond 64 bits."""
+    """An exact decimal amount in minor units. Raises ValueError where the currency has fewer places, or beyond `MAX_MINOR`."""
     places = exponent(currency)
     scaled = amount.scaleb(places)
     whole = int(scaled)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, field_validator
 from shared import audit
 from shared.web.auth import Caller, requires
 from shared.web.idempotency import KEYED
-from shared.web.models import Command, CurrencyCode, Id, Lax, PositiveMinor, Text
+from shared.web.models import Command, CurrencyCode, Id, Lax, NotNegativeMinor, PositiveMinor, Text
 from shared.web.pagination import DEFAULT_LIMIT, CursorText, Limit
 from shared.web.problems import FieldError, Problem
 from shared.web.route import Router
@@ -32,10 +32,8 @@ from matching.storage.write_offs import LISTED, WriteOff
 ROUTER = Router(prefix="/v1", tags=["hand work"])
 Writer = Annotated[Caller, requires("payments:write")]
 Reader = Annotated[Caller, requires("payments:read")]
-_INT64 = 2**63 - 1
 OURS = frozenset({BANK_RATE, USUAL_RATE, CONFIRMED})
 """Sources of rates that no person gave."""
-NotNegative = Annotated[int, Field(ge=0, le=_INT64, description="Minor units of the currency")]
 Reason = Literal["discount", "bank_charges", "rounding", "tolerance", "withheld"]
 WriteOffReason = Literal["uncollectible", "insolvency", "limitation", "small_balance", "goodwill", "duplicate"]
 
@@ -60,7 +58,7 @@ class AllocationLine(Command):
 
     item_id: Id
     amount_minor: PositiveMinor
-    difference_minor: NotNegative = 0
+    difference_minor: NotNegativeMinor = 0
     reason: Reason | None = None
     exchange: ExchangeCommand | None = None
 
@@ -130,7 +128,7 @@ class SetApartCommand(Command):
 class LimitCommand(Command):
     """Up to which amount one person may write off, forgive or refund alone, in an entity's currency."""
 
-    limit_minor: NotNegative
+    limit_minor: NotNegativeMinor
 
 
 class LimitView(BaseModel):

@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import Field
 from shared.ids import named_id, new_id
+from shared.money import MAX_MINOR
 from shared.web.idempotency import KEYED
 from shared.web.models import AmountMinor, Command, CurrencyCode, Id, Lax, PositiveMinor, Text
 from shared.web.problems import FieldError, Problem
@@ -26,8 +27,6 @@ Form = Literal["debtor", "parent", "psp", "card", "cheque_deposit", "factor", "a
 Deduction = Literal[
     "discount", "bank_charges", "commission", "rounding", "withholding", "retention", "dispute", "return_of_goods", "bonus", "other"
 ]
-TOTAL_MAX = 2**63 - 1
-"""Minor units of what one payment may be."""
 _MEDIA = {"text/csv", remittance_files.XLSX_TYPE, "application/edifact", "application/edi-consent"}
 
 
@@ -125,7 +124,7 @@ async def post_file(
         raise Problem(422, "remittance-unreadable", "The file is no readable remittance list", str(error)[:300]) from None
     total = sum(line.net_minor for line in found.lines) if found.total_minor is None else found.total_minor
     checked(found.lines, total, places=found.places)
-    if not 0 < total <= TOTAL_MAX:
+    if not 0 < total <= MAX_MINOR:
         raise Problem(422, "remittance-differs", "The list does not add up", "nothing is paid by it, or more than any amount that is kept")
     digest = hashlib.sha256(body).hexdigest()
     expected_id = named_id("remittance", caller.tenant_id, entity_id, digest)

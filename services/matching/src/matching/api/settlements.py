@@ -9,6 +9,7 @@ from fastapi import Path, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from shared import audit
+from shared.money import MAX_MINOR
 from shared.web.auth import Caller, requires
 from shared.web.idempotency import KEYED
 from shared.web.models import Command, CurrencyCode, Date, Id, Lax, PositiveMinor, Text
@@ -110,7 +111,7 @@ async def post_settlement(request: Request, caller: Writer, body: SettlementComm
     if len({item for item, _ in lines}) < len(lines):
         raise Problem(422, "item-twice", "An item is named twice", errors=[FieldError("/lines", "item-twice", "an item is named twice")])
     amount = sum(line.amount_minor for line in body.lines)
-    if amount >= 2**63:
+    if amount > MAX_MINOR:
         error = FieldError("/lines", "amount-too-large", "their sum is larger than any amount")
         raise Problem(422, "amount-too-large", "The sum of the lines is larger than any amount", errors=[error])
     if body.value_date > now.date() + timedelta(days=1):  # it may be tomorrow already where the entity is
