@@ -257,14 +257,24 @@ def test_no_reading_is_none_at_all():
         ("MUELLER UND SOEHNE", "Müller und Söhne GmbH", 1.0),
         ("Müller und Söhne", "MUELLER UND SOEHNE GMBH", 1.0),
         ("KOLODZIEJ SP Z O O", "Kołodziej Sp. z o.o.", 1.0),
+        ("СТРОЙМОНТАЖ СОФИЯ", "Строймонтаж София", 1.0),
+        ("ΜΕΤΑΦΟΡΕΣ ΑΙΓΑΙΟ", "Μεταφορές Αιγαίο", 1.0),
     ],
 )
 def test_names_as_banks_write_them(written, known, least):
     assert likeness(written, known) >= least
 
 
-def test_other_names_are_not_alike():
-    assert likeness("CABINET MARTIN COMPTA", "Dupont SARL") == 0.0
+@pytest.mark.parametrize(
+    ("written", "known"),
+    [
+        ("CABINET MARTIN COMPTA", "Dupont SARL"),
+        ("БАЛКАН INTERNATIONAL 2000", "София International 2000"),
+        ("ΑΙΓΑΙΟ SHIPPING 24", "Κρήτη Shipping 24"),
+    ],
+)
+def test_other_names_are_not_alike(written, known):
+    assert likeness(written, known) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from functools import lru_cache
 
 from matching.domain.engine.words import plain
 
-_WORDS = re.compile(r"[A-Z0-9]+", re.ASCII)
+_WORDS = re.compile(r"[^\W_]+")
+"""Words of any script: without its Cyrillic letters "Балкан 2000" would be called as "София 2000" is."""
 _LEGAL = frozenset(
     (
         "SA", "SAS", "SARL", "EURL", "SCI", "SNC", "SASU", "GMBH", "AG", "KG", "UG", "OHG", "CO", "MBH", "HAFTUNGSBESCHRANKT",
