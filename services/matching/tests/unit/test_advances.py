@@ -75,7 +75,7 @@ def test_whom_an_agent_pays_an_advance_for_its_virtual_iban_says():
         ({"debtor_name": "KELGAU BAU AG", "debtor_iban": "FR76SUB"}, ["SUB"]),  # the parent's name, from the subsidiary's own account
         ({"debtor_name": "KELGAU BAU AG", "creditor_account": "VIRTUAL"}, ["SUB"]),
         ({"debtor_name": "KELGAU BAU SERVICE GMBH"}, ["SUB"]),
-        ({"debtor_name": "KELGAU BAU AG"}, ["TOP"]),
+        ({"debtor_name": "KELGAU BAU AG"}, ["TOP"]),  # and a person decides: see below
         ({"debtor_name": "KELGAU BAU AG", "debtor_iban": "FR76TOP"}, ["TOP"]),
         ({"debtor_iban": "FR76TOP", "creditor_account": "VIRTUAL"}, []),  # for whom it pays is for a person to say
     ],
@@ -85,3 +85,18 @@ def test_an_advance_is_the_subsidiarys_where_its_own_account_says_so_though_its_
     sub = Customer("SUB", "10002", "Kelgau Bau Service GmbH", "EUR", ["FR76SUB"], "VIRTUAL", "TOP")
     payment = replace(clues(9_000_00, "PREPAYMENT 3669380"), debtor_iban=None)
     assert [one.customer_id for one in search(replace(payment, **more), Index([top, sub]), Learnt()).hypotheses] == kept
+
+
+@pytest.mark.parametrize("iban", ["FR76TOP", None])
+@pytest.mark.parametrize(("own", "others", "sure"), [(0, 0, False), (9, 0, False), (10, 0, True), (24, 1, False), (40, 1, True)])
+def test_an_advance_of_one_who_has_subsidiaries_is_its_own_where_nearly_all_was(own, others, sure, iban):
+    """It pays for them, as a rule, and what is not invoiced yet names no item."""
+    top = Customer("TOP", "10001", "Kelgau Bau AG", "EUR", ["FR76TOP"])
+    sub = Customer("SUB", "10002", "Service Kelgau GmbH", "EUR", (), None, "TOP")
+    payment = replace(clues(9_000_00, "PREPAYMENT 3669380", debtor_name="KELGAU BAU AG"), debtor_iban=iban)
+    learnt = Learnt()
+    for number in range(own + others):
+        learnt.learn(payment, "TOP" if number < own else "SUB", [], silent=True, older_left=0)
+    (advance,) = search(payment, Index([top, sub]), learnt).hypotheses
+    assert advance.customer_id == "TOP"
+    assert (never_automatic([advance]) is None) == sure

@@ -64,6 +64,8 @@ OWNERS_MAX = 3
 """Customers who owe just what was paid, of more of whom the amount says nothing."""
 KNOWN_WEIGHT = 2
 """What speaks for a payer who is known well, at least (`Party.weight`)."""
+OWN_ALONE = 0.95
+"""Share of what came from a parent's account, or under its name, that was its own, from which on all else is: of ten payments, each."""
 NAMED_MAX = 8
 """A number that more items carry says nothing of who pays: each customer's own may be counted from 1."""
 
@@ -198,6 +200,8 @@ def _advance(clues: Clues, text: Text, parties: Sequence[Party], source: Source,
     if payer is None:
         return []
     doubt = None if learnt.keeps_advances() else "what was called an advance has settled items before"
+    if _for_subsidiary(clues, payer, source, learnt):
+        doubt = "the payer has subsidiaries, and may pay it for one of them"
     return [Hypothesis(payer.customer_id, ADVANCE, [], of_party(payer), doubt=doubt)]
 
 
@@ -215,8 +219,21 @@ def _for_itself(clues: Clues, parties: Sequence[Party], source: Source, learnt: 
         return None
     payer = payers[0]
     paid_before = bool(clues.debtor_iban and learnt.ibans.get(clues.debtor_iban))
-    by_agent = payer.virtual_iban == 1 and not payer.own_iban
-    return payer if by_agent or not paid_before or payer.learned_iban >= LEARNED else None
+    return payer if _by_agent(payer) or not paid_before or payer.learned_iban >= LEARNED else None
+
+
+def _by_agent(payer: Party) -> bool:
+    return payer.virtual_iban == 1 and not payer.own_iban
+
+
+def _for_subsidiary(clues: Clues, payer: Party, source: Source, learnt: Learnt) -> bool:
+    """Whether a parent may pay it for a subsidiary: not where all that is known of its account, or else of its name, was
+    its own.
+    """
+    if payer.customer_id not in source.children or _by_agent(payer):
+        return False
+    paid_before = bool(clues.debtor_iban and learnt.ibans.get(clues.debtor_iban))
+    return (payer.learned_iban if paid_before else payer.learned_name) < OWN_ALONE
 
 
 def _as_well(lines: Sequence[Line], items: Sequence[OpenItem], named: Named) -> bool:
