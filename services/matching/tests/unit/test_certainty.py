@@ -331,3 +331,39 @@ def test_an_item_of_the_amount_is_not_sure_where_a_document_that_is_not_there_is
     )
     best = next(one for one in read if [line.item.number for line in one.lines] == ["FA2024-20101"])
     assert (never_automatic([best]) is None) == sure
+
+
+@pytest.mark.parametrize(
+    ("text", "amounts", "paid", "sure"),
+    [
+        # 10003 mistyped (10993), and 10004 not paid: which of the two was, where they cost the same, nobody can tell
+        ("FA2024-10001, FA2024-10002, FA2024-10993, FA2024-10004", (100_00, 200_00, 300_00, 300_00), 600_00, False),
+        ("FA2024-10001, FA2024-10002, FA2024-10993, FA2024-10004", (100_00, 200_00, 400_00, 300_00), 600_00, True),
+        # one letter wrong: it is read, and left out
+        ("FA2024-10001, FA2024-10002, FA2024-10903, FA2024-10004", (100_00, 200_00, 300_00, 300_00), 600_00, False),
+        ("FA2024-10001, FA2024-10002, FA2024-10903, FA2024-10004", (100_00, 200_00, 400_00, 300_00), 600_00, True),
+        ("FA2024-10001, FA2024-10002, FA2024-10903, FA2024-10004", (100_00, 200_00, 300_00, 300_00), 900_00, True),
+        # somebody else's number
+        ("FA2024-10001, FA2024-10002, FA2024-20555, FA2024-10004", (100_00, 200_00, 300_00, 300_00), 600_00, False),
+        ("FA2024-10001, FA2024-10002, FA2024-10004", (100_00, 200_00, 300_00, 300_00), 600_00, True),
+    ],
+)  # fmt: skip
+def test_a_list_with_a_number_that_is_not_clear_is_not_sure_where_its_item_may_be_another_of_an_amount(text, amounts, paid, sure):
+    items = [item(f"FA2024-1000{number}", amount) for number, amount in enumerate(amounts, 1)]
+    every = found(clues(paid, text), *items, item("FA2024-20555", 77_00, customer="C2"))
+    paid_all = paid == sum(amounts)
+    expected = {"FA2024-10001", "FA2024-10002", "FA2024-10004"} | ({"FA2024-10003"} if paid_all else set())
+    one = next(one for one in every if {line.item.number for line in one.lines} == expected)
+    assert (never_automatic([one]) is None) == sure
+
+
+@pytest.mark.parametrize(
+    ("text", "credit", "sure"),
+    [("", 250_00, False), ("", 240_00, True), ("FA2024-10003 AV2024-10004", 250_00, True), ("FA2024-10001, FA2024-10002", 250_00, False)],
+)
+def test_whether_an_item_that_was_credited_whole_is_in_a_set_nobody_can_tell(text, credit, sure):
+    """The sum is the same without the two of them."""
+    items = [item("FA2024-10001", 100_00), item("FA2024-10002", 200_00), item("FA2024-10003", 250_00), item("AV2024-10004", -credit)]
+    every = found(clues(550_00 - credit, text), *items)
+    one = next(one for one in every if len(one.lines) == len(items))
+    assert (never_automatic([one]) is None) == sure

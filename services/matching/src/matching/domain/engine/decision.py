@@ -13,6 +13,7 @@ from matching.domain.engine.hypotheses import LIST_MIN
 from matching.domain.engine.payment_runs import LONG_RUN
 from matching.domain.engine.records import ADVANCE, BY_PARENT, COMPLETED, LEARNED, NAMED, NO_RECEIVABLE, RUNS, Hypothesis, Line
 from matching.domain.engine.text import DIGITS, NEAR, SHORT
+from matching.domain.engine.ties import LISTED
 
 SHOWN = 5
 """Candidates that are shown for a payment."""
@@ -248,6 +249,8 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
         return "the payer names what is settled"
     if rule in COMPLETED and value["anything_named"] and best.tie:
         return TIED
+    if rule in LISTED and len(best.lines) > 1 and best.tie and value["reference"] <= 0:
+        return "a number of the list may be mistyped for another item of an amount"
     if rule == "run_but_some" and (value["weakly_named_left_out"] or value["named_share"] * len(best.lines) >= LIST_MIN):
         return "the payer lists items, and this is not as the list says"
     if rule in RUNS and any(_is_all_of_run(other, best) for other in ranked[1:]):

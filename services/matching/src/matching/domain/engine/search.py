@@ -3,7 +3,6 @@
 A `Source` finds candidates: the service by SQL, set-wise and by index; an evaluation from memory. The engine is the same.
 """
 
-from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -13,7 +12,7 @@ from typing import Protocol
 from shared.references import is_valid
 
 from matching.domain.engine.cut import cut_off
-from matching.domain.engine.days import OF_DAY, OF_MONTH, Days
+from matching.domain.engine.days import OF_DAY, Days
 from matching.domain.engine.features import Setting, features, name_of, of_party
 from matching.domain.engine.habits import Learnt
 from matching.domain.engine.hypotheses import add_promised, readings
@@ -24,7 +23,6 @@ from matching.domain.engine.readings import ALIKE_MAX, Reading, alike
 from matching.domain.engine.records import (
     ADVANCE,
     BY_PARENT,
-    COMPLETED,
     LEARNED,
     NAMED,
     NO_RECEIVABLE,
@@ -34,7 +32,6 @@ from matching.domain.engine.records import (
     Customer,
     Hypothesis,
     Id,
-    Line,
     OpenItem,
     Party,
     Promise,
@@ -47,7 +44,6 @@ from matching.domain.engine.text import (
     SHORT,
     VALUE_MIN,
     Hit,
-    Named,
     Span,
     Text,
     fold,
@@ -55,6 +51,7 @@ from matching.domain.engine.text import (
     name_items,
     read,
 )
+from matching.domain.engine.ties import ADDED_UP, Ties, by_price, come_to_nothing, of_another_day
 
 PARTIES_MAX = 8
 """Customers that are looked at for one payment."""
@@ -151,22 +148,15 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
         setting = Setting(clues, party, rival, items, named, others, reference, text.advance, habit, learnt)
         every = readings(clues, items, named, learnt, habit)
         add_promised(every, clues, items, source.promises.get(party.customer_id, ()))
-        # what the payer names and nobody can read may be any item of the amount, not only one that is due the same day
-        kind = _price if named.loose else _kind
-        kinds = Counter(kind(item) for item in items)
-        same = _by_price(items)
+        same = by_price(items)
         read_surely = {hit.item.item_id for hit in named.hits if not hit.tied}
         missing = names_missing(text, named, (item.number for item in items), source.named)
-        not_a_word = not (named.hits or named.loose)  # then a run's odds count items of one amount as one
+        ties = Ties(items, named, astray=missing or others > 0)
         for reading in every:
-            taken = Counter(kind(line.item) for line in reading.lines)
-            tie = any(kinds[one] > count for one, count in taken.items()) and not (reading.rule == "run_but_some" and not_a_word)
-            if reading.rule in COMPLETED and named.hits:
-                tie = _as_well(reading.lines, items, named)
             one = Hypothesis(
-                party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every), tie=tie,
-                unread=named.loose > 0, doubt=_doubt(clues, reading, same, read_surely, text.days, learnt), promise=reading.promise,
-                missing=missing, former=party.former,
+                party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every),
+                tie=ties.of(reading), unread=named.loose > 0, doubt=_doubt(clues, reading, same, read_surely, text.days, learnt),
+                promise=reading.promise, missing=missing, former=party.former,
             )  # fmt: skip
             others_alike = islice(alike(reading, same, read_surely, clues.booking_date), ALIKE_MAX)
             one.alike = [replace(one, lines=other.lines, features=features(setting, other, every)) for other in others_alike]
@@ -236,65 +226,21 @@ def _for_subsidiary(clues: Clues, payer: Party, source: Source, learnt: Learnt) 
     return (payer.learned_iban if paid_before else payer.learned_name) < OWN_ALONE
 
 
-def _as_well(lines: Sequence[Line], items: Sequence[OpenItem], named: Named) -> bool:
-    """Whether another item would do as well as one of the lines that the text does not name."""
-    read = {hit.item.item_id for hit in named.hits}
-    guessed = {_price(line.item) for line in lines if line.item.item_id not in read}
-    inside = read.union(line.item.item_id for line in lines)
-    return any(item.item_id not in inside and _price(item) in guessed for item in items)
-
-
 def _doubt(
     clues: Clues, reading: Reading, same: Mapping[tuple[str, int], Sequence[OpenItem]], named: Container[Id], said: Days, learnt: Learnt
 ) -> str | None:  # fmt: skip
     """What the seller's past has against a reading, or what the payer says of when: of a payment run that is the run's own day."""
     if any(line.reason == "discount" and not learnt.grants(line.item, clues.booking_date) for line in reading.lines):
         return "the discount was taken when it was over"
-    if said and reading.rule not in RUNS and _of_another_day(reading.lines, same, named, said, clues.booking_date):
+    if said and reading.rule not in RUNS and of_another_day(reading.lines, same, named, said, clues.booking_date):
         return "the payer says of which day or month, and another item of the amount is of that"
+    if reading.rule in ADDED_UP and come_to_nothing(reading.lines, named):
+        return "a credit note and an item of its amount come to nothing: whether they are in it nobody can tell"
     if said.days and reading.rule == "exact_amount" and reading.lines[0].item.item_id not in named:
         of_day = {one.item_id for held in same.values() for one in held if said.of(one, clues.booking_date) == OF_DAY}
         if of_day and reading.lines[0].item.item_id not in of_day:
             return "the payer says of which day, and an item of another amount is of that"
     return None
-
-
-def _of_another_day(
-    lines: Sequence[Line], same: Mapping[tuple[str, int], Sequence[OpenItem]], named: Container[Id], said: Days, booked: date
-) -> bool:
-    """Whether what the payer says of when is as true of an item that a line may as well be for.
-
-    Only one very day of issue is enough to choose an item by; by a month or a week none is chosen before an older one. `same` are the
-    items by what is open of them, `named` those that the payer names.
-    """
-    inside = {line.item.item_id for line in lines}
-    for line in lines:
-        mine = said.of(line.item, booked)
-        for one in same[_price(line.item)] if line.item.item_id not in named else ():
-            other = said.of(one, booked) if one.item_id not in inside else -1
-            if other > mine or other == mine == OF_DAY or (mine == OF_MONTH and other >= 0 and one.due_date < line.item.due_date):
-                return True
-    return False
-
-
-def _kind(item: OpenItem) -> tuple[str, int, date]:
-    """What items have in common that nothing but a name tells apart."""
-    return item.currency, item.open_minor, item.due_date
-
-
-def _price(item: OpenItem) -> tuple[str, int]:
-    return item.currency, item.open_minor
-
-
-def _by_price(items: Sequence[OpenItem]) -> dict[tuple[str, int], list[OpenItem]]:
-    """Items by what is open of them, each price's in due order."""
-    same: dict[tuple[str, int], list[OpenItem]] = {}
-    for item in items:
-        same.setdefault(_price(item), []).append(item)
-    for held in same.values():
-        if len(held) > 1:
-            held.sort(key=lambda one: (one.due_date, one.number))
-    return same
 
 
 class _Known:
