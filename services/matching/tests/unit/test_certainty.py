@@ -346,6 +346,10 @@ def test_an_item_of_the_amount_is_not_sure_where_a_document_that_is_not_there_is
         # somebody else's number
         ("FA2024-10001, FA2024-10002, FA2024-20555, FA2024-10004", (100_00, 200_00, 300_00, 300_00), 600_00, False),
         ("FA2024-10001, FA2024-10002, FA2024-10004", (100_00, 200_00, 300_00, 300_00), 600_00, True),
+        # an ending that is none
+        ("FA2024-10001, 002, 993, 004", (100_00, 200_00, 300_00, 300_00), 600_00, False),
+        ("FA2024-10001, 002, 993, 004", (100_00, 200_00, 400_00, 300_00), 600_00, True),
+        ("FA2024-10001, 002, 004 TEL 993", (100_00, 200_00, 300_00, 300_00), 600_00, True),
     ],
 )  # fmt: skip
 def test_a_list_with_a_number_that_is_not_clear_is_not_sure_where_its_item_may_be_another_of_an_amount(text, amounts, paid, sure):
@@ -366,4 +370,21 @@ def test_whether_an_item_that_was_credited_whole_is_in_a_set_nobody_can_tell(tex
     items = [item("FA2024-10001", 100_00), item("FA2024-10002", 200_00), item("FA2024-10003", 250_00), item("AV2024-10004", -credit)]
     every = found(clues(550_00 - credit, text), *items)
     one = next(one for one in every if len(one.lines) == len(items))
+    assert (never_automatic([one]) is None) == sure
+
+
+@pytest.mark.parametrize(
+    ("text", "age", "sure"),
+    [
+        ("FA2024-10001", 0, False),
+        ("FA2024-10001", 1, False),
+        ("FA2024-10001", 2, True),
+        ("FA2024-10001 AV2024-10004", 0, True),
+        ("", 0, False),
+    ],
+)
+def test_a_credit_note_of_which_the_payer_need_not_have_known_makes_up_for_nothing(text, age, sure):
+    """Half of the item, or all of it less a credit note that came when it was ordered to be paid."""
+    note = replace(item("AV2024-10004", -250_00), issue_date=DAY - timedelta(age))
+    one = next(one for one in found(clues(250_00, text), item("FA2024-10001", 500_00), note) if len(one.lines) > 1)
     assert (never_automatic([one]) is None) == sure

@@ -61,8 +61,8 @@ OWNERS_MAX = 3
 """Customers who owe just what was paid, of more of whom the amount says nothing."""
 KNOWN_WEIGHT = 2
 """What speaks for a payer who is known well, at least (`Party.weight`)."""
-OWN_ALONE = 0.95
-"""Share of what came from a parent's account, or under its name, that was its own, from which on all else is: of ten payments, each."""
+ORDERED = 1
+"""Days before its booking that a payment was ordered: the money is there by the next business day (Directive (EU) 2015/2366, art. 83)."""
 NAMED_MAX = 8
 """A number that more items carry says nothing of who pays: each customer's own may be counted from 1."""
 
@@ -151,7 +151,7 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
         same = by_price(items)
         read_surely = {hit.item.item_id for hit in named.hits if not hit.tied}
         missing = names_missing(text, named, (item.number for item in items), source.named)
-        ties = Ties(items, named, astray=missing or others > 0)
+        ties = Ties(items, named, astray=missing or others > 0 or named.loose > 0)
         for reading in every:
             one = Hypothesis(
                 party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every),
@@ -190,7 +190,7 @@ def _advance(clues: Clues, text: Text, parties: Sequence[Party], source: Source,
     if payer is None:
         return []
     doubt = None if learnt.keeps_advances() else "what was called an advance has settled items before"
-    if _for_subsidiary(clues, payer, source, learnt):
+    if payer.customer_id in source.children and not _by_agent(payer):
         doubt = "the payer has subsidiaries, and may pay it for one of them"
     return [Hypothesis(payer.customer_id, ADVANCE, [], of_party(payer), doubt=doubt)]
 
@@ -216,16 +216,6 @@ def _by_agent(payer: Party) -> bool:
     return payer.virtual_iban == 1 and not payer.own_iban
 
 
-def _for_subsidiary(clues: Clues, payer: Party, source: Source, learnt: Learnt) -> bool:
-    """Whether a parent may pay it for a subsidiary: not where all that is known of its account, or else of its name, was
-    its own.
-    """
-    if payer.customer_id not in source.children or _by_agent(payer):
-        return False
-    paid_before = bool(clues.debtor_iban and learnt.ibans.get(clues.debtor_iban))
-    return (payer.learned_iban if paid_before else payer.learned_name) < OWN_ALONE
-
-
 def _doubt(
     clues: Clues, reading: Reading, same: Mapping[tuple[str, int], Sequence[OpenItem]], named: Container[Id], said: Days, learnt: Learnt
 ) -> str | None:  # fmt: skip
@@ -234,6 +224,8 @@ def _doubt(
         return "the discount was taken when it was over"
     if said and reading.rule not in RUNS and of_another_day(reading.lines, same, named, said, clues.booking_date):
         return "the payer says of which day or month, and another item of the amount is of that"
+    if reading.rule not in RUNS and any(_young(line.item, clues.booking_date) for line in reading.lines if line.item.item_id not in named):
+        return "the payer need not have known of a credit note of these days"
     if reading.rule in ADDED_UP and come_to_nothing(reading.lines, named):
         return "a credit note and an item of its amount come to nothing: whether they are in it nobody can tell"
     if said.days and reading.rule == "exact_amount" and reading.lines[0].item.item_id not in named:
@@ -241,6 +233,11 @@ def _doubt(
         if of_day and reading.lines[0].item.item_id not in of_day:
             return "the payer says of which day, and an item of another amount is of that"
     return None
+
+
+def _young(item: OpenItem, booked: date) -> bool:
+    """Whether an item is a credit note that may be younger than the order to pay."""
+    return item.original_minor < 0 and (booked - item.issue_date).days <= ORDERED
 
 
 class _Known:

@@ -17,7 +17,9 @@ PAIR = 2
 
 
 class Ties:
-    """A customer's items, and what the payer named of them; `astray`: it names something else, too: nobody's, or somebody else's."""
+    """A customer's items, and what the payer named of them; `astray`: it names something else, too: nobody's, somebody else's, or what
+    nobody can read.
+    """
 
     def __init__(self, items: Sequence[OpenItem], named: Named, *, astray: bool) -> None:
         self.items = items
