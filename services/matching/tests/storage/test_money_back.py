@@ -89,6 +89,25 @@ async def test_names_of_which_nothing_can_be_written_for_the_bank_are_refused(wo
     assert [one.text for one in document.iterfind(".//{*}PmtInf//{*}Nm")] == ["Verkaufer", "Tokyo KK + Fils"]
 
 
+@pytest.mark.parametrize(
+    ("payer", "named", "lacking"),
+    [
+        ({"debtor_name": None, "debtor_iban": None}, {}, ["/creditor_name", "/creditor_iban"]),
+        ({"debtor_name": None, "debtor_iban": None}, {"creditor_name": "Dupont"}, ["/creditor_iban"]),
+        ({"debtor_name": None}, {}, ["/creditor_name"]),
+        ({"debtor_iban": "37040044/532013000"}, {}, ["/creditor_iban"]),
+        ({"debtor_iban": "DE00370400440532013000"}, {}, ["/creditor_iban"]),
+    ],
+)
+async def test_what_is_not_known_of_a_creditor_is_asked_for_at_each_place(world, tenant, client, payer, named, lacking):
+    known = {"debtor_name": "Dupont", "debtor_iban": "DE89370400440532013000"}
+    payment = str(await world.pay(await world.account(tenant), 600, **known | payer))
+    answer = await post(client, "/v1/refunds", {"payment_id": payment, "reason": "paid twice", **named})
+    assert (answer.status_code, answer.json()["code"]) == (422, "creditor-unknown")
+    assert [error["pointer"] for error in answer.json()["errors"]] == lacking
+    assert await world.rows(tenant, "SELECT 1 FROM refund") == []
+
+
 async def test_a_refund_file_is_for_a_day_on_which_a_bank_executes_it(world, tenant, make, client, camtfile):
     held = await world.account(tenant)
     await limit(client, tenant, make, 10_000)

@@ -19,8 +19,10 @@ from shared.days import business_day
 from shared.ids import new_id
 from shared.web.problems import Problem
 from sqlalchemy.ext.asyncio import AsyncConnection
+from stdnum.iban import is_valid
 
 from matching import pain001
+from matching.bankfiles.accounts import is_iban
 from matching.domain.books import Books, Key, Payment
 from matching.domain.statements import Transaction
 from matching.handlers.limits import second_person
@@ -71,13 +73,13 @@ async def request(
     if not 0 < amount <= payment.unapplied_minor:
         raise refused(409, "payment-has-less", "The payment has less than that unapplied", "/amount_minor")
     payer_name, payer_iban, known = await stored.payer_of(conn, tenant_id, payment_id)
-    name, iban = creditor_name or payer_name, creditor_iban or payer_iban
+    name, iban = creditor_name or payer_name, creditor_iban or (payer_iban if _is_payable(payer_iban or "") else None)
     if not known:
         title = "The payment did not come in on a bank account: the bank cannot give it back"
         raise refused(422, "payment-without-account", title, "/payment_id")
     if not name or not iban:
-        place = "/creditor_iban" if name else "/creditor_name"
-        raise refused(422, "creditor-unknown", "The payer's name or IBAN is not known: name them", place)
+        lacking = [place for place, value in (("/creditor_name", name), ("/creditor_iban", iban)) if not value]
+        raise refused(422, "creditor-unknown", "The payer's name or IBAN is not known: name them", *lacking)
     if not readable(name):
         title = "No letter of the creditor's name can be written in the Latin characters that banks take: name the creditor in these"
         raise refused(422, "creditor-name-unwritable", title, "/creditor_name")
@@ -108,6 +110,11 @@ async def request(
     if iban == payer_iban and amount + await given_back_alone(conn, tenant_id, payment_id) <= limit:
         await _approve(conn, books, payment, given, by=by, now=now)
     return given
+
+
+def _is_payable(account: str) -> bool:
+    """Whether a payer's account, which a file tells as it likes, is an IBAN: for one that is not the bank would refuse all of our file."""
+    return is_iban(account) and is_valid(account, check_country=False)
 
 
 async def decide(conn: AsyncConnection, tenant_id: UUID, refund_id: UUID, *, approve: bool, by: str, now: datetime) -> Refund:
