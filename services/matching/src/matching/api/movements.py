@@ -1,4 +1,4 @@
-"""Booked movements that wait for a person: returns that name no payment of ours, or several, and what does not fit its refund."""
+"""Booked movements that wait for a person: returns that name no payment of ours, or several, and what is not surely a refund."""
 
 from datetime import date, datetime
 from typing import Annotated

@@ -4,7 +4,7 @@ Rules:
 - money that went out takes back the payment that he names, of the same account: what banks have asked back of it, then what the payment
   has left, where the bank took its fee on top;
 - money that came in is the payment's again that he names, as far as a bank had returned it;
-- either may be the refund of the payment whose EndToEndId it bears, and a fee;
+- either may be the refund of the payment whose EndToEndId it bears, and a fee; or one of its amount, where it bears none;
 - what is no payment's is only noted: the books have nothing to do with it.
 """
 

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.returns import reason_code
 from matching.handlers import refunds
+from matching.handlers.refund_names import file_of
 from matching.pain002 import Report, Verdict, Word
 from matching.storage import refunds as stored
 from matching.storage.refunds import Refund
@@ -44,7 +45,7 @@ async def take(
     conn: AsyncConnection, tenant_id: UUID, report: Report, *, by: str, now: datetime
 ) -> tuple[UUID | None, list[Reported], list[int]]:
     """Takes a report in: returns its file, if that is ours, its refunds, and the numbers (from 1) of what names no refund that was sent."""
-    file_id = await refunds.file_of(conn, tenant_id, report.message_id)
+    file_id = await file_of(conn, tenant_id, report.message_id)
     found = await _told_of(conn, tenant_id, file_id, report)
     refused = [(one, word) for one, word in found if word.verdict == "refused" and one.status == "sent"]
     if refused:

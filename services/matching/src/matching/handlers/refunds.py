@@ -2,15 +2,13 @@
 
 The way: requested; approved (alone up to the entity's limit, and only to the payer's own IBAN; else by another person), which
 takes the money out of what can be allocated; sent, in a file for the bank, once that has booked the payment; paid, once the bank
-has booked the debit with the refund's EndToEndId; returned, once a credit with it has brought the money back. A refund that is not
-sent yet can be taken back, one that the bank refused as well; one whose payment has not come is.
+has booked the debit with the refund's EndToEndId, or one that can only be it (`refund_names`); returned, once a credit has brought the
+money back. A refund that is not sent yet can be taken back, one that the bank refused as well; one whose payment has not come is.
 A debit that names a refund before that is approved waits: of its amount it closes the refund with the approval; any other one keeps it out
 of files, or the money would go out twice. Rows are locked after their payment's.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
@@ -28,6 +26,7 @@ from matching.domain.statements import Transaction
 from matching.handlers.limits import second_person
 from matching.handlers.payments import lock_with_items
 from matching.handlers.publishing import save_and_publish
+from matching.handlers.refund_names import END, MESSAGE_DIGITS, MESSAGES, find
 from matching.handlers.refusals import refused
 from matching.latin import readable
 from matching.storage import bank, movements
@@ -44,15 +43,6 @@ AHEAD = timedelta(days=360)
 """How far ahead a file may be executed: as far as a bank that says so takes SEPA files (Ulster Bank, Bankline help, "What is the Requested
 Execution Date?"); others normally take 365 days (AMC Banking, "Payment date").
 """
-
-
-_MESSAGES, _MESSAGE_DIGITS = "REFUNDS-", 27
-_MESSAGE = re.compile(f"{_MESSAGES}([0-9a-f]{{{_MESSAGE_DIGITS}}})")
-"""What a file is called, to the bank and by it: a message's id has 35 characters, and so only the beginning of the file's own."""
-
-
-_END = re.compile("REFUND-([0-9a-f]{28})", re.IGNORECASE)
-"""The EndToEndId of a refund, which is its remittance text too."""
 
 
 async def request(
@@ -150,12 +140,6 @@ async def refused_by_bank(
     await _take_back(conn, tenant_id, books, await stored.refuse(conn, tenant_id, reasons, by=by, now=now), now)
 
 
-async def file_of(conn: AsyncConnection, tenant_id: UUID, message_id: str) -> UUID | None:
-    """The file that a message of ours is; None where it is none of ours."""
-    found = _MESSAGE.fullmatch(message_id)
-    return await stored.file_between(conn, tenant_id, UUID(f"{found[1]:0<32}"), UUID(f"{found[1]:f<32}")) if found else None
-
-
 async def cancel_unsent(conn: AsyncConnection, books: Books, payments: Sequence[Payment]) -> None:
     """Payments have not come, or go back: approved refunds of them are taken back, and the money is unapplied again. They are locked."""
     if not payments:
@@ -202,7 +186,7 @@ async def write_file(
         pain001.Transfer(one.end_to_end_id, one.amount_minor, one.creditor_name, one.creditor_iban, f"Refund {one.end_to_end_id}")
         for one in refunds
     ]
-    content = pain001.write(f"{_MESSAGES}{file_id.hex[:_MESSAGE_DIGITS]}", now, execution, debtor, transfers)
+    content = pain001.write(f"{MESSAGES}{file_id.hex[:MESSAGE_DIGITS]}", now, execution, debtor, transfers)
     await stored.insert_file(conn, tenant_id, file_id, bank_account_id, content, refunds, execution=execution, by=by, now=now)
     await stored.set_status(conn, tenant_id, [one.refund_id for one in refunds], "sent", file=file_id)
     return file_id, refunds
@@ -213,7 +197,7 @@ async def recognise(conn: AsyncConnection, held: BankAccount, lines: Sequence[tu
 
     `lines`: each with its key. What was notified as a payment stays the payment that it is.
     """
-    back = [(key, one) for key, one in lines if one.kind == "payment" and _END.fullmatch(one.end_to_end_id or "")]
+    back = [(key, one) for key, one in lines if one.kind == "payment" and END.fullmatch(one.end_to_end_id or "")]
     if not back:
         return
     known = await stored.named(conn, held.tenant_id, held.bank_account_id, {str(one.end_to_end_id) for _, one in back})
@@ -225,33 +209,20 @@ async def recognise(conn: AsyncConnection, held: BankAccount, lines: Sequence[tu
 
 
 async def close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transaction], now: datetime) -> list[bool | None]:
-    """Booked movements of an account close the refunds whose EndToEndId and amount they carry, or bring paid ones back.
+    """Booked movements of an account close the refunds that they are (`refund_names`) and whose amount they have, or bring paid ones back.
 
-    Says which of them did; None for one that names no refund. What names one that it does not fit is for a person to look at, and so is
+    Says which of them did; None for one that is no refund's. What names one that it does not fit is for a person to look at, and so is
     what comes back before it has gone out: until the debit is booked, which it is met with. A debit of a whole file is all of its refunds.
     """
-    _name(moved)
-    files = await _of_files(conn, held, moved)
-    told = await _close(conn, held, [*moved, *(part for parts in files.values() for part in parts)], now)
+    found = await find(conn, held, moved)
+    told = await _close(conn, held, [*moved, *(part for parts in found.files.values() for part in parts)], now)
     of_parts = iter(told[len(moved) :])
-    for at, parts in files.items():
+    for at, parts in found.files.items():
         closed = [next(of_parts) for _ in parts]
         told[at] = bool(closed) and all(closed)
+    for at in found.doubtful:
+        told[at] = False
     return told[: len(moved)]
-
-
-async def _of_files(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transaction]) -> dict[int, list[Transaction]]:
-    """Debits that name a file and none of its refunds, for their bank books a file as one, whatever it is asked: that is the sum of those
-    that are sent. Of each debit the transfers; none where it is not.
-    """
-    found: dict[int, list[Transaction]] = {}
-    for at, one in enumerate(moved):
-        if one.credit or one.end_to_end_id or (file_id := await file_of(conn, held.tenant_id, one.batch_id or "")) is None:
-            continue
-        sent = [given for given in await stored.reported(conn, held.tenant_id, file_id, ()) if given.status == "sent"]
-        fits = sum(given.amount_minor for given in sent) == one.amount_minor
-        found[at] = [replace(one, end_to_end_id=given.end_to_end_id, amount_minor=given.amount_minor) for given in sent if fits]
-    return found
 
 
 async def _close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transaction], now: datetime) -> list[bool | None]:
@@ -293,34 +264,25 @@ async def _close(conn: AsyncConnection, held: BankAccount, moved: Sequence[Trans
     return outcomes[len(early) :]
 
 
-def _name(moved: Sequence[Transaction]) -> None:
-    """Where a movement has no EndToEndId, or no more than its beginning (OFX has no field for it, MT940 one of 16 characters), and its text
-    says one refund's, broken into lines wherever a bank does, it bears that. In whatever case: some banks write all in capitals.
-    """
-    for one in moved:
-        given = one.end_to_end_id or ""
-        said = _refunds_in(given) or _refunds_in("".join("".join(one.remittance).split()))
-        if len(said) == 1 and (end := said.pop()).lower().startswith(given.lower()):
-            one.end_to_end_id = end
-
-
-def _refunds_in(text: str) -> set[str]:
-    return {f"REFUND-{digits.lower()}" for digits in _END.findall(text)}
-
-
 async def explained(conn: AsyncConnection, held: BankAccount, payment_id: UUID, moved: Transaction, now: datetime) -> int:
-    """A movement is of a payment's refund, whose EndToEndId it bears, and of a fee, which is ours: how much of the refund it moved.
+    """A movement is of a payment's refund, whose EndToEndId it bears, and of a fee, which is ours; or it bears none, and its amount is a
+    refund's: how much of that it moved.
 
     A paid refund comes back less the fee, and is unapplied again whole; one that was sent went out, and the fee with it. 0 where it is not
     so. Raises a 403 Problem for a fee above what one person alone may give away.
     """
-    named = await stored.named(conn, held.tenant_id, held.bank_account_id, [moved.end_to_end_id]) if moved.end_to_end_id else []
+    ready = {"paid"} if moved.credit else {"approved", "sent"}
+    if moved.end_to_end_id:
+        named = await stored.named(conn, held.tenant_id, held.bank_account_id, [moved.end_to_end_id])
+    else:
+        known = await stored.of_amounts(conn, held.tenant_id, held.bank_account_id, [moved.amount_minor])
+        named = [one for one in known if moved.kind != "return" and one.payment_id == payment_id and one.status in ready][:1]
     if not any(one.payment_id == payment_id for one in named):
         return 0
     books, payment = await _payment(conn, held.tenant_id, payment_id)
     [given] = await stored.named(conn, held.tenant_id, held.bank_account_id, [one.end_to_end_id for one in named], lock=True)
     fee = given.amount_minor - moved.amount_minor if moved.credit else moved.amount_minor - given.amount_minor
-    if given.status not in ({"paid"} if moved.credit else {"approved", "sent"}) or fee < 0:
+    if given.status not in ready or fee < 0:
         return 0
     if fee > await limit_of(conn, held.tenant_id, held.entity_id, held.currency):
         raise Problem(403, "difference-above-limit", "One person may not give away so much", f"a fee of {fee} beside the refund")

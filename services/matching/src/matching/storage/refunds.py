@@ -162,6 +162,34 @@ async def named(
     return [Refund(*row) for row in rows]
 
 
+async def of_amounts(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, amounts: Collection[int]) -> list[Refund]:
+    """An account's refunds of these amounts that the bank may still move money for: not refused, cancelled or returned."""
+    rows = await fetch(
+        conn,
+        f"SELECT {_COLUMNS} FROM refund WHERE tenant_id = :tenant AND bank_account_id = :account "  # noqa: S608 - ours
+        "AND status IN ('requested', 'approved', 'sent', 'paid') AND amount_minor = ANY(CAST(:amounts AS bigint[])) ORDER BY refund_id",
+        tenant=tenant_id,
+        account=bank_account_id,
+        amounts=list(amounts),
+    )
+    return [Refund(*row) for row in rows]
+
+
+async def files_of_sums(conn: AsyncConnection, tenant_id: UUID, bank_account_id: UUID, amounts: Collection[int]) -> dict[UUID, int]:
+    """An account's files with several refunds that are sent, and none that is booked by itself, whose sum is one of these."""
+    rows = await fetch(
+        conn,
+        "SELECT refund_file_id, CAST(sum(amount_minor) FILTER (WHERE status = 'sent') AS bigint) FROM refund WHERE tenant_id = :tenant "
+        "AND bank_account_id = :account AND refund_file_id IS NOT NULL GROUP BY refund_file_id "
+        "HAVING CAST(sum(amount_minor) FILTER (WHERE status = 'sent') AS bigint) = ANY(CAST(:amounts AS bigint[])) "
+        "AND count(*) FILTER (WHERE status = 'sent') > 1 AND bool_and(status IN ('sent', 'cancelled')) ORDER BY refund_file_id",
+        tenant=tenant_id,
+        account=bank_account_id,
+        amounts=list(amounts),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 async def reported(conn: AsyncConnection, tenant_id: UUID, file_id: UUID | None, ends: Collection[str]) -> list[Refund]:
     """The refunds that a bank's report may be about: those of the file, else those that were in some file, by their EndToEndIds."""
     rows = await fetch(
