@@ -1,6 +1,7 @@
 """Bank files of every format over the HTTP API, files of any size, quarantine and its two ways out, and what never came."""
 
 import asyncio
+import gzip
 import io
 import zipfile
 from datetime import date, timedelta
@@ -346,6 +347,16 @@ async def test_an_archive_of_statements_is_booked_whole_or_not_at_all(world, ten
     refused = await post_file(client, packed.getvalue(), "application/zip")
     assert (refused.status_code, refused.json()["code"]) == (422, "bank-file-unreadable")
     assert "file 3 of the archive" in refused.json()["detail"]
+    await world.holds()
+
+
+@pytest.mark.parametrize("name", ["camt", "coda"])
+async def test_a_file_that_comes_gzipped_is_the_file_in_it(world, tenant, make, client_of, name):
+    client = await client_of(tenant)
+    await put_account(client, make, tenant, samples.ACCOUNTS[name])
+    answer = await post_file(client, gzip.compress(samples.ALL[name]().encode()), "application/gzip")
+    assert answer.status_code == 201, answer.text
+    assert [(one["verdict"], one["new_payments"]) for one in answer.json()["statements"]] == [("booked", 2)]
     await world.holds()
 
 

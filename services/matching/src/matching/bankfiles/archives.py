@@ -41,7 +41,8 @@ def unpacked(file: BinaryIO, most: int) -> Iterator[BinaryIO]:
     try:
         if is_packed(file) == "gzip":
             file.seek(0)
-            with gzip.GzipFile(fileobj=file) as packed, _copied(cast("BinaryIO", packed), most) as (copy, _):
+            # to be read, it is said: else the library takes the mode of the file, and that of an upload's is to write
+            with gzip.GzipFile(fileobj=file, mode="rb") as packed, _copied(cast("BinaryIO", packed), most) as (copy, _):
                 yield copy
             return
         with zipfile.ZipFile(file) as archive:
