@@ -62,6 +62,9 @@ def test_what_is_wrong_with_xml_is_said(found, replaced, why):
             ),
             "entry 1: more than 200000 details",
         ),
+        (samples.ofx().replace("<STMTTRN>", "<A>" * 1_000 + "<STMTTRN>", 1).encode(), "more than 1,000 elements within each other"),
+        (samples.ofx().replace("<MEMO>", "".join(f"<A{n}>x" for n in range(10_000)) + "<MEMO>", 1).encode(), "more than 10,000 values"),
+        (samples.ofx().replace("<CURDEF>", "".join(f"<A{n}>x" for n in range(10_000)) + "<CURDEF>", 1).encode(), "more than 10,000 values"),
     ],
 )
 def test_what_is_in_memory_together_has_a_bound(data, why):

@@ -24,6 +24,8 @@ _STATEMENTS = frozenset({"STMTRS", "CCSTMTRS"})
 _FEE = frozenset({"FEE", "SRVCHG"})
 MAX_PENDING = 200_000
 """Characters between two tags."""
+MAX_DEPTH, MAX_VALUES = 1_000, 10_000
+"""Elements within each other, and values of one transaction or of all that stands around them: what is in memory together."""
 
 
 def read(file: BinaryIO) -> Iterator[Item]:
@@ -38,9 +40,13 @@ def read(file: BinaryIO) -> Iterator[Item]:
             (values if "STMTTRN" in path else heads)["/".join([*path[-1:], name])] = text
             if "STMTTRN" in path:
                 values.setdefault(name, text)
+            if len(values) + len(heads) > MAX_VALUES:
+                raise BankFileError("more than 10,000 values of a transaction, or beside them")
             continue
         if not closing:
             path.append(name)
+            if len(path) > MAX_DEPTH:
+                raise BankFileError("more than 1,000 elements within each other")
             if name in _STATEMENTS:
                 statement, heads = Statement(kind="OFX"), {}
                 found = True
