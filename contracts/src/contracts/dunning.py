@@ -51,11 +51,11 @@ class PromiseState(StateEvent, frozen=True, kw_only=True, gc=False):
 
 
 class PromiseMade(PromiseState, frozen=True, kw_only=True, gc=False):
-    """The customer promised."""
+    """The customer promised; at a higher version: it is open again, for the money that had kept it went back."""
 
 
 class PromiseKept(PromiseState, frozen=True, kw_only=True, gc=False):
-    """The money came in time."""
+    """The money came in time. Said of a broken promise, too, where that is found after all: a return that a bank took back."""
 
 
 class PromiseBroken(PromiseState, frozen=True, kw_only=True, gc=False):
@@ -109,11 +109,11 @@ class PaymentPlanState(StateEvent, frozen=True, kw_only=True, gc=False):
 
 
 class PaymentPlanAgreed(PaymentPlanState, frozen=True, kw_only=True, gc=False):
-    """The plan was agreed; at a higher version: it goes on, and what is left to pay has changed."""
+    """The plan was agreed; at a higher version: it goes on, and what is left to pay has changed, or some is owed again."""
 
 
 class PaymentPlanCompleted(PaymentPlanState, frozen=True, kw_only=True, gc=False):
-    """Nothing that it covers is owed any more, and no instalment was missed."""
+    """Nothing that it covers is owed any more, and no instalment was missed. It goes on where something of that is owed again."""
 
 
 class PaymentPlanBroken(PaymentPlanState, frozen=True, kw_only=True, gc=False):

@@ -8,7 +8,8 @@ Rules:
 - an instalment is met by what came with a value date of at most its date and the days of grace, counted with all before it;
 - broken by the first instalment that was not, once the bank's word is known through that day and no payment in review, and no money
   without an item, may be it. Late money heals nothing, as with a promise;
-- completed once nothing of what it covers is owed, contested or not, and no instalment was missed.
+- completed once nothing of what it covers is owed, contested or not, and no instalment was missed; it goes on once something of that is
+  owed again, for its money went back.
 """
 
 from collections.abc import Mapping, Sequence

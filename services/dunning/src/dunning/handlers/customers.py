@@ -18,7 +18,7 @@ from shared.web.idempotency import erase_answers
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from dunning.storage import dispatches
-from dunning.storage.replicas import recheck
+from dunning.storage.replicas import recheck_of
 from dunning.tables.customers import IDENTITY
 
 
@@ -34,7 +34,7 @@ async def keep_merges(conn: AsyncConnection, messages: Sequence[Message[Customer
         for message in messages
     ]
     changed = await aliases.keep(conn, rows)
-    await recheck(conn, sorted({(tenant, one) for (tenant, own), pair in changed.items() for one in (own, *pair)}))
+    await recheck_of(conn, sorted({(tenant, one) for (tenant, own), pair in changed.items() for one in (own, *pair)}))
 
 
 async def keep_erasures(conn: AsyncConnection, messages: Sequence[Message[CustomerErased]], ctx: Context) -> None:  # noqa: ARG001 - as above

@@ -1,6 +1,7 @@
 """Payment plans: agreed and cancelled by people, met, completed or broken by what the bank says (`domain.plan`).
 
-Invariant: a plan ends once; broken only through the freshness gate of its entity. Each change of what is left is told at the next
+Invariant: broken and cancelled it has ended, completed until something of it is owed again (its money went back): then it goes on; broken
+only through the freshness gate of its entity. Each change of what is left is told at the next
 version, so whoever reads the newest one knows what is expected. The items' due dates stand: what a plan means for interest is a term of
 the agreement between the parties, not a rule of ours.
 """
@@ -70,7 +71,9 @@ async def agree(
     if len(entities) > 1:
         raise RefusedError("several-entities", "the items are owed to several legal entities: each has a plan of its own", "/items")
     entity_id = entities.pop()
-    covered = {UUID(each["item_id"]) for plan in await storage.living(conn, tenant_id, [customer_id], entity_id) for each in plan.items}
+    near = await storage.living(conn, tenant_id, [customer_id], entity_id)
+    stand = await standings(conn, tenant_id, near)
+    covered = {UUID(each["item_id"]) for plan in near if lives(plan, stand[plan.payment_plan_id]) for each in plan.items}
     disputes = await dispute_storage.standing(conn, tenant_id, named)
     amounts: dict[UUID, int] = {}
     for at, item_id in enumerate(named):
@@ -145,10 +148,12 @@ async def _judge(conn: AsyncConnection, tenant_id: UUID, slice_: Sequence[Row[An
         seen, agreed = found[plan.payment_plan_id], _agreed(plan)
         days, gate = deadlines(agreed, plan.grace_days), open_through.get(plan.entity_id)
         status, missed = judge(seen, days, gate=gate, maybe_covered=plan.debtor_id in in_hand) or ("active", None)
+        if (plan.status, status) == ("completed", "broken"):  # it goes on before it breaks, as a promise is open again before that
+            status, missed = "active", None
         items = [each | {"left_minor": seen.left[UUID(each["item_id"])]} for each in plan.items]
         instalments = [_shown(each, open_minor) for each, open_minor in zip(agreed, seen.open, strict=True)]
         inputs = {"missing_minor": seen.missing, "gate": gate, "days": days, "now": now}
-        changed = status != "active" or items != plan.items or instalments != plan.instalments
+        changed = status != plan.status or items != plan.items or instalments != plan.instalments
         changes.append(
             (
                 plan.payment_plan_id,
@@ -162,6 +167,11 @@ async def _judge(conn: AsyncConnection, tenant_id: UUID, slice_: Sequence[Row[An
             )
         )
     await _publish(conn, tenant_id, await storage.store(conn, tenant_id, changes))
+
+
+def lives(plan: Row[Any], now: Standing) -> bool:
+    """Whether a plan covers its items: a living one, and one that was completed and of which something is owed again."""
+    return plan.status == "active" or (plan.status == "completed" and not now.settled)
 
 
 async def standings(conn: AsyncConnection, tenant_id: UUID, plans: Sequence[Row[Any]]) -> dict[UUID, Standing]:

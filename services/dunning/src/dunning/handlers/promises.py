@@ -1,6 +1,7 @@
 """Promises: made and cancelled by people, kept or broken by what the bank says.
 
-Invariant: a promise ends once; broken only through the freshness gate of every entity concerned (`domain.promise`).
+Invariant: what is cancelled stays so, all else says what stands: what was kept is open again once its money goes back; broken only
+through the freshness gate of every entity concerned (`domain.promise`).
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ from shared.outbox import Outgoing, publish
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from dunning.domain.promise import judge, received
+from dunning.domain.promise import judge, received, to_pay, turn
 from dunning.storage import gate as gates
 from dunning.storage import promises as storage
 
@@ -85,7 +86,7 @@ async def cancel(conn: AsyncConnection, tenant_id: UUID, promise_id: UUID, *, re
         return None
     if promise.status != "open":
         raise RefusedError("promise-closed", "the promise is no longer open")
-    [closed] = await storage.close(conn, tenant_id, [(promise_id, "cancelled", {"by": by, "reason": reason})])
+    [closed] = await storage.decide(conn, tenant_id, [(promise_id, "cancelled", {"by": by, "reason": reason})])
     await _publish(conn, tenant_id, [closed])
     return closed
 
@@ -121,23 +122,28 @@ async def _judge(conn: AsyncConnection, tenant_id: UUID, slice_: Sequence[Row[An
     for promise in slice_:
         gate = _least(open_through, {row.entity_id for row in owed[promise.promise_id]})
         verdict = judge(
-            amount_minor=promise.amount_minor,
+            amount_minor=to_pay(
+                promise.amount_minor,
+                {row.item_id: row.open_minor + row.paid_minor for row in owed[promise.promise_id]},
+                _baseline(promise),
+            ),
             received_minor=progress[promise.promise_id],
             due_on=promise.due_on,
             gate=gate,
             maybe_covered=promise.debtor_id in in_hand,
         )
-        if verdict:
+        status = turn(promise.status, verdict)
+        if status != promise.status:
             inputs = {
                 "received_minor": progress[promise.promise_id],
                 "gate": gate,
                 "items": {str(row.item_id): row.version for row in owed[promise.promise_id]},
                 "now": now,
             }
-            verdicts.append((promise.promise_id, verdict, inputs))
+            verdicts.append((promise.promise_id, status, inputs))
     await storage.looked_at(conn, tenant_id, [promise.promise_id for promise in slice_])
     if verdicts:
-        await _publish(conn, tenant_id, await storage.close(conn, tenant_id, verdicts))
+        await _publish(conn, tenant_id, await storage.decide(conn, tenant_id, verdicts))
 
 
 def _least(open_through: Mapping[UUID, date], entities: Iterable[UUID]) -> date | None:
@@ -160,12 +166,17 @@ async def progress_of(
         promise.promise_id: received(
             history,
             {row.item_id: row.paid_minor for row in scopes[promise.promise_id]},
-            {UUID(item): (version, paid) for item, (version, paid) in promise.baseline.items()},
+            _baseline(promise),
             due_on=promise.due_on,
         )
         for promise in promises
     }
     return scopes, progress
+
+
+def _baseline(promise: Row[Any]) -> dict[UUID, tuple[int, int]]:
+    """Version and paid amount of each item when the promise was made."""
+    return {UUID(item): (version, paid) for item, (version, paid) in promise.baseline.items()}
 
 
 def _scope(promise: Row[Any], debts: Iterable[Row[Any]]) -> Iterable[Row[Any]]:

@@ -182,7 +182,7 @@ class _Read:
         return tuple(
             Planned(row.payment_plan_id, row.version, item_id, unpaid)
             for row in self.facts.plans
-            if (row.debtor_id, row.currency) == debtor
+            if (row.debtor_id, row.currency) == debtor and plans.lives(row, self.standings[row.payment_plan_id])
             for item_id, unpaid in self.standings[row.payment_plan_id].unpaid.items()
             if unpaid and item_id in due
         )

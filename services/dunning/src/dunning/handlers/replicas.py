@@ -108,7 +108,7 @@ async def keep_items(conn: AsyncConnection, messages: Sequence[Message[OpenItemC
             }
         )
         instalments[(tenant, item.item_id, item.version)] = [(each.number, each.due_date, each.open_minor) for each in item.instalments]
-        if paid or item.value_date:
+        if paid or item.value_date or item.version > 1:  # that nothing is paid any more is news, too
             settlements.append((tenant, item.item_id, item.version, paid, item.value_date))
     await storage.keep_items(conn, items, instalments, settlements)
 

@@ -45,24 +45,25 @@ async def get(conn: AsyncConnection, tenant_id: UUID, plan_id: UUID, *, lock: bo
 
 
 async def living(conn: AsyncConnection, tenant_id: UUID, customers: Sequence[UUID], entity_id: UUID) -> Rows:
-    """The living plans of some customers, and of those merged into them, with a legal entity; locked."""
+    """The living plans of some customers, and of those merged into them, with a legal entity, and those that may live again; locked."""
     return await fetch(
         conn,
         f"SELECT {COLUMNS} FROM {GROUP} JOIN payment_plan p ON p.tenant_id = :tenant AND p.customer_id = g.member "  # noqa: S608 - as above
-        "WHERE p.status = 'active' AND p.entity_id = :entity ORDER BY p.payment_plan_id FOR UPDATE OF p",
+        "WHERE (p.status = 'active' OR p.status = 'completed' AND p.recheck) AND p.entity_id = :entity "
+        "ORDER BY p.payment_plan_id FOR UPDATE OF p",
         tenant=tenant_id,
         entity=entity_id,
         **group_of(await members(conn, tenant_id, sorted(set(customers)))),
     )
 
 
-_TO_JUDGE = "status = 'active' AND (recheck OR next_on < :today)"
+_TO_JUDGE = "(recheck OR status = 'active' AND next_on < :today)"
 DUE = f"EXISTS (SELECT 1 FROM payment_plan WHERE tenant_id = t.tenant_id AND {_TO_JUDGE})"  # noqa: S608 - our own text
 """For `Job.due`."""
 
 
 async def to_judge(conn: AsyncConnection, tenant_id: UUID, today: date, after: UUID | None, limit: int) -> Rows:
-    """Living plans whose items changed, or an instalment's last day has passed, by id; locked, so that each is judged once."""
+    """Plans whose items changed, and living ones with an instalment whose last day has passed, by id; locked: each is judged once."""
     return await fetch(
         conn,
         f"SELECT {COLUMNS} FROM payment_plan p WHERE tenant_id = :tenant AND {_TO_JUDGE} "  # noqa: S608 - as above
@@ -87,7 +88,7 @@ _CHANGE = {
 
 
 async def store(conn: AsyncConnection, tenant_id: UUID, changes: Sequence[tuple[Any, ...]]) -> Rows:
-    """What was seen of living plans, which rest until an item changes or the day of `next_on` has passed; returns those that changed,
+    """What was seen of locked plans, which rest until an item changes or the day of `next_on` has passed; returns those that changed,
     each at its next version.
 
     `changes`: (id, status, items, instalments, next_on, broken instalment, what was missing, decision) with JSON as text; a decision of
@@ -98,7 +99,7 @@ async def store(conn: AsyncConnection, tenant_id: UUID, changes: Sequence[tuple[
         "UPDATE payment_plan p SET status = verdict, items = CAST(new_items AS jsonb), instalments = CAST(new_instalments AS jsonb), "  # noqa: S608 - our own column names
         "version = version + CAST(inputs IS NOT NULL AS int), recheck = false, next_on = day, broken_instalment = broken, "
         "missing_minor = missing, decision = coalesce(CAST(inputs AS jsonb), decision) "
-        f"FROM {unnest(_CHANGE)} WHERE p.tenant_id = :tenant AND p.payment_plan_id = id AND p.status = 'active' "
+        f"FROM {unnest(_CHANGE)} WHERE p.tenant_id = :tenant AND p.payment_plan_id = id AND p.status IN ('active', 'completed') "
         f"RETURNING inputs IS NOT NULL AS changed, {COLUMNS}",
         tenant=tenant_id,
         **arrays(changes, list(_CHANGE)),

@@ -79,13 +79,13 @@ async def get(conn: AsyncConnection, tenant_id: UUID, promise_id: UUID) -> Row[A
     return rows[0] if rows else None
 
 
-_TO_JUDGE = "status = 'open' AND (recheck OR due_on < :today)"
+_TO_JUDGE = "(recheck OR status = 'open' AND due_on < :today)"
 DUE = f"EXISTS (SELECT 1 FROM promise WHERE tenant_id = t.tenant_id AND {_TO_JUDGE})"  # noqa: S608 - our own text
 """For `Job.due`."""
 
 
 async def to_judge(conn: AsyncConnection, tenant_id: UUID, today: date, after: UUID | None, limit: int) -> Rows:
-    """Open promises whose items changed, or whose day has passed, by id; locked, so that each is judged once."""
+    """Promises whose items changed, and open ones whose day has passed, by id; locked, so that each is judged once."""
     return await fetch(
         conn,
         f"SELECT {COLUMNS} FROM promise WHERE tenant_id = :tenant AND {_TO_JUDGE} "  # noqa: S608 - as above
@@ -107,13 +107,13 @@ async def looked_at(conn: AsyncConnection, tenant_id: UUID, promises: Sequence[U
     )
 
 
-async def close(conn: AsyncConnection, tenant_id: UUID, verdicts: Sequence[tuple[UUID, str, Mapping[str, Any]]]) -> Rows:
-    """Ends open promises with (id, status, decision), each at its next version; returns them as they are now."""
+async def decide(conn: AsyncConnection, tenant_id: UUID, verdicts: Sequence[tuple[UUID, str, Mapping[str, Any]]]) -> Rows:
+    """Sets locked promises to (id, status, decision), each at its next version; returns them as they are now."""
     return await fetch(
         conn,
         "UPDATE promise SET status = verdict, version = version + 1, recheck = false, decision = CAST(inputs AS jsonb) "  # noqa: S608 - our own column names
         "FROM unnest(CAST(:ids AS uuid[]), CAST(:verdicts AS text[]), CAST(:inputs AS text[])) AS t(id, verdict, inputs) "
-        f"WHERE tenant_id = :tenant AND promise_id = id AND status = 'open' RETURNING {COLUMNS}",
+        f"WHERE tenant_id = :tenant AND promise_id = id AND status <> 'cancelled' RETURNING {COLUMNS}",
         tenant=tenant_id,
         ids=[verdict[0] for verdict in verdicts],
         verdicts=[verdict[1] for verdict in verdicts],

@@ -131,7 +131,8 @@ async def facts(conn: AsyncConnection, tenant_id: UUID, entity_id: UUID, custome
         conn,
         "SELECT p.promise_id, p.version, g.survivor AS customer_id, g.survivor AS debtor_id, p.item_ids, p.amount_minor, p.currency, "  # noqa: S608 - our own text
         f"p.due_on, p.made_on, p.baseline FROM {GROUP} JOIN promise p ON p.tenant_id = :tenant AND p.customer_id = g.member "
-        "WHERE p.status = 'open' ORDER BY p.promise_id FOR UPDATE OF p",
+        # what went back may be the money of one that was kept
+        "WHERE p.status = 'open' OR p.status = 'kept' AND p.recheck ORDER BY p.promise_id FOR UPDATE OF p",
         tenant=tenant_id,
         **group,
     )

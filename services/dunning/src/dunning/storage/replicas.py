@@ -28,8 +28,7 @@ async def keep_items(
     """Items by version, the instalments of what was applied, and every version's settlement.
 
     `instalments`: (tenant, item, version) -> (number, due date, open); `settlements`: (tenant, item, version, paid, value date).
-    Open promises and living plans of the customers concerned are marked to be looked at again, also those already marked: this waits
-    for whoever is just looking at them, and is not lost to him.
+    Promises and plans that this may concern are marked to be looked at again.
     """
     applied = await keep(conn, ITEM, items)
     versions = {(row["tenant_id"], row["item_id"]): 0 for row in items}
@@ -59,25 +58,55 @@ async def keep_items(
             f"INSERT INTO settlement ({', '.join(columns)}) SELECT * FROM {unnest(columns)} ON CONFLICT DO NOTHING",  # noqa: S608 - as above
             **arrays(found, list(columns)),
         )
-    concerned = sorted({(row["tenant_id"], row["customer_id"]) for row in items if (row["tenant_id"], row["item_id"]) in applied})
-    await recheck(conn, concerned)
+    days = {(tenant, item, version): day for tenant, item, version, _, day in found}
+    await recheck(
+        conn,
+        [
+            (*(row[name] for name in _CHANGE if name != "value_date"), days.get((row["tenant_id"], row["item_id"], row["version"])))
+            for row in items
+        ],
+    )
 
 
-async def recheck(conn: AsyncConnection, customers: Sequence[Key]) -> None:
-    """Marks open promises and living payment plans of customers, and of whomever they were merged with, to be looked at again."""
-    if customers:
+_CHANGE = {
+    "tenant_id": "uuid",
+    "customer_id": "uuid",
+    "item_id": "uuid",
+    "version": "bigint",
+    "paid_minor": "bigint",
+    "open_minor": "bigint",
+    "value_date": "date",
+}
+
+
+async def recheck_of(conn: AsyncConnection, customers: Sequence[Key]) -> None:
+    """The same for all that is open or living of customers, whatever became of their items."""
+    await recheck(conn, [(*key, None, 0, 0, 0, None) for key in customers])
+
+
+async def recheck(conn: AsyncConnection, changes: Sequence[tuple[Any, ...]]) -> None:
+    """Marks promises and plans of customers, and of whomever they were merged with, to be looked at again: open and living ones; a kept
+    promise of whose items less is paid than before, a broken one where money is of its time; a completed plan of which an item is owed.
+
+    `changes`: items as they were said, in the order of `_CHANGE`. What is marked already is marked too: this waits for whoever is just
+    looking at it, and is not lost to him.
+    """
+    if changes:
         await run(
             conn,
-            "WITH t AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:customers AS uuid[])) AS t(tenant, customer)), s AS ("  # noqa: S608 - our own text
-            f"SELECT DISTINCT tenant, {survivor('t.tenant', 't.customer')} AS customer FROM t), "
-            "concerned AS (SELECT * FROM t UNION SELECT * FROM s UNION SELECT s.tenant, a.id "
-            "FROM s JOIN alias a ON a.tenant_id = s.tenant AND a.survivor_id = s.customer), "
-            "promised AS (UPDATE promise SET recheck = true FROM concerned c "
-            "WHERE promise.tenant_id = c.tenant AND promise.customer_id = c.customer AND promise.status = 'open') "
-            "UPDATE payment_plan p SET recheck = true FROM concerned c "
-            "WHERE p.tenant_id = c.tenant AND p.customer_id = c.customer AND p.status = 'active'",
-            tenants=[key[0] for key in customers],
-            customers=[key[1] for key in customers],
+            f"WITH t AS (SELECT * FROM {unnest(_CHANGE)}), o AS (SELECT DISTINCT tenant_id, customer_id FROM t), "  # noqa: S608 - our own text
+            f"s AS (SELECT o.*, {survivor('o.tenant_id', 'o.customer_id')} AS survivor_id FROM o), "
+            "concerned AS (SELECT *, customer_id AS who FROM s UNION SELECT *, survivor_id FROM s UNION SELECT s.*, a.id "
+            "FROM s JOIN alias a USING (tenant_id, survivor_id)), "
+            "c AS (SELECT t.*, concerned.who FROM t JOIN concerned USING (tenant_id, customer_id)), "
+            "promised AS (UPDATE promise p SET recheck = true FROM c WHERE p.tenant_id = c.tenant_id AND p.customer_id = c.who "
+            "AND (p.status = 'open' OR (p.item_ids = '{}' OR c.item_id = ANY(p.item_ids)) AND (p.status = 'broken' "
+            "AND c.value_date <= p.due_on OR p.status = 'kept' AND EXISTS (SELECT 1 FROM settlement b WHERE b.tenant_id = c.tenant_id "
+            "AND b.item_id = c.item_id AND b.version < c.version AND b.paid_minor > c.paid_minor)))) "
+            "UPDATE payment_plan p SET recheck = true FROM c WHERE p.tenant_id = c.tenant_id AND p.customer_id = c.who "
+            "AND (p.status = 'active' OR p.status = 'completed' AND c.open_minor > 0 "
+            "AND p.items @> jsonb_build_array(jsonb_build_object('item_id', c.item_id)))",
+            **arrays(changes, list(_CHANGE)),
         )
 
 

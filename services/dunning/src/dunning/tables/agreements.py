@@ -23,6 +23,7 @@ PROMISE = Table(
     Column("decision", JSONB),
     Index("promise_customer", "tenant_id", "customer_id"),
     Index("promise_open", "tenant_id", "due_on", postgresql_where="status = 'open'"),
+    Index("promise_recheck", "tenant_id", postgresql_where="recheck"),
 )
 """`baseline`: version and paid amount of each item when the promise was made. `decision`: on what it was kept or broken."""
 PAYMENT_PLAN = Table(
@@ -53,6 +54,7 @@ PAYMENT_PLAN = Table(
     CheckConstraint("(status = 'broken') = (broken_instalment IS NOT NULL)", name="broken_by_an_instalment"),
     Index("payment_plan_customer", "tenant_id", "customer_id"),
     Index("payment_plan_active", "tenant_id", "next_on", postgresql_where="status = 'active'"),
+    Index("payment_plan_recheck", "tenant_id", postgresql_where="recheck"),
 )
 """`items`, `instalments`: as agreed, and what is left of each; `baseline`: version and paid amount of each item when it was agreed;
 `next_on`: the last day of the first instalment that is not met."""
