@@ -96,6 +96,34 @@ async def test_who_was_told_that_it_is_paid_is_told_that_it_is_not(world, tenant
     }
 
 
+@pytest.mark.parametrize("how", UNDONE)
+async def test_the_audit_trail_says_which_payment_brought_it_back(world, tenant, make, client, bank, how):
+    payment = await paid(world, tenant, bank, booked=how != "withdrawn")
+    await taken(bank, client, payment, how)
+    [row] = await world.rows(tenant, "SELECT actor, subject, detail FROM audit WHERE action = 'write_off.stand_again'")
+    [listed] = (await client.get("/v1/write-offs")).json()["items"]
+    assert (row.actor, row.subject) == ("matching", listed["write_off_id"])
+    assert row.detail == {
+        "item_id": str(make.invoice_id(tenant, "F-1")),
+        "payment_id": str(payment),
+        "amount_minor": 1_000,
+        "reason": "uncollectible",
+    }
+
+
+@pytest.mark.parametrize("how", UNDONE)
+async def test_a_credit_note_that_came_while_it_was_paid_is_no_loss_once_the_money_goes_back(world, tenant, make, client, bank, how):
+    payment = await paid(world, tenant, bank, booked=how != "withdrawn")
+    await world.feed(make.invoice(tenant, "A-1", 100, cls=make.Credit, credited_invoice_id=make.invoice_id(tenant, "F-1")))
+    assert (await stands(world, tenant, "A-1"))[0] == 100
+    await taken(bank, client, payment, how)
+    assert await stands(world, tenant) == (0, 0, 900, "closed", "credit")
+    assert (await stands(world, tenant, "A-1"))[0] == 0
+    [listed] = (await client.get("/v1/write-offs")).json()["items"]
+    assert (listed["status"], listed["reversed_minor"]) == ("booked", 100)
+    await world.holds()
+
+
 @pytest.mark.parametrize(("back", "after"), [((), (0, 600, 400)), ((400,), (0, 1_000, 0))])
 async def test_what_is_left_of_the_money_or_comes_again_reverses_as_much_again(world, tenant, bank, back, after):
     await paid(world, tenant, bank)

@@ -4,9 +4,13 @@ from datetime import UTC, date, datetime
 
 import pytest
 from bankdays import Bank, job
-from contracts.dunning import PromiseMade
+from camtfile import camt056
+from contracts.dunning import PaymentPlanAgreed, PlanInstalment, PlanItem, PromiseKept, PromiseMade
 from expecting import IBAN_OF_C1, announcement, expected, items, known, post, remittance
+from handwork import limit
+from matching.handlers.disputes import meet_late
 from matching.handlers.matching import look_at_due
+from matching.storage.items import open_credit_notes
 from shared.testing.events import message
 
 CLOCK = datetime(2026, 3, 2, 9, tzinfo=UTC)
@@ -31,6 +35,23 @@ async def returned(bank, number, amount=1_000, reason="AM04"):
 async def told(world, tenant):
     events = [m.data for m in await world.events("PaymentAnnouncementChanged") if m.tenant_id == tenant]
     return [(one.status, one.payment_id and str(one.payment_id)) for one in events]
+
+
+def promised(make, tenant, version, cls=PromiseMade, status="open"):
+    """Dunning's word: 10.00 for F-2 by the end of March."""
+    data = cls(
+        version=version, promise_id=make.invoice_id(tenant, "P"), customer_id=make.customer_id(tenant, "C1"), amount_minor=1_000,
+        item_ids=[make.invoice_id(tenant, "F-2")], currency="EUR", due_on=date(2026, 3, 31), status=status,
+    )  # fmt: skip
+    return message(tenant, data)
+
+
+def netted(make, tenant, number, amount=1_000):
+    return {
+        "kind": "netting", "entity_id": str(make.entity_id(tenant)), "customer_id": str(make.customer_id(tenant, "C1")), "currency": "EUR",
+        "value_date": "2026-03-01", "proof": {"reference": f"N {number}"},
+        "lines": [{"item_id": str(make.invoice_id(tenant, number)), "amount_minor": amount}],
+    }  # fmt: skip
 
 
 async def opened(world, tenant):
@@ -198,16 +219,120 @@ async def test_what_was_only_notified_and_has_not_come_is_on_its_way_still(world
 
 async def test_a_promise_that_is_open_waits_for_the_next_money(world, tenant, make, client, bank):
     await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000))
-    customer = make.customer_id(tenant, "C1")
     await known(world, tenant, make)
-    promise = PromiseMade(
-        version=1, promise_id=make.invoice_id(tenant, "P"), customer_id=customer, item_ids=[make.invoice_id(tenant, "F-2")],
-        amount_minor=1_000, currency="EUR", due_on=date(2026, 3, 31), status="open",
-    )  # fmt: skip
-    await world.feed(message(tenant, promise))
+    promise = promised(make, tenant, 1)
+    await world.feed(promise)
     for number in (1, 2):
         one = await paid(world, tenant, bank, number, text="MERCI", debtor_iban=IBAN_OF_C1)
         assert (await expected(client), await opened(world, tenant)) == ({None: ("received", one)}, {"F-1": 1_000, "F-2": 0})
         if number == 1:
             await returned(bank, 1)
+    await world.holds()
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_promise_that_was_kept_by_it_waits_again_once_dunning_says_that_it_is_open(world, tenant, make, client, bank, late):
+    """Whether dunning's word that it was kept comes before the return or after it, and whatever had waited is met by it."""
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000), promised(make, tenant, 1))
+    await known(world, tenant, make)
+    await paid(world, tenant, bank, 1, text="MERCI", debtor_iban=IBAN_OF_C1)
+    kept, again = promised(make, tenant, 2, PromiseKept, "kept"), promised(make, tenant, 3)
+    if not late:
+        await world.feed(kept)
+    await returned(bank, 1)
+    second = await paid(world, tenant, bank, 2, text="MERCI", debtor_iban=IBAN_OF_C1) if not late else None
+    await world.feed(*([kept, again] if late else [again, kept, again]))
+    if late:
+        assert (await expected(client), await opened(world, tenant)) == ({None: ("waiting", None)}, {"F-1": 1_000, "F-2": 1_000})
+        second = await paid(world, tenant, bank, 2, text="MERCI", debtor_iban=IBAN_OF_C1)
+    await look_at_due(job(world), tenant)
+    assert (await expected(client), await opened(world, tenant)) == ({None: ("received", second)}, {"F-1": 1_000, "F-2": 0})
+    await world.holds()
+
+
+async def test_a_promise_that_a_person_undid_is_not_done_again(world, tenant, make, client, bank):
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 1_000), promised(make, tenant, 1))
+    await known(world, tenant, make)
+    one = await paid(world, tenant, bank, 1, text="MERCI", debtor_iban=IBAN_OF_C1)
+    await world.feed(promised(make, tenant, 2, PromiseKept, "kept"))
+    assert (await post(client, f"/v1/payments/{one}/unmatch", {"reason": "wrong"})).status_code == 200
+    await world.feed(promised(make, tenant, 3))
+    await look_at_due(job(world), tenant)
+    assert (await expected(client), await opened(world, tenant)) == ({None: ("received", one)}, {"F-1": 1_000, "F-2": 1_000})
+    await world.holds()
+
+
+async def test_a_credit_note_that_came_while_its_invoice_was_paid_is_set_off_when_the_money_goes_back(world, tenant, make, client, bank):
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="RF18539007547034"))
+    await paid(world, tenant, bank, 1, text="RF18539007547034")
+    await world.feed(make.invoice(tenant, "A-1", 300, cls=make.Credit, credited_invoice_id=make.invoice_id(tenant, "F-1")))
+    assert await opened(world, tenant) == {"A-1": 300, "F-1": 0}
+    await returned(bank, 1)
+    assert await opened(world, tenant) == {"A-1": 0, "F-1": 700}
+    await world.holds()
+
+
+async def test_credit_notes_that_nothing_can_be_done_with_keep_no_other_from_being_set_off(world, tenant, make, client):
+    """The job looks at so many at a time; here its invoice owes again, for its netting was taken back."""
+    await limit(client, tenant, make, 1_000)
+    *others, last = sorted((f"A-{number}" for number in range(4)), key=lambda number: make.invoice_id(tenant, number))
+    for number, credit in enumerate([*others, last], 1):
+        await world.feed(make.invoice(tenant, f"F-{number}", 1_000))
+        settled = await post(client, "/v1/settlements", netted(make, tenant, f"F-{number}"))
+        assert (settled.status_code, settled.json()["status"]) == (201, "booked"), settled.text
+        await world.feed(make.invoice(tenant, credit, 100, cls=make.Credit, credited_invoice_id=make.invoice_id(tenant, f"F-{number}")))
+    path = f"/v1/settlements/{settled.json()['settlement_id']}/reverse"
+    assert (await post(client, path, {"reason": "mistake"})).status_code == 200
+    async with world.database.transaction(tenant) as conn:
+        assert await open_credit_notes(conn, tenant, 1) == [(tenant, make.invoice_id(tenant, last))]
+    await meet_late(job(world), tenant)
+    assert await opened(world, tenant) == dict.fromkeys(others, 100) | {last: 0, "F-1": 0, "F-2": 0, "F-3": 0, "F-4": 900}
+    await world.holds()
+
+
+@pytest.mark.parametrize("accept", [True, False])
+async def test_a_recall_that_is_refused_puts_that_back(world, tenant, make, client, bank, accept):
+    await world.feed(make.invoice(tenant, "F-1", 1_000, reference="RF18539007547034"))
+    one = await paid(world, tenant, bank, 1, text="RF18539007547034")
+    await world.feed(make.invoice(tenant, "A-1", 300, cls=make.Credit, credited_invoice_id=make.invoice_id(tenant, "F-1")))
+    asked = await client.post("/v1/recalls", content=camt056("E1", "10.00"), headers={"content-type": "application/xml"})
+    assert asked.status_code == 201, asked.text
+    assert await opened(world, tenant) == {"A-1": 0, "F-1": 700}
+    [recall] = (await client.get("/v1/recalls")).json()["items"]
+    answer = await post(client, f"/v1/recalls/{recall['recall_id']}/decision", {"accept": accept})
+    assert answer.status_code == 200, answer.text
+    assert await opened(world, tenant) == ({"A-1": 0, "F-1": 700} if accept else {"A-1": 300, "F-1": 0})
+    left = await world.one(tenant, "SELECT unapplied_minor FROM payment WHERE payment_id = :id", id=one)
+    assert left[0] == 0
+    await world.holds()
+
+
+@pytest.mark.parametrize("how", ["returned", "recalled", "withdrawn"])
+async def test_what_a_bank_takes_back_of_a_plan_is_expected_again_though_dunning_has_nothing_to_say(world, tenant, make, client, bank, how):
+    """It has read of the money and of its end at once."""
+    await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 600))
+    await known(world, tenant, make)
+    plan = PaymentPlanAgreed(
+        version=1, payment_plan_id=make.invoice_id(tenant, "PLAN"), customer_id=make.customer_id(tenant, "C1"), currency="EUR",
+        agreed_on=date(2026, 3, 1), grace_days=3, status="active",
+        items=[PlanItem(item_id=make.invoice_id(tenant, "F-1"), invoice_number="F-1", amount_minor=1_000, left_minor=1_000)],
+        instalments=[
+            PlanInstalment(number=number, due_on=date(2026, 3 + number, 1), amount_minor=amount, open_minor=amount)
+            for number, amount in ((1, 600), (2, 400))
+        ],
+    )  # fmt: skip
+    await world.feed(message(tenant, plan, entity_id=make.entity_id(tenant)))
+    waiting = "SELECT amount_minor FROM expected_payment WHERE status = 'waiting' ORDER BY 1"
+    await paid(world, tenant, bank, 1, 600, text="MERCI", debtor_iban=IBAN_OF_C1)
+    assert ([row[0] for row in await world.rows(tenant, waiting)], await opened(world, tenant)) == ([400], {"F-1": 400, "F-2": 600})
+    if how == "returned":
+        await returned(bank, 1, 600)
+    elif how == "recalled":
+        body = camt056("E1", "6.00")
+        assert (await client.post("/v1/recalls", content=body, headers={"content-type": "application/xml"})).status_code == 201
+    else:
+        await bank.goes_on()
+    assert [row[0] for row in await world.rows(tenant, waiting)] == [600, 1_000]
+    await paid(world, tenant, bank, 2, 600, text="MERCI", debtor_iban=IBAN_OF_C1)
+    assert await opened(world, tenant) == {"F-1": 400, "F-2": 600}
     await world.holds()

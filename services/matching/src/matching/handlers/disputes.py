@@ -15,7 +15,7 @@ from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Key
-from matching.handlers.invoices import set_off_pairs
+from matching.handlers.credit_notes import set_off_pairs
 from matching.handlers.publishing import save_and_publish
 from matching.storage.books import lock
 from matching.storage.items import contested, credit_pairs, open_credit_notes, wrongly_contested
@@ -64,4 +64,4 @@ async def meet_late(context: JobContext, tenant_id: UUID) -> None:
         await contest(conn, dict.fromkeys(await wrongly_contested(conn, tenant_id, SLICE)), context)
     async with context.database.transaction(tenant_id) as conn:
         pairs = await credit_pairs(conn, await open_credit_notes(conn, tenant_id, SLICE))
-        await set_off_pairs(conn, pairs, Context(context.now, context.offsets, context.topic_prefix, context.consumer), {})
+        await set_off_pairs(conn, pairs, context.now, {})

@@ -3,7 +3,8 @@
 Rules:
 - money that comes for a written-off item reverses its write-offs, the latest first, and it is noted which payment did;
 - once that payment no longer settles the item (returned, recalled, withdrawn, taken off by a person), they stand again, as far as the item
-  owes: as if the payment had never been matched. What was approved then is not asked for again;
+  owes: as if the payment had never been matched. What was approved then is not asked for again, and the audit trail says which payment
+  brought it back;
 - so what an allocation has reversed is never more than it settles.
 Rows are locked after their item's.
 """
@@ -12,6 +13,7 @@ from collections import Counter
 from uuid import UUID
 
 from contracts.items import ReceivableWrittenOff, WriteOffReversed, WriteOffState
+from shared import audit
 from shared.outbox import Outgoing, publish
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -65,6 +67,8 @@ async def stand_again(conn: AsyncConnection, books: Books) -> None:
             given.status = "booked"
             await stored.save(conn, item.tenant_id, given)
             await tell(conn, ReceivableWrittenOff, item, given)
+            detail = {"item_id": str(one.item_id), "payment_id": str(one.payment_id), "amount_minor": step, "reason": given.reason}
+            await audit.record(conn, one.tenant_id, [("matching", "write_off.stand_again", str(one.write_off_id), detail)])
 
 
 async def reverse_some(conn: AsyncConnection, item: Item, given: WriteOff, amount: int) -> None:

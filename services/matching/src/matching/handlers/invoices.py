@@ -27,8 +27,8 @@ from matching.domain.books import Account, Books, Item, Key
 from matching.domain.engine.index import document_keys
 from matching.domain.engine.text import fold
 from matching.domain.references import normalised
+from matching.handlers.credit_notes import set_off_pairs
 from matching.handlers.customers import billed
-from matching.handlers.given_up import reverse_latest
 from matching.handlers.instructions import meet_instructions
 from matching.handlers.lowered import release
 from matching.handlers.matching import match
@@ -97,7 +97,7 @@ async def keep_invoices(conn: AsyncConnection, messages: Sequence[Message[Invoic
     await stored.set_references(conn, again, references)
     await stored.set_discounts(conn, again, discounts)
     await _note_held_up(conn, renewed, unfollowed, ctx.now)
-    await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx, causes)
+    await set_off_pairs(conn, await stored.credit_pairs(conn, [(item.tenant_id, item.item_id) for item in changed]), ctx.now, causes)
     await follow(conn, plans, owed, ctx.now)
     await _meet_waiting(conn, [item for item in changed if item.open_minor], references, ctx, waits)
 
@@ -146,27 +146,6 @@ def _newest(messages: Sequence[Message[InvoiceState]]) -> dict[Key, Message[Invo
         if message.data.origin != "history" and (key not in newest or message.data.version > newest[key].data.version):
             newest[key] = message
     return newest
-
-
-async def set_off_pairs(conn: AsyncConnection, pairs: Sequence[tuple[UUID, UUID, UUID]], ctx: Context, causes: dict[Key, Envelope]) -> None:
-    """Sets credit notes off against the invoices they name; pairs are (tenant, credit note, item), unlocked."""
-    if not pairs:
-        return
-    keys = [key for tenant, credit, item in pairs for key in ((tenant, credit), (tenant, item))]
-    accounts = await stored.accounts_of(conn, keys)
-    books = await lock(conn, accounts=[(key[0], account) for key, account in accounts.items()], items=keys)
-    books.set_offs = await stored.set_offs_of(conn, keys)
-    for tenant, credit_id, item_id in pairs:
-        credit, item = books.items[tenant, credit_id], books.items[tenant, item_id]
-        if (
-            (tenant, credit.account_id) in books.accounts
-            and (tenant, item.account_id) in books.accounts
-            and credit.currency == item.currency
-        ):
-            if (lost := min(credit.open_minor - item.open_minor, item.written_off_minor)) > 0 and item.close_cause != "cancelled":
-                await reverse_latest(conn, books, item, lost)  # what is not billed is no loss
-            books.set_off(credit, item)
-    await save_and_publish(conn, books, ctx.now, causes)
 
 
 async def lock_said(conn: AsyncConnection, newest: Mapping[Key, Message[InvoiceState]], beside: Iterable[Key] = ()) -> Books:

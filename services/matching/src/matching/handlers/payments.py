@@ -12,6 +12,7 @@ from shared.failures import UnavailableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Key, Payment
+from matching.handlers.credit_notes import set_off_again
 from matching.handlers.publishing import save_and_publish
 from matching.storage import payments as stored
 from matching.storage.account_balances import account_id
@@ -110,6 +111,7 @@ async def unmatch(
     books.decided(payment, "unmatched")
     await stored.dismiss(conn, key, undone, reason, machine_now())
     await save_and_publish(conn, books, now, {})
+    await set_off_again(conn, books, now)
     if payment.rule == CONFIRMED and not payment.allocations:
         await forget_payer(conn, tenant_id, payment_id, taught)
     return payment

@@ -5,6 +5,7 @@ Rules:
   of the plan, which is when a word comes and when a payment met one of them;
 - an invoice that is lowered, cancelled, credited or written off takes from the last of them at once, as it will in dunning's next word;
   so does what is owed again before that word give back what was taken;
+- what a bank takes back of the money that met one is expected again at once: dunning, which may have seen neither, has nothing to say then;
 - money of just that amount that came before dunning's word, or before that, and waits is looked at again;
 - they end with the plan: completed, broken or cancelled by dunning's word. Nothing here judges it, and nothing is published.
 """
@@ -83,6 +84,19 @@ async def hold(conn: AsyncConnection, customers: Iterable[Key]) -> Plans:
     """Locks the living plans of customers, which is done before all other rows."""
     found = await storage.living(conn, wanted) if (wanted := list(customers)) else []
     return [row for row in await storage.lock(conn, found) if row[7] == "active"] if found else []
+
+
+async def hold_met(conn: AsyncConnection, payments: Iterable[Key]) -> list[Key]:
+    """Locks the plans of which payments met instalments, before the payments themselves."""
+    found = await storage.met_by(conn, payments)
+    if found:
+        await storage.lock(conn, found)
+    return found
+
+
+async def expect_again(conn: AsyncConnection, plans: Sequence[Key], now: datetime) -> None:
+    """Expects of locked plans what is owed of them now; money that waits may be it."""
+    await _look(conn, await expect(conn, plans, now))
 
 
 def owed_now(plans: Plans, books: Books) -> dict[Key, int]:

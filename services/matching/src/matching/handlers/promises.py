@@ -4,7 +4,8 @@ Rules:
 - an open promise is an expected payment of its amount and payer; the items that it names are the designation, where the
   amount is that of one of them, or of all that is open of them; else the payer alone is known by it;
 - money of just that amount that came before it and waits is looked at again;
-- it ends with dunning's own word (kept, broken, cancelled): nothing here judges it, and nothing is published.
+- it ends with dunning's own word (kept, broken, cancelled): nothing here judges it, and nothing is published;
+- dunning opens it again when the money that kept it goes back: it waits for the debtor's next payment, but where a person has undone it.
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from shared.states import keep
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.remittances import RemittanceLine
+from matching.handlers.unmet import undone
 from matching.storage import expected as stored
 from matching.storage.expected import Expected
 from matching.storage.items import owed_of
@@ -78,5 +80,16 @@ async def _expect(conn: AsyncConnection, message: Message[PromiseState], now: da
         "dunning",
         now,
     )
-    if await stored.insert(conn, held):
-        await stored.look_for(conn, [held], machine_now())
+    if not await stored.insert(conn, held) and not await _wait_again(conn, held):
+        return
+    await stored.look_for(conn, [held], machine_now())
+
+
+async def _wait_again(conn: AsyncConnection, held: Expected) -> bool:
+    """Waits again for the money of a promise that had ended and is open, as `held` says; whether it does."""
+    key = (held.tenant_id, held.expected_id)
+    known = (await stored.load(conn, [key]))[key]
+    if known.status not in {"received", "expired"} or (known.payment_id is not None and await undone(conn, known)):
+        return False
+    await stored.wait_again(conn, held)
+    return True

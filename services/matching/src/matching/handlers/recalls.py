@@ -6,7 +6,7 @@ Rules:
   back before: else the money would go out twice;
 - a person accepts (the bank takes it, and its booked debit settles the recall), above the entity's limit with another person, as
   with a refund; or anybody refuses: then the money is the payment's again, and what was undone is allocated again as far as it is
-  still open;
+  still open, credit notes that were set off in its place making room;
 - the bank's debit settles a recall whatever its amount: what of less it did not take is the payment's again, and looked at anew as after
   a return in part; what it took beyond goes back like a return;
 - the same request again, by its own id, changes nothing.
@@ -33,9 +33,11 @@ from matching.domain.remittances import RULES
 from matching.domain.returns import is_fee, reason_code
 from matching.domain.rows import NO_RECEIVABLE
 from matching.domain.statements import Transaction
+from matching.handlers.credit_notes import set_off_again
 from matching.handlers.given_up import reverse_latest
 from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_with_items, take_off
+from matching.handlers.plans import expect_again, hold_met
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refunds import cancel_unsent
 from matching.handlers.unmet import gone_back
@@ -50,6 +52,8 @@ from matching.storage.recalls import Held, Waiting
 from matching.storage.write_offs import reversed_by
 
 SET_OFF = "set_off"
+INSTEAD = "set_off_instead"
+"""What a recall keeps: credit notes that were set off beside the payment, and those that were once it was undone."""
 _COUNTED = BY_HAND | {RULES["remittance"]}
 """Rules of allocations whose differences one person's limit is for."""
 
@@ -85,6 +89,7 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
     if len(found) != 1:
         return None
     key = (tenant_id, found[0])
+    plans = await hold_met(conn, [key])
     books = await lock_with_items(conn, [key])
     payment = books.payments[key]
     if payment.unapplied_minor + payment.allocated_minor < asked.amount_minor:
@@ -120,8 +125,10 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
         now,
         None,
     )
-    await stored.insert(conn, tenant_id, taken)
     await save_and_publish(conn, books, now, {})
+    undone += [[str(item), amount, 0, str(credit), INSTEAD] for _, credit, item, amount in await set_off_again(conn, books, now)]
+    await stored.insert(conn, tenant_id, taken)
+    await expect_again(conn, plans, now)
     return taken
 
 
@@ -150,7 +157,7 @@ async def refuse(conn: AsyncConnection, tenant_id: UUID, recall_id: UUID, *, by:
     """The money stays: what was undone is allocated again as far as it is still open, the rest is looked at anew."""
     first = await _known(conn, tenant_id, recall_id)
     key = (tenant_id, first.payment_id)
-    named = [one[0] for one in first.allocations] + [str(one[3]) for one in first.allocations if one[4] == SET_OFF]
+    named = [one[0] for one in first.allocations] + [str(one[3]) for one in first.allocations if one[4] in {SET_OFF, INSTEAD}]
     books = await lock_with_items(conn, [key], items=[(tenant_id, UUID(one)) for one in named])
     held = await _open(conn, tenant_id, recall_id)
     payment = books.payments[key]
@@ -177,9 +184,10 @@ async def _restore(
     What was forgiven is not forgiven again where one person has forgiven the item so much meanwhile that the limit is passed.
     """
     set_off = []
+    _make_room(books, held, payment.tenant_id)
     for item_id, amount, difference, reason, rule, *exchanged in held.allocations:
         item = books.items.get((payment.tenant_id, UUID(item_id)))
-        if item is None:
+        if item is None or rule == INSTEAD:
             continue
         if rule == SET_OFF:
             credit = books.items[payment.tenant_id, UUID(reason)]
@@ -211,6 +219,13 @@ async def _restore(
         await _owe_again(conn, books, payment, item, min(amount, payment.unapplied_minor, owed) + granted)
         books.allocate(payment, item, rule, amount=amount, diff=granted, reason=reason if granted else None)
     return set_off
+
+
+def _make_room(books: Books, held: Held, tenant_id: UUID) -> None:
+    """Undoes the set-offs that were made in place of what was undone."""
+    for item_id, amount, _, credit_id, rule, *_ in held.allocations:
+        if rule == INSTEAD:
+            books.undo_set_off(books.items[tenant_id, UUID(credit_id)], books.items[tenant_id, UUID(item_id)], amount)
 
 
 async def _owe_again(conn: AsyncConnection, books: Books, payment: Payment, item: Item, wanted: int) -> None:

@@ -32,8 +32,10 @@ from matching.domain.returns import STAYED, is_fee, reason_code
 from matching.domain.rows import NO_RECEIVABLE
 from matching.domain.statements import Transaction
 from matching.handlers import recalls, refunds
+from matching.handlers.credit_notes import set_off_again
 from matching.handlers.expected import meet
 from matching.handlers.payments import lock_with_items, take_off
+from matching.handlers.plans import expect_again, hold_met
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.unmet import come_again, gone_back
 from matching.storage import movements
@@ -149,7 +151,9 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
         return
     gone = [(tenant_id, payment_id) for payment_id, (reason, _) in returns.items() if reason not in STAYED]
     await meet(conn, gone, now, {})  # one that came and goes at once may be announced
-    books = await lock_with_items(conn, [(tenant_id, payment_id) for payment_id in returns])
+    keys = [(tenant_id, payment_id) for payment_id in returns]
+    plans = await hold_met(conn, keys)
+    books = await lock_with_items(conn, keys)
     await refunds.cancel_unsent(conn, books, list(books.payments.values()))  # or the money would go out twice
     looks = {}
     for key, payment in books.payments.items():
@@ -162,7 +166,9 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
         books.give_back(payment, reason_code(reason), amount)
         looks[key] = machine_now() if payment.unapplied_minor else None
     await save_and_publish(conn, books, now, {}, looks=looks)
+    await set_off_again(conn, books, now)
     await gone_back(conn, list(books.payments.values()))
+    await expect_again(conn, plans, now)
 
 
 def _part(payment: Payment, amount: int) -> UUID | None:
@@ -182,7 +188,9 @@ async def withdraw_payments(
     """
     if not payment_ids:
         return
-    books = await lock_with_items(conn, [(tenant_id, payment_id) for payment_id in payment_ids])
+    keys = [(tenant_id, payment_id) for payment_id in payment_ids]
+    plans = await hold_met(conn, keys)
+    books = await lock_with_items(conn, keys)
     await refunds.cancel_unsent(conn, books, [one for one in books.payments.values() if one.confirmation == "notified"])
     for payment in books.payments.values():
         if payment.confirmation == "notified" or booked:
@@ -190,4 +198,6 @@ async def withdraw_payments(
             if payment.unapplied_minor:
                 books.withdraw(payment)
     await save_and_publish(conn, books, now, {})
+    await set_off_again(conn, books, now)
     await gone_back(conn, list(books.payments.values()))
+    await expect_again(conn, plans, now)

@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from matching.domain.books import Books, Key
 from matching.domain.rows import received
 from matching.handlers import allocations
+from matching.handlers.credit_notes import set_off_again
 from matching.handlers.customers import billed
 from matching.handlers.invoices import change, lock_said
 from matching.handlers.limits import second_person
@@ -81,6 +82,7 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID, *
         await take_off(conn, books, payment)
         books.give_back(payment, "cash_given_back", ledger="cash")
         await save_and_publish(conn, books, now, {})
+        await set_off_again(conn, books, now)
     await _set(conn, tenant_id, given, "reversed", by=by, now=now)
     return given
 

@@ -32,7 +32,7 @@ async def gone_back(conn: AsyncConnection, payments: Sequence[Payment]) -> None:
         payment = whole[held.tenant_id, held.payment_id]  # type: ignore[index] # it met one of them
         if held.kind in ANNOUNCED and not payment.withdrawn_minor:
             held.status = "failed"
-        elif await _undone(conn, held):
+        elif await undone(conn, held):
             continue
         else:
             held.status, held.payment_id, held.missing = "waiting", None, []
@@ -62,7 +62,7 @@ async def _met(conn: AsyncConnection, payments: Sequence[Key], *, look: bool = F
     return list((await stored.load(conn, met)).values())
 
 
-async def _undone(conn: AsyncConnection, held: Expected) -> bool:
+async def undone(conn: AsyncConnection, held: Expected) -> bool:
     """Whether a person has undone something of the list on its payment."""
     undone = {item for _, _, item in await dismissed(conn, [(held.tenant_id, held.payment_id)])}  # type: ignore[list-item] # it has one
     return bool(undone) and not undone.isdisjoint((await resolve(conn, held)).values())

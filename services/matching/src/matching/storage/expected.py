@@ -345,6 +345,18 @@ async def end(conn: AsyncConnection, tenant_id: UUID, expected_id: UUID, status:
     )
 
 
+async def wait_again(conn: AsyncConnection, held: Expected) -> None:
+    """What had ended, by whichever money, is waited for again, with these lines."""
+    await run(
+        conn,
+        "UPDATE expected_payment SET status = 'waiting', payment_id = NULL, lines = CAST(:lines AS jsonb), version = version + 1 "
+        "WHERE tenant_id = :tenant AND expected_id = :id",
+        tenant=held.tenant_id,
+        id=held.expected_id,
+        lines=lines_json(held.lines),
+    )
+
+
 async def note_set_offs(conn: AsyncConnection, made: Mapping[Key, Sequence[tuple[UUID, UUID, int]]]) -> None:
     """Keeps what was set off beside payments' money (by payment: credit note, item, amount), to be undone with it."""
     rows = [(*key, *one) for key, found in made.items() for one in found]

@@ -177,6 +177,13 @@ async def contested(conn: AsyncConnection, items: Iterable[Key]) -> dict[Key, in
     return {(row[0], row[1]): row[2] for row in rows}
 
 
+_MAY_BE_CREDITED = (
+    "i.kind <> 'credit_note' AND c.currency = i.currency AND c.entity_id = i.entity_id "
+    "AND (i.status = 'open' OR i.written_off_minor > 0 AND i.close_cause IS DISTINCT FROM 'cancelled')"
+)
+"""A credit note `c` may be set off against the item `i` that it names."""
+
+
 async def credit_pairs(conn: AsyncConnection, items: Iterable[Key]) -> list[tuple[UUID, UUID, UUID]]:
     """Open credit notes and the items they credit, which owe something or were written off, where either is among `items`.
 
@@ -186,7 +193,7 @@ async def credit_pairs(conn: AsyncConnection, items: Iterable[Key]) -> list[tupl
     rows = await fetch(
         conn,
         # each step is a lookup by whole key: OFFSET 0 keeps the planner from reading every open item instead
-        "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, item_id)), pair AS ("
+        "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, item_id)), pair AS ("  # noqa: S608 - ours
         "SELECT k.tenant_id, k.item_id AS credit_id, n.credited_item_id AS item_id FROM k CROSS JOIN LATERAL (SELECT credited_item_id "
         "FROM open_item WHERE tenant_id = k.tenant_id AND item_id = k.item_id OFFSET 0) n WHERE n.credited_item_id IS NOT NULL UNION "
         "SELECT k.tenant_id, n.item_id, k.item_id FROM k CROSS JOIN LATERAL (SELECT item_id FROM open_item "
@@ -194,8 +201,7 @@ async def credit_pairs(conn: AsyncConnection, items: Iterable[Key]) -> list[tupl
         "SELECT pair.tenant_id, credit_id, pair.item_id FROM pair "
         "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = pair.tenant_id AND item_id = pair.credit_id OFFSET 0) c "
         "CROSS JOIN LATERAL (SELECT * FROM open_item WHERE tenant_id = pair.tenant_id AND item_id = pair.item_id OFFSET 0) i "
-        "WHERE c.kind = 'credit_note' AND i.kind <> 'credit_note' AND c.status = 'open' AND c.currency = i.currency "
-        "AND c.entity_id = i.entity_id AND (i.status = 'open' OR i.written_off_minor > 0 AND i.close_cause IS DISTINCT FROM 'cancelled') "
+        f"WHERE c.kind = 'credit_note' AND c.status = 'open' AND {_MAY_BE_CREDITED} "
         "ORDER BY pair.tenant_id, c.issue_date, credit_id, pair.item_id",
         tenants=[key[0] for key in listed],
         ids=[key[1] for key in listed],
@@ -327,10 +333,12 @@ async def wrongly_contested(conn: AsyncConnection, tenant_id: UUID, limit: int) 
 
 
 async def open_credit_notes(conn: AsyncConnection, tenant_id: UUID, limit: int) -> list[Key]:
-    """Credit notes with something left that say which invoice they credit."""
+    """Credit notes with something left that may be set off against the invoice which they credit."""
     rows = await fetch(
         conn,
-        f"SELECT tenant_id, item_id FROM open_item WHERE tenant_id = :tenant AND {_OPEN_CREDITS} ORDER BY item_id LIMIT :limit",  # noqa: S608 - ours
+        f"SELECT tenant_id, item_id FROM open_item c WHERE tenant_id = :tenant AND {_OPEN_CREDITS} AND EXISTS (SELECT 1 FROM "  # noqa: S608 - ours
+        "(SELECT * FROM open_item WHERE tenant_id = c.tenant_id AND item_id = c.credited_item_id OFFSET 0) i "  # as above
+        f"WHERE {_MAY_BE_CREDITED}) ORDER BY item_id LIMIT :limit",
         tenant=tenant_id,
         limit=limit,
     )

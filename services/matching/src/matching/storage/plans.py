@@ -42,6 +42,19 @@ async def living(conn: AsyncConnection, customers: Iterable[Key]) -> list[Key]:
     return [(row[0], row[1]) for row in rows]
 
 
+async def met_by(conn: AsyncConnection, payments: Iterable[Key]) -> list[Key]:
+    """The plans of which payments met instalments, unlocked."""
+    wanted = list(payments)
+    rows = await fetch(
+        conn,
+        "SELECT DISTINCT e.tenant_id, e.payment_plan_id FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) "
+        "AS k(tenant_id, payment_id) JOIN expected_payment e USING (tenant_id, payment_id) WHERE e.payment_plan_id IS NOT NULL",
+        tenants=[key[0] for key in wanted],
+        ids=[key[1] for key in wanted],
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def say(conn: AsyncConnection, plans: Mapping[Key, tuple[Sequence[object], Sequence[object]]]) -> None:
     """Changes what is left of plans, by item and by instalment, until dunning's next word."""
     rows = [(*key, json.dumps(items), json.dumps(instalments)) for key, (items, instalments) in plans.items()]

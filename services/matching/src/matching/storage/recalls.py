@@ -19,7 +19,8 @@ class Held:
     """A recall as it stands. `allocations`: (item, amount, difference, its reason, rule, what was exchanged, what of the item's write-offs
     it had reversed) that were undone because of it.
 
-    A set-off that was undone has the rule `set_off`, and its credit note where an allocation has the reason. `settled_minor`: how much
+    A set-off that was undone has the rule `set_off`, and its credit note where an allocation has the reason; so has one that was made in
+    place of what was undone, with the rule `set_off_instead`. `settled_minor`: how much
     the bank took, once it has.
     """
 
