@@ -73,6 +73,20 @@ async def test_a_report_that_counts_as_a_statement_is_one_no_more(infrastructure
         assert sorted(set(await seen(urls, "SELECT kind, role FROM statement"))) == ROLES
 
 
+async def test_names_in_other_scripts_are_known_by_their_letters(infrastructure):
+    """As names in Latin letters were all along, which stay as they are."""
+    tenants, cyrillic, latin = two(), new_id(), new_id()
+    async with fresh_database(infrastructure.admin_dsn, "matching", migrated=False) as urls:
+        await upgrade(urls, "0044")
+        for customer, name, known in ((latin, "Garden 2000", "GARDEN2000"), (cyrillic, "Балкан 2000", "2000")):
+            await insert(urls, tenants, "customer_identity", customer_id=f"'{customer}'", name=f"'{name}'")
+            await insert(urls, tenants, "customer_name", customer_id=f"'{customer}'", value=f"'{known}'")
+        await upgrade(urls, "head")
+        known = await seen(urls, "SELECT customer_id, value FROM customer_name")
+        assert sorted(known, key=str) == sorted([(cyrillic, name.replace(" ", "").upper()), (latin, "GARDEN2000")] * 2, key=str)
+        assert await seen(urls, UNFORCED) == []
+
+
 async def test_the_owner_of_the_tables_sees_no_tenants_rows(infrastructure):
     """Why a migration has to lift the security of what it changes."""
     async with fresh_database(infrastructure.admin_dsn, "matching") as urls:
