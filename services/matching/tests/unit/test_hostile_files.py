@@ -62,6 +62,15 @@ def test_what_is_wrong_with_xml_is_said(found, replaced, why):
             ),
             "entry 1: more than 200000 details",
         ),
+        *(
+            (
+                camtfile.statement("FR7630006000011234567890189", "0.00", "1.00", camtfile.entry("1.00")).replace(
+                    at, at + one * 500_000, 1
+                ),
+                "entry 1: more than 4 MiB of one detail or beside the details",
+            )
+            for at, one in ((b"<RmtInf>", b"<Ustrd>text</Ustrd>"), (b"<Stmt>", b"<Bal>text</Bal>"), (b"<GrpHdr>", b"<X>ofabank</X>"))
+        ),
         (samples.ofx().replace("<STMTTRN>", "<A>" * 1_000 + "<STMTTRN>", 1).encode(), "more than 1,000 elements within each other"),
         (samples.ofx().replace("<MEMO>", "".join(f"<A{n}>x" for n in range(10_000)) + "<MEMO>", 1).encode(), "more than 10,000 values"),
         (samples.ofx().replace("<CURDEF>", "".join(f"<A{n}>x" for n in range(10_000)) + "<CURDEF>", 1).encode(), "more than 10,000 values"),

@@ -42,6 +42,8 @@ MANY = 50
 """Entries of a statement until those that are alike are read without the parser (`alike`): a small file does not pay for it."""
 MAX_DETAILS = 200_000
 """Of one entry, which are in memory together: 451 MB (Python 3.11, details with a reference, a name and an account)."""
+MAX_ELEMENT = 4 << 20
+"""Bytes of one detail, or beside them, between two entries or before them: in memory they take a hundred times as much (measured)."""
 _WAITING = 1 << 20
 """Bytes without the end of an entry, and line ends that the parser is owed, at the most."""
 _MARKUP = re.compile(rb"<[!?]")
@@ -123,6 +125,7 @@ class _Reader:
         self._begun = False
         self._alike: Alike | None = None
         self._lines = 0  # that the parser is owed
+        self._held = 0  # bytes since it last let something go
         self._between = False  # two entries of a statement, right behind the first: so far as the parser was fed
         self.closing = b""
         self.found = False
@@ -159,6 +162,7 @@ class _Reader:
         if self._lines:
             data, self._lines = b"\n" * self._lines + data, 0
         wrong: Exception | None = None
+        self._held += len(data)
         try:
             if data:
                 self._parser.feed(data)
@@ -173,6 +177,9 @@ class _Reader:
         self._between = self._between and data.endswith(self.closing)
         if wrong is not None:  # what came before it is told first
             raise wrong
+        if self._held > MAX_ELEMENT:
+            at = self._statement.entries + 1 if self._statement else 1
+            raise BankFileError(f"entry {at}: more than {MAX_ELEMENT >> 20} MiB of one detail or beside the details")
 
     def _take(self, event: str, element: etree._Element) -> Iterator[Item]:
         if not self._begun:
@@ -194,6 +201,7 @@ class _Reader:
                         raise BankFileError(f"entry {statement.entries + 1}: more than {MAX_DETAILS} details")
                     self._details.append(Node(element))
                     element.clear()
+                    self._held = 0
             elif name == "Ntry" and element.getparent() is top:
                 details, self._details = self._details, []
                 yield statement, statement.add(read_entry(Node(element), details, self._made, statement))
@@ -201,7 +209,7 @@ class _Reader:
                     self.closing = f"</{element.prefix}:Ntry>".encode() if element.prefix else b"</Ntry>"
                     self._alike = Alike(Node(element).place(), self.closing.decode())
                 _forget(element)
-                self._between = True
+                self._held, self._between = 0, True
             elif element is top:
                 self._made = _header(top, statement)
                 _closing(top, statement)
@@ -212,7 +220,7 @@ class _Reader:
                 yield statement, None
                 top.clear()
                 _forget(top)
-                self._top = self._statement = None
+                self._held, self._top, self._statement = 0, None, None
 
 
 def _is_detail(element: etree._Element, top: etree._Element) -> bool:
