@@ -388,3 +388,13 @@ def test_a_credit_note_of_which_the_payer_need_not_have_known_makes_up_for_nothi
     note = replace(item("AV2024-10004", -250_00), issue_date=DAY - timedelta(age))
     one = next(one for one in found(clues(250_00, text), item("FA2024-10001", 500_00), note) if len(one.lines) > 1)
     assert (never_automatic([one]) is None) == sure
+
+
+@pytest.mark.parametrize(
+    ("text", "credit", "due", "sure"),
+    [("", 250_00, 0, False), ("", 250_00, 1, True), ("", 240_00, 0, True), ("FA2024-10001", 250_00, 0, True)],
+)
+def test_whether_an_item_that_was_credited_whole_is_in_what_comes_to_the_sum_without_it_nobody_can_tell(text, credit, due, sure):
+    items = [item("FA2024-10001", 100_00), item("FA2024-10003", 250_00, due), item("AV2024-10004", -credit)]
+    one = next(one for one in found(clues(100_00, text), *items) if len(one.lines) == 1)
+    assert (never_automatic([one]) is None) == sure

@@ -3,7 +3,7 @@
 A `Source` finds candidates: the service by SQL, set-wise and by index; an evaluation from memory. The engine is the same.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
@@ -51,7 +51,7 @@ from matching.domain.engine.text import (
     name_items,
     read,
 )
-from matching.domain.engine.ties import ADDED_UP, Ties, by_price, come_to_nothing, of_another_day
+from matching.domain.engine.ties import Ties, of_another_day
 
 PARTIES_MAX = 8
 """Customers that are looked at for one payment."""
@@ -61,8 +61,6 @@ OWNERS_MAX = 3
 """Customers who owe just what was paid, of more of whom the amount says nothing."""
 KNOWN_WEIGHT = 2
 """What speaks for a payer who is known well, at least (`Party.weight`)."""
-ORDERED = 1
-"""Days before its booking that a payment was ordered: the money is there by the next business day (Directive (EU) 2015/2366, art. 83)."""
 NAMED_MAX = 8
 """A number that more items carry says nothing of who pays: each customer's own may be counted from 1."""
 
@@ -148,17 +146,15 @@ def search(clues: Clues, source: Source, learnt: Learnt, text: Text | None = Non
         setting = Setting(clues, party, rival, items, named, others, reference, text.advance, habit, learnt)
         every = readings(clues, items, named, learnt, habit)
         add_promised(every, clues, items, source.promises.get(party.customer_id, ()))
-        same = by_price(items)
-        read_surely = {hit.item.item_id for hit in named.hits if not hit.tied}
         missing = names_missing(text, named, (item.number for item in items), source.named)
-        ties = Ties(items, named, astray=missing or others > 0 or named.loose > 0)
+        ties = Ties(items, named, clues.booking_date, astray=missing or others > 0 or named.loose > 0)
         for reading in every:
             one = Hypothesis(
                 party.customer_id, f"{reading.rule}:{reading.money}", reading.lines, features(setting, reading, every),
-                tie=ties.of(reading), unread=named.loose > 0, doubt=_doubt(clues, reading, same, read_surely, text.days, learnt),
+                tie=ties.of(reading), unread=named.loose > 0, doubt=_doubt(clues, reading, ties, text.days, learnt),
                 promise=reading.promise, missing=missing, former=party.former,
             )  # fmt: skip
-            others_alike = islice(alike(reading, same, read_surely, clues.booking_date), ALIKE_MAX)
+            others_alike = islice(alike(reading, ties.same, ties.surely, clues.booking_date), ALIKE_MAX)
             one.alike = [replace(one, lines=other.lines, features=features(setting, other, every)) for other in others_alike]
             found.hypotheses.append(one)
     if text.advance and not (documents or naming):
@@ -216,28 +212,17 @@ def _by_agent(payer: Party) -> bool:
     return payer.virtual_iban == 1 and not payer.own_iban
 
 
-def _doubt(
-    clues: Clues, reading: Reading, same: Mapping[tuple[str, int], Sequence[OpenItem]], named: Container[Id], said: Days, learnt: Learnt
-) -> str | None:  # fmt: skip
+def _doubt(clues: Clues, reading: Reading, ties: Ties, said: Days, learnt: Learnt) -> str | None:
     """What the seller's past has against a reading, or what the payer says of when: of a payment run that is the run's own day."""
     if any(line.reason == "discount" and not learnt.grants(line.item, clues.booking_date) for line in reading.lines):
         return "the discount was taken when it was over"
-    if said and reading.rule not in RUNS and of_another_day(reading.lines, same, named, said, clues.booking_date):
+    if said and reading.rule not in RUNS and of_another_day(reading.lines, ties.same, ties.surely, said, clues.booking_date):
         return "the payer says of which day or month, and another item of the amount is of that"
-    if reading.rule not in RUNS and any(_young(line.item, clues.booking_date) for line in reading.lines if line.item.item_id not in named):
-        return "the payer need not have known of a credit note of these days"
-    if reading.rule in ADDED_UP and come_to_nothing(reading.lines, named):
-        return "a credit note and an item of its amount come to nothing: whether they are in it nobody can tell"
-    if said.days and reading.rule == "exact_amount" and reading.lines[0].item.item_id not in named:
-        of_day = {one.item_id for held in same.values() for one in held if said.of(one, clues.booking_date) == OF_DAY}
+    if said.days and reading.rule == "exact_amount" and reading.lines[0].item.item_id not in ties.surely:
+        of_day = {one.item_id for held in ties.same.values() for one in held if said.of(one, clues.booking_date) == OF_DAY}
         if of_day and reading.lines[0].item.item_id not in of_day:
             return "the payer says of which day, and an item of another amount is of that"
-    return None
-
-
-def _young(item: OpenItem, booked: date) -> bool:
-    """Whether an item is a credit note that may be younger than the order to pay."""
-    return item.original_minor < 0 and (booked - item.issue_date).days <= ORDERED
+    return ties.credit_doubt(reading)
 
 
 class _Known:

@@ -6,13 +6,17 @@ from datetime import date
 
 from matching.domain.engine.days import OF_DAY, OF_MONTH, Days
 from matching.domain.engine.readings import Reading
-from matching.domain.engine.records import COMPLETED, Id, Line, OpenItem
+from matching.domain.engine.records import COMPLETED, RUNS, Id, Line, OpenItem
 from matching.domain.engine.text import NEAR, Named
 
 LISTED = frozenset({"document_number", "document_numbers_in_part"})
 """Rules of a list that says all that is paid."""
 ADDED_UP = frozenset({"run_of_items", "combination", "completed_list"})
 """Rules of items that nobody names and that come to the sum together."""
+UNNAMED = frozenset({"exact_amount", "run_of_items", "combination"})
+"""Rules of what comes to the sum without a word."""
+ORDERED = 1
+"""Days before its booking that a payment was ordered: the money is there by the next business day (Directive (EU) 2015/2366, art. 83)."""
 PAIR = 2
 
 
@@ -21,14 +25,22 @@ class Ties:
     nobody can read.
     """
 
-    def __init__(self, items: Sequence[OpenItem], named: Named, *, astray: bool) -> None:
+    def __init__(self, items: Sequence[OpenItem], named: Named, booked: date, *, astray: bool) -> None:
         self.items = items
+        self.booked = booked
+        self.same = by_price(items)
         self.named = named
         self.astray = astray
         # what the payer names and nobody can read may be any item of the amount, not only one that is due the same day
         self._kind = price if named.loose else _kind
         self._kinds = Counter(self._kind(item) for item in items)
         self._silent = not (named.hits or named.loose)
+        self.surely = {hit.item.item_id for hit in named.hits if not hit.tied}
+        self._credited = [
+            ([one for one in notes if not _young(one, booked)], [one for one in self.same[currency, -amount] if one.due_date <= booked])
+            for (currency, amount), notes in self.same.items()
+            if amount < 0 and (currency, -amount) in self.same
+        ]
         self._read = {hit.item.item_id for hit in named.hits}
         self._clear = {hit.item.item_id for hit in named.hits if hit.strength > NEAR and not hit.tied and not hit.span.other}
 
@@ -58,15 +70,35 @@ class Ties:
         vague = self._read - self._clear
         return any(price(item) in (prices if item.item_id in vague else doubtful) for item in self._outside(lines))
 
+    def credit_doubt(self, reading: Reading) -> str | None:
+        """What a credit note that is not named has against a reading, if any: the payer need not have known of it, or the sum is the same
+        with it and an item of its amount as without them.
+        """
+        free = [line for line in reading.lines if line.item.item_id not in self.surely]
+        if reading.rule not in RUNS and any(_young(line.item, self.booked) for line in free):
+            return "the payer need not have known of a credit note of these days"
+        paid = {line.cents - line.diff_cents for line in free}
+        inside = reading.rule in ADDED_UP and any(cents < 0 and -cents in paid for cents in paid)
+        if inside or (reading.rule in UNNAMED and self._left_to_nothing(reading.lines)):
+            return "a credit note and an item of its amount come to nothing: whether they are in it nobody can tell"
+        return None
+
+    def _left_to_nothing(self, lines: Sequence[Line]) -> bool:
+        """Whether a credit note and an item of its amount that is due are left out."""
+        inside = {line.item.item_id for line in lines}
+        return any(
+            any(one.item_id not in inside for one in notes) and any(one.item_id not in inside for one in others)
+            for notes, others in self._credited
+        )
+
     def _outside(self, lines: Sequence[Line]) -> Iterator[OpenItem]:
         inside = {line.item.item_id for line in lines}
         return (item for item in self.items if item.item_id not in inside)
 
 
-def come_to_nothing(lines: Sequence[Line], named: Container[Id]) -> bool:
-    """Whether the sum is the same without a credit note and an item of its amount, neither of which is named."""
-    free = [line.cents - line.diff_cents for line in lines if line.item.item_id not in named]
-    return any(cents < 0 and -cents in free for cents in free)
+def _young(item: OpenItem, booked: date) -> bool:
+    """Whether an item is a credit note that may be younger than the order to pay."""
+    return item.original_minor < 0 and (booked - item.issue_date).days <= ORDERED
 
 
 def of_another_day(
