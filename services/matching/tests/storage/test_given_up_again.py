@@ -124,6 +124,22 @@ async def test_a_credit_note_that_came_while_it_was_paid_is_no_loss_once_the_mon
     await world.holds()
 
 
+async def test_what_a_credit_note_reversed_for_the_money_s_sake_stands_again_too(world, tenant, make, client, bank):
+    """Without the money it would have met what was owed, and no loss."""
+    await limit(client, tenant, make, 5_000)
+    await world.feed(make.invoice(tenant, "F-2", 1_000))
+    await given_up(client, tenant, make, 100, "F-2")
+    payment = await world.pay(bank.held, 100, number=5)
+    await world.match(tenant)
+    line = {"item_id": str(make.invoice_id(tenant, "F-2")), "amount_minor": 100}
+    assert (await post(client, f"/v1/payments/{payment}/allocations", {"lines": [line]})).status_code == 200
+    await world.feed(make.invoice(tenant, "A-2", 900, cls=make.Credit, credited_invoice_id=make.invoice_id(tenant, "F-2")))
+    assert (await stands(world, tenant, "F-2"))[:3] == (0, 100, 0)
+    await taken(bank, client, payment, "unmatched")
+    assert (await stands(world, tenant, "F-2"))[:3] == (0, 0, 100)
+    await world.holds()
+
+
 @pytest.mark.parametrize(("back", "after"), [((), (0, 600, 400)), ((400,), (0, 1_000, 0))])
 async def test_what_is_left_of_the_money_or_comes_again_reverses_as_much_again(world, tenant, bank, back, after):
     await paid(world, tenant, bank)

@@ -2,6 +2,8 @@
 
 Rules:
 - money that comes for a written-off item reverses its write-offs, the latest first, and it is noted which payment did;
+- a credit note that comes then, or an invoice that is lowered, reverses what else is no loss; what it reverses because money settles the
+  item, and not the loss, is noted of that money, too;
 - once that payment no longer settles the item (returned, recalled, withdrawn, taken off by a person), they stand again, as far as the item
   owes: as if the payment had never been matched. What was approved then is not asked for again, and the audit trail says which payment
   brought it back;
@@ -29,16 +31,32 @@ async def reverse_latest(conn: AsyncConnection, books: Books, item: Item, amount
     """
     booked = await stored.booked_of(conn, item.tenant_id, item.item_id)
     books.reverse_write_off(item, amount)
-    noted = []
+    behind = [(payment.payment_id, amount)] if payment else await stored.settling(conn, item.tenant_id, item.item_id)
+    steps, noted = [], []
     for given in booked:
         step = min(amount, given.amount_minor - given.reversed_minor)
         if step:
             await reverse_some(conn, item, given, step)
-            if payment is not None:
-                noted.append(Reversal(item.tenant_id, payment.payment_id, item.item_id, given.write_off_id, step))
+            steps.append((given.write_off_id, step))
         amount -= step
+    for write_off_id, step in reversed(steps):  # without that money what was written off first would stand
+        shares, behind = _shared(behind, step)
+        noted += [Reversal(item.tenant_id, one, item.item_id, write_off_id, share) for one, share in shares]
     if noted:
         await stored.note_reversals(conn, noted)
+
+
+def _shared(behind: list[tuple[UUID, int]], amount: int) -> tuple[list[tuple[UUID, int]], list[tuple[UUID, int]]]:
+    """An amount as payments have room for it, in their order; and what room is left."""
+    shares, left = [], []
+    for payment_id, room in behind:
+        share = min(room, amount)
+        amount -= share
+        if share:
+            shares.append((payment_id, share))
+        if share < room:
+            left.append((payment_id, room - share))
+    return shares, left
 
 
 async def stand_again(conn: AsyncConnection, books: Books) -> None:

@@ -124,6 +124,21 @@ async def reversed_by(conn: AsyncConnection, allocations: Sequence[tuple[UUID, U
     return [Reversal(*row) for row in rows]
 
 
+async def settling(conn: AsyncConnection, tenant_id: UUID, item_id: UUID) -> list[tuple[UUID, int]]:
+    """The payments that settle an item, which is locked, the latest first, each with what of that has not reversed a write-off."""
+    rows = await fetch(
+        conn,
+        "SELECT a.payment_id, coalesce(x.item_amount_minor, a.amount_minor) + a.diff_minor - coalesce((SELECT "
+        "CAST(sum(r.amount_minor) AS bigint) FROM write_off_reversal r WHERE (r.tenant_id, r.payment_id, r.item_id) = "
+        "(a.tenant_id, a.payment_id, a.item_id)), 0) AS room FROM allocation a JOIN payment p USING (tenant_id, payment_id) "
+        "LEFT JOIN allocation_exchange x USING (tenant_id, payment_id, item_id) "
+        "WHERE a.tenant_id = :tenant AND a.item_id = :item ORDER BY p.value_date DESC, a.payment_id DESC",
+        tenant=tenant_id,
+        item=item_id,
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
 async def note_reversals(conn: AsyncConnection, reversals: Sequence[Reversal]) -> None:
     """Adds to what payments have reversed of write-offs, or, of an amount below zero, takes that away."""
     rows = sorted(reversals, key=str)
