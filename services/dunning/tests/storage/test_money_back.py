@@ -145,6 +145,17 @@ async def test_of_two_payments_the_one_in_time_goes_back(world: World) -> None:
     assert await judge(world, LATE) == [MADE, KEPT, MADE]
 
 
+async def test_money_in_time_beside_late_money_that_was_another_s_keeps_it_once_that_goes(world: World) -> None:
+    """Both stood, and only the latest day of both was told."""
+    customer, item = await debtor(world)
+    await promise(world, customer, [item], amount=50_00)
+    await world.feed(says(world, customer, item, 50_00, LATE), says(world, customer, item, 0, LATE))
+    await bank_through(world, LATE)
+    assert await judge(world, LATE) == [MADE, BROKEN]
+    await world.feed(says(world, customer, item, 50_00, PROMISED))
+    assert await judge(world, LATE) == [MADE, BROKEN, KEPT]
+
+
 async def test_what_was_paid_before_it_was_made_goes_back_and_it_stays_kept(world: World) -> None:
     customer, item = await debtor(world)
     await world.feed(says(world, customer, item, 50_00, DAY - timedelta(days=1)))

@@ -174,6 +174,26 @@ def test_money_that_went_back_does_not_count():
     assert received(history, {ITEMS[0]: 0}, {ITEMS[0]: (2, 0)}, due_on=DAY) == 0
 
 
+STANDING = st.lists(st.one_of(st.tuples(st.integers(1, 9), st.integers(-3, 3)), st.integers(0, 1)), max_size=8)
+
+
+@given(STANDING)
+def test_whichever_of_two_payments_goes_back_the_other_counts_by_its_own_day(steps):
+    """Payments of (amount, days after the day) come, and the first or second that stands goes; one or two stand at a time. Of two only the
+    latest day is said, so what comes second comes no earlier."""
+    standing, history = [], []
+    for step in steps:
+        if isinstance(step, int):
+            standing[step : step + 1] = []
+        elif len(standing) < 2:
+            standing.append((step[0], max([step[1], *(late for _, late in standing)])))
+        last = max((late for _, late in standing), default=None)
+        day = None if last is None else DAY + timedelta(days=last)
+        history.append(Paid(2 + len(history), sum(minor for minor, _ in standing), day))
+    came = received({ITEMS[0]: history}, {ITEMS[0]: sum(minor for minor, _ in standing)}, {ITEMS[0]: (1, 0)}, due_on=DAY)
+    assert came == sum(minor for minor, late in standing if late <= 0)
+
+
 @given(st.permutations([Paid(3, 50, DAY), Paid(4, 90, DAY + timedelta(days=1)), Paid(5, 100, DAY)]))
 def test_the_order_of_arrival_does_not_matter(history):
     assert received({ITEMS[0]: history}, {ITEMS[0]: 100}, {}, due_on=DAY) == 60

@@ -52,7 +52,8 @@ def received_on(history: Sequence[Paid], paid_now: int, version: int, before: in
         if paid.version > version:
             if paid.paid_minor > last:
                 parts.append(_Part(paid.paid_minor - last, paid.value_date, since=True))
-            _go_back(parts, last - paid.paid_minor, paid.value_date)
+            elif paid.paid_minor < last:
+                _go_back(parts, last - paid.paid_minor, paid.value_date)
             last = paid.paid_minor
     _go_back(parts, last - paid_now, None)
     return sum(part.minor for part in parts if part.since and part.value_date is not None and part.value_date <= due_on)
@@ -68,7 +69,10 @@ class _Part:
 
 
 def _go_back(parts: Sequence[_Part], amount: int, latest: date | None) -> None:
-    """`amount` is paid no more. Money of the day `latest` still stands, so it goes last; before it what is latest, and came last."""
+    """`amount` is paid no more. Money of the day `latest` still stands, so it goes last; before it what is latest, and came last.
+
+    What is left is none of a later day: it came beside such money, whose day it was given.
+    """
 
     def turn_of(at: int) -> tuple[bool, int, int]:
         day = parts[at].value_date
@@ -78,6 +82,8 @@ def _go_back(parts: Sequence[_Part], amount: int, latest: date | None) -> None:
         step = max(0, min(part.minor, amount))
         part.minor -= step
         amount -= step
+        if latest is not None and part.value_date is not None:
+            part.value_date = min(part.value_date, latest)
 
 
 def to_pay(amount_minor: int, current: Mapping[UUID, int], baseline: Mapping[UUID, tuple[int, int]]) -> int:
