@@ -243,6 +243,14 @@ def test_nothing_is_automatic_where_nobody_knows_the_payer():
     assert decide(hypotheses, 0.0).refused == "nobody knows the payer"
 
 
+@pytest.mark.parametrize(("text", "known"), [("1439", True), ("1439, 0203", False)])
+def test_whose_item_has_the_amount_and_the_end_of_a_number_is_not_known_where_another_one_cannot_be_read(text, known):
+    """An agent pays for somebody who has both."""
+    payment = Clues("P1", DAY, 380_00, "EUR", debtor_name="ADYEN N.V.", remittance=[text])
+    one = next(one for one in found(payment, item("250314-39", 380_00)) if one.rule == "document_number:exact")
+    assert never_automatic([one]) == (None if known else "nobody knows the payer")
+
+
 def test_no_reading_is_none_at_all():
     assert decide([], 0.5).kind == "unmatched"
 

@@ -187,7 +187,7 @@ def never_automatic(ranked: Sequence[Hypothesis]) -> str | None:  # noqa: C901, 
     rule, money = best.rule.split(":")
     known = (
         _payer_known(value) or value["customer_number"] or value["party_by_document"] >= 1 or value["reference"] > 0
-        or (value["party_by_amount"] >= 1 and value["weakest_name"] >= SHORT)
+        or (value["party_by_amount"] >= 1 and value["weakest_name"] >= SHORT and not best.unread)
     )  # fmt: skip
     named = _named(value)
     if not known:
