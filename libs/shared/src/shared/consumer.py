@@ -23,7 +23,7 @@ from shared.clock import machine_now, monotonic
 from shared.db import Database, fetch, run
 from shared.failpoints import failpoint
 from shared.failures import is_unavailable
-from shared.kafka import AIOKafkaConsumer, ConsumerRecord, KafkaError, TopicPartition
+from shared.kafka import AIOKafkaConsumer, ConsumerRecord, KafkaError, TopicPartition, offsets_of
 from shared.kafka import consumer as new_consumer
 from shared.logging import log
 
@@ -288,8 +288,12 @@ class Worker:
                     topics=[tp.topic for tp in new],
                     parts=[tp.partition for tp in new],
                 )
-        for tp in lost:
-            self._block(tp, "offset_lost")
+        # the client takes an answer of a broker that has the group's offsets not in hand yet (it has just taken over) for "none"
+        for tp, offset in (await offsets_of(self._servers, self._group, lost)).items():
+            if offset is None:
+                self._block(tp, "offset_lost")
+            else:
+                client.seek(tp, offset)
         self.ready.set()
 
     def refuse(self, error: Exception) -> None:

@@ -235,6 +235,25 @@ class Offsets:
         self._consumer = self._admin = None
 
 
+async def offsets_of(bootstrap_servers: str, group: str, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int | None]:
+    """What a group has committed of each of these partitions; None where it has nothing, and its coordinator says so.
+
+    Raises UnavailableError where that does not say: then its answer has an error, which the clients do not look at, and no partitions.
+    """
+    if not partitions:
+        return {}
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, client_id="encours-offsets")
+    with _unavailable():
+        try:
+            await admin.start()
+            found = await admin.list_consumer_group_offsets(group, partitions=list(partitions))
+        finally:
+            await admin.close()
+    if missing := set(partitions) - found.keys():
+        raise UnavailableError(f"Kafka: the offsets of {len(missing)} partitions are not known at this moment")
+    return {tp: found[tp].offset if found[tp].offset >= 0 else None for tp in partitions}
+
+
 @contextmanager
 def _unavailable() -> Iterator[None]:
     """What a handler or a job meets when the cluster is away must never look like poison."""

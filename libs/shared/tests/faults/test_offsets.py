@@ -1,5 +1,6 @@
 """Offsets that are lost or out of range stop their topic with an alert; `earliest` is for a first start only."""
 
+import asyncio
 import json
 import random
 import signal
@@ -7,10 +8,16 @@ import signal
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition  # noqa: TID251 - the test harms the group
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete  # noqa: TID251
+from aiokafka.consumer.group_coordinator import GroupCoordinator  # noqa: TID251
 from aiokafka.protocol.admin import DeleteGroupsRequest  # noqa: TID251
-from shared.kafka import BusyGroupError, read_again
+from shared.batches import Batches
+from shared.clock import BusinessClock, monotonic
+from shared.consumer import Worker
+from shared.db import Database
+from shared.kafka import BusyGroupError, Offsets, read_again
 from shared.testing.waiting import eventually
 from toyservice.harness import Child, System, Zygote, history
+from toyservice.service import SERVICE
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -104,3 +111,34 @@ async def test_an_offset_out_of_range_stops_its_partition_and_no_other(toy: Syst
 
     await eventually(reads_on, seconds=40, what="the partition reads on")
     assert await again.end(signal.SIGTERM) == 0
+
+
+async def test_offsets_that_the_broker_has_not_in_hand_yet_are_not_lost(
+    toy: System, zygote: Zygote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator that has just taken a group over answers with an error for the whole and no partitions: aiokafka finds none in that."""
+    await _handled(toy, zygote)
+    asked, begun = GroupCoordinator._do_fetch_commit_offsets, monotonic()
+
+    async def answered(self: GroupCoordinator, partitions: list[TopicPartition]) -> object:
+        found = await asked(self, partitions)
+        return found if monotonic() > begun + 3 else {}
+
+    monkeypatch.setattr(GroupCoordinator, "_do_fetch_commit_offsets", answered)
+    database = Database(toy.urls.app, application_name="w")
+    offsets = Offsets(toy.bootstrap)
+    batches = Batches("toyservice", database, SERVICE.routes, offsets=offsets, topic_prefix=toy.prefix, clock=BusinessClock())
+    worker = Worker(batches, database, bootstrap_servers=toy.bootstrap, topic_prefix=toy.prefix)
+    running = asyncio.create_task(worker.run())
+    await asyncio.wait_for(worker.ready.wait(), 30)
+    assert monotonic() < begun + 3
+    await toy.feed(history(random.Random(45), 300, 20))
+
+    async def read_on() -> bool:
+        return await toy.count("SELECT count(*) FROM payment") == len(toy.fed.payments)
+
+    await eventually(read_on, seconds=40, what="what came after the offsets")
+    toy.injected["asked of a coordinator that has just taken over"] += 1
+    worker.stop()
+    await running
+    await database.close()
