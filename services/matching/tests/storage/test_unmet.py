@@ -14,6 +14,7 @@ from matching.storage.items import open_credit_notes
 from shared.testing.events import message
 
 CLOCK = datetime(2026, 3, 2, 9, tzinfo=UTC)
+UNDONE = ("returned", "recalled", "unmatched", "withdrawn")
 
 
 @pytest.fixture
@@ -307,9 +308,8 @@ async def test_a_recall_that_is_refused_puts_that_back(world, tenant, make, clie
     await world.holds()
 
 
-@pytest.mark.parametrize("how", ["returned", "recalled", "withdrawn"])
-async def test_what_a_bank_takes_back_of_a_plan_is_expected_again_though_dunning_has_nothing_to_say(world, tenant, make, client, bank, how):
-    """It has read of the money and of its end at once."""
+async def planned(world, tenant, make):
+    """F-1 of 10.00, to be paid in instalments of 6.00 and 4.00, and F-2 of 6.00 beside it."""
     await world.feed(make.invoice(tenant, "F-1", 1_000), make.invoice(tenant, "F-2", 600))
     await known(world, tenant, make)
     plan = PaymentPlanAgreed(
@@ -322,17 +322,49 @@ async def test_what_a_bank_takes_back_of_a_plan_is_expected_again_though_dunning
         ],
     )  # fmt: skip
     await world.feed(message(tenant, plan, entity_id=make.entity_id(tenant)))
-    waiting = "SELECT amount_minor FROM expected_payment WHERE status = 'waiting' ORDER BY 1"
-    await paid(world, tenant, bank, 1, 600, text="MERCI", debtor_iban=IBAN_OF_C1)
-    assert ([row[0] for row in await world.rows(tenant, waiting)], await opened(world, tenant)) == ([400], {"F-1": 400, "F-2": 600})
+
+
+async def taken(bank, client, payment, how, amount):
     if how == "returned":
-        await returned(bank, 1, 600)
+        await returned(bank, 1, amount)
     elif how == "recalled":
-        body = camt056("E1", "6.00")
+        body = camt056("E1", f"{amount // 100}.00")
         assert (await client.post("/v1/recalls", content=body, headers={"content-type": "application/xml"})).status_code == 201
+    elif how == "unmatched":
+        assert (await post(client, f"/v1/payments/{payment}/unmatch", {"reason": "wrong"})).status_code == 200
     else:
         await bank.goes_on()
-    assert [row[0] for row in await world.rows(tenant, waiting)] == [600, 1_000]
+
+
+async def waiting(world, tenant):
+    return [row[0] for row in await world.rows(tenant, "SELECT amount_minor FROM expected_payment WHERE status = 'waiting' ORDER BY 1")]
+
+
+@pytest.mark.parametrize("how", UNDONE)
+async def test_what_goes_back_of_a_plan_is_expected_again_though_dunning_has_nothing_to_say(world, tenant, make, client, bank, how):
+    """It has read of the money and of its end at once."""
+    await planned(world, tenant, make)
+    one = await paid(world, tenant, bank, 1, 600, text="MERCI", debtor_iban=IBAN_OF_C1)
+    assert (await waiting(world, tenant), await opened(world, tenant)) == ([400], {"F-1": 400, "F-2": 600})
+    await taken(bank, client, one, how, 600)
+    await look_at_due(job(world), tenant)
+    assert (await waiting(world, tenant), await opened(world, tenant)) == ([600, 1_000], {"F-1": 1_000, "F-2": 600})
     await paid(world, tenant, bank, 2, 600, text="MERCI", debtor_iban=IBAN_OF_C1)
     assert await opened(world, tenant) == {"F-1": 400, "F-2": 600}
+    await world.holds()
+
+
+@pytest.mark.parametrize("how", UNDONE)
+async def test_a_plan_expects_what_is_owed_beside_a_write_off_that_stands_again(world, tenant, make, client, bank, how):
+    """Late money for all of it came by hand, and the invoice was raised meanwhile."""
+    await limit(client, tenant, make, 1_000)
+    await planned(world, tenant, make)
+    lost = {"item_id": str(make.invoice_id(tenant, "F-1")), "reason": "goodwill", "amount_minor": 300}
+    assert (await post(client, "/v1/write-offs", lost)).json()["status"] == "booked"
+    one = await paid(world, tenant, bank, 1, text="MERCI")
+    line = {"item_id": str(make.invoice_id(tenant, "F-1")), "amount_minor": 1_000}
+    assert (await post(client, f"/v1/payments/{one}/allocations", {"lines": [line]})).status_code == 200
+    await world.feed(make.invoice(tenant, "F-1", 1_200, cls=make.Changed, version=2))
+    await taken(bank, client, one, how, 1_000)
+    assert (await waiting(world, tenant), await opened(world, tenant)) == ([600, 900], {"F-1": 900, "F-2": 600})
     await world.holds()

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from matching.domain.books import Books, Key, Payment
 from matching.handlers.credit_notes import set_off_again
+from matching.handlers.plans import expect, hold_settled
 from matching.handlers.publishing import save_and_publish
 from matching.storage import payments as stored
 from matching.storage.account_balances import account_id
@@ -98,6 +99,7 @@ async def unmatch(
     None where there is no such payment, or nothing of that.
     """
     key = (tenant_id, payment_id)
+    plans = await hold_settled(conn, [key])
     books = await lock_with_items(conn, [key])
     payment = books.payments.get(key)
     if payment is None:
@@ -112,6 +114,7 @@ async def unmatch(
     await stored.dismiss(conn, key, undone, reason, machine_now())
     await save_and_publish(conn, books, now, {})
     await set_off_again(conn, books, now)
+    await expect(conn, plans, now)
     if payment.rule == CONFIRMED and not payment.allocations:
         await forget_payer(conn, tenant_id, payment_id, taught)
     return payment

@@ -5,7 +5,8 @@ Rules:
   of the plan, which is when a word comes and when a payment met one of them;
 - an invoice that is lowered, cancelled, credited or written off takes from the last of them at once, as it will in dunning's next word;
   so does what is owed again before that word give back what was taken;
-- what a bank takes back of the money that met one is expected again at once: dunning, which may have seen neither, has nothing to say then;
+- money that goes back is expected again at once, as far as its items owe then and no write-off stands again: dunning, which may have read
+  of its coming and its end together, has nothing to say then;
 - money of just that amount that came before dunning's word, or before that, and waits is looked at again;
 - they end with the plan: completed, broken or cancelled by dunning's word. Nothing here judges it, and nothing is published.
 """
@@ -86,9 +87,9 @@ async def hold(conn: AsyncConnection, customers: Iterable[Key]) -> Plans:
     return [row for row in await storage.lock(conn, found) if row[7] == "active"] if found else []
 
 
-async def hold_met(conn: AsyncConnection, payments: Iterable[Key]) -> list[Key]:
-    """Locks the plans of which payments met instalments, before the payments themselves."""
-    found = await storage.met_by(conn, payments)
+async def hold_settled(conn: AsyncConnection, payments: Iterable[Key]) -> list[Key]:
+    """Locks the plans that payments may have settled something of, before the payments themselves."""
+    found = await storage.settled_by(conn, payments)
     if found:
         await storage.lock(conn, found)
     return found

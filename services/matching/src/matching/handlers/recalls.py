@@ -37,7 +37,7 @@ from matching.handlers.credit_notes import set_off_again
 from matching.handlers.given_up import reverse_latest
 from matching.handlers.limits import BY_HAND, second_person
 from matching.handlers.payments import lock_with_items, take_off
-from matching.handlers.plans import expect_again, hold_met
+from matching.handlers.plans import expect_again, hold_settled
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.refunds import cancel_unsent
 from matching.handlers.unmet import gone_back
@@ -89,7 +89,7 @@ async def receive(conn: AsyncConnection, tenant_id: UUID, asked: Recall, *, now:
     if len(found) != 1:
         return None
     key = (tenant_id, found[0])
-    plans = await hold_met(conn, [key])
+    plans = await hold_settled(conn, [key])
     books = await lock_with_items(conn, [key])
     payment = books.payments[key]
     if payment.unapplied_minor + payment.allocated_minor < asked.amount_minor:

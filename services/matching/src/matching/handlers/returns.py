@@ -35,7 +35,7 @@ from matching.handlers import recalls, refunds
 from matching.handlers.credit_notes import set_off_again
 from matching.handlers.expected import meet
 from matching.handlers.payments import lock_with_items, take_off
-from matching.handlers.plans import expect_again, hold_met
+from matching.handlers.plans import expect_again, hold_settled
 from matching.handlers.publishing import save_and_publish
 from matching.handlers.unmet import come_again, gone_back
 from matching.storage import movements
@@ -152,7 +152,7 @@ async def give_back(conn: AsyncConnection, tenant_id: UUID, returns: Mapping[UUI
     gone = [(tenant_id, payment_id) for payment_id, (reason, _) in returns.items() if reason not in STAYED]
     await meet(conn, gone, now, {})  # one that came and goes at once may be announced
     keys = [(tenant_id, payment_id) for payment_id in returns]
-    plans = await hold_met(conn, keys)
+    plans = await hold_settled(conn, keys)
     books = await lock_with_items(conn, keys)
     await refunds.cancel_unsent(conn, books, list(books.payments.values()))  # or the money would go out twice
     looks = {}
@@ -189,7 +189,7 @@ async def withdraw_payments(
     if not payment_ids:
         return
     keys = [(tenant_id, payment_id) for payment_id in payment_ids]
-    plans = await hold_met(conn, keys)
+    plans = await hold_settled(conn, keys)
     books = await lock_with_items(conn, keys)
     await refunds.cancel_unsent(conn, books, [one for one in books.payments.values() if one.confirmation == "notified"])
     for payment in books.payments.values():

@@ -32,6 +32,7 @@ from matching.handlers.customers import billed
 from matching.handlers.invoices import change, lock_said
 from matching.handlers.limits import second_person
 from matching.handlers.payments import lock_items, lock_with_items, take_off
+from matching.handlers.plans import expect_again, hold_settled
 from matching.handlers.publishing import payment_event, save_and_publish
 from matching.handlers.refusals import refused
 from matching.storage import held_up
@@ -77,12 +78,14 @@ async def reverse(conn: AsyncConnection, tenant_id: UUID, settlement_id: UUID, *
     if given.payment_id is None:
         await _take_back(conn, tenant_id, given, now)
     else:
+        plans = await hold_settled(conn, [(tenant_id, given.payment_id)])
         books = await lock_with_items(conn, [(tenant_id, given.payment_id)])
         payment = books.payments[tenant_id, given.payment_id]
         await take_off(conn, books, payment)
         books.give_back(payment, "cash_given_back", ledger="cash")
         await save_and_publish(conn, books, now, {})
         await set_off_again(conn, books, now)
+        await expect_again(conn, plans, now)
     await _set(conn, tenant_id, given, "reversed", by=by, now=now)
     return given
 

@@ -42,13 +42,16 @@ async def living(conn: AsyncConnection, customers: Iterable[Key]) -> list[Key]:
     return [(row[0], row[1]) for row in rows]
 
 
-async def met_by(conn: AsyncConnection, payments: Iterable[Key]) -> list[Key]:
-    """The plans of which payments met instalments, unlocked."""
+async def settled_by(conn: AsyncConnection, payments: Iterable[Key]) -> list[Key]:
+    """The plans of which payments met instalments, and the living ones of those whose items they settle, unlocked."""
     wanted = list(payments)
     rows = await fetch(
         conn,
-        "SELECT DISTINCT e.tenant_id, e.payment_plan_id FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) "
-        "AS k(tenant_id, payment_id) JOIN expected_payment e USING (tenant_id, payment_id) WHERE e.payment_plan_id IS NOT NULL",
+        "WITH k AS (SELECT * FROM unnest(CAST(:tenants AS uuid[]), CAST(:ids AS uuid[])) AS t(tenant_id, payment_id)) "
+        "SELECT e.tenant_id, e.payment_plan_id FROM k JOIN expected_payment e USING (tenant_id, payment_id) "
+        "WHERE e.payment_plan_id IS NOT NULL UNION SELECT p.tenant_id, p.payment_plan_id FROM k JOIN allocation a "
+        "USING (tenant_id, payment_id) JOIN open_item i USING (tenant_id, item_id) "
+        "JOIN payment_plan p ON p.tenant_id = i.tenant_id AND p.customer_id = i.customer_id AND p.status = 'active'",
         tenants=[key[0] for key in wanted],
         ids=[key[1] for key in wanted],
     )
