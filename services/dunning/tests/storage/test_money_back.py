@@ -71,6 +71,15 @@ async def bank_through(world: World, day: date) -> None:
     await world.open_gates(morning(day))
 
 
+async def kept(world: World):
+    """A promise that money on its last day kept."""
+    customer, item = await debtor(world)
+    await promise(world, customer, [item])
+    await world.feed(says(world, customer, item, 0, PROMISED))
+    await judge(world, PROMISED)
+    return customer, item
+
+
 @pytest.mark.parametrize("about", ["its item", "anything"])
 async def test_a_kept_promise_is_open_again_and_kept_by_the_next_money_in_time(world: World, about: str) -> None:
     customer, item = await debtor(world)
@@ -86,10 +95,7 @@ async def test_a_kept_promise_is_open_again_and_kept_by_the_next_money_in_time(w
 
 
 async def test_once_its_day_is_over_it_is_broken_and_late_money_in_its_place_keeps_nothing(world: World) -> None:
-    customer, item = await debtor(world)
-    await promise(world, customer, [item])
-    await world.feed(says(world, customer, item, 0, PROMISED))
-    await judge(world, PROMISED)
+    customer, item = await kept(world)
     await bank_through(world, LATE)
     await world.feed(says(world, customer, item, 100_00))
     await judge(world, LATE)
@@ -99,10 +105,7 @@ async def test_once_its_day_is_over_it_is_broken_and_late_money_in_its_place_kee
 
 
 async def test_it_is_not_broken_before_the_bank_has_spoken_nor_while_the_money_is_in_hand(world: World) -> None:
-    customer, item = await debtor(world)
-    await promise(world, customer, [item])
-    await world.feed(says(world, customer, item, 0, PROMISED))
-    await judge(world, PROMISED)
+    customer, item = await kept(world)
     await world.feed(says(world, customer, item, 100_00), world.balance(customer, unapplied_minor=100_00))
     for through in (PROMISED - timedelta(days=1), PROMISED):
         await bank_through(world, through)
@@ -113,10 +116,7 @@ async def test_it_is_not_broken_before_the_bank_has_spoken_nor_while_the_money_i
 
 
 async def test_a_return_that_the_bank_takes_back_keeps_it_after_all(world: World) -> None:
-    customer, item = await debtor(world)
-    await promise(world, customer, [item])
-    await world.feed(says(world, customer, item, 0, PROMISED))
-    await judge(world, PROMISED)
+    customer, item = await kept(world)
     await bank_through(world, LATE)
     await world.feed(says(world, customer, item, 100_00))
     for _ in range(2):
