@@ -335,6 +335,14 @@ class World:
         await self.switch_on(on)
         await self.feed(self.bank_account())
 
+    async def debtor(self, due: date, **known: Any) -> tuple[UUID, UUID]:
+        """The usual beginning, and a customer who owes an item: the ids of both."""
+        await self.start()
+        who, identity = self.customer()
+        item = self.item(who.data.customer_id, due=due, **known)
+        await self.feed(who, identity, item)
+        return who.data.customer_id, item.data.item_id
+
     async def open_gates(self, now: datetime) -> None:
         await gate.open_gates(self.context(now), self.tenant)
 

@@ -2,13 +2,12 @@
 
 import json
 import re
-from datetime import date
 from typing import Annotated, Literal
 from uuid import UUID
 
 import pytest
 import structlog
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import Body, Query, Request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shared.web.app import create_app, server_config
@@ -374,28 +373,3 @@ async def test_the_openapi_declares_problems_and_scopes(client):
     assert "security" not in schema["paths"]["/open"]["get"]
     headers = [each for each in schema["paths"]["/things/{number}"]["put"]["parameters"] if each["in"] == "header"]
     assert [(each["name"], each["required"]) for each in headers] == [("If-Match", True)]
-
-
-def test_an_unsafe_route_stops_the_start(verifier, cursors):
-    def start(router, **options):
-        create_app(title="t", version="1", routers=[router], verifier=verifier, database=None, cursors=cursors, readiness={}, **options)
-
-    lax = APIRouter()
-    lax.add_api_route("/lax", nothing)
-    with pytest.raises(ValueError, match="/lax: made by APIRouter"):
-        start(lax)
-    forgotten = Router(prefix="/v1")
-    forgotten.add_api_route("/free", nothing)
-    with pytest.raises(ValueError, match="/v1/free: requires no scope"):
-        start(forgotten)
-    start(forgotten, public=frozenset({"/v1/free"}))
-    guarded = Router(dependencies=[requires("x")])
-    guarded.add_api_route("/guarded", nothing)
-    start(guarded)
-
-
-def test_a_bare_type_that_no_json_fills_is_refused_at_definition():
-    with pytest.raises(TypeError, match="due: use Date"):
-
-        class Wrong(Command):
-            due: date | None = None

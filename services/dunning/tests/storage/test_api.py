@@ -38,14 +38,6 @@ def bearer(world: World, *scopes: str, key: str | None = None) -> dict[str, str]
     return {"authorization": f"Bearer {token(world.tenant, *(scopes or BOTH))}", **({"idempotency-key": key} if key else {})}
 
 
-async def debtor(world: World):
-    await world.start()
-    who, identity = world.customer()
-    item = world.item(who.data.customer_id, due=DUE)
-    await world.feed(who, identity, item)
-    return who.data.customer_id, item.data.item_id
-
-
 async def test_the_policy_is_off_until_switched_on_and_starts_that_day(client, world: World) -> None:
     before = (await client.get("/v1/policy", headers=bearer(world))).json()
     assert (before["version"], before["enabled"], before["enabled_from"]) == (0, False, None)
@@ -82,7 +74,7 @@ async def test_a_bad_policy_is_refused(client, world: World, change) -> None:
 
 
 async def test_a_promise_is_made_once_per_key_listed_and_cancelled(client, world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     body = {"customer_id": str(customer), "item_ids": [str(item)], "amount_minor": 5000, "currency": "EUR", "due_on": "2025-03-20"}
     made = [await client.post("/v1/promises", headers=bearer(world, key="k1"), json=body) for _ in range(2)]
     assert [answer.status_code for answer in made] == [201, 201]
@@ -99,7 +91,7 @@ async def test_a_promise_is_made_once_per_key_listed_and_cancelled(client, world
 
 
 async def test_a_payment_plan_is_agreed_once_per_key_read_listed_and_cancelled(client, world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     instalments = [{"due_on": "2025-03-20", "amount_minor": 4000}, {"due_on": "2025-04-20", "amount_minor": 6000}]
     body = {"customer_id": str(customer), "items": [{"invoice_number": "F-1"}], "currency": "EUR", "instalments": instalments}
     made = [await client.post("/v1/payment-plans", headers=bearer(world, key="k1"), json=body) for _ in range(2)]
@@ -134,7 +126,7 @@ async def test_a_payment_plan_is_agreed_once_per_key_read_listed_and_cancelled(c
     ],
 )
 async def test_a_plan_that_cannot_be_is_refused_and_says_where(client, world: World, change, code, pointer) -> None:
-    customer, _ = await debtor(world)
+    customer, _ = await world.debtor(DUE)
     instalments = [{"due_on": "2025-03-20", "amount_minor": 10_000}]
     body = {"customer_id": str(customer), "items": [{"invoice_number": "F-1"}], "currency": "EUR", "instalments": instalments}
     answer = await client.post("/v1/payment-plans", headers=bearer(world, key="k1"), json={**body, **change})
@@ -144,7 +136,7 @@ async def test_a_plan_that_cannot_be_is_refused_and_says_where(client, world: Wo
 
 
 async def test_a_dispute_is_opened_and_resolved(client, world: World) -> None:
-    _, item = await debtor(world)
+    _, item = await world.debtor(DUE)
     body = {"item_id": str(item), "amount_minor": 5000, "currency": "EUR", "reason": "quality"}
     opened = await client.post("/v1/disputes", headers=bearer(world, key="k1"), json=body)
     assert (opened.status_code, opened.json()["status"]) == (201, "open")
@@ -159,7 +151,7 @@ async def test_a_dispute_is_opened_and_resolved(client, world: World) -> None:
 
 
 async def test_reminders_held_gate_and_run(client, world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     shut = (await client.get("/v1/gate", headers=bearer(world))).json()
     assert (shut["needed_through"], shut["accounts"][0]["why_shut"]) == ("2025-03-07", "never_reconciled")
     waiting = (await client.get(f"/v1/runs/{DAY}", headers=bearer(world))).json()
@@ -195,7 +187,7 @@ async def test_pages_follow_each_other(client, world: World) -> None:
 
 
 async def test_a_mail_in_doubt_is_shown_and_resolved_by_a_person(client, world: World) -> None:
-    await debtor(world)
+    await world.debtor(DUE)
     await world.decide(DAY)
     await world.rows("UPDATE dispatch SET state = 'in_doubt' WHERE tenant_id = :tenant RETURNING 1", tenant=world.tenant)
     [mail] = (await client.get("/v1/reminders", headers=bearer(world), params={"state": "in_doubt"})).json()["items"]

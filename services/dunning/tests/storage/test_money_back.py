@@ -18,14 +18,6 @@ MADE, KEPT, BROKEN = "PromiseMade", "PromiseKept", "PromiseBroken"
 AGREED, COMPLETED, PLAN_BROKEN = "PaymentPlanAgreed", "PaymentPlanCompleted", "PaymentPlanBroken"
 
 
-async def debtor(world: World):
-    await world.start()
-    who, identity = world.customer()
-    item = world.item(who.data.customer_id, due=DUE)
-    await world.feed(who, identity, item)
-    return who.data.customer_id, item.data.item_id
-
-
 async def promise(world: World, customer, items=(), amount=100_00, due_on=PROMISED):
     async with world.database.transaction(world.tenant) as conn:
         return await promises.make(
@@ -73,7 +65,7 @@ async def bank_through(world: World, day: date) -> None:
 
 async def kept(world: World):
     """A promise that money on its last day kept."""
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item])
     await world.feed(says(world, customer, item, 0, PROMISED))
     await judge(world, PROMISED)
@@ -82,7 +74,7 @@ async def kept(world: World):
 
 @pytest.mark.parametrize("about", ["its item", "anything"])
 async def test_a_kept_promise_is_open_again_and_kept_by_the_next_money_in_time(world: World, about: str) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item] if about == "its item" else [])
     await world.feed(says(world, customer, item, 0, DAY))
     assert await judge(world, DAY) == [MADE, KEPT]
@@ -126,7 +118,7 @@ async def test_a_return_that_the_bank_takes_back_keeps_it_after_all(world: World
 
 
 async def test_money_that_came_and_went_before_it_was_looked_at_kept_nothing_and_nor_does_late_money_then(world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item])
     await world.feed(says(world, customer, item, 0, DAY), says(world, customer, item, 100_00))
     assert await judge(world, DAY) == [MADE]
@@ -137,7 +129,7 @@ async def test_money_that_came_and_went_before_it_was_looked_at_kept_nothing_and
 
 
 async def test_of_two_payments_the_one_in_time_goes_back(world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item], amount=50_00)
     await world.feed(says(world, customer, item, 50_00, PROMISED), says(world, customer, item, 0, LATE))
     assert await judge(world, LATE) == [MADE, KEPT]
@@ -147,7 +139,7 @@ async def test_of_two_payments_the_one_in_time_goes_back(world: World) -> None:
 
 async def test_money_in_time_beside_late_money_that_was_another_s_keeps_it_once_that_goes(world: World) -> None:
     """Both stood, and only the latest day of both was told."""
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item], amount=50_00)
     await world.feed(says(world, customer, item, 50_00, LATE), says(world, customer, item, 0, LATE))
     await bank_through(world, LATE)
@@ -157,7 +149,7 @@ async def test_money_in_time_beside_late_money_that_was_another_s_keeps_it_once_
 
 
 async def test_what_was_paid_before_it_was_made_goes_back_and_it_stays_kept(world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await world.feed(says(world, customer, item, 50_00, DAY - timedelta(days=1)))
     await promise(world, customer, [item], amount=50_00)
     await world.feed(says(world, customer, item, 0, PROMISED))
@@ -169,7 +161,7 @@ async def test_what_was_paid_before_it_was_made_goes_back_and_it_stays_kept(worl
 @pytest.mark.parametrize("first", ["paid", "lowered"])
 async def test_of_an_invoice_that_is_lowered_no_more_is_to_be_paid(world: World, first: str) -> None:
     """What was too much is the customer's, and refunded to him."""
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item])
     whole = says(world, customer, item, 0, PROMISED) if first == "paid" else None
     less = world.item(customer, due=DUE, item_id=item, open_minor=0, original_minor=70_00, value_date=PROMISED)
@@ -182,7 +174,7 @@ async def test_of_an_invoice_that_is_lowered_no_more_is_to_be_paid(world: World,
 
 
 async def test_reminders_wait_for_it_again_though_nobody_has_looked_at_it_yet(world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item])
     await world.feed(says(world, customer, item, 0, DAY))
     await judge(world, DAY)
@@ -193,7 +185,7 @@ async def test_reminders_wait_for_it_again_though_nobody_has_looked_at_it_yet(wo
 
 
 async def test_what_was_agreed_to_be_no_promise_stays_so(world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     made = await promise(world, customer, [item])
     async with world.database.transaction(world.tenant) as conn:
         await promises.cancel(conn, world.tenant, made.promise_id, reason="agreed", by="tester")
@@ -202,7 +194,7 @@ async def test_what_was_agreed_to_be_no_promise_stays_so(world: World) -> None:
 
 
 async def test_the_promise_of_a_merged_customer_follows_what_was_his(world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item])
     await world.feed(says(world, customer, item, 0, DAY))
     await judge(world, DAY)
@@ -216,7 +208,7 @@ async def test_the_promise_of_a_merged_customer_follows_what_was_his(world: Worl
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_any_order_and_repetition_ends_the_same(world: World, seed: int) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item])
     rng = random.Random(seed)
     standing = [DAY, None, PROMISED, None] if seed % 2 else [DAY, None, LATE, None, PROMISED]
@@ -233,7 +225,7 @@ async def test_any_order_and_repetition_ends_the_same(world: World, seed: int) -
 
 # --- plans ------------------------------------------------------------------------------------------------------------
 async def test_a_completed_plan_goes_on_when_its_money_goes_back_and_reminders_wait_for_it(world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await agree(world, customer, item, (PROMISED, 40_00), (LATE, 60_00))
     await world.feed(says(world, customer, item, 0, DAY))
     assert await judge_plans(world, DAY) == [AGREED, COMPLETED]
@@ -250,7 +242,7 @@ async def test_a_completed_plan_goes_on_when_its_money_goes_back_and_reminders_w
 
 
 async def test_it_breaks_where_an_instalment_s_day_is_over_by_then(world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await agree(world, customer, item, (PROMISED, 100_00))
     await world.feed(says(world, customer, item, 0, PROMISED))
     await judge_plans(world, PROMISED)

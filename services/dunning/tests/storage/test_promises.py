@@ -14,14 +14,6 @@ DAY = DUE + timedelta(days=7)
 PROMISED = DAY + timedelta(days=5)
 
 
-async def debtor(world: World, **known):
-    await world.start()
-    who, identity = world.customer()
-    item = world.item(who.data.customer_id, due=DUE, **known)
-    await world.feed(who, identity, item)
-    return who.data.customer_id, item.data.item_id
-
-
 async def promise(world: World, customer, items=(), amount=100_00, **changes: Any):
     values = {
         "customer_id": customer,
@@ -44,7 +36,7 @@ async def judge(world: World, day: date) -> list[tuple[str, int]]:
 
 
 async def test_kept_by_money_whose_value_date_is_in_time(world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item])
     await world.feed(world.item(customer, due=DUE, item_id=item, open_minor=0, value_date=PROMISED))
     assert await judge(world, DAY) == [("PromiseMade", 1), ("PromiseKept", 2)]
@@ -53,7 +45,7 @@ async def test_kept_by_money_whose_value_date_is_in_time(world: World) -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 async def test_late_money_keeps_no_promise_whatever_the_order_of_arrival(world: World, order: int) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item])
     half = world.item(customer, due=DUE, item_id=item, open_minor=50_00, value_date=PROMISED)
     rest = world.item(customer, due=DUE, item_id=item, open_minor=0, value_date=PROMISED + timedelta(days=1))
@@ -66,7 +58,7 @@ async def test_late_money_keeps_no_promise_whatever_the_order_of_arrival(world: 
 
 
 async def test_broken_only_when_the_bank_has_spoken_for_its_day(world: World) -> None:
-    customer, _ = await debtor(world)
+    customer, _ = await world.debtor(DUE)
     await promise(world, customer)
     for through, told in ((PROMISED - timedelta(days=1), 1), (PROMISED, 2)):
         await world.feed(world.reconciled(through))
@@ -75,7 +67,7 @@ async def test_broken_only_when_the_bank_has_spoken_for_its_day(world: World) ->
 
 
 async def test_not_broken_while_a_payment_in_review_may_be_the_money(world: World) -> None:
-    customer, _ = await debtor(world)
+    customer, _ = await world.debtor(DUE)
     await promise(world, customer)
     payment = new_id()
     await world.feed(world.payment_in_review(payment, unapplied_minor=100_00, candidates=[customer]), world.reconciled(PROMISED))
@@ -86,7 +78,7 @@ async def test_not_broken_while_a_payment_in_review_may_be_the_money(world: Worl
 
 
 async def test_reminders_wait_for_the_promise_and_go_on_when_it_is_broken(world: World) -> None:
-    customer, _ = await debtor(world)
+    customer, _ = await world.debtor(DUE)
     await promise(world, customer)
     days = [DAY + timedelta(days=number) for number in range(8)]
     assert [dict((await world.day(day)).held) for day in days[:6]] == [{"promised": 1}] * 6
@@ -95,7 +87,7 @@ async def test_reminders_wait_for_the_promise_and_go_on_when_it_is_broken(world:
 
 
 async def test_a_partly_kept_promise_takes_only_what_is_missing_off(world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await promise(world, customer, [item], amount=60_00)
     await world.feed(world.item(customer, due=DUE, item_id=item, open_minor=50_00, value_date=DAY))
     await world.day(DAY)
@@ -103,7 +95,7 @@ async def test_a_partly_kept_promise_takes_only_what_is_missing_off(world: World
 
 
 async def test_cancelled_by_agreement_once(world: World) -> None:
-    customer, _ = await debtor(world)
+    customer, _ = await world.debtor(DUE)
     made = await promise(world, customer)
     async with world.database.transaction(world.tenant) as conn:
         await promises.cancel(conn, world.tenant, made.promise_id, reason="agreed", by="tester")
@@ -123,7 +115,7 @@ async def test_cancelled_by_agreement_once(world: World) -> None:
     ],
 )
 async def test_promises_that_cannot_be_are_refused(world: World, changes, code) -> None:
-    customer, _ = await debtor(world)
+    customer, _ = await world.debtor(DUE)
     with pytest.raises(RefusedError) as refused:
         await promise(world, customer, **changes)
     assert refused.value.code == code
@@ -143,7 +135,7 @@ async def resolve(world: World, opened, resolution: str) -> None:
 
 
 async def test_a_dispute_counts_before_matching_says_so_and_at_most_what_is_open(world: World) -> None:
-    _, item = await debtor(world)
+    _, item = await world.debtor(DUE)
     await dispute(world, item, 60_00)
     with pytest.raises(RefusedError, match="not disputed yet"):
         await dispute(world, item, 40_01)
@@ -154,7 +146,7 @@ async def test_a_dispute_counts_before_matching_says_so_and_at_most_what_is_open
 
 
 async def test_a_rejected_dispute_is_asked_for_again(world: World) -> None:
-    _, item = await debtor(world)
+    _, item = await world.debtor(DUE)
     opened = await dispute(world, item, 100_00)
     await world.day(DAY)
     await resolve(world, opened, "rejected")
@@ -164,7 +156,7 @@ async def test_a_rejected_dispute_is_asked_for_again(world: World) -> None:
 
 
 async def test_what_was_conceded_is_not_asked_for_until_it_is_credited(world: World) -> None:
-    customer, item = await debtor(world)
+    customer, item = await world.debtor(DUE)
     await resolve(world, await dispute(world, item, 30_00), "justified")
     await world.day(DAY)
     await world.feed(world.item(customer, due=DUE, item_id=item, open_minor=70_00, credited_minor=30_00))
