@@ -7,7 +7,7 @@ import time
 import bank_samples as samples
 import camtfile
 import pytest
-from matching.bankfiles import BankFileError, read
+from matching.bankfiles import BankFileError, camt, read
 
 
 def movements(data: bytes):
@@ -79,6 +79,55 @@ def test_what_is_wrong_with_xml_is_said(found, replaced, why):
 def test_what_is_in_memory_together_has_a_bound(data, why):
     with pytest.raises(BankFileError, match=why):
         movements(data)
+
+
+ENTRY = camtfile.entry("1.00").encode()
+STATEMENT = camtfile.statement("FR7630006000011234567890189", "0.00", "1.00", ENTRY.decode())
+FOREIGN = b"<X>" + b"<Y/>" * 350_000 + b"</X>"
+DETAIL = b"<TxDtls><Refs><EndToEndId>E2E</EndToEndId></Refs></TxDtls>"
+
+
+def with_details(*groups: bytes) -> bytes:
+    """The statement with one entry that has these beside its amount."""
+    return STATEMENT.replace(b"</Ntry>", b"".join(groups) + b"</Ntry>")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        STATEMENT.replace(ENTRY, (ENTRY + FOREIGN) * 4),
+        STATEMENT.replace(ENTRY, ENTRY * 60 + (ENTRY + FOREIGN) * 4),
+        with_details(b"<NtryDtls>", (DETAIL + FOREIGN) * 4, DETAIL, b"</NtryDtls>"),
+        with_details((b"<NtryDtls>" + FOREIGN + DETAIL + b"</NtryDtls>") * 4),
+        with_details((b"<NtryDtls>" + DETAIL + FOREIGN + b"</NtryDtls>") * 4),
+        with_details((FOREIGN + b"<NtryDtls>" + DETAIL + b"</NtryDtls>") * 5),
+        with_details((b"<NtryDtls>" + FOREIGN + b"</NtryDtls><NtryDtls>" + DETAIL + b"</NtryDtls>") * 5),
+        with_details((b"<NtryDtls/>" * 20_000 + b"<NtryDtls>" + DETAIL + b"</NtryDtls>") * 5),
+    ],
+    ids=["entries", "alike", "details", "before", "behind", "groups", "without-details", "empty"],
+)
+def test_what_a_bank_has_no_place_for_is_counted_as_long_as_it_is_in_memory(data):
+    """Each piece between two details or entries is far below the bound, which begins anew at none."""
+    with pytest.raises(BankFileError, match="more than 4 MiB of one detail or beside the details"):
+        movements(data)
+
+
+@pytest.mark.parametrize("around", [b"BkToCstmrStmt", b"Stmt"])
+def test_what_stands_between_statements_is_let_go(around):
+    begun, end = STATEMENT.index(b"<" + around + b">"), STATEMENT.index(b"</" + around + b">") + len(around) + 3
+    data = STATEMENT[:begun] + (STATEMENT[begun:end] + FOREIGN) * 4 + STATEMENT[end:]
+    assert [one.amount_minor for one in movements(data)] == [100] * 4
+
+
+def test_details_of_many_kinds_of_elements_take_memory_for_each(monkeypatch):
+    """Their texts are few: it is the names that take it."""
+    monkeypatch.setattr(camt, "MAX_WEIGHT", 4 << 20)
+    detail = b"<TxDtls>%s</TxDtls>" % b"".join(b"<Y%d>z</Y%d>" % (number, number) for number in range(200))
+    with pytest.raises(BankFileError, match="entry 1: its details take more than"):
+        movements(with_details(b"<NtryDtls>", detail * 400, b"</NtryDtls>"))
+    assert len(movements(with_details(b"<NtryDtls>", DETAIL * 4_000, b"</NtryDtls>"))) == 1
+    entry = ENTRY.replace(b"</Ntry>", b"<NtryDtls>" + detail + b"</NtryDtls></Ntry>")
+    assert len(movements(STATEMENT.replace(ENTRY, entry * 400))) == 400
 
 
 @pytest.mark.parametrize(

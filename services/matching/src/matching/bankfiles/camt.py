@@ -42,8 +42,11 @@ MANY = 50
 """Entries of a statement until those that are alike are read without the parser (`alike`): a small file does not pay for it."""
 MAX_DETAILS = 200_000
 """Of one entry, which are in memory together: 451 MB (Python 3.11, details with a reference, a name and an account)."""
+MAX_WEIGHT = 1 << 30
+"""Bytes of memory that the details of one entry take together, as `Node.weight` estimates them."""
 MAX_ELEMENT = 4 << 20
-"""Bytes of one detail, or beside them, between two entries or before them: in memory they take a hundred times as much (measured)."""
+"""Bytes of one detail together with what stands beside the details of its entry and between the entries of its statement, which is
+in memory until those end: there it takes a hundred times as much (measured)."""
 _WAITING = 1 << 20
 """Bytes without the end of an entry, and line ends that the parser is owed, at the most."""
 _MARKUP = re.compile(rb"<[!?]")
@@ -61,7 +64,7 @@ def read(file: BinaryIO) -> Iterator[Item]:
 def _document(source: texts.Trimmed, encoding: str | None) -> Iterator[Item]:
     parser = etree.XMLPullParser(
         events=("start", "end"),
-        tag=[*_TOP, "{*}Ntry", "{*}TxDtls"],
+        tag=[*_TOP, "{*}Ntry", "{*}NtryDtls", "{*}TxDtls"],
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
@@ -125,7 +128,9 @@ class _Reader:
         self._begun = False
         self._alike: Alike | None = None
         self._lines = 0  # that the parser is owed
-        self._held = 0  # bytes since it last let something go
+        self._held = 0  # bytes that it has in memory
+        self._around = self._among = 0  # of them those between the entries of the statement, and those between the details of the entry
+        self._weight = 0
         self._between = False  # two entries of a statement, right behind the first: so far as the parser was fed
         self.closing = b""
         self.found = False
@@ -180,6 +185,8 @@ class _Reader:
         if self._held > MAX_ELEMENT:
             at = self._statement.entries + 1 if self._statement else 1
             raise BankFileError(f"entry {at}: more than {MAX_ELEMENT >> 20} MiB of one detail or beside the details")
+        if self._weight > MAX_WEIGHT and self._statement:
+            raise BankFileError(f"entry {self._statement.entries + 1}: its details take more than {MAX_WEIGHT >> 30} GiB of memory")
 
     def _take(self, event: str, element: etree._Element) -> Iterator[Item]:
         if not self._begun:
@@ -192,24 +199,35 @@ class _Reader:
                 parent = element.getparent()
                 if parent is not None and KINDS.get(local(parent), ("", ""))[0] == name:
                     self._top, self._statement, self._alike = element, Statement(kind=KINDS[local(parent)][1]), None
+                    self._held = self._around = self._among = 0
+                    _forget_before(element)
             elif name == "Ntry" and top is not None and statement is not None and not statement.entries and element.getparent() is top:
                 self._made = _header(top, statement)
         elif top is not None and statement is not None:
             if name == "TxDtls":
-                if _is_detail(element, top):
+                if _stands(element, top, "NtryDtls", "Ntry"):
                     if len(self._details) == MAX_DETAILS:
                         raise BankFileError(f"entry {statement.entries + 1}: more than {MAX_DETAILS} details")
                     self._details.append(Node(element))
+                    self._weight += self._details[-1].weight()
                     element.clear()
-                    self._held = 0
+                    self._among += _weigh(element.getprevious(), name)
+                    self._held = self._around + self._among
+            elif name == "NtryDtls":
+                if _stands(element, top, "Ntry"):
+                    last = next(element.iterchildren(reversed=True), None)
+                    self._among += _weigh(last, "TxDtls") if last is not None else len(etree.tostring(element))
+                    self._among += _weigh(element.getprevious(), name)
+                    element.text = None
             elif name == "Ntry" and element.getparent() is top:
                 details, self._details = self._details, []
+                self._around += _weigh(element.getprevious(), name)
                 yield statement, statement.add(read_entry(Node(element), details, self._made, statement))
                 if self._alike is None and self.many:
                     self.closing = f"</{element.prefix}:Ntry>".encode() if element.prefix else b"</Ntry>"
                     self._alike = Alike(Node(element).place(), self.closing.decode())
                 _forget(element)
-                self._held, self._between = 0, True
+                self._held, self._among, self._weight, self._between = self._around, 0, 0, True
             elif element is top:
                 self._made = _header(top, statement)
                 _closing(top, statement)
@@ -219,15 +237,33 @@ class _Reader:
                 self.found = True
                 yield statement, None
                 top.clear()
-                _forget(top)
                 self._held, self._top, self._statement = 0, None, None
 
 
-def _is_detail(element: etree._Element, top: etree._Element) -> bool:
-    """Whether it is a detail of an entry: Ntry/NtryDtls/TxDtls, and not some bank's own of that name."""
-    parent = element.getparent()
-    entry = parent.getparent() if parent is not None else None
-    return parent is not None and entry is not None and local(parent) == "NtryDtls" and local(entry) == "Ntry" and entry.getparent() is top
+def _stands(element: etree._Element, top: etree._Element, *around: str) -> bool:
+    """Whether it stands in elements of these names, the innermost first, of the statement itself: some bank's own may bear its name."""
+    for name in around:
+        parent = element.getparent()
+        if parent is None or local(parent) != name:
+            return False
+        element = parent
+    return element.getparent() is top
+
+
+def _weigh(last: etree._Element | None, name: str) -> int:
+    """Bytes of an element and those before it, back to one of that name: what stands beside those that are read one by one.
+
+    Before the first entry stands the header, before its first details the entry itself: they end with what they belong to.
+    """
+    beside = []
+    while last is not None and local(last) != name:
+        beside.append(last)
+        last = last.getprevious()
+    if last is not None:
+        last.tail = None
+    elif name != "TxDtls":
+        return 0
+    return sum(len(etree.tostring(one)) for one in beside)
 
 
 def _forget(element: etree._Element) -> None:
@@ -239,6 +275,18 @@ def _forget(element: etree._Element) -> None:
     before = element.getprevious()
     if before is not None and before.tag == element.tag:
         parent.remove(before)
+
+
+def _forget_before(top: etree._Element) -> None:
+    """Frees what stands in the file before a statement, but the header of its message."""
+    for element in (top, *top.iterancestors()):
+        parent, before = element.getparent(), element.getprevious()
+        while parent is not None and before is not None:
+            further = before.getprevious()
+            if further is not None or local(before) != "GrpHdr":
+                before.clear()  # or each element in it is looked through for its namespaces
+                parent.remove(before)
+            before = further
 
 
 def _header(found: etree._Element, statement: Statement) -> date | None:
@@ -265,8 +313,9 @@ def _header(found: etree._Element, statement: Statement) -> date | None:
     stands = closing or opening
     if statement.currency is None and stands:
         statement.currency = stands[2]
-    parent = found.getparent()
-    made = day_at(top, "CreDtTm") or (day_at(Node(parent, header=True), "GrpHdr/CreDtTm") if parent is not None else None)
+    message = found.getparent()
+    about = message.find("{*}GrpHdr") if message is not None else None
+    made = day_at(top, "CreDtTm") or (day_at(Node(about), "CreDtTm") if about is not None else None)
     statement.last_day = (closing[1] if closing else None) or day_at(top, "FrToDt/ToDtTm", "FrToDt/ToDt")
     statement.first_day = day_at(top, "FrToDt/FrDtTm", "FrToDt/FrDt")
     return made
