@@ -21,7 +21,7 @@ def test_what_is_parsed_is_exactly_what_was_written_or_refused(amount: Decimal, 
     if scaled == scaled.to_integral_value() and abs(scaled) <= MAX_MINOR:
         assert parse_amount(f"{amount:f}", currency) == scaled
     else:
-        with pytest.raises(ValueError, match="decimal places|too large"):
+        with pytest.raises(ValueError, match=r"decimal places|too large"):
             parse_amount(f"{amount:f}", currency)
 
 
