@@ -10,6 +10,7 @@ from shared.days import business_day
 
 PAYER = {"debtor_name": "Dupont", "debtor_iban": "DE89370400440532013000"}
 IBAN = PAYER["debtor_iban"]
+OTHER = "NL91ABNA0417164300"
 
 
 class Refunds:
@@ -71,15 +72,28 @@ async def test_a_debit_without_a_name_pays_the_one_refund_of_its_amount_to_its_a
     await bank.books((-600, {"ref": "D1", "cdtr": account, **said}))
     assert (await refunds.states(), await unexplained(client)) == (["paid", "sent"], [])
     await bank.again()
-    await bank.books((-600, {"ref": "D2", "cdtr": account}))  # another payment to the same account
-    assert (await refunds.states(), await unexplained(client)) == (["paid", "sent"], [])
+    await bank.books((-600, {"ref": "D2", "cdtr": account}), (-602, {"ref": "X1", "cdtr": account}), (-600, {"ref": "X2", "cdtr": OTHER}))
+    assert (await refunds.states(), await unexplained(client)) == (["paid", "sent"], [-600])  # executed twice, or another payment
+    await world.holds()
+
+
+@pytest.mark.parametrize("unnamed_first", [True, False])
+async def test_one_that_its_debit_names_and_another_of_its_amount_to_its_account_may_have_been_executed_twice(
+    world, tenant, refunds, bank, client, unnamed_first
+):
+    await refunds.send(600)
+    end = (await world.one(tenant, "SELECT end_to_end_id FROM refund"))[0]
+    lines = [(-600, {"ref": "D1", "cdtr": IBAN}), (-600, {"ref": "D2", "cdtr": IBAN, "e2e": end})]
+    await bank.books(*lines[:: 1 if unnamed_first else -1], (-600, {"ref": "X1"}), (-600, {"ref": "X2", "cdtr": OTHER}))
+    assert (await refunds.states(), await unexplained(client)) == (["paid"], [-600])
+    await bank.again()
     await world.holds()
 
 
 @pytest.mark.parametrize(
     "said",
     [
-        {"cdtr": "NL91ABNA0417164300"},
+        {"cdtr": OTHER},
         {"cdtr": IBAN, "e2e": "INVOICE-7"},
         {"cdtr": IBAN, "reason": "AC04"},
         {"cdtr": IBAN, "day": "2026-03-02"},

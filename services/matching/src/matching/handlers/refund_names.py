@@ -5,7 +5,8 @@ Rules:
 - a debit that names a file of ours and none of its refunds is all that are sent of it, if that is its amount: banks book a file as one,
   whatever they are asked; else the one refund of its amount that is in it;
 - one that names nothing at all is the one refund of its amount and currency to the account that it went to, asked for on its day at the
-  latest; an unnamed credit that went back is the one that it comes from. Two such refunds are a tie: it is for a person;
+  latest; an unnamed credit that went back is the one that it comes from. Two such refunds are a tie: it is for a person, and so is
+  one where that refund is paid already: the bank may have executed it twice;
 - one that names not even an account is all of the one file of several refunds that are sent and sum to it; else, where a refund of its
   amount is on its way, it may be that one, or anything: it is for a person.
 """
@@ -60,14 +61,16 @@ async def find(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transac
     if unnamed:
         amounts, named = {one.amount_minor for one in unnamed.values()}, {one.end_to_end_id for one in moved}
         known = await stored.of_amounts(conn, held.tenant_id, held.bank_account_id, amounts)
-        known = [given for given in known if given.end_to_end_id not in named]
         for at, one in unnamed.items():
             fits = [given for given in known if _fits(one, given) and of.get(at) in {None, given.refund_file_id}]
+            left = [given for given in fits if given.end_to_end_id not in named and (one.credit or given.status != "paid")]
             certain = one.counterparty_iban is not None or at in of
-            if certain and len(fits) == 1:
-                one.end_to_end_id = fits[0].end_to_end_id
+            if certain and len(left) == 1:
+                one.end_to_end_id = left[0].end_to_end_id
                 found.doubtful.discard(at)
-            elif any(certain or given.status == ("paid" if one.credit else "sent") for given in fits):
+            elif any(
+                certain or given.status == ("paid" if one.credit else "sent") for given in (left if one.credit or not certain else fits)
+            ):
                 found.doubtful.add(at)
         await _find_files(conn, held, {at: one for at, one in unnamed.items() if at not in found.doubtful and _is_nobodys(one)}, found)
     return found
@@ -111,11 +114,11 @@ def _is_nobodys(one: Transaction) -> bool:
 
 
 def _fits(one: Transaction, given: Refund) -> bool:
-    """Whether a movement without a name may be of a refund: what was booked before that was asked for is not."""
+    """Whether a movement without a name may be of a refund, of a paid one once more: what was booked before that was asked for is not."""
     account = one.counterparty_iban
     return (
         (one.amount_minor, one.currency) == (given.amount_minor, given.currency)
-        and given.status in ({"sent", "paid"} if one.credit else {"requested", "approved", "sent"})
+        and (given.status in {"sent", "paid"} if one.credit else given.status != "paid" or bool(account))
         and one.day >= business_day(given.requested_at)
         and (not account or account == given.creditor_iban or is_local_number(account, given.creditor_iban))
     )
