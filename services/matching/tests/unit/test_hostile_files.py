@@ -119,6 +119,19 @@ def test_what_stands_between_statements_is_let_go(around):
     assert [one.amount_minor for one in movements(data)] == [100] * 4
 
 
+@pytest.mark.parametrize("place", ["first", "behind another"])
+def test_the_header_of_a_message_is_kept_for_all_of_its_statements(place):
+    """Entries without a day are of the day that it was made on."""
+    undated = re.sub(rb"<(BookgDt|ValDt)>.*?</\1>", b"", STATEMENT)
+    header, statement = undated.index(b"<GrpHdr>"), undated.index(b"<Stmt>")
+    end = undated.index(b"</Stmt>") + len(b"</Stmt>")
+    one = re.sub(rb"<CreDtTm>.*?</CreDtTm>", b"", undated[statement:end])
+    before = FOREIGN if place == "behind another" else b""
+    data = undated[:header] + before + undated[header:statement] + (one + FOREIGN) * 3 + undated[end:]
+    day = undated.partition(b"<CreDtTm>")[2][:10].decode()
+    assert [found.day.isoformat() for found in movements(data)] == [day] * 3
+
+
 def test_details_of_many_kinds_of_elements_take_memory_for_each(monkeypatch):
     """Their texts are few: it is the names that take it."""
     monkeypatch.setattr(camt, "MAX_WEIGHT", 4 << 20)

@@ -278,15 +278,21 @@ def _forget(element: etree._Element) -> None:
 
 
 def _forget_before(top: etree._Element) -> None:
-    """Frees what stands in the file before a statement, but the header of its message."""
+    """Frees what stands in the file before a statement, but the header of its message, wherever in that it stands."""
+    about = _header_of_message(top)
     for element in (top, *top.iterancestors()):
         parent, before = element.getparent(), element.getprevious()
         while parent is not None and before is not None:
             further = before.getprevious()
-            if further is not None or local(before) != "GrpHdr":
+            if before is not about:
                 before.clear()  # or each element in it is looked through for its namespaces
                 parent.remove(before)
             before = further
+
+
+def _header_of_message(top: etree._Element) -> etree._Element | None:
+    message = top.getparent()
+    return message.find("{*}GrpHdr") if message is not None else None
 
 
 def _header(found: etree._Element, statement: Statement) -> date | None:
@@ -313,8 +319,7 @@ def _header(found: etree._Element, statement: Statement) -> date | None:
     stands = closing or opening
     if statement.currency is None and stands:
         statement.currency = stands[2]
-    message = found.getparent()
-    about = message.find("{*}GrpHdr") if message is not None else None
+    about = _header_of_message(found)
     made = day_at(top, "CreDtTm") or (day_at(Node(about), "CreDtTm") if about is not None else None)
     statement.last_day = (closing[1] if closing else None) or day_at(top, "FrToDt/ToDtTm", "FrToDt/ToDt")
     statement.first_day = day_at(top, "FrToDt/FrDtTm", "FrToDt/FrDt")

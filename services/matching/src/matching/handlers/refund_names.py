@@ -68,8 +68,8 @@ async def find(conn: AsyncConnection, held: BankAccount, moved: Sequence[Transac
             if certain and len(left) == 1:
                 one.end_to_end_id = left[0].end_to_end_id
                 found.doubtful.discard(at)
-            elif any(
-                certain or given.status == ("paid" if one.credit else "sent") for given in (left if one.credit or not certain else fits)
+            elif any(certain or given.status == ("paid" if one.credit else "sent") for given in left) or (
+                certain and not one.credit and fits  # paid already: executed twice
             ):
                 found.doubtful.add(at)
         await _find_files(conn, held, {at: one for at, one in unnamed.items() if at not in found.doubtful and _is_nobodys(one)}, found)
